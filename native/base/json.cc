@@ -1,0 +1,60 @@
+#include "base/json.h"
+
+#include <strings.h>
+
+namespace dvdi {
+namespace {
+const Json kNull;
+}
+
+Result<Json> ParseJson(std::string_view text, std::string_view what, int max_depth) {
+  bool too_deep = false;
+  auto limit = [&](int depth, Json::parse_event_t event, Json&) {
+    using Event = Json::parse_event_t;
+    if ((event == Event::object_start || event == Event::array_start) && depth >= max_depth) too_deep = true;
+    return !too_deep;
+  };
+  Json value;
+  try {
+    value = Json::parse(text.begin(), text.end(), limit);
+  } catch (const Json::parse_error& e) {
+    return Status(Code::kInvalid, std::string(what) + " is not JSON (at byte " + std::to_string(e.byte) + ")");
+  } catch (const std::exception& e) {
+    return Status(Code::kInvalid, std::string(what) + " is not JSON");
+  }
+  if (too_deep)
+    return Status(Code::kInvalid, std::string(what) + " is nested deeper than " + std::to_string(max_depth));
+  return value;
+}
+
+std::string Dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+const Json& GetMember(const Json& object, const char* key) {
+  if (!object.is_object()) return kNull;
+  auto it = object.find(key);
+  return it == object.end() ? kNull : *it;
+}
+
+const Json& GetMemberNoCase(const Json& object, std::string_view key) {
+  if (!object.is_object()) return kNull;
+  for (auto it = object.begin(); it != object.end(); ++it)
+    if (it.key().size() == key.size() && strncasecmp(it.key().data(), key.data(), key.size()) == 0) return *it;
+  return kNull;
+}
+
+std::string GetString(const Json& object, const char* key, std::string_view fallback) {
+  const Json& m = GetMember(object, key);
+  return m.is_string() ? m.get<std::string>() : std::string(fallback);
+}
+
+int64_t GetInt(const Json& object, const char* key, int64_t fallback) {
+  const Json& m = GetMember(object, key);
+  return m.is_number_integer() ? m.get<int64_t>() : fallback;
+}
+
+bool GetBool(const Json& object, const char* key, bool fallback) {
+  const Json& m = GetMember(object, key);
+  return m.is_boolean() ? m.get<bool>() : fallback;
+}
+
+}  // namespace dvdi

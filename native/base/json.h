@@ -1,0 +1,33 @@
+// JSON on the C++ side (nlohmann), without its exceptions.
+#ifndef DVDI_BASE_JSON_H_
+#define DVDI_BASE_JSON_H_
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace dvdi {
+
+using Json = nlohmann::json;
+
+// Parses one document of at most `max_depth` nested levels (nothing may follow it).
+// kInvalid, with the byte offset, for anything else. `what` names the source in the message.
+Result<Json> ParseJson(std::string_view text, std::string_view what, int max_depth = 64);
+
+// Compact text; invalid UTF-8 is replaced, never thrown about.
+std::string Dump(const Json& value);
+
+// Members read without exceptions: the fallback where the key is missing or of another type.
+std::string GetString(const Json& object, const char* key, std::string_view fallback = "");
+int64_t GetInt(const Json& object, const char* key, int64_t fallback = 0);
+bool GetBool(const Json& object, const char* key, bool fallback = false);
+// The member, or a static null.
+const Json& GetMember(const Json& object, const char* key);
+// The member whose name matches without case (as the reference client does), or a static null.
+const Json& GetMemberNoCase(const Json& object, std::string_view key);
+
+}  // namespace dvdi
+
+#endif  // DVDI_BASE_JSON_H_

@@ -1,0 +1,98 @@
+#include "base/text.h"
+
+#include <sodium.h>
+
+namespace dvdi {
+namespace {
+
+// The length of the valid UTF-8 sequence at `p`, or 0.
+size_t SequenceLength(const unsigned char* p, const unsigned char* end) {
+  if (p[0] < 0x80) return 1;
+  auto cont = [&](size_t i) { return p + i < end && (p[i] & 0xC0) == 0x80; };
+  if (p[0] >= 0xC2 && p[0] <= 0xDF) return cont(1) ? 2 : 0;
+  if (p[0] >= 0xE0 && p[0] <= 0xEF) {
+    if (!cont(1) || !cont(2)) return 0;
+    if (p[0] == 0xE0 && p[1] < 0xA0) return 0;
+    if (p[0] == 0xED && p[1] > 0x9F) return 0;
+    return 3;
+  }
+  if (p[0] >= 0xF0 && p[0] <= 0xF4) {
+    if (!cont(1) || !cont(2) || !cont(3)) return 0;
+    if (p[0] == 0xF0 && p[1] < 0x90) return 0;
+    if (p[0] == 0xF4 && p[1] > 0x8F) return 0;
+    return 4;
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool IsValidUtf8(std::string_view text) {
+  auto p = reinterpret_cast<const unsigned char*>(text.data());
+  auto end = p + text.size();
+  while (p < end) {
+    size_t n = SequenceLength(p, end);
+    if (n == 0) return false;
+    p += n;
+  }
+  return true;
+}
+
+std::string OneLine(std::string_view text, size_t max) {
+  std::string out;
+  auto p = reinterpret_cast<const unsigned char*>(text.data());
+  auto end = p + text.size();
+  bool space = false;
+  while (p < end) {
+    size_t n = SequenceLength(p, end);
+    if (n == 1 && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
+      space = !out.empty();
+      ++p;
+      continue;
+    }
+    // C1 controls (U+0080..U+009F) drive terminals as well as C0.
+    bool control = n == 0 || (n == 1 && (*p < 0x20 || *p == 0x7F)) || (n == 2 && p[0] == 0xC2 && p[1] < 0xA0);
+    size_t take = n == 0 ? 1 : n;
+    if (out.size() + take + (space ? 1 : 0) > max) return out + "…";
+    if (space) out += ' ';
+    space = false;
+    if (control)
+      out += '?';
+    else
+      out.append(reinterpret_cast<const char*>(p), take);
+    p += take;
+  }
+  return out;
+}
+
+std::string Hex(const void* bytes, size_t n) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  auto p = static_cast<const unsigned char*>(bytes);
+  std::string out;
+  out.reserve(2 * n);
+  for (size_t i = 0; i < n; ++i) {
+    out += kDigits[p[i] >> 4];
+    out += kDigits[p[i] & 15];
+  }
+  return out;
+}
+
+std::string Sha256Hex(std::string_view bytes) {
+  unsigned char digest[crypto_hash_sha256_BYTES];
+  crypto_hash_sha256(digest, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  return Hex(digest, sizeof digest);
+}
+
+std::string Ago(int64_t then_ms, int64_t now_ms) {
+  int64_t s = (now_ms - then_ms) / 1000;
+  if (s < 2) return "just now";
+  auto say = [](int64_t n, const char* unit) {
+    return std::to_string(n) + " " + unit + (n == 1 ? "" : "s") + " ago";
+  };
+  if (s < 120) return say(s, "second");
+  if (s < 7200) return say(s / 60, "minute");
+  if (s < 172800) return say(s / 3600, "hour");
+  return say(s / 86400, "day");
+}
+
+}  // namespace dvdi

@@ -1,0 +1,25 @@
+// Text that came from outside.
+#ifndef DVDI_BASE_TEXT_H_
+#define DVDI_BASE_TEXT_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace dvdi {
+
+// Strict UTF-8 (no overlong forms, no surrogates, nothing past U+10FFFF).
+bool IsValidUtf8(std::string_view text);
+// One printable line: control characters and invalid bytes become '?', runs of white space one
+// space, cut to `max` bytes (on a character) with "…" appended.
+std::string OneLine(std::string_view text, size_t max = 400);
+// Lower-case hex of `n` bytes.
+std::string Hex(const void* bytes, size_t n);
+// SHA-256 as 64 lower-case hex characters.
+std::string Sha256Hex(std::string_view bytes);
+// "3 minutes ago", for people.
+std::string Ago(int64_t then_ms, int64_t now_ms);
+
+}  // namespace dvdi
+
+#endif  // DVDI_BASE_TEXT_H_

@@ -1,0 +1,113 @@
+/* The engine's C ABI. Text in and out is JSON in UTF-8; its members are described at each function.
+ *
+ * Threads: every function may be called from any thread. Completion callbacks run on a thread of the
+ * engine; they may call any function but dvdi_close.
+ * Ownership: what is passed in is copied; a `char*` given out is freed with dvdi_free; the text
+ * passed to a callback is valid until the callback returns.
+ * Errors: a function returns one of dvdi_code, and (or its callback gets) {"error": {"code",
+ * "message", "hint", "volume", "driver", "path"}}: one line each, empty members left out.
+ * The library installs no signal handlers, throws nothing and never calls exit.
+ */
+#ifndef DVDI_DVDI_H_
+#define DVDI_DVDI_H_
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DVDI_API __attribute__((visibility("default")))
+
+typedef enum dvdi_code {
+  DVDI_OK = 0,
+  DVDI_INVALID = 1,     /* input that is wrong: statement, option, request, settings */
+  DVDI_REFUSED = 2,     /* not allowed now: in use, policy, settings */
+  DVDI_NOT_FOUND = 3,   /* no such volume, driver, scope, operation */
+  DVDI_UNAVAILABLE = 4, /* a driver cannot be reached */
+  DVDI_DRIVER = 5,      /* a driver answered with an error of its own */
+  DVDI_POLICY = 6,      /* the policy blob trapped, hit a limit or answered nonsense */
+  DVDI_SYSTEM = 7,      /* a system call failed */
+  DVDI_TIMEOUT = 8,     /* a deadline passed */
+  DVDI_UNSUPPORTED = 9, /* this kernel, filesystem or build cannot do it */
+  DVDI_INTERNAL = 10    /* a bug of ours */
+} dvdi_code;
+
+typedef struct dvdi_engine dvdi_engine;
+typedef void (*dvdi_done)(void* user, dvdi_code code, const char* json, size_t length);
+
+/* "1.0.0 (abi 1)"; never null, static. */
+DVDI_API const char* dvdi_version(void);
+/* "ok", "invalid", "refused", "not-found", …; static. */
+DVDI_API const char* dvdi_code_name(dvdi_code code);
+/* Frees text given out by this library; null is allowed. */
+DVDI_API void dvdi_free(char* text);
+
+/* Opens an engine on this node's state folder. `options`: {"config": path of a YAML settings file
+ * (default /etc/dvdi/config.yaml, absent is fine), "settings": {…} which override the file's members
+ * (docs/settings.md), "owner_of_recovery": "run"|…}. On success *out is the engine; on failure it is
+ * null and *error, where error is not null, says why. A damaged ledger is no failure: it is put aside
+ * and rebuilt. May read and write files; never touches a plugin or a plugin's mountpoint. */
+DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error);
+
+/* Gives a workload its volumes: all of them or none.
+ * `request`: {
+ *   "owner": "run" | "dvdcli" | "manual" | "mesos:…",
+ *   "scope": unique name of this user of volumes (a container id, a UUID),
+ *   "process": {"pid": n} where the scope lives as long as a process is in that one's mount namespace,
+ *   "user": {"uid": n, "gid": n} for ownership modes,
+ *   "default_driver": name for volumes that name none (else the policy's),
+ *   "sources": [{"form": "volume"|"mount"|"statement"|"marathon"|"mesos", "text": "…"},
+ *               {"form": "env", "env": {"DVDI_VOLUME_NAME": "…"}}],
+ *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
+ *   "deadline_ms": n from now (0: the settings'),
+ *   "dry_run": true: only what would be asked of which driver (parse, and what the ledger knows)
+ * }
+ * Answer: {"operation", "scope", "volumes": [{"driver", "name", "id", "stage": folder to bind at
+ * "target", "mode": "rw"|"ro", "what": "created"|"re-attached"|"shared", "last_used": ms or null,
+ * "message"}], "hide": [mountpoints of volumes that are not this scope's: to be unmounted in a new
+ * mount namespace], "notes": [text], "policy": {"name","version","sha256"}}. No declared volume is no
+ * error: "volumes" is empty.
+ * Returns DVDI_OK where the operation was accepted: the callback is then called exactly once. */
+DVDI_API dvdi_code dvdi_prepare(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
+
+/* Ends a scope: its stages are unmounted, its folders removed, volumes without another user released.
+ * `request`: {"owner", "scope", "deadline_ms"}. An unknown scope is no error. Answers as soon as our
+ * own mounts are gone: {"released": [{"driver","name"}], "pending": [{"driver","name","why"}]}; what
+ * is pending is retried until done (promise 6). */
+DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
+
+/* Brings ledger and reality together for one owner: `request`: {"owner", "live": [scope, …] (those the
+ * caller knows to be alive; without it `run` scopes are alive while a process is in their mount
+ * namespace, others until they are cleaned up), "wait_ms": how long to wait for pending releases}.
+ * Undoes what dead instances left unfinished. Answer: {"undone": [operation], "ended": [scope],
+ * "released": […], "pending": […], "reported": [what is not ours and was not touched]}. */
+DVDI_API dvdi_code dvdi_recover(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
+
+/* What the ledger knows; asks no plugin unless told to. `query`: {"what": "summary" | "volumes" |
+ * "volume" ("driver" optional, "name", "ask_plugin": bool) | "scopes" | "drivers" | "doctor"}.
+ * Answers in docs/cli.md. */
+DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer);
+
+/* Why: records of operations, newest first. `query`: {"operation" | "scope" | "name" (and "driver"),
+ * "last": n (default 1)}. Answer: {"operations": [{"operation", "kind", "owner", "scope", "started_ms",
+ * "duration_ms", "outcome", "policy", "input", "calls": [{"call", "request", "answer", "ms"}],
+ * "undone": […]}]}. */
+DVDI_API dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer);
+
+/* The operator's last word on an attachment that cannot be released: it leaves the ledger, nothing is
+ * called. `request`: {"driver", "name"} ; refused while a live scope uses it. */
+DVDI_API dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** answer);
+
+/* Installs a policy blob and makes it the active one: {"path": file, "allow_downgrade": bool}. */
+DVDI_API dvdi_code dvdi_policy_install(dvdi_engine* engine, const char* request, char** answer);
+
+/* Waits for running operations, and at most `wait_ms` for pending releases (what is left stays in the
+ * ledger for the next engine), then frees the engine. Null is allowed. Not from a callback. */
+DVDI_API void dvdi_close(dvdi_engine* engine, int wait_ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DVDI_DVDI_H_ */

@@ -1,0 +1,82 @@
+// Stages, mount targets and what is checked before a plugin's folder is believed. These are effects:
+// they act and report, they neither decide nor remember.
+#ifndef DVDI_MOUNT_STAGE_H_
+#define DVDI_MOUNT_STAGE_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "sys/env.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+
+enum class Ownership { kNone, kRootDir, kIdmap, kRecursive };
+
+struct StageRequest {
+  std::string mountpoint;  // the plugin's folder (absolute)
+  std::string stage;       // an existing empty folder below the stage root: where to mount
+  std::string subpath;     // beneath the volume; "" for all of it
+  bool read_only = false, nosuid = true, nodev = true;
+  Ownership ownership = Ownership::kNone;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  int64_t deadline_ms = 0;                             // Clock::MonotonicMs, for what may hang
+  std::function<void(int64_t done)> progress;          // kRecursive: entries done so far; may be null
+  bool classic = false;  // use mount(2) even where the descriptor calls exist (tests force it)
+};
+
+// What a stage got that its request could not foresee.
+struct StageResult {
+  bool classic = false;       // the classic calls were used
+  std::string device;         // "MAJ:MIN" of what is mounted there, from mountinfo
+};
+
+// Makes `root` (0700, ours) a shared mount of its own; idempotent. Every stage lies below it.
+Status EnsureStageRoot(const Env& env, const std::string& root);
+
+// Mounts (the subpath of) the volume at the stage, flags applied before it becomes visible.
+// Whatever may touch the plugin's filesystem runs in a helper process (helper/helper.h); a helper
+// that does not answer by the deadline is abandoned and the result is kTimeout.
+// kUnsupported where the filesystem cannot do what was asked (idmap), with what to do instead.
+// On failure nothing stays mounted.
+Result<StageResult> MakeStage(const Env& env, const StageRequest& request);
+
+// Unmounts the stage (MNT_DETACH) and removes its folder. OK where it is gone already. Never touches
+// a path that is not below `root`.
+Status RemoveStage(const Env& env, const std::string& root, const std::string& stage);
+
+struct TargetRules {
+  std::vector<std::string> roots = {"/"};  // a target lies below one of these
+};
+// Checks a mount target: absolute, normalized, below an allowed root, no system folder ("/", "/etc",
+// "/usr", "/proc", "/sys", "/dev", "/boot", "/bin", "/lib*", "/sbin", "/run/dvdi", … and the state
+// folder given in `forbidden`), no symlink on the way (openat2 RESOLVE_NO_SYMLINKS). Does nothing.
+Status CheckTarget(const Env& env, const TargetRules& rules, const std::vector<std::string>& forbidden,
+                   const std::string& target);
+// The folders that would have to be made for it, outermost first (empty: it exists).
+Result<std::vector<std::string>> MissingFolders(const Env& env, const std::string& target);
+// Makes one folder (0755) whose parent exists, without following symlinks; kRefused where it exists.
+Status MakeFolder(const Env& env, const std::string& path);
+// Removes it where it is an empty folder and no mount; OK where it is gone, not empty or in use.
+Status RemoveFolder(const Env& env, const std::string& path);
+
+// Promise 12: is the folder that the plugin named what the plugin sees? `peer` is the plugin's
+// process (0: unknown, then only our own view is checked). kRefused where the plugin lives in
+// another mount namespace in which the folder is on a mount that we do not have. kNotFound where
+// the folder does not exist here.
+Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms);
+
+struct Usage {
+  int64_t total_bytes = 0, used_bytes = 0, free_bytes = 0, inodes = 0, inodes_free = 0;
+};
+// statfs of a mountpoint, in a helper.
+Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms);
+
+}  // namespace dvdi
+
+#endif  // DVDI_MOUNT_STAGE_H_

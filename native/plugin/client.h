@@ -1,0 +1,103 @@
+// Docker volume plugins as the engine sees them: discovery by name, typed calls, typed answers, a
+// circuit breaker. Knows the protocol's quirks; decides nothing.
+#ifndef DVDI_PLUGIN_CLIENT_H_
+#define DVDI_PLUGIN_CLIENT_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "plugin/transport.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+struct DiscoveryPaths {
+  std::vector<std::string> sockets = {"/run/docker/plugins"};
+  std::vector<std::string> specs = {"/etc/docker/plugins", "/usr/lib/docker/plugins"};
+};
+
+// Where the driver `name` listens: NAME.sock (also one folder deep), then NAME.spec, NAME.json.
+// kInvalid for a name that is no plain name (slash, dot-dot, control characters, empty, over 128
+// bytes) and for a spec file that is wrong; kNotFound (all the places looked at) where there is
+// none; kUnsupported for TLS.
+Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::string& name);
+// All names that discovery would find, sorted.
+std::vector<std::string> ListPlugins(const DiscoveryPaths& paths);
+
+enum class Method { kActivate, kCapabilities, kGet, kList, kPath, kCreate, kMount, kUnmount, kRemove };
+const char* MethodName(Method method);  // "Get"
+// False where no method of the protocol has that name.
+bool MethodFromName(const std::string& name, Method* method);
+
+struct Call {
+  std::string driver;
+  Method method = Method::kGet;
+  std::string volume;                          // Name; unused by Activate, Capabilities, List
+  std::string id;                              // ID; Mount and Unmount
+  std::map<std::string, std::string> options;  // Opts; Create
+  int64_t deadline_ms = 0;                     // Clock::MonotonicMs
+};
+
+struct ListedVolume {
+  std::string name, mountpoint;
+};
+
+// What a plugin's answer says, whatever way it was put.
+struct Answer {
+  enum class Kind {
+    kOk,       // it says yes
+    kError,    // it says no, with an error of its own: `error`
+    kUnknown,  // it says nothing that can be relied on (see `reason`)
+  };
+  Kind kind = Kind::kUnknown;
+  std::string error;   // kError: the plugin's text, one line; kUnknown: why, for people
+  std::string reason;  // kUnknown: "unreachable", "lost", "timeout", "not-json", "malformed",
+                       // "too-large", "breaker-open", "not-found" (discovery), "invalid"
+  bool sent = false;   // whether the plugin may have acted on it
+  int http_status = 0;
+  std::string mountpoint;               // Get, Path, Mount; may be empty
+  std::string scope;                    // Capabilities: "local", "global" ("local" where missing)
+  std::vector<std::string> implements;  // Activate
+  std::vector<ListedVolume> volumes;    // List
+  std::string created_at;               // Get
+  std::string status_json;              // Get: Status as compact JSON, "" where none
+  pid_t peer_pid = 0;
+};
+
+struct BreakerSettings {
+  int failures = 5;          // in a row, before it opens
+  int64_t open_ms = 10'000;  // then one probe is let through
+};
+
+// Thread-safe.
+class PluginClient {
+ public:
+  PluginClient(const Env& env, DiscoveryPaths paths, BreakerSettings breaker, size_t max_body);
+  ~PluginClient();
+  // Calls run side by side; the answers stand in the order of the calls. An empty Mountpoint in the
+  // answer to Mount is kError. The breaker is per driver and never holds back an Unmount.
+  std::vector<Answer> Run(const std::vector<Call>& calls);
+  Answer RunOne(const Call& call);
+  // For `status`: driver -> "closed", "open", "half-open".
+  std::map<std::string, std::string> Breakers() const;
+  const DiscoveryPaths& paths() const { return paths_; }
+
+ private:
+  struct Breaker;
+  const Env env_;
+  const DiscoveryPaths paths_;
+  const BreakerSettings settings_;
+  const size_t max_body_;
+  mutable std::mutex mu_;
+  std::map<std::string, std::unique_ptr<Breaker>> breakers_;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_PLUGIN_CLIENT_H_

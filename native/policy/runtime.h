@@ -1,0 +1,81 @@
+// The policy blob in wasmtime: validated once, compiled once, a fresh instance for each operation.
+#ifndef DVDI_POLICY_RUNTIME_H_
+#define DVDI_POLICY_RUNTIME_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+// Bounds of one operation's instance. Part of the key of the compiled form where they change it.
+struct PolicyLimits {
+  uint64_t fuel = 500'000'000;
+  uint64_t memory_bytes = 64u << 20;
+  uint64_t stack_bytes = 256u << 10;
+  uint64_t blob_bytes = 4u << 20;        // size of a blob
+  uint64_t host_calls = 10'000;          // number
+  uint64_t host_bytes = 16u << 20;       // requests and answers together
+  uint64_t reply_bytes = 4u << 20;       // an export's answer
+  uint64_t input_bytes = 4u << 20;       // an export's input
+};
+
+// From the custom section "dvdi.manifest" (JSON).
+struct PolicyManifest {
+  std::string name, version, description;
+  int abi = 0;
+  std::vector<std::string> imports;  // the functions of module "dvdi" that it needs
+};
+
+// The imports that an engine of ABI 1 offers ("plugin_call", …), sorted.
+const std::vector<std::string>& OfferedImports();
+
+// Answers one host call: `name` is the import's, `request` its JSON bytes (valid UTF-8, bounded). The
+// answer is JSON text. Runs on the thread that called PolicyModule::Call. An error Status ends the
+// operation with that status (for what must not go on: the deadline passed, the engine closes).
+using HostFunction = std::function<Result<std::string>(std::string_view name, std::string_view request)>;
+
+struct CallStats {
+  uint64_t fuel_used = 0, memory_bytes = 0, host_calls = 0;
+  int64_t duration_ns = 0;
+};
+
+// A compiled blob. Thread-safe; instances share nothing.
+class PolicyModule {
+ public:
+  virtual ~PolicyModule() = default;
+  virtual const std::string& sha256() const = 0;
+  virtual const PolicyManifest& manifest() const = 0;
+  // Calls an export ("configure", "parse", "prepare", "cleanup", "recover", "canary") in a fresh
+  // instance and returns its answer: valid UTF-8, not yet parsed. kPolicy, with a message that names
+  // the cause (trap and its place, fuel, memory, stack, flood of host calls, forged pointer,
+  // not UTF-8, abort message), for every way in which a blob can fail.
+  virtual Result<std::string> Call(const std::string& export_name, std::string_view input,
+                                   const HostFunction& host, CallStats* stats = nullptr) const = 0;
+};
+
+// One wasmtime engine per process. Thread-safe.
+class PolicyRuntime {
+ public:
+  // `cache_dir` holds compiled forms (made 0700; "" for none). A folder or file there that could
+  // have been written by anyone but this user is not used.
+  static Result<std::unique_ptr<PolicyRuntime>> Create(const Env& env, const PolicyLimits& limits,
+                                                       std::string cache_dir);
+  virtual ~PolicyRuntime() = default;
+  // Validates (size, wasm, imports within the list, exports and their types, ABI marker, manifest, no
+  // start function, memory) and compiles, or loads the compiled form. kPolicy with the reason else.
+  virtual Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob) = 0;
+};
+
+// The blob that is part of the library.
+std::string_view BuiltinPolicy();
+
+}  // namespace dvdi
+
+#endif  // DVDI_POLICY_RUNTIME_H_

@@ -1,0 +1,181 @@
+#include "sys/sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/fd.h"
+
+namespace dvdi {
+namespace {
+
+int Check(long result) { return result < 0 ? -errno : static_cast<int>(result); }
+
+// The whole of a /proc file; an empty path is never passed.
+Result<std::string> ReadWhole(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open " + path, path);
+  std::string out;
+  char buffer[16384];
+  for (;;) {
+    ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Status::FromErrno(errno, "cannot read " + path, path);
+    if (n == 0) return out;
+    out.append(buffer, static_cast<size_t>(n));
+  }
+}
+
+}  // namespace
+
+Sys* Sys::Real() {
+  static auto* sys = new Sys;
+  return sys;
+}
+
+int Sys::OpenAt(int dirfd, const char* path, int flags, mode_t mode) {
+  return Check(::openat(dirfd, path, flags | O_CLOEXEC, mode));
+}
+int Sys::OpenAt2(int dirfd, const char* path, const struct open_how& how) {
+  struct open_how h = how;
+  h.flags |= O_CLOEXEC;
+  return Check(::syscall(SYS_openat2, dirfd, path, &h, sizeof h));
+}
+int Sys::Close(int fd) { return Check(::close(fd)); }
+ssize_t Sys::Read(int fd, void* buffer, size_t n) {
+  ssize_t r = ::read(fd, buffer, n);
+  return r < 0 ? -errno : r;
+}
+ssize_t Sys::Write(int fd, const void* data, size_t n) {
+  ssize_t r = ::write(fd, data, n);
+  return r < 0 ? -errno : r;
+}
+int Sys::Fsync(int fd) { return Check(::fsync(fd)); }
+int Sys::MkdirAt(int dirfd, const char* path, mode_t mode) { return Check(::mkdirat(dirfd, path, mode)); }
+int Sys::UnlinkAt(int dirfd, const char* path, int flags) { return Check(::unlinkat(dirfd, path, flags)); }
+int Sys::RenameAt(int olddir, const char* from, int newdir, const char* to) {
+  return Check(::renameat(olddir, from, newdir, to));
+}
+int Sys::LinkAt(int olddir, const char* from, int newdir, const char* to, int flags) {
+  return Check(::linkat(olddir, from, newdir, to, flags));
+}
+int Sys::Fstat(int fd, struct stat* st) { return Check(::fstat(fd, st)); }
+int Sys::FstatAt(int dirfd, const char* path, struct stat* st, int flags) {
+  return Check(::fstatat(dirfd, path, st, flags));
+}
+int Sys::FsType(int fd, int64_t* type) {
+  struct statfs st;
+  int r = Check(::fstatfs(fd, &st));
+  if (r >= 0) *type = static_cast<int64_t>(st.f_type);
+  return r;
+}
+int Sys::TryLock(int fd) {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  int r = Check(::fcntl(fd, F_OFD_SETLK, &lock));
+  return r == -EACCES ? -EAGAIN : r;
+}
+int Sys::Unlock(int fd) {
+  struct flock lock = {};
+  lock.l_type = F_UNLCK;
+  lock.l_whence = SEEK_SET;
+  return Check(::fcntl(fd, F_OFD_SETLK, &lock));
+}
+int Sys::ListDir(int dirfd, const char* path, std::vector<std::string>* names) {
+  names->clear();
+  UniqueFd fd(::openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return -errno;
+  DIR* dir = ::fdopendir(fd.get());
+  if (dir == nullptr) return -errno;
+  fd.release();
+  for (;;) {
+    errno = 0;
+    struct dirent* entry = ::readdir(dir);
+    if (entry == nullptr) break;
+    std::string name = entry->d_name;
+    if (name != "." && name != "..") names->push_back(std::move(name));
+  }
+  int err = errno;
+  ::closedir(dir);
+  return err == 0 ? 0 : -err;
+}
+
+int Sys::OpenTree(int dirfd, const char* path, unsigned flags) {
+  return Check(::syscall(SYS_open_tree, dirfd, path, flags | OPEN_TREE_CLOEXEC));
+}
+int Sys::MoveMount(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) {
+  return Check(::syscall(SYS_move_mount, from_fd, from, to_fd, to, flags));
+}
+int Sys::MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, uint64_t clear,
+                      uint64_t propagation, int userns_fd) {
+  struct mount_attr attr = {};
+  attr.attr_set = set;
+  attr.attr_clr = clear;
+  attr.propagation = propagation;
+  attr.userns_fd = userns_fd >= 0 ? static_cast<uint64_t>(userns_fd) : 0;
+  return Check(::syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
+}
+int Sys::Mount(const char* source, const char* target, const char* type, unsigned long flags, const char* data) {
+  return Check(::mount(source, target, type, flags, data));
+}
+int Sys::Umount(const char* target, int flags) { return Check(::umount2(target, flags)); }
+Result<std::string> Sys::Mountinfo(pid_t pid) {
+  return ReadWhole(pid > 0 ? "/proc/" + std::to_string(pid) + "/mountinfo" : "/proc/self/mountinfo");
+}
+
+Result<std::string> Sys::BootId() {
+  auto text = ReadWhole("/proc/sys/kernel/random/boot_id");
+  if (!text.ok()) return text;
+  while (!text->empty() && text->back() == '\n') text->pop_back();
+  return text;
+}
+int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
+  auto text = ReadWhole("/proc/" + std::to_string(pid) + "/stat");
+  if (!text.ok()) {
+    int err = text.status().error_number();
+    return err == ENOENT || err == 0 ? -ESRCH : -err;
+  }
+  // The command name (field 2) may hold spaces and parentheses: count from the last ')'.
+  size_t close = text->rfind(')');
+  if (close == std::string::npos) return -EIO;
+  const char* p = text->c_str() + close + 1;
+  for (int field = 2; field < 21; ++field) {
+    p = ::strchr(p + 1, ' ');
+    if (p == nullptr) return -EIO;
+  }
+  if (p[1] == '\0') return -EIO;
+  *start_time = ::strtoull(p + 1, nullptr, 10);
+  return 0;
+}
+int Sys::MountNamespace(pid_t pid, uint64_t* inode) {
+  struct stat st;
+  std::string path = "/proc/" + std::to_string(pid) + "/ns/mnt";
+  if (::stat(path.c_str(), &st) < 0) return -errno;
+  *inode = st.st_ino;
+  return 0;
+}
+Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
+  std::vector<std::string> names;
+  int r = ListDir(AT_FDCWD, "/proc", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
+  std::vector<pid_t> found;
+  for (const auto& name : names) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
+    uint64_t inode = 0;
+    if (MountNamespace(pid, &inode) == 0 && inode == mount_namespace) found.push_back(pid);
+  }
+  return found;
+}
+
+}  // namespace dvdi

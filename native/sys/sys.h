@@ -1,0 +1,79 @@
+// The system calls of the effects: one replaceable object, so that a simulation can put a made-up
+// kernel in its place and a test can make the nth call fail.
+//
+// Conventions of every function: the result is >= 0 on success and -errno on failure, as the raw
+// system call would give it. Descriptors are always made close-on-exec. Paths are C strings; `dirfd`
+// is as in the *at() family (AT_FDCWD allowed). All functions may be called from any thread.
+#ifndef DVDI_SYS_SYS_H_
+#define DVDI_SYS_SYS_H_
+
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace dvdi {
+
+// A process that cannot be mistaken for another one: pid, start time (clock ticks since boot, field
+// 22 of /proc/PID/stat). The boot id completes it where it is stored.
+struct ProcessId {
+  pid_t pid = 0;
+  uint64_t start_time = 0;
+};
+
+class Sys {
+ public:
+  virtual ~Sys() = default;
+  // The real kernel. Never destroyed.
+  static Sys* Real();
+
+  // --- files and folders
+  virtual int OpenAt(int dirfd, const char* path, int flags, mode_t mode = 0);
+  virtual int OpenAt2(int dirfd, const char* path, const struct open_how& how);  // openat2(2)
+  virtual int Close(int fd);
+  virtual ssize_t Read(int fd, void* buffer, size_t n);
+  virtual ssize_t Write(int fd, const void* data, size_t n);
+  virtual int Fsync(int fd);
+  virtual int MkdirAt(int dirfd, const char* path, mode_t mode);
+  virtual int UnlinkAt(int dirfd, const char* path, int flags);  // AT_REMOVEDIR for a folder
+  virtual int RenameAt(int olddir, const char* from, int newdir, const char* to);
+  virtual int LinkAt(int olddir, const char* from, int newdir, const char* to, int flags);
+  virtual int Fstat(int fd, struct stat* st);
+  virtual int FstatAt(int dirfd, const char* path, struct stat* st, int flags);
+  // f_type of statfs(2) for the descriptor, into *type.
+  virtual int FsType(int fd, int64_t* type);
+  // OFD lock on the whole file (F_OFD_SETLK): 0, or -EAGAIN where another holds it.
+  virtual int TryLock(int fd);
+  virtual int Unlock(int fd);
+  // Names in a folder, without "." and "..".
+  virtual int ListDir(int dirfd, const char* path, std::vector<std::string>* names);
+
+  // --- mounts
+  virtual int OpenTree(int dirfd, const char* path, unsigned flags);                         // open_tree(2)
+  virtual int MoveMount(int from_fd, const char* from, int to_fd, const char* to, unsigned flags);
+  virtual int MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, uint64_t clear,
+                           uint64_t propagation, int userns_fd);                            // mount_setattr(2)
+  virtual int Mount(const char* source, const char* target, const char* type, unsigned long flags,
+                    const char* data);                                                      // mount(2)
+  virtual int Umount(const char* target, int flags);                                        // umount2(2)
+  // The whole text of /proc/self/mountinfo (or of /proc/PID/mountinfo where pid > 0).
+  virtual Result<std::string> Mountinfo(pid_t pid = 0);
+
+  // --- processes
+  virtual Result<std::string> BootId();
+  // Start time of a running process; -ESRCH where it is gone.
+  virtual int ProcessStart(pid_t pid, uint64_t* start_time);
+  // Inode number of /proc/PID/ns/mnt.
+  virtual int MountNamespace(pid_t pid, uint64_t* inode);
+  // Processes that live in the mount namespace of that inode number (empty: none is left).
+  virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace);
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_SYS_SYS_H_
