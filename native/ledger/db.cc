@@ -1,0 +1,104 @@
+#include "ledger/db.h"
+
+#include <sqlite3.h>
+
+namespace dvdi {
+
+Stmt::Stmt(Stmt&& other) noexcept
+    : db_(other.db_), stmt_(other.stmt_), status_(std::move(other.status_)), next_(other.next_) {
+  other.stmt_ = nullptr;
+}
+
+Stmt::~Stmt() {
+  if (stmt_ == nullptr) return;
+  sqlite3_reset(stmt_);
+  sqlite3_clear_bindings(stmt_);
+}
+
+Stmt& Stmt::Bind(std::string_view text) & {
+  if (!status_.ok()) return *this;
+  // A null pointer would bind NULL: an empty view may hold one.
+  const char* data = text.data() == nullptr ? "" : text.data();
+  int rc = sqlite3_bind_text64(stmt_, next_++, data, text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  if (rc != SQLITE_OK) status_ = db_->Error(rc, "bind");
+  return *this;
+}
+
+Stmt& Stmt::Bind(int64_t number) & {
+  if (!status_.ok()) return *this;
+  int rc = sqlite3_bind_int64(stmt_, next_++, number);
+  if (rc != SQLITE_OK) status_ = db_->Error(rc, "bind");
+  return *this;
+}
+
+bool Stmt::Step() {
+  if (!status_.ok()) return false;
+  int rc = sqlite3_step(stmt_);
+  if (rc == SQLITE_ROW) return true;
+  if (rc != SQLITE_DONE) status_ = db_->Error(rc, "query");
+  return false;
+}
+
+Status Stmt::Run() {
+  while (Step()) {
+  }
+  return status_;
+}
+
+std::string Stmt::Text(int column) const {
+  auto text = reinterpret_cast<const char*>(sqlite3_column_text(stmt_, column));
+  return text == nullptr ? std::string() : std::string(text, sqlite3_column_bytes(stmt_, column));
+}
+
+int64_t Stmt::Int(int column) const { return sqlite3_column_int64(stmt_, column); }
+
+Status Db::Open(const std::string& path, const char* vfs) {
+  path_ = path;
+  damaged_ = false;
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+  int rc = sqlite3_open_v2(path.c_str(), &db_, flags, vfs);
+  if (rc != SQLITE_OK) {
+    Status s = Error(rc, "open");
+    Close();
+    return s;
+  }
+  sqlite3_busy_timeout(db_, 10'000);
+  sqlite3_limit(db_, SQLITE_LIMIT_LENGTH, 64 << 20);
+  return Status();
+}
+
+void Db::Close() {
+  for (auto& [sql, stmt] : kept_) sqlite3_finalize(stmt);
+  kept_.clear();
+  if (db_ != nullptr) sqlite3_close_v2(db_);
+  db_ = nullptr;
+}
+
+Stmt Db::Prepare(const char* sql) {
+  auto it = kept_.find(sql);
+  if (it != kept_.end()) return Stmt(this, it->second, Status());
+  sqlite3_stmt* stmt = nullptr;
+  int rc = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, nullptr);
+  if (rc != SQLITE_OK) return Stmt(this, nullptr, Error(rc, "prepare"));
+  kept_[sql] = stmt;
+  return Stmt(this, stmt, Status());
+}
+
+Status Db::Exec(const char* sql) {
+  int rc = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+  return rc == SQLITE_OK ? Status() : Error(rc, "execute");
+}
+
+int64_t Db::Changes() const { return sqlite3_changes64(db_); }
+
+Status Db::Error(int rc, std::string_view what) {
+  int primary = rc & 0xFF;
+  if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
+  std::string message = "ledger " + path_ + ": cannot " + std::string(what) + ": ";
+  message += db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(rc);
+  Code code = primary == SQLITE_BUSY ? Code::kTimeout : Code::kSystem;
+  std::string hint = primary == SQLITE_FULL ? "make room on the filesystem of the state folder" : "";
+  return Status(code, std::move(message), std::move(hint)).WithPath(path_);
+}
+
+}  // namespace dvdi

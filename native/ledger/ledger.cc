@@ -1,0 +1,154 @@
+#include "ledger/ledger.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "ledger/schema.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+// A whole check costs time in proportion to the file: large files are checked as they are read.
+constexpr int64_t kCheckWholeBelow = 4 << 20;
+
+Status CheckIntegrity(Db* db) {
+  Stmt check = db->Prepare("PRAGMA quick_check(1)");
+  if (check.Step() && check.Text(0) != "ok")
+    return Status(Code::kSystem, "integrity check: " + check.Text(0));
+  return check.status();
+}
+
+}  // namespace
+
+Status Ledger::OpenFiles() {
+  int found = 0;
+  DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName()));
+  DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA journal_mode = WAL"));
+  DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA synchronous = NORMAL"));
+  full_sync_ = false;
+  DVDI_RETURN_IF_ERROR(MigrateSchema(&writer_, &found));
+  struct stat st;
+  int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
+  if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
+  if (st.st_size <= kCheckWholeBelow) DVDI_RETURN_IF_ERROR(CheckIntegrity(&writer_));
+  DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
+  return Status();
+}
+
+Status Ledger::Open() {
+  struct stat st;
+  int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+  if (r == -ENOENT) {
+    rebuilt_ = true;
+    note_.clear();
+  } else if (r < 0) {
+    return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
+  }
+  // Made here, so that nobody else can read it whatever the umask is; SQLite's -wal and -shm follow its mode.
+  int fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  if (fd < 0) return Status::FromErrno(-fd, "cannot make the ledger " + path_, path_);
+  env_.sys->Close(fd);
+  Status s = OpenFiles();
+  if (s.ok()) return s;
+  bool bad = writer_.damaged() || reader_.damaged() || s.message().starts_with("integrity check");
+  if (!bad) return s;
+  DVDI_RETURN_IF_ERROR(PutAside(s));
+  return OpenFiles();
+}
+
+Status Ledger::PutAside(const Status& why) {
+  writer_.Close();
+  reader_.Close();
+  int64_t stamp = env_.clock->WallMs();
+  std::string aside = path_ + ".damaged-" + std::to_string(stamp);
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    int r = env_.sys->RenameAt(AT_FDCWD, (path_ + suffix).c_str(), AT_FDCWD, (aside + suffix).c_str());
+    if (r < 0 && r != -ENOENT)
+      return Status::FromErrno(-r, "cannot put the damaged ledger aside as " + aside, path_);
+  }
+  rebuilt_ = true;
+  note_ = "the ledger was damaged (" + why.message() + "); it is kept as " + aside +
+          " and was rebuilt from the stage folder";
+  return Status();
+}
+
+void Ledger::Close() {
+  std::lock_guard write(write_mu_);
+  std::lock_guard read(read_mu_);
+  writer_.Close();
+  reader_.Close();
+}
+
+std::string Ledger::note() const { return note_; }
+
+bool Ledger::damaged() const { return writer_.damaged() || reader_.damaged(); }
+
+Status Ledger::Apply(bool durable, const Body& body) {
+  Waiting mine{&body, durable};
+  std::unique_lock lock(queue_mu_);
+  queue_.push_back(&mine);
+  while (!mine.done && leading_) env_.scheduler->Wait(lock, queue_cv_, INT64_MAX / 2'000'000);
+  if (mine.done) return mine.status;
+  leading_ = true;
+  std::vector<Waiting*> batch;
+  batch.swap(queue_);
+  lock.unlock();
+  RunBatch(batch);
+  lock.lock();
+  for (Waiting* w : batch) w->done = true;
+  leading_ = false;
+  queue_cv_.notify_all();
+  return mine.status;
+}
+
+void Ledger::RunBatch(std::vector<Waiting*>& batch) {
+  std::lock_guard write(write_mu_);
+  auto fail_all = [&](const Status& s) {
+    for (Waiting* w : batch)
+      if (w->status.ok()) w->status = s;
+  };
+  if (!writer_.is_open()) return fail_all(Status(Code::kInternal, "the ledger is closed"));
+  bool durable = false;
+  for (Waiting* w : batch) durable |= w->durable;
+  if (durable != full_sync_) {
+    Status s = writer_.Exec(durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    if (!s.ok()) return fail_all(s);
+    full_sync_ = durable;
+  }
+  Status s = writer_.Prepare("BEGIN IMMEDIATE").Run();
+  if (!s.ok()) return fail_all(s);
+  LedgerTx tx(&writer_);
+  bool alone = batch.size() == 1;
+  for (Waiting* w : batch) {
+    if (!alone) s = writer_.Prepare("SAVEPOINT one").Run();
+    if (!s.ok()) break;
+    w->status = (*w->body)(tx);
+    if (alone) {
+      s = w->status;
+    } else {
+      if (!w->status.ok()) s = writer_.Prepare("ROLLBACK TO one").Run();
+      if (s.ok()) s = writer_.Prepare("RELEASE one").Run();
+    }
+    if (!s.ok()) break;
+  }
+  if (s.ok()) s = writer_.Prepare("COMMIT").Run();
+  if (!s.ok()) {
+    (void)writer_.Exec("ROLLBACK");
+    fail_all(s);
+  }
+}
+
+Status Ledger::Read(const Body& body) {
+  std::lock_guard read(read_mu_);
+  if (!reader_.is_open()) return Status(Code::kInternal, "the ledger is closed");
+  DVDI_RETURN_IF_ERROR(reader_.Prepare("BEGIN").Run());
+  LedgerTx tx(&reader_);
+  Status s = body(tx);
+  Status end = reader_.Prepare("COMMIT").Run();
+  return s.ok() ? end : s;
+}
+
+}  // namespace dvdi

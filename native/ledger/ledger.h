@@ -1,0 +1,117 @@
+// The ledger: what this node's engines have done and not undone. A SQLite file (WAL) that several
+// processes share; docs/ledger.md describes it.
+#ifndef DVDI_LEDGER_LEDGER_H_
+#define DVDI_LEDGER_LEDGER_H_
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "ledger/db.h"
+#include "ledger/rows.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+// The verbs of one transaction. Valid inside the function that it was given to.
+class LedgerTx {
+ public:
+  explicit LedgerTx(Db* db) : db_(db) {}
+
+  // --- attachments
+  Status PutAttachment(const AttachmentRow& row);  // inserts or replaces
+  Status DeleteAttachment(const std::string& id);
+  Result<std::optional<AttachmentRow>> FindAttachment(const std::string& driver, const std::string& name);
+  Result<std::optional<AttachmentRow>> GetAttachment(const std::string& id);
+  Result<std::vector<AttachmentRow>> Attachments();
+  // Those in state releasing, soonest first, at most `limit`.
+  Result<std::vector<AttachmentRow>> Releasing(int limit);
+  // Users whose operation was begun in this boot (users of an earlier boot are gone with it).
+  Result<std::vector<UserRow>> Users(const std::string& attachment, const std::string& boot_id);
+
+  // --- operations and effects
+  Status PutOperation(const OperationRow& row);
+  Status SetOperationState(const std::string& id, const char* state);
+  Status DeleteOperation(const std::string& id);  // and the effects it still has
+  Result<std::optional<OperationRow>> FindOperation(const std::string& owner, const std::string& scope);
+  Result<std::vector<OperationRow>> Operations();  // all, oldest first
+  Status PutEffect(const EffectRow& row);
+  Status DeleteEffect(const std::string& operation, int64_t seq);
+  Result<std::vector<EffectRow>> Effects(const std::string& operation);  // in order of seq
+
+  // --- volumes
+  Status TouchVolume(const VolumeRow& row);  // merges: created_by_us stays, times grow
+  Status SetVolumeState(const std::string& driver, const std::string& name, const char* state);
+  Result<std::optional<VolumeRow>> GetVolume(const std::string& driver, const std::string& name);
+  Result<std::vector<VolumeRow>> Volumes(const std::string& name);  // "" for all
+
+  // --- records
+  Status PutRecord(const RecordRow& row, const std::vector<std::pair<std::string, std::string>>& volumes,
+                   int64_t keep);
+  // Newest first. Empty strings match all.
+  Result<std::vector<RecordRow>> Records(const std::string& operation, const std::string& scope,
+                                         const std::string& driver, const std::string& name, int limit);
+
+  // --- counts, for status
+  Result<int64_t> Count(const char* sql);  // a literal "SELECT count(*) …"
+
+ private:
+  Db* db_;
+};
+
+// Thread-safe.
+class Ledger {
+ public:
+  using Body = std::function<Status(LedgerTx&)>;
+
+  Ledger(const Env& env, std::string path) : env_(env), path_(std::move(path)) {}
+
+  // Opens the file, made where it is missing. A damaged file is renamed to PATH.damaged-N (never
+  // removed) and a new one begun. Either is no failure: rebuilt() is true then, and note() says why;
+  // the caller fills the ledger from what else it knows.
+  Status Open();
+  void Close();
+  bool rebuilt() const { return rebuilt_; }
+  std::string note() const;
+
+  // Runs `body` in a write transaction and commits. `durable`: fsynced when this returns. Transactions
+  // that wait at the same time are committed together. A body that fails is rolled back alone.
+  Status Apply(bool durable, const Body& body);
+  // Runs `body` on a consistent snapshot.
+  Status Read(const Body& body);
+  // Whether a damaged file was met since Open.
+  bool damaged() const;
+
+ private:
+  struct Waiting {
+    const Body* body;
+    bool durable, done = false;
+    Status status;
+  };
+  Status OpenFiles();
+  Status PutAside(const Status& why);
+  void RunBatch(std::vector<Waiting*>& batch);
+
+  const Env env_;
+  const std::string path_;
+  bool rebuilt_ = false;
+  std::string note_;
+
+  mutable std::mutex queue_mu_;
+  std::condition_variable queue_cv_;
+  std::vector<Waiting*> queue_;
+  bool leading_ = false;
+
+  std::mutex write_mu_, read_mu_;
+  Db writer_, reader_;
+  bool full_sync_ = false;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_LEDGER_LEDGER_H_

@@ -1,0 +1,198 @@
+#include "ledger/ledger.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "ledger/schema.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+class LedgerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/dvdi-ledger-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    dir_ = name;
+    env_ = {Sys::Real(), nullptr, Clock::Real(), Random::Real(), Scheduler::Real(), Store::Real()};
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  std::string path() const { return dir_ + "/ledger.db"; }
+
+  AttachmentRow Attachment(const std::string& name) {
+    AttachmentRow a;
+    a.id = "id-" + name, a.driver = "d", a.name = name, a.state = kIntent, a.boot_id = "boot";
+    return a;
+  }
+  Status Begin(LedgerTx& tx, const std::string& op, const std::string& attachment, const std::string& boot) {
+    OperationRow o;
+    o.id = op, o.owner = "run", o.scope = "scope-" + op, o.instance = "i", o.boot_id = boot, o.state = kRunning;
+    DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
+    EffectRow e;
+    e.operation = op, e.seq = 1, e.kind = kAttach, e.attachment = attachment, e.target = "/data", e.mode = "rw";
+    DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+    e.seq = 2, e.kind = kStage, e.path = "/stage/" + op;
+    return tx.PutEffect(e);
+  }
+
+  std::string dir_;
+  Env env_;
+};
+
+TEST_F(LedgerTest, RemembersAcrossOpenings) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    EXPECT_TRUE(ledger.rebuilt()) << "a missing file is to be filled from the stage folder";
+    EXPECT_EQ(ledger.note(), "");
+    ASSERT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) -> Status {
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
+      return Begin(tx, "op", "id-x", "boot");
+    }).ok());
+  }
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_FALSE(ledger.rebuilt());
+  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
+    auto a = tx.FindAttachment("d", "x");
+    EXPECT_TRUE(a.ok() && a->has_value());
+    if (a.ok() && a->has_value()) EXPECT_EQ((*a)->id, "id-x");
+    auto users = tx.Users("id-x", "boot");
+    EXPECT_TRUE(users.ok());
+    EXPECT_EQ(users->size(), 1u);
+    if (users->size() == 1) {
+      EXPECT_EQ(users->at(0).target, "/data");
+      EXPECT_EQ(users->at(0).stage, "/stage/op");
+    }
+    return Status();
+  }).ok());
+  struct stat st;
+  ASSERT_EQ(::stat(path().c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+}
+
+TEST_F(LedgerTest, UsersOfAnEarlierBootAreNone) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  ASSERT_TRUE(ledger.Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
+    return Begin(tx, "op", "id-x", "old boot");
+  }).ok());
+  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
+    EXPECT_EQ(tx.Users("id-x", "new boot")->size(), 0u);
+    EXPECT_EQ(tx.Users("id-x", "old boot")->size(), 1u);
+    return Status();
+  }).ok());
+}
+
+TEST_F(LedgerTest, AFailedBodyLeavesNothing) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  Status s = ledger.Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
+    return Status(Code::kRefused, "no");
+  });
+  EXPECT_EQ(s.code(), Code::kRefused);
+  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
+    EXPECT_FALSE(tx.FindAttachment("d", "x")->has_value());
+    return Status();
+  }).ok());
+}
+
+TEST_F(LedgerTest, ConcurrentCommitsAreEachWholeAndFailAlone) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  std::vector<std::thread> threads;
+  std::atomic<int> failed{0};
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < 20; ++k) {
+        std::string name = std::to_string(i) + "-" + std::to_string(k);
+        Status s = ledger.Apply(k % 2 == 0, [&](LedgerTx& tx) -> Status {
+          DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment(name)));
+          return k % 5 == 4 ? Status(Code::kRefused, "no") : Status();
+        });
+        if (!s.ok()) ++failed;
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(failed, 8 * 4);
+  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
+    EXPECT_EQ(tx.Attachments()->size(), 8u * 16u);
+    return Status();
+  }).ok());
+}
+
+TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    ASSERT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("x")); }).ok());
+  }
+  {
+    std::ofstream f(path(), std::ios::binary | std::ios::trunc);
+    f << std::string(8192, 'j');
+  }
+  std::filesystem::remove(path() + "-wal");
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_TRUE(ledger.rebuilt());
+  EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos);
+  int aside = 0;
+  for (auto& e : std::filesystem::directory_iterator(dir_))
+    if (e.path().string().find(".damaged-") != std::string::npos) ++aside;
+  EXPECT_GE(aside, 1);
+  EXPECT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); }).ok());
+}
+
+TEST_F(LedgerTest, ANewerSchemaIsLeftAsItIs) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+  }
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &db), SQLITE_OK);
+  std::string bump = "ALTER TABLE volume ADD COLUMN colour TEXT NOT NULL DEFAULT ''; PRAGMA user_version = " +
+                     std::to_string(SchemaVersion() + 1);
+  ASSERT_EQ(sqlite3_exec(db, bump.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  VolumeRow v;
+  v.driver = "d", v.name = "n", v.state = "known";
+  EXPECT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.TouchVolume(v); }).ok());
+}
+
+TEST_F(LedgerTest, RecordsAreBoundedAndFoundByVolumeAndScope) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  for (int i = 0; i < 30; ++i) {
+    RecordRow r;
+    r.operation = "op" + std::to_string(i), r.kind = "prepare", r.owner = "run", r.scope = "s" + std::to_string(i);
+    r.outcome = "ok", r.body = "{}";
+    ASSERT_TRUE(ledger.Apply(false, [&](LedgerTx& tx) {
+      return tx.PutRecord(r, {{"d", i % 2 == 0 ? "even" : "odd"}}, 10);
+    }).ok());
+  }
+  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
+    EXPECT_EQ(tx.Records("", "", "", "", 100)->size(), 10u);
+    EXPECT_EQ(tx.Records("", "", "d", "odd", 100)->size(), 5u);
+    EXPECT_EQ(tx.Records("", "", "", "even", 1)->at(0).operation, "op28");
+    EXPECT_EQ(tx.Records("", "s29", "", "", 5)->size(), 1u);
+    EXPECT_EQ(tx.Records("op3", "", "", "", 5)->size(), 0u) << "older than the bound";
+    EXPECT_EQ(*tx.Count("SELECT count(*) FROM record_volume"), 10);
+    return Status();
+  }).ok());
+}
+
+}  // namespace
+}  // namespace dvdi

@@ -1,0 +1,78 @@
+// What the ledger remembers, as rows. docs/ledger.md describes the tables.
+#ifndef DVDI_LEDGER_ROWS_H_
+#define DVDI_LEDGER_ROWS_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+namespace dvdi {
+
+// One volume of one driver on this node: one Mount with one ID.
+struct AttachmentRow {
+  std::string id, driver, name;
+  std::string state;       // kIntent, kAttached, kReleasing
+  std::string mountpoint;  // as the plugin named it; "" until it answered
+  std::string device;      // "MAJ:MIN root" of the mount there when it was attached
+  std::string boot_id;     // the boot in which Mount was last sent
+  bool mount_sent = false;
+  int64_t attempts = 0;  // of releasing it
+  int64_t next_ms = 0;   // wall clock: not before
+  int64_t retry_base_ms = 0, retry_max_ms = 0;
+  std::string error;  // why it is not released yet
+  int64_t created_ms = 0;
+};
+inline constexpr const char* kIntent = "intent";        // an ID is given; Mount may have been sent
+inline constexpr const char* kAttached = "attached";    // the plugin answered, somebody uses it
+inline constexpr const char* kReleasing = "releasing";  // nobody uses it; Unmount is due
+
+// One prepare of one scope, from its begin until everything it did is undone.
+struct OperationRow {
+  std::string id, owner, scope, instance, boot_id;
+  std::string state;  // kRunning, kCommitted, kUndoing
+  std::string request_hash, answer;
+  int64_t started_ms = 0;
+  pid_t pid = 0;  // a process of the scope, where it lives as long as its mount namespace
+  uint64_t start_time = 0, mount_namespace = 0;
+};
+inline constexpr const char* kRunning = "running";
+inline constexpr const char* kCommitted = "committed";
+inline constexpr const char* kUndoing = "undoing";
+
+// One thing done by an operation that can be undone. Undone effects leave the ledger.
+struct EffectRow {
+  std::string operation;
+  int64_t seq = 0;
+  std::string kind;        // kAttach, kStage, kFolder
+  std::string attachment;  // kAttach, kStage
+  std::string path;        // kStage, kFolder
+  bool done = false;       // false: intended only
+  std::string target, mode, access;  // kAttach
+};
+inline constexpr const char* kAttach = "attach";
+inline constexpr const char* kStage = "stage";
+inline constexpr const char* kFolder = "folder";
+
+// What is known of a volume beyond its attachments; outlives them.
+struct VolumeRow {
+  std::string driver, name;
+  bool created_by_us = false;
+  int64_t created_ms = 0, last_used_ms = 0;
+  std::string state;  // "created" (never used), "known", "released-unconfirmed", "forgotten"
+};
+
+// A live user of an attachment.
+struct UserRow {
+  std::string operation, owner, scope, target, mode, access, stage;
+  int64_t since_ms = 0;
+};
+
+struct RecordRow {
+  std::string operation, kind, owner, scope, outcome, body;
+  int64_t started_ms = 0, duration_us = 0;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_LEDGER_ROWS_H_

@@ -1,0 +1,82 @@
+#include "ledger/schema.h"
+
+#include <iterator>
+#include <string>
+
+namespace dvdi {
+namespace {
+
+// Each entry takes the file from version i to i + 1. Entries are never changed, only added; a step may
+// add tables, columns with defaults and indexes, nothing else (docs/ledger.md, "Versions").
+constexpr const char* kSteps[] = {
+    R"sql(
+CREATE TABLE volume(
+  driver TEXT NOT NULL, name TEXT NOT NULL,
+  created_by_us INTEGER NOT NULL DEFAULT 0,
+  created_ms INTEGER NOT NULL DEFAULT 0, last_used_ms INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL DEFAULT 'known',
+  PRIMARY KEY(driver, name)) WITHOUT ROWID;
+CREATE TABLE attachment(
+  id TEXT PRIMARY KEY, driver TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
+  mountpoint TEXT NOT NULL DEFAULT '', device TEXT NOT NULL DEFAULT '', boot_id TEXT NOT NULL DEFAULT '',
+  mount_sent INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0, next_ms INTEGER NOT NULL DEFAULT 0,
+  retry_base_ms INTEGER NOT NULL DEFAULT 0, retry_max_ms INTEGER NOT NULL DEFAULT 0,
+  error TEXT NOT NULL DEFAULT '', created_ms INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE UNIQUE INDEX attachment_volume ON attachment(driver, name);
+CREATE INDEX attachment_due ON attachment(next_ms) WHERE state = 'releasing';
+CREATE TABLE operation(
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, scope TEXT NOT NULL, instance TEXT NOT NULL,
+  boot_id TEXT NOT NULL, state TEXT NOT NULL, request_hash TEXT NOT NULL DEFAULT '',
+  answer TEXT NOT NULL DEFAULT '', started_ms INTEGER NOT NULL DEFAULT 0,
+  pid INTEGER NOT NULL DEFAULT 0, start_time INTEGER NOT NULL DEFAULT 0,
+  mount_namespace INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE UNIQUE INDEX operation_scope ON operation(owner, scope);
+CREATE INDEX operation_unfinished ON operation(state) WHERE state <> 'committed';
+CREATE TABLE effect(
+  operation TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL,
+  attachment TEXT NOT NULL DEFAULT '', path TEXT NOT NULL DEFAULT '', done INTEGER NOT NULL DEFAULT 0,
+  target TEXT NOT NULL DEFAULT '', mode TEXT NOT NULL DEFAULT '', access TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(operation, seq)) WITHOUT ROWID;
+CREATE INDEX effect_attachment ON effect(attachment, kind) WHERE attachment <> '';
+CREATE TABLE record(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT NOT NULL, kind TEXT NOT NULL,
+  owner TEXT NOT NULL, scope TEXT NOT NULL, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL,
+  outcome TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX record_operation ON record(operation);
+CREATE INDEX record_scope ON record(scope);
+CREATE TABLE record_volume(driver TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL,
+  PRIMARY KEY(driver, name, seq)) WITHOUT ROWID;
+CREATE INDEX record_volume_seq ON record_volume(seq);
+)sql",
+};
+
+}  // namespace
+
+int SchemaVersion() { return static_cast<int>(std::size(kSteps)); }
+
+Status MigrateSchema(Db* db, int* found) {
+  // The version is read inside the write transaction: two engines may open a new file at once.
+  DVDI_RETURN_IF_ERROR(db->Exec("BEGIN IMMEDIATE"));
+  int version = 0;
+  {
+    Stmt read = db->Prepare("PRAGMA user_version");
+    if (read.Step()) version = static_cast<int>(read.Int(0));
+    if (!read.status().ok()) {
+      (void)db->Exec("ROLLBACK");
+      return read.status();
+    }
+  }
+  *found = version;
+  for (int i = version; i < SchemaVersion(); ++i) {
+    Status s = db->Exec(kSteps[i]);
+    if (s.ok()) s = db->Exec(("PRAGMA user_version = " + std::to_string(i + 1)).c_str());
+    if (!s.ok()) {
+      (void)db->Exec("ROLLBACK");
+      return s;
+    }
+  }
+  return db->Exec("COMMIT");
+}
+
+}  // namespace dvdi

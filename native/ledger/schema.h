@@ -1,0 +1,18 @@
+// The ledger's tables and their migrations.
+#ifndef DVDI_LEDGER_SCHEMA_H_
+#define DVDI_LEDGER_SCHEMA_H_
+
+#include "base/status.h"
+#include "ledger/db.h"
+
+namespace dvdi {
+
+// The newest version this engine knows (PRAGMA user_version).
+int SchemaVersion();
+// Brings the file up to SchemaVersion(), one transaction for each step. A newer file is left as it is:
+// versions only add, so that an older engine can always clean up. *found gets the version that was there.
+Status MigrateSchema(Db* db, int* found);
+
+}  // namespace dvdi
+
+#endif  // DVDI_LEDGER_SCHEMA_H_

@@ -1,0 +1,264 @@
+// The verbs of a ledger transaction.
+#include "ledger/ledger.h"
+
+namespace dvdi {
+namespace {
+
+#define ATTACHMENT_COLUMNS                                                                           \
+  "id, driver, name, state, mountpoint, device, boot_id, mount_sent, attempts, next_ms, retry_base_ms, " \
+  "retry_max_ms, error, created_ms"
+#define OPERATION_COLUMNS                                                                        \
+  "id, owner, scope, instance, boot_id, state, request_hash, answer, started_ms, pid, start_time, " \
+  "mount_namespace"
+
+AttachmentRow ReadAttachment(const Stmt& s) {
+  AttachmentRow a;
+  a.id = s.Text(0), a.driver = s.Text(1), a.name = s.Text(2), a.state = s.Text(3);
+  a.mountpoint = s.Text(4), a.device = s.Text(5), a.boot_id = s.Text(6);
+  a.mount_sent = s.Int(7) != 0;
+  a.attempts = s.Int(8), a.next_ms = s.Int(9), a.retry_base_ms = s.Int(10), a.retry_max_ms = s.Int(11);
+  a.error = s.Text(12), a.created_ms = s.Int(13);
+  return a;
+}
+
+OperationRow ReadOperation(const Stmt& s) {
+  OperationRow o;
+  o.id = s.Text(0), o.owner = s.Text(1), o.scope = s.Text(2), o.instance = s.Text(3);
+  o.boot_id = s.Text(4), o.state = s.Text(5), o.request_hash = s.Text(6), o.answer = s.Text(7);
+  o.started_ms = s.Int(8), o.pid = static_cast<pid_t>(s.Int(9));
+  o.start_time = static_cast<uint64_t>(s.Int(10)), o.mount_namespace = static_cast<uint64_t>(s.Int(11));
+  return o;
+}
+
+VolumeRow ReadVolume(const Stmt& s) {
+  VolumeRow v;
+  v.driver = s.Text(0), v.name = s.Text(1), v.created_by_us = s.Int(2) != 0;
+  v.created_ms = s.Int(3), v.last_used_ms = s.Int(4), v.state = s.Text(5);
+  return v;
+}
+
+template <class T>
+Result<std::vector<T>> All(Stmt& s, T (*read)(const Stmt&)) {
+  std::vector<T> rows;
+  while (s.Step()) rows.push_back(read(s));
+  if (!s.status().ok()) return s.status();
+  return rows;
+}
+
+template <class T>
+Result<std::optional<T>> One(Stmt& s, T (*read)(const Stmt&)) {
+  std::optional<T> row;
+  if (s.Step()) row = read(s);
+  if (!s.status().ok()) return s.status();
+  return row;
+}
+
+}  // namespace
+
+Status LedgerTx::PutAttachment(const AttachmentRow& a) {
+  Stmt s = db_->Prepare("INSERT OR REPLACE INTO attachment(" ATTACHMENT_COLUMNS
+                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+  s.BindAll(a.id, a.driver, a.name, a.state, a.mountpoint, a.device, a.boot_id, a.mount_sent, a.attempts,
+            a.next_ms, a.retry_base_ms, a.retry_max_ms, a.error, a.created_ms);
+  return s.Run();
+}
+
+Status LedgerTx::DeleteAttachment(const std::string& id) {
+  Stmt s = db_->Prepare("DELETE FROM attachment WHERE id = ?");
+  return s.BindAll(id).Run();
+}
+
+Result<std::optional<AttachmentRow>> LedgerTx::FindAttachment(const std::string& driver,
+                                                              const std::string& name) {
+  Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS " FROM attachment WHERE driver = ? AND name = ?");
+  return One(s.BindAll(driver, name), ReadAttachment);
+}
+
+Result<std::optional<AttachmentRow>> LedgerTx::GetAttachment(const std::string& id) {
+  Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS " FROM attachment WHERE id = ?");
+  return One(s.BindAll(id), ReadAttachment);
+}
+
+Result<std::vector<AttachmentRow>> LedgerTx::Attachments() {
+  Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS " FROM attachment ORDER BY driver, name");
+  return All(s, ReadAttachment);
+}
+
+Result<std::vector<AttachmentRow>> LedgerTx::Releasing(int limit) {
+  Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS
+                        " FROM attachment WHERE state = 'releasing' ORDER BY next_ms LIMIT ?");
+  return All(s.BindAll(limit), ReadAttachment);
+}
+
+Result<std::vector<UserRow>> LedgerTx::Users(const std::string& attachment, const std::string& boot_id) {
+  // The stage that belongs to an attach is the one with the next-higher sequence for the same attachment.
+  Stmt s = db_->Prepare(
+      "SELECT o.id, o.owner, o.scope, e.target, e.mode, e.access, "
+      "  coalesce((SELECT path FROM effect x WHERE x.operation = e.operation AND x.attachment = e.attachment "
+      "            AND x.kind = 'stage' AND x.target = e.target LIMIT 1), ''), o.started_ms "
+      "FROM effect e JOIN operation o ON o.id = e.operation "
+      "WHERE e.attachment = ? AND e.attachment <> '' AND e.kind = 'attach' AND o.boot_id = ? "
+      "ORDER BY o.started_ms, e.seq");
+  return All<UserRow>(s.BindAll(attachment, boot_id), [](const Stmt& r) {
+    UserRow u;
+    u.operation = r.Text(0), u.owner = r.Text(1), u.scope = r.Text(2), u.target = r.Text(3);
+    u.mode = r.Text(4), u.access = r.Text(5), u.stage = r.Text(6), u.since_ms = r.Int(7);
+    return u;
+  });
+}
+
+Status LedgerTx::PutOperation(const OperationRow& o) {
+  Stmt s = db_->Prepare("INSERT OR REPLACE INTO operation(" OPERATION_COLUMNS
+                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?)");
+  s.BindAll(o.id, o.owner, o.scope, o.instance, o.boot_id, o.state, o.request_hash, o.answer, o.started_ms,
+            static_cast<int64_t>(o.pid), o.start_time, o.mount_namespace);
+  return s.Run();
+}
+
+Status LedgerTx::SetOperationState(const std::string& id, const char* state) {
+  Stmt s = db_->Prepare("UPDATE operation SET state = ? WHERE id = ?");
+  return s.BindAll(state, id).Run();
+}
+
+Status LedgerTx::DeleteOperation(const std::string& id) {
+  {
+    Stmt s = db_->Prepare("DELETE FROM effect WHERE operation = ?");
+    DVDI_RETURN_IF_ERROR(s.BindAll(id).Run());
+  }
+  Stmt s = db_->Prepare("DELETE FROM operation WHERE id = ?");
+  return s.BindAll(id).Run();
+}
+
+Result<std::optional<OperationRow>> LedgerTx::FindOperation(const std::string& owner,
+                                                            const std::string& scope) {
+  Stmt s = db_->Prepare("SELECT " OPERATION_COLUMNS " FROM operation WHERE owner = ? AND scope = ?");
+  return One(s.BindAll(owner, scope), ReadOperation);
+}
+
+Result<std::vector<OperationRow>> LedgerTx::Operations() {
+  Stmt s = db_->Prepare("SELECT " OPERATION_COLUMNS " FROM operation ORDER BY started_ms, id");
+  return All(s, ReadOperation);
+}
+
+Status LedgerTx::PutEffect(const EffectRow& e) {
+  Stmt s = db_->Prepare(
+      "INSERT OR REPLACE INTO effect(operation, seq, kind, attachment, path, done, target, mode, access) "
+      "VALUES(?,?,?,?,?,?,?,?,?)");
+  s.BindAll(e.operation, e.seq, e.kind, e.attachment, e.path, e.done, e.target, e.mode, e.access);
+  return s.Run();
+}
+
+Status LedgerTx::DeleteEffect(const std::string& operation, int64_t seq) {
+  Stmt s = db_->Prepare("DELETE FROM effect WHERE operation = ? AND seq = ?");
+  return s.BindAll(operation, seq).Run();
+}
+
+Result<std::vector<EffectRow>> LedgerTx::Effects(const std::string& operation) {
+  Stmt s = db_->Prepare(
+      "SELECT operation, seq, kind, attachment, path, done, target, mode, access FROM effect "
+      "WHERE operation = ? ORDER BY seq");
+  return All<EffectRow>(s.BindAll(operation), [](const Stmt& r) {
+    EffectRow e;
+    e.operation = r.Text(0), e.seq = r.Int(1), e.kind = r.Text(2), e.attachment = r.Text(3);
+    e.path = r.Text(4), e.done = r.Int(5) != 0;
+    e.target = r.Text(6), e.mode = r.Text(7), e.access = r.Text(8);
+    return e;
+  });
+}
+
+Status LedgerTx::TouchVolume(const VolumeRow& v) {
+  Stmt s = db_->Prepare(
+      "INSERT INTO volume(driver, name, created_by_us, created_ms, last_used_ms, state) VALUES(?,?,?,?,?,?) "
+      "ON CONFLICT DO UPDATE SET created_by_us = max(created_by_us, excluded.created_by_us), "
+      "created_ms = max(created_ms, excluded.created_ms), "
+      "last_used_ms = max(last_used_ms, excluded.last_used_ms), state = excluded.state");
+  s.BindAll(v.driver, v.name, v.created_by_us, v.created_ms, v.last_used_ms, v.state);
+  return s.Run();
+}
+
+Status LedgerTx::SetVolumeState(const std::string& driver, const std::string& name, const char* state) {
+  Stmt s = db_->Prepare("UPDATE volume SET state = ? WHERE driver = ? AND name = ?");
+  return s.BindAll(state, driver, name).Run();
+}
+
+Result<std::optional<VolumeRow>> LedgerTx::GetVolume(const std::string& driver, const std::string& name) {
+  Stmt s = db_->Prepare(
+      "SELECT driver, name, created_by_us, created_ms, last_used_ms, state FROM volume "
+      "WHERE driver = ? AND name = ?");
+  return One(s.BindAll(driver, name), ReadVolume);
+}
+
+Result<std::vector<VolumeRow>> LedgerTx::Volumes(const std::string& name) {
+  Stmt s = db_->Prepare(
+      "SELECT driver, name, created_by_us, created_ms, last_used_ms, state FROM volume "
+      "WHERE ?1 = '' OR name = ?1 ORDER BY driver, name");
+  return All(s.BindAll(name), ReadVolume);
+}
+
+Status LedgerTx::PutRecord(const RecordRow& r, const std::vector<std::pair<std::string, std::string>>& volumes,
+                           int64_t keep) {
+  {
+    Stmt s = db_->Prepare(
+        "INSERT INTO record(operation, kind, owner, scope, started_ms, duration_us, outcome, body) "
+        "VALUES(?,?,?,?,?,?,?,?)");
+    s.BindAll(r.operation, r.kind, r.owner, r.scope, r.started_ms, r.duration_us, r.outcome, r.body);
+    DVDI_RETURN_IF_ERROR(s.Run());
+  }
+  int64_t seq = 0;
+  {
+    Stmt s = db_->Prepare("SELECT last_insert_rowid()");
+    if (s.Step()) seq = s.Int(0);
+    DVDI_RETURN_IF_ERROR(s.status());
+  }
+  for (const auto& [driver, name] : volumes) {
+    Stmt s = db_->Prepare("INSERT OR IGNORE INTO record_volume(driver, name, seq) VALUES(?,?,?)");
+    DVDI_RETURN_IF_ERROR(s.BindAll(driver, name, seq).Run());
+  }
+  // AUTOINCREMENT: sequence numbers never come again, so the bound is a range.
+  {
+    Stmt s = db_->Prepare("DELETE FROM record WHERE seq <= ?");
+    DVDI_RETURN_IF_ERROR(s.BindAll(seq - keep).Run());
+  }
+  Stmt s = db_->Prepare("DELETE FROM record_volume WHERE seq <= ?");
+  return s.BindAll(seq - keep).Run();
+}
+
+Result<std::vector<RecordRow>> LedgerTx::Records(const std::string& operation, const std::string& scope,
+                                                 const std::string& driver, const std::string& name,
+                                                 int limit) {
+  // One statement for each question, so that each uses its index.
+  const char* sql =
+      "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
+      "WHERE (?1 || ?2 || ?3 || ?4) = '' ORDER BY seq DESC LIMIT ?5";
+  if (!operation.empty())
+    sql =
+        "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
+        "WHERE operation = ?1 AND (?2 || ?3 || ?4) IS NOT NULL ORDER BY seq DESC LIMIT ?5";
+  else if (!scope.empty())
+    sql =
+        "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
+        "WHERE scope = ?2 AND (?1 || ?3 || ?4) IS NOT NULL ORDER BY seq DESC LIMIT ?5";
+  else if (!name.empty())
+    sql =
+        "SELECT r.operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record_volume v "
+        "JOIN record r ON r.seq = v.seq WHERE (?3 = '' OR v.driver = ?3) AND v.name = ?4 "
+        "AND (?1 || ?2) IS NOT NULL ORDER BY v.seq DESC LIMIT ?5";
+  Stmt s = db_->Prepare(sql);
+  s.BindAll(operation, scope, driver, name, limit);
+  return All<RecordRow>(s, [](const Stmt& q) {
+    RecordRow r;
+    r.operation = q.Text(0), r.kind = q.Text(1), r.owner = q.Text(2), r.scope = q.Text(3);
+    r.outcome = q.Text(4), r.body = q.Text(5), r.started_ms = q.Int(6), r.duration_us = q.Int(7);
+    return r;
+  });
+}
+
+Result<int64_t> LedgerTx::Count(const char* sql) {
+  Stmt s = db_->Prepare(sql);
+  int64_t n = 0;
+  if (s.Step()) n = s.Int(0);
+  if (!s.status().ok()) return s.status();
+  return n;
+}
+
+}  // namespace dvdi
