@@ -1,0 +1,118 @@
+import { Node, readJson } from "../json/reader";
+import { JsonWriter, quote } from "../json/writer";
+import { Config } from "../model/config";
+
+function failed(text: string): string {
+  const result = readJson(text, "the text");
+  const error = result.error;
+  return error === null ? "" : error.message;
+}
+
+function root(text: string): Node {
+  const result = readJson(text, "the text");
+  assert(result.error === null, text);
+  return result.value!;
+}
+
+describe("reader", () => {
+  it("reads what is there", () => {
+    const node = root('{"a": "x\\/y\\\\\\/z", "b": [1, true, null], "c": {"d": -5}}');
+    expect(node.string("a")).toBe("x/y\\/z");
+    const list = node.array("b")!;
+    expect(list.length).toBe(3);
+    expect(list.at(0).integer()).toBe(1);
+    expect(list.at(1).truth()).toBe(true);
+    expect(list.at(2).isNull).toBe(true);
+    expect(node.object("c")!.int("d", 0)).toBe(-5);
+    expect(node.int("missing", 7)).toBe(7);
+    expect(node.failure === null).toBe(true);
+  });
+
+  it("refuses what is no JSON", () => {
+    expect(failed("")).toBe("the text cannot be read: it is not JSON (it is empty)");
+    expect(failed("{")).toBe("the text cannot be read: it is not JSON");
+    expect(failed('{"a":1} x')).toBe("the text cannot be read: it is not JSON");
+    expect(failed('{"a":01}')).toBe("the text cannot be read: it is not JSON");
+    expect(failed('{"a":"\n"}')).toBe("the text cannot be read: it is not JSON");
+  });
+
+  it("refuses a name that is there twice, at any depth", () => {
+    expect(failed('{"a":1,"a":2}')).toBe('the text cannot be read: the name "a" is there twice in one object');
+    expect(failed('[{"x":{"b":1,"c":{"b":1},"b":2}}]')).toBe(
+      'the text cannot be read: the name "b" is there twice in one object',
+    );
+    expect(failed('{"a":{"a":{"a":"a"}},"b":{"a":1}}')).toBe("");
+  });
+
+  it("refuses escapes in names", () => {
+    expect(failed('{"\\u0061":1}')).toBe(
+      "the text cannot be read: a name holds a backslash at character 2; write it without escapes",
+    );
+  });
+
+  it("refuses depth", () => {
+    expect(failed("[".repeat(32) + "]".repeat(32))).toBe("");
+    expect(failed("[".repeat(33) + "]".repeat(33))).toBe(
+      "the text cannot be read: it is nested more than 32 deep at character 32",
+    );
+    expect(failed("[".repeat(100000))).toBe("the text cannot be read: it is not JSON");
+  });
+
+  it("names place and value of a wrong type", () => {
+    const node = root('{"a": [{"b": "7"}]}');
+    node.array("a")!.at(0).int("b", 0);
+    expect(node.failure!.message).toBe('a[0].b must be a whole number, not "7"');
+    expect(node.failure!.field).toBe("a[0].b");
+  });
+
+  it("refuses numbers that are not whole or out of range", () => {
+    const texts = ["1.5", "1e400", "9007199254740993", "-1"];
+    for (let i = 0; i < texts.length; i++) {
+      const node = root('{"n":' + texts[i] + "}");
+      node.int("n", 0, 0, 100);
+      expect(node.failure !== null).toBe(true, texts[i]);
+    }
+  });
+
+  it("refuses NUL and lone surrogates in text", () => {
+    const texts = ['"\\u0000"', '"\\ud800"', '"\\udc00x"', '"\\ud800\\ud800"'];
+    for (let i = 0; i < texts.length; i++) {
+      const node = root("[" + texts[i] + "]");
+      node.at(0).text();
+      expect(node.failure !== null).toBe(true, texts[i]);
+    }
+    const node = root('["\\ud83d\\ude00"]');
+    expect(node.at(0).text()).toBe("😀");
+    expect(node.failure === null).toBe(true);
+  });
+
+  it("names the unknown member and the near one", () => {
+    const node = root('{"defualt_driver":"x"}');
+    Config.fromNode(node);
+    expect(node.failure!.hint).toBe('did you mean "default_driver"?');
+  });
+});
+
+describe("writer", () => {
+  it("escapes", () => {
+    expect(quote('a"b\\c\n\u0001é😀')).toBe('"a\\"b\\\\c\\u000a\\u0001é😀"');
+    expect(quote(String.fromCharCode(0xd800) + "x")).toBe('"\ufffdx"');
+    expect(quote("\u0001".repeat(300)).length).toBe(1802);
+  });
+
+  it("puts commas", () => {
+    const w = new JsonWriter(4);
+    w.beginObject().key("a").int(-1).key("b").beginArray().bool(true).null().endArray().key("c").beginObject().endObject();
+    expect(w.endObject().toString()).toBe('{"a":-1,"b":[true,null],"c":{}}');
+  });
+});
+
+describe("config", () => {
+  it("is normalized, and reads its own text", () => {
+    const text = new Config().toJson();
+    const node = root(text);
+    const again = Config.fromNode(node);
+    expect(node.failure === null).toBe(true);
+    expect(again.toJson()).toBe(text);
+  });
+});
