@@ -1,0 +1,97 @@
+// `dvdi-policy inspect`: what is in a blob, and whether an engine would take it.
+import { createHash } from "node:crypto";
+
+import { shapeProblems, typeText } from "./abi.ts";
+import { readManifest, type Manifest } from "./manifest.ts";
+import { readModule, WasmError, type Module } from "./wasm.ts";
+
+// Node has it; its types are those of the browser's library, which is not wanted here.
+declare const WebAssembly: { validate(bytes: Uint8Array): boolean };
+
+export interface Inspection {
+  sha256: string;
+  size: number;
+  manifest: Manifest | null;
+  /** "module.name", with the type of functions. */
+  imports: { name: string; kind: string; type: string | null }[];
+  exports: { name: string; kind: string; type: string | null }[];
+  memory: { min_pages: number; max_pages: number | null } | null;
+  start_function: boolean;
+  custom_sections: { name: string; size: number }[];
+  /** Why the engine would refuse it; empty where it would not. */
+  problems: string[];
+}
+
+/** Never throws: what cannot be read is a problem. */
+export function inspectPolicy(blob: Uint8Array): Inspection {
+  const result: Inspection = {
+    sha256: createHash("sha256").update(blob).digest("hex"),
+    size: blob.length,
+    manifest: null,
+    imports: [],
+    exports: [],
+    memory: null,
+    start_function: false,
+    custom_sections: [],
+    problems: [],
+  };
+  let module: Module;
+  try {
+    module = readModule(blob);
+  } catch (error) {
+    if (!(error instanceof WasmError)) throw error;
+    result.problems.push(error.message);
+    return result;
+  }
+  if (!WebAssembly.validate(blob)) result.problems.push("it is not valid WebAssembly");
+  const { manifest, problems } = readManifest(module);
+  result.manifest = manifest;
+  result.problems.push(...shapeProblems(module, blob.length), ...problems);
+  result.imports = module.imports.map((entry) => ({
+    name: `${entry.module}.${entry.name}`,
+    kind: entry.kind,
+    type: entry.type && typeText(entry.type),
+  }));
+  result.exports = module.exports.map((entry) => ({
+    name: entry.name,
+    kind: entry.kind,
+    type: entry.type && typeText(entry.type),
+  }));
+  const memory = module.memories[0];
+  result.memory = memory ? { min_pages: memory.min, max_pages: memory.max } : null;
+  result.start_function = module.hasStart;
+  result.custom_sections = module.sections
+    .filter((section) => section.id === 0)
+    .map((section) => ({ name: section.name, size: section.payload.length }));
+  return result;
+}
+
+/** An inspection as lines for a person. */
+export function inspectionText(inspection: Inspection): string {
+  const { manifest, memory } = inspection;
+  const lines: [string, string][] = [];
+  if (manifest !== null) {
+    lines.push(["policy", printable(`${manifest.name} ${manifest.version} (ABI ${manifest.abi})`)]);
+    if (manifest.description !== "") lines.push(["about", printable(manifest.description)]);
+  }
+  lines.push(["sha256", inspection.sha256], ["size", `${inspection.size} bytes`]);
+  if (memory !== null) {
+    const max = memory.max_pages === null ? "no maximum of its own" : `at most ${memory.max_pages}`;
+    lines.push(["memory", `${memory.min_pages} pages of 64 KiB to begin with, ${max}`]);
+  }
+  for (const entry of inspection.imports) lines.push(["import", printable(`${entry.name} ${entry.type ?? entry.kind}`)]);
+  for (const entry of inspection.exports) lines.push(["export", printable(`${entry.name} ${entry.type ?? entry.kind}`)]);
+  lines.push(["start", inspection.start_function ? "yes" : "none"]);
+  for (const section of inspection.custom_sections) {
+    lines.push(["section", printable(`${section.name} (${section.size} bytes)`)]);
+  }
+  if (inspection.problems.length === 0) lines.push(["engine", "would take it"]);
+  for (const problem of inspection.problems) lines.push(["engine", `would refuse it: ${printable(problem)}`]);
+  return lines.map(([label, text]) => `${label.padEnd(8)} ${text}\n`).join("");
+}
+
+/** Names in a blob are anybody's: what could move a terminal's cursor is shown as an escape. */
+function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}
