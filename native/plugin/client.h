@@ -81,9 +81,13 @@ class PluginClient {
   PluginClient(const Env& env, DiscoveryPaths paths, BreakerSettings breaker, size_t max_body);
   ~PluginClient();
   // Calls run side by side; the answers stand in the order of the calls. An empty Mountpoint in the
-  // answer to Mount is kError. The breaker is per driver and never holds back an Unmount.
+  // answer to Mount is kError. The breaker is per driver and never holds back an Unmount; one Run is
+  // one observation of a driver (failed: calls were made, and no answer came to any of them). An HTTP
+  // answer of whatever content is no failure of the breaker's kind.
   std::vector<Answer> Run(const std::vector<Call>& calls);
   Answer RunOne(const Call& call);
+  // Closes connections kept for later; to be called when an operation is over.
+  void CloseIdle();
   // For `status`: driver -> "closed", "open", "half-open".
   std::map<std::string, std::string> Breakers() const;
   const DiscoveryPaths& paths() const { return paths_; }

@@ -51,6 +51,9 @@ class PluginTransport {
   // replies stand in the order of the requests. Never takes longer than the latest deadline.
   // Any thread.
   virtual std::vector<PluginReply> Exchange(const std::vector<PluginRequest>& requests) = 0;
+  // Closes connections kept for later. To be called when an operation is over: a plugin that serves
+  // one connection at a time would else serve no other process while ours stays open. Any thread.
+  virtual void CloseIdle() {}
   // HTTP over real sockets, with keep-alive. Never destroyed.
   static PluginTransport* Real();
 };

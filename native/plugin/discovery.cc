@@ -1,0 +1,215 @@
+// Where plugins listen, as Docker has it: sockets in one list of folders, then .spec and .json files
+// in another.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "plugin/client.h"
+#include "plugin/socket.h"
+
+namespace dvdi {
+namespace {
+
+constexpr size_t kMaxName = 128;
+constexpr size_t kMaxSpec = 64 * 1024;
+
+bool PlainName(std::string_view name) {
+  auto word = [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_'); };
+  if (name.empty() || name.size() > kMaxName || !word(name[0])) return false;
+  if (name.find("..") != std::string_view::npos) return false;
+  return std::all_of(name.begin(), name.end(), [&](unsigned char c) { return word(c) || std::strchr(".-+@", c); });
+}
+
+Status NotPlain(const std::string& name) {
+  Status s(Code::kInvalid, "driver name \"" + OneLine(name, 140) +
+                               "\" is not a plain name: 1 to 128 letters, digits, '_', '.', '-', '+', '@', "
+                               "beginning with a letter, a digit or '_', without '..'");
+  if (name.find_first_of("/:") == std::string::npos) return s;
+  return std::move(s).WithHint(
+      "a managed plugin of Docker (OWNER/NAME:TAG) is reached through Docker only; give its socket a plain name "
+      "with a .spec file");
+}
+
+std::string Trim(std::string_view text) {
+  auto space = [](unsigned char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
+  while (!text.empty() && space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && space(text.back())) text.remove_suffix(1);
+  return std::string(text);
+}
+
+// The file's text. A FIFO or a device in its place must not hold us up.
+Result<std::string> ReadSpec(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open plugin file " + path, path);
+  struct stat st;
+  if (::fstat(fd.get(), &st) != 0) return Status::FromErrno(errno, "cannot look at plugin file " + path, path);
+  if (!S_ISREG(st.st_mode))
+    return Status(Code::kInvalid, "plugin file " + path + " is not a regular file").WithPath(path);
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Status::FromErrno(errno, "cannot read plugin file " + path, path);
+    if (n == 0) return text;
+    text.append(buffer, static_cast<size_t>(n));
+    if (text.size() > kMaxSpec)
+      return Status(Code::kInvalid, "plugin file " + path + " is longer than 64 KiB").WithPath(path);
+  }
+}
+
+Status WrongFile(const std::string& path, std::string why) {
+  return Status(Code::kInvalid, "plugin file " + path + " " + std::move(why),
+                "write unix:///path/to/socket or tcp://ADDRESS:PORT (a numeric address, or localhost)")
+      .WithPath(path);
+}
+
+Status NoTls(const std::string& path) {
+  return Status(Code::kUnsupported, "TLS is not supported yet: plugin file " + path + " asks for it",
+                "let the plugin listen on a Unix socket, or on tcp:// in a network that you trust")
+      .WithPath(path);
+}
+
+Result<PluginAddress> ParseAddress(const std::string& url, const std::string& file) {
+  std::string shown = "\"" + OneLine(url, 200) + "\"";
+  size_t colon = url.find("://");
+  if (colon == std::string::npos) return WrongFile(file, "holds no address, but " + shown);
+  std::string scheme = url.substr(0, colon);
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::string rest = url.substr(colon + 3);
+  for (unsigned char c : rest)
+    if (c < 0x21 || c == 0x7F) return WrongFile(file, "has white space or control characters in " + shown);
+  PluginAddress address;
+  if (scheme == "https") return NoTls(file);
+  if (scheme == "unix") {
+    if (rest.empty() || rest[0] != '/') return WrongFile(file, "names a socket without an absolute path: " + shown);
+    address.path = std::move(rest);
+  } else if (scheme == "tcp" || scheme == "http") {
+    if (!rest.empty() && rest.back() == '/') rest.pop_back();
+    size_t at = rest.rfind(':');
+    std::string port = at == std::string::npos ? "" : rest.substr(at + 1);
+    bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) {
+      return std::isdigit(c);
+    });
+    long number = digits ? std::strtol(port.c_str(), nullptr, 10) : 0;
+    if (number < 1 || number > 65535) return WrongFile(file, "names no port from 1 to 65535 in " + shown);
+    address.kind = PluginAddress::Kind::kTcp;
+    address.port = static_cast<uint16_t>(number);
+    address.host = rest.substr(0, at);
+    if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']')
+      address.host = address.host.substr(1, address.host.size() - 2);
+  } else {
+    return WrongFile(file, "has an address of an unknown kind: " + shown);
+  }
+  auto targets = SocketTargets(address);
+  if (!targets.ok()) return WrongFile(file, "cannot be used: " + targets.status().message());
+  return address;
+}
+
+Result<PluginAddress> ReadSpecFile(const std::string& path) {
+  DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(path));
+  return ParseAddress(Trim(text), path);
+}
+
+Result<PluginAddress> ReadJsonFile(const std::string& path) {
+  DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(path));
+  DVDI_ASSIGN_OR_RETURN(Json json, ParseJson(text, "plugin file " + path));
+  if (!json.is_object()) return WrongFile(path, "holds no JSON object");
+  const Json& tls = GetMemberNoCase(json, "TLSConfig");
+  const Json& address = GetMemberNoCase(json, "Addr");
+  if (!tls.is_null()) return NoTls(path);
+  if (!address.is_string()) return WrongFile(path, "has no text in its member Addr");
+  return ParseAddress(Trim(address.get_ref<const std::string&>()), path);
+}
+
+// NAME.ext and NAME/NAME.ext below a folder.
+std::vector<std::string> Places(const std::string& folder, const std::string& name, const char* extension) {
+  return {folder + "/" + name + extension, folder + "/" + name + "/" + name + extension};
+}
+
+bool IsSocket(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+bool Exists(const std::string& path) {
+  struct stat st;
+  return ::stat(path.c_str(), &st) == 0;
+}
+
+std::vector<std::string> Entries(const std::string& folder) {
+  std::vector<std::string> names;
+  DIR* dir = ::opendir(folder.c_str());  // opens with O_CLOEXEC
+  if (dir == nullptr) return names;
+  while (const dirent* entry = ::readdir(dir)) names.push_back(entry->d_name);
+  ::closedir(dir);
+  return names;
+}
+
+// The plugin that an entry of a folder stands for by its name, or "".
+std::string StemOf(const std::string& entry, const std::string& extension) {
+  if (entry.size() <= extension.size() || !entry.ends_with(extension)) return "";
+  std::string stem = entry.substr(0, entry.size() - extension.size());
+  return PlainName(stem) ? stem : "";
+}
+
+}  // namespace
+
+Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::string& name) {
+  if (!PlainName(name)) return NotPlain(name);
+  std::string looked;
+  auto look = [&](const std::string& path) { looked += (looked.empty() ? "" : ", ") + path; };
+  std::string no_socket;
+  for (const std::string& folder : paths.sockets) {
+    for (std::string& path : Places(folder, name, ".sock")) {
+      if (IsSocket(path)) {
+        PluginAddress address;
+        address.path = std::move(path);
+        return address;
+      }
+      if (Exists(path)) no_socket = "; " + path + " is there, but is no socket";
+    }
+    look(folder + "/" + name + ".sock");
+  }
+  for (const std::string& folder : paths.specs) {
+    for (const std::string& path : Places(folder, name, ".spec"))
+      if (Exists(path)) return ReadSpecFile(path);
+    for (const std::string& path : Places(folder, name, ".json"))
+      if (Exists(path)) return ReadJsonFile(path);
+    look(folder + "/" + name + ".spec or .json");
+  }
+  return Status(Code::kNotFound, "no plugin \"" + name + "\": looked for " + looked + no_socket,
+                "is the plugin running, and is its name right?")
+      .WithVolume(name, "");
+}
+
+std::vector<std::string> ListPlugins(const DiscoveryPaths& paths) {
+  std::set<std::string> found;
+  auto scan = [&](const std::string& folder, const char* extension, bool sockets) {
+    for (const std::string& entry : Entries(folder)) {
+      std::string stem = StemOf(entry, extension);
+      if (!stem.empty() && (!sockets || IsSocket(folder + "/" + entry))) found.insert(stem);
+      if (!PlainName(entry)) continue;
+      std::string deep = folder + "/" + entry + "/" + entry + extension;
+      if (sockets ? IsSocket(deep) : Exists(deep)) found.insert(entry);
+    }
+  };
+  for (const std::string& folder : paths.sockets) scan(folder, ".sock", true);
+  for (const std::string& folder : paths.specs) {
+    scan(folder, ".spec", false);
+    scan(folder, ".json", false);
+  }
+  return {found.begin(), found.end()};
+}
+
+}  // namespace dvdi
