@@ -1,0 +1,109 @@
+// What went wrong with a plugin, in words: one wording for one cause.
+import { Failure } from "../model/result";
+import { Call, Kind } from "./calls";
+
+/** The driver's own error, for a call that it answered with no. */
+export function pluginSaidNo(call: Call): Failure {
+  const text = call.answer.error.length ? call.answer.error : "an error without a text";
+  let hint = "this is the driver's own answer; its log may say more";
+  if (call.method == "Mount" && heldElsewhere(text)) {
+    hint = "end the workload that holds it, or wait until its node has released it, then run this again";
+  } else if (call.method == "Create") {
+    hint = "check the volume's options against what the driver takes; its log may say more";
+  }
+  return new Failure("driver", "driver " + call.driver + " answered " + call.subject + ' with "' + text + '"', hint).of(
+    call.name,
+    call.driver,
+  );
+}
+
+/** Nothing is known of the call, and asking again has not helped. */
+export function nothingKnown(call: Call): Failure {
+  const answer = call.answer;
+  const reason = answer.reason;
+  const driver = "driver " + call.driver;
+  const tail = (answer.error.length ? ": " + answer.error : "") + tries(call.attempts);
+  let code = "unavailable";
+  let message: string;
+  let hint = "see whether the plugin runs (`dvdi doctor`) and what its log says, then run this again";
+  if (reason == "not-found") {
+    code = "not-found";
+    message = "there is no plugin for " + driver + tail;
+    hint = "check the driver's name, or start its plugin (`dvdi doctor` shows the plugins that are found)";
+  } else if (reason == "unreachable") {
+    message = driver + " cannot be reached for " + call.subject + tail;
+    hint = "start its plugin, then run this again (`dvdi doctor` shows its socket)";
+  } else if (reason == "breaker-open") {
+    message = driver + " has failed too often and is left alone for a while, so " + call.subject + " was not sent" + tail;
+  } else if (reason == "timeout") {
+    code = "timeout";
+    message = driver + " did not answer " + call.subject + " in time" + tail;
+  } else if (reason == "lost") {
+    message = driver + " broke off the connection during " + call.subject + tail;
+  } else if (reason == "invalid") {
+    code = "invalid";
+    message = driver + " cannot be called" + tail;
+    hint = "check the driver's name and its file in the plugin folders";
+  } else {
+    code = "driver";
+    message = driver + " answered " + call.subject + " with what cannot be understood (" + reason + ")" + tail;
+    hint = "it may be no volume plugin, or one that has broken down: see its log";
+  }
+  return new Failure(code, message, hint).of(call.name, call.driver);
+}
+
+/** The engine did not send the call. */
+export function engineRefused(call: Call): Failure {
+  return new Failure(
+    "refused",
+    call.subject + " was not sent to driver " + call.driver + ": " + call.answer.error,
+    call.method == "Create" ? "see the engine's settings for this driver (`dvdi doctor`)" : "",
+  ).of(call.name, call.driver);
+}
+
+/** The failure of a call whose answer is not yes. */
+export function failureOfCall(call: Call): Failure {
+  const kind = call.answer.kind;
+  if (kind == Kind.Error) return pluginSaidNo(call);
+  if (kind == Kind.Refused) return engineRefused(call);
+  return nothingKnown(call);
+}
+
+function tries(attempts: i32): string {
+  return attempts > 1 ? " (tried " + attempts.toString() + " times)" : "";
+}
+
+/** Whether a plugin's error to Mount says that somebody else has the volume: asking again would not help. */
+export function heldElsewhere(text: string): bool {
+  return holds(text, HELD);
+}
+
+/** Whether a plugin's error to Mount reads as if it would pass by itself. */
+export function transient(text: string): bool {
+  return !holds(text, HELD) && holds(text, PASSING);
+}
+
+/** Whether a plugin's error to Create says that the volume is there already. */
+export function existsAlready(text: string): bool {
+  return holds(text, EXISTS);
+}
+
+const HELD: string[] = ["in use", "busy", "held by", "attached to", "already attached", "already mounted", "locked by", "leased", "another node"];
+const PASSING: string[] = [
+  "try again",
+  "temporar",
+  "timed out",
+  "timeout",
+  "rate exceeded",
+  "throttl",
+  "too many requests",
+  "connection re", // refused, reset
+  "unavailable",
+];
+const EXISTS: string[] = ["exist", "duplicate", "in use", "conflict"];
+
+function holds(text: string, parts: string[]): bool {
+  const lower = text.toLowerCase();
+  for (let i = 0; i < parts.length; i++) if (lower.includes(parts[i])) return true;
+  return false;
+}

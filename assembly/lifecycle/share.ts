@@ -1,0 +1,47 @@
+// The stock rules for several users of one volume on one node.
+import { VolumeRequest } from "../model/request";
+import { Failure } from "../model/result";
+import { User } from "./volume";
+
+/**
+ * Whether the request can be granted beside these users; null where it can.
+ *
+ * - single-writer: one user that writes, and any number that read.
+ * - multi-reader: any number that read, and nobody that writes.
+ * - multi-writer: any number that write, where all of them say multi-writer, and any number that read.
+ */
+export function shareRules(request: VolumeRequest, users: User[]): Failure | null {
+  if (request.access == "multi-reader" && !request.readOnly) {
+    return new Failure(
+      "invalid",
+      request.title() + " is asked for as multi-reader and rw, and a reader does not write",
+      "ask for it with mode ro, or with access single-writer or multi-writer",
+    ).at("access", request.access);
+  }
+  for (let i = 0; i < users.length; i++) {
+    const user = users[i];
+    if (compatible(request, user)) continue;
+    return new Failure("refused", request.title() + " is in use by " + user.description + reason(request, user), hint(request, user));
+  }
+  return null;
+}
+
+function compatible(request: VolumeRequest, user: User): bool {
+  if (request.readOnly && user.readOnly) return true;
+  if (request.readOnly) return request.access != "multi-reader";
+  if (user.readOnly) return user.access != "multi-reader";
+  return request.access == "multi-writer" && user.access == "multi-writer";
+}
+
+function reason(request: VolumeRequest, user: User): string {
+  if (request.readOnly) return ", which writes to it, and multi-reader means that nobody does";
+  if (user.readOnly) return ", which counts on nobody writing to it";
+  return ", and " + request.access + " allows no second user that writes";
+}
+
+function hint(request: VolumeRequest, user: User): string {
+  if (request.readOnly) return "wait until that user ends, or ask with access single-writer to read beside a writer";
+  if (user.readOnly) return "wait until that user ends, or ask for the volume with mode ro";
+  if (user.access == "multi-writer") return "ask for it with access multi-writer, or with mode ro";
+  return "wait until that user ends, or ask for the volume with mode ro; for several writers all of them need access multi-writer";
+}

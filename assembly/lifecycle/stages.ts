@@ -1,0 +1,43 @@
+// Stages: what the workload is given of each volume.
+import { stage } from "../dvdi";
+import { pack, unpack } from "../abi/memory";
+import { JsonWriter } from "../json/writer";
+import { Failure } from "../model/result";
+import { answerOf, badAnswer, failureOf } from "./host";
+import { Policy } from "./policy";
+import { named } from "./prepare";
+import { Volume } from "./volume";
+
+/** Stages all volumes with one request; they are mounted. The first failure, by the volumes' order, or null. */
+export function stageAll(policy: Policy, volumes: Volume[]): Failure | null {
+  if (volumes.length == 0) return null;
+  const w = new JsonWriter(160 * volumes.length + 64);
+  w.beginObject().key("stages").beginArray();
+  for (let i = 0; i < volumes.length; i++) {
+    const volume = unchecked(volumes[i]);
+    const request = volume.request;
+    w.beginObject().key("volume").int(volume.index);
+    w.key("read_only").bool(request.readOnly);
+    w.key("nosuid").bool(policy.nosuid(volume));
+    w.key("nodev").bool(policy.nodev(volume));
+    w.key("subpath").string(request.subpath);
+    w.key("ownership").string(volume.ownership);
+    w.endObject();
+  }
+  w.endArray().endObject();
+  const message = pack(w.toString());
+  const result = answerOf(unpack(stage(<usize>(message >> 32), <usize>(message & 0xffff_ffff))), "stage");
+  if (result.error !== null) return result.error;
+  const node = result.value!;
+  const answers = node.array("stages");
+  if (answers === null || answers.length != volumes.length) {
+    return badAnswer("stage", "it must hold " + volumes.length.toString() + " stages");
+  }
+  for (let i = 0; i < volumes.length; i++) {
+    const answer = answers.at(i);
+    const error = answer.object("error");
+    if (error !== null) return named(failureOf(error), unchecked(volumes[i]));
+    if (!answer.bool("ok", false)) return named(badAnswer("stage", "a stage has neither ok nor error"), unchecked(volumes[i]));
+  }
+  return node.failure;
+}
