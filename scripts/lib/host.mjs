@@ -1,0 +1,66 @@
+// TypeScript bundled by esbuild: the tools of host/, and the tests that Node runs.
+import { chmodSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+import { HOST_TOOL, ROOT } from "./paths.mjs";
+import { filesAt, hashOf, isFresh, remember } from "./stamp.mjs";
+import { StepError } from "./ui.mjs";
+
+// Some packages are CommonJS and ask for Node's modules with require, which an ES module does not have.
+const REQUIRE = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
+
+const COMMON = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  // The compiler, and json-as's transform, load files of their own from the disk.
+  external: ["assemblyscript", "json-as"],
+  sourcemap: "linked",
+  logLevel: "silent",
+};
+
+async function bundle(options) {
+  // Not at the top: this file is read before the packages are installed.
+  const { build, formatMessages } = await import("esbuild");
+  try {
+    await build({ ...COMMON, ...options });
+  } catch (error) {
+    if (!error.errors) throw error;
+    const log = (await formatMessages(error.errors, { kind: "error" })).join("");
+    throw new StepError("esbuild cannot bundle the TypeScript", { log });
+  }
+}
+
+/** Bundles dvdi-policy where its sources have changed. */
+export async function ensureHostTool() {
+  const hash = hashOf(["host/src", "package-lock.json", "scripts/lib/host.mjs"]);
+  if (isFresh("host", hash, [HOST_TOOL])) return "up to date";
+  await bundle({
+    entryPoints: ["host/src/dvdi-policy.ts"],
+    outfile: HOST_TOOL,
+    banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
+  });
+  chmodSync(HOST_TOOL, 0o755);
+  remember("host", hash);
+  return "bundled";
+}
+
+/**
+ * Bundles the test files (*.test.ts) beneath a folder into build/test/, and returns the bundles.
+ * @param {string} folder a path of the checkout
+ */
+export async function bundleTests(folder) {
+  const files = filesAt(folder).filter((file) => file.endsWith(".test.ts"));
+  if (files.length === 0) return [];
+  rmSync(join(ROOT, "build/test", folder), { recursive: true, force: true });
+  await bundle({
+    entryPoints: files,
+    outdir: "build/test",
+    outbase: ".",
+    outExtension: { ".js": ".mjs" },
+    banner: { js: REQUIRE },
+  });
+  return files.map((file) => join("build/test", file.replace(/\.ts$/, ".mjs")));
+}

@@ -1,0 +1,69 @@
+// All that has to be there before anything runs: each step is skipped in milliseconds when it is up to date.
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+import { ensureHostTool } from "./host.mjs";
+import { buildNative } from "./native.mjs";
+import { ensurePackages } from "./packages.mjs";
+import { HOST_TOOL, POLICY, ROOT } from "./paths.mjs";
+import { must } from "./proc.mjs";
+import { ensureTestPlugins } from "./plugins.mjs";
+import { hashOf, isFresh, remember } from "./stamp.mjs";
+import { bold, dim, seconds, step, StepError } from "./ui.mjs";
+import { ensureWasmtime } from "./wasmtime.mjs";
+
+const NODE = 20;
+
+/** npm writes node_modules/.package-lock.json when it has installed: older than the lock file is out of date. */
+async function ensureNodeModules(report) {
+  const installed = join(ROOT, "node_modules/.package-lock.json");
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(ROOT, "package-lock.json")).mtimeMs) {
+    return "up to date";
+  }
+  report("npm ci");
+  // No package of ours needs its install script.
+  await must("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { onLine: report });
+  return "installed";
+}
+
+async function ensurePolicy(report) {
+  const hash = hashOf(["assembly", "asconfig.json", "host/src", "package.json", "package-lock.json"]);
+  if (isFresh("policy", hash, [POLICY])) return "up to date";
+  report("compiling AssemblyScript");
+  await must(process.execPath, [HOST_TOOL, "build", "--entry", "assembly/main.ts", "--out", "build/policy.wasm"], {
+    onLine: report,
+  });
+  remember("policy", hash);
+  return `${statSync(POLICY).size} bytes`;
+}
+
+/**
+ * Runs the steps that a command needs, in order.
+ * @param {{groups: string[], policy?: boolean, native?: boolean, targets?: string[], build?: string,
+ *          options?: Record<string, string>, plugins?: boolean}} needs
+ *   groups: of scripts/debian-packages.txt; targets: of ninja, all where none is named
+ * @returns {Promise<{wasmtime: string}>}
+ */
+export async function setup(needs) {
+  const began = performance.now();
+  if (Number(process.versions.node.split(".")[0]) < NODE) {
+    throw new StepError(`Node is ${process.versions.node}; ${NODE} or later is needed`);
+  }
+  process.stdout.write(`${bold("set-up")}\n`);
+  let wasmtime = "";
+  await step("Debian packages", (report) => ensurePackages(needs.groups, report));
+  await step("npm packages", ensureNodeModules);
+  await step("dvdi-policy", ensureHostTool);
+  if (needs.policy ?? true) await step("policy blob", ensurePolicy);
+  if (needs.native ?? true) {
+    await step("wasmtime", async (report) => {
+      const { folder, detail } = await ensureWasmtime(report);
+      wasmtime = folder;
+      return detail;
+    });
+    await step("native build", (report) => buildNative({ ...needs, wasmtime }, report));
+  }
+  if (needs.plugins) await step("plugins for tests", ensureTestPlugins);
+  process.stdout.write(dim(`  ready after ${seconds(began)}\n\n`));
+  return { wasmtime };
+}
