@@ -34,7 +34,9 @@ struct HttpResponse::Impl {
 
   void Restart() {
     parser.emplace();
-    parser->eager(true);
+    // One element for each put: an eager put goes on into the body after a header whose
+    // Content-Length is over the limit, and loses that error (Boost 1.74).
+    parser->eager(false);
     parser->header_limit(kMaxHeader);
     parser->body_limit(max_body);
   }
@@ -55,12 +57,18 @@ struct HttpResponse::Impl {
 };
 
 HttpResponse::State HttpResponse::Impl::Parse() {
-  while (!pending.empty() && state == State::kMore) {
+  size_t taken = 0;
+  struct Erase {
+    std::string& from;
+    size_t& n;
+    ~Erase() { from.erase(0, n); }
+  } erase{pending, taken};
+  while (taken < pending.size() && state == State::kMore) {
     boost::beast::error_code ec;
-    size_t used = parser->put(boost::asio::buffer(pending), ec);
-    pending.erase(0, used);
+    size_t used = parser->put(boost::asio::buffer(pending.data() + taken, pending.size() - taken), ec);
+    taken += used;
     if (ec == http::error::need_more) {
-      if (pending.size() > kMaxPending) return Fail("a header or chunk of more than 128 KiB");
+      if (pending.size() - taken > kMaxPending) return Fail("a header or chunk of more than 128 KiB");
       return state;
     }
     if (ec == http::error::body_limit || ec == http::error::buffer_overflow) return state = State::kTooLarge;
