@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
-#include <cstring>
 #include <set>
 
 #include "base/fd.h"
@@ -27,7 +26,9 @@ bool PlainName(std::string_view name) {
   auto word = [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_'); };
   if (name.empty() || name.size() > kMaxName || !word(name[0])) return false;
   if (name.find("..") != std::string_view::npos) return false;
-  return std::all_of(name.begin(), name.end(), [&](unsigned char c) { return word(c) || std::strchr(".-+@", c); });
+  return std::all_of(name.begin(), name.end(), [&](unsigned char c) { 
+    return word(c) || std::string_view(".-+@").find(static_cast<char>(c)) != std::string_view::npos;
+  });
 }
 
 Status NotPlain(const std::string& name) {

@@ -1,0 +1,126 @@
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "plugin/client.h"
+#include "plugin/scripted_server.h"
+
+namespace dvdi {
+namespace {
+
+class DiscoveryTest : public ::testing::Test {
+ protected:
+  DiscoveryPaths Paths() {
+    return {.sockets = {dir_ / "run"}, .specs = {dir_ / "etc", dir_ / "lib"}};
+  }
+  // What NAME.spec (or .json) leads to, as text: the address, or "CODE: message".
+  std::string Find(const std::string& file, const std::string& text) {
+    std::string path = dir_.Write("etc/" + file, text);
+    auto found = DiscoverPlugin(Paths(), file.substr(0, file.find('.')));
+    ::unlink(path.c_str());
+    return found.ok() ? found->ToString() : CodeName(found.status().code()) + (": " + found.status().message());
+  }
+
+  ScopedDir dir_;
+};
+
+TEST_F(DiscoveryTest, Sockets) {
+  dir_.Write("run/deep/x", "");
+  ScriptedServer flat(dir_ / "run/flat.sock"), deep(dir_ / "run/deep/deep.sock");
+  auto found = DiscoverPlugin(Paths(), "flat");
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->ToString(), "unix://" + dir_.path() + "/run/flat.sock");
+  found = DiscoverPlugin(Paths(), "deep");
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->ToString(), "unix://" + dir_.path() + "/run/deep/deep.sock");
+}
+
+TEST_F(DiscoveryTest, SocketsComeFirstThenTheFoldersInOrder) {
+  dir_.Write("run/x", "");
+  dir_.Write("etc/p.json", R"({"Addr": "tcp://10.0.0.3:3"})");
+  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "tcp://10.0.0.3:3");
+  dir_.Write("etc/p.spec", "tcp://10.0.0.2:2");
+  dir_.Write("lib/p.spec", "tcp://10.0.0.4:4");
+  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "tcp://10.0.0.2:2");
+  ScriptedServer server(dir_ / "run/p.sock");
+  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "unix://" + dir_.path() + "/run/p.sock");
+}
+
+TEST_F(DiscoveryTest, SpecsOneFolderDeep) {
+  dir_.Write("lib/p/p.spec", "unix:///srv/p.sock\n");
+  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "unix:///srv/p.sock");
+}
+
+TEST_F(DiscoveryTest, Specs) {
+  EXPECT_EQ(Find("p.spec", " \tunix:///srv/p.sock \r\n"), "unix:///srv/p.sock");
+  EXPECT_EQ(Find("p.spec", "TCP://127.0.0.1:8080"), "tcp://127.0.0.1:8080");
+  EXPECT_EQ(Find("p.spec", "tcp://localhost:1/"), "tcp://localhost:1");
+  EXPECT_EQ(Find("p.spec", "http://[::1]:80"), "tcp://[::1]:80");
+  EXPECT_EQ(Find("p.json", R"({"Name": "other", "Addr": "unix:///srv/p.sock"})"), "unix:///srv/p.sock");
+  EXPECT_EQ(Find("p.json", R"({"name": "p", "addr": "tcp://10.0.0.1:5", "TLSConfig": null})"), "tcp://10.0.0.1:5");
+}
+
+TEST_F(DiscoveryTest, WrongSpecsSayWhatIsWrong) {
+  for (const char* text : {"", "/srv/p.sock", "unix://srv/p.sock", "unix://", "ftp://1.2.3.4:5", "tcp://1.2.3.4",
+                           "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:5x", "tcp://plugin.example:80",
+                           "tcp://:80", "unix:///a\nunix:///b"}) {
+    std::string what = Find("p.spec", text);
+    EXPECT_EQ(what.find("invalid: plugin file " + dir_.path() + "/etc/p.spec"), 0u) << text << " -> " << what;
+  }
+  for (const char* text : {"", "[]", "{}", R"({"Addr": 7})", R"({"Addr": ""})", "unix:///srv/p.sock"})
+    EXPECT_EQ(Find("p.json", text).find("invalid: plugin file"), 0u) << text;
+  EXPECT_EQ(Find("p.spec", "unix:///" + std::string(200, 'x')).find("invalid: "), 0u);
+  EXPECT_EQ(Find("p.spec", std::string(70'000, ' ')).find("invalid: "), 0u);
+}
+
+TEST_F(DiscoveryTest, TlsIsRefused) {
+  for (const char* text : {R"({"Addr": "tcp://10.0.0.1:5", "TLSConfig": {}})", R"({"Addr": "https://10.0.0.1:5"})",
+                           R"({"Addr": "tcp://10.0.0.1:5", "tlsconfig": {"CAFile": "/x", "InsecureSkipVerify": false}})"})
+    EXPECT_EQ(Find("p.json", text).find("unsupported: TLS is not supported yet: "), 0u) << text;
+  EXPECT_EQ(Find("p.spec", "https://10.0.0.1:5").find("unsupported: TLS is not supported yet: "), 0u);
+}
+
+TEST_F(DiscoveryTest, NoSuchPlugin) {
+  dir_.Write("run/file.sock", "not a socket");
+  auto found = DiscoverPlugin(Paths(), "file");
+  ASSERT_EQ(found.status().code(), Code::kNotFound);
+  EXPECT_EQ(found.status().driver(), "file");
+  for (const char* place : {"run/file.sock", "etc/file.spec", "lib/file.spec", "is no socket"})
+    EXPECT_NE(found.status().message().find(place), std::string::npos) << found.status().message();
+}
+
+TEST_F(DiscoveryTest, PlainNamesOnly) {
+  dir_.Write("etc/p.spec", "unix:///srv/p.sock");
+  for (std::string name : {"", ".", "..", "../etc/p", "a/b", "/p", "p\n", "-p", ".p", "p p", "a..b", "p\x1b[0m", "p:latest",
+                           "p\xc3\xa9"})
+    EXPECT_EQ(DiscoverPlugin(Paths(), name).status().code(), Code::kInvalid) << name;
+  EXPECT_EQ(DiscoverPlugin(Paths(), std::string("p\0", 2)).status().code(), Code::kInvalid);
+  EXPECT_EQ(DiscoverPlugin(Paths(), std::string(129, 'a')).status().code(), Code::kInvalid);
+  EXPECT_EQ(DiscoverPlugin(Paths(), std::string(128, 'a')).status().code(), Code::kNotFound);
+  Status managed = DiscoverPlugin(Paths(), "rexray/ebs:latest").status();
+  EXPECT_NE(managed.message().find("1 to 128 letters"), std::string::npos);
+  EXPECT_NE(managed.hint().find("managed plugin"), std::string::npos);
+}
+
+TEST_F(DiscoveryTest, FifoDoesNotHoldUs) {
+  dir_.Write("etc/x", "");
+  ASSERT_EQ(::mkfifo((dir_ / "etc/p.spec").c_str(), 0600), 0);
+  EXPECT_EQ(DiscoverPlugin(Paths(), "p").status().code(), Code::kInvalid);
+}
+
+TEST_F(DiscoveryTest, Lists) {
+  EXPECT_TRUE(ListPlugins(Paths()).empty());
+  dir_.Write("run/deep/x", "");
+  dir_.Write("run/file.sock", "");
+  dir_.Write("run/.sock", "");
+  dir_.Write("etc/b.spec", "");
+  dir_.Write("etc/a.json", "");
+  dir_.Write("etc/a.spec", "");
+  dir_.Write("etc/-x.spec", "");
+  dir_.Write("lib/c/c.json", "");
+  dir_.Write("lib/d/c.json", "");
+  ScriptedServer flat(dir_ / "run/flat.sock"), deep(dir_ / "run/deep/deep.sock");
+  EXPECT_EQ(ListPlugins(Paths()), (std::vector<std::string>{"a", "b", "c", "deep", "flat"}));
+}
+
+}  // namespace
+}  // namespace dvdi
