@@ -1,0 +1,140 @@
+#include "driver/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "sys/env.h"
+
+namespace dvdi {
+namespace {
+
+constexpr size_t kHexLength = 16;
+std::atomic<StepHook> g_hook{nullptr};
+
+Status WriteAll(int fd, std::string_view text, const std::string& name) {
+  while (!text.empty()) {
+    ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Status::FromErrno(errno, "cannot write " + name, name);
+    text.remove_prefix(static_cast<size_t>(n));
+  }
+  return OkStatus();
+}
+
+// A new file `temp` with `text`, fsynced.
+Status WriteTemp(int dirfd, std::string_view text, const std::string& temp) {
+  UniqueFd fd(::openat(dirfd, temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot create " + temp, temp);
+  Status written = WriteAll(fd.get(), text, temp);
+  if (written.ok() && ::fsync(fd.get()) < 0) written = Status::FromErrno(errno, "cannot fsync " + temp, temp);
+  // NFS and quotas report a failed write only here.
+  if (::close(fd.release()) < 0 && written.ok()) written = Status::FromErrno(errno, "cannot close " + temp, temp);
+  if (!written.ok()) ::unlinkat(dirfd, temp.c_str(), 0);
+  return written;
+}
+
+}  // namespace
+
+void SetStepHook(StepHook hook) { g_hook.store(hook); }
+void Step(const char* step) {
+  if (StepHook hook = g_hook.load()) hook(step);
+}
+
+Result<UniqueFd> OpenFolder(int dirfd, const std::string& name) {
+  UniqueFd fd(::openat(dirfd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (fd.valid()) return fd;
+  if (errno == ENOENT) return Status(Code::kNotFound, "there is no folder " + name).WithPath(name);
+  return Status::FromErrno(errno, "cannot open folder " + name, name);
+}
+
+Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max) {
+  // O_NONBLOCK: a FIFO put in its place must not hang the open.
+  UniqueFd fd(::openat(dirfd, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno == ENOENT) return Status(Code::kNotFound, "there is no file " + name).WithPath(name);
+    return Status::FromErrno(errno, "cannot open " + name, name);
+  }
+  struct stat st;
+  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat " + name, name);
+  if (!S_ISREG(st.st_mode)) return Status(Code::kInvalid, name + " is not a regular file").WithPath(name);
+  std::string out;
+  char buffer[4096];
+  for (;;) {
+    ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Status::FromErrno(errno, "cannot read " + name, name);
+    if (n == 0) return out;
+    out.append(buffer, static_cast<size_t>(n));
+    if (out.size() > max)
+      return Status(Code::kInvalid, name + " is longer than " + std::to_string(max) + " bytes").WithPath(name);
+  }
+}
+
+Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, const std::string& temp) {
+  DVDI_RETURN_IF_ERROR(WriteTemp(dirfd, text, temp));
+  Step("temp-written");
+  if (::renameat(dirfd, temp.c_str(), dirfd, name.c_str()) < 0) {
+    int err = errno;
+    ::unlinkat(dirfd, temp.c_str(), 0);
+    return Status::FromErrno(err, "cannot put " + name + " in place", name);
+  }
+  Step("temp-renamed");
+  return FsyncFolder(dirfd, name);
+}
+
+Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text, const std::string& temp) {
+  DVDI_RETURN_IF_ERROR(WriteTemp(dirfd, text, temp));
+  Step("temp-written");
+  int err = ::linkat(dirfd, temp.c_str(), dirfd, name.c_str(), 0) < 0 ? errno : 0;
+  Step("temp-linked");
+  if (err != 0) {
+    // A resent NFS request sees its own first success as EEXIST: the link count tells.
+    struct stat st;
+    if (::fstatat(dirfd, temp.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_nlink == 2) err = 0;
+  }
+  if (::unlinkat(dirfd, temp.c_str(), 0) < 0 && err == 0)
+    return Status::FromErrno(errno, "cannot remove " + temp, temp);
+  if (err == EEXIST) return Status(Code::kRefused, name + " exists").WithPath(name);
+  if (err != 0) return Status::FromErrno(err, "cannot create " + name, name);
+  return FsyncFolder(dirfd, name);
+}
+
+Status RemoveFile(int dirfd, const std::string& name) {
+  if (::unlinkat(dirfd, name.c_str(), 0) < 0 && errno != ENOENT)
+    return Status::FromErrno(errno, "cannot remove " + name, name);
+  return OkStatus();
+}
+
+Status FsyncFolder(int dirfd, std::string_view what) {
+  if (::fsync(dirfd) < 0) return Status::FromErrno(errno, "cannot fsync the folder of " + std::string(what));
+  return OkStatus();
+}
+
+std::string TempName(const std::string& node) { return "tmp." + node + "." + RandomHex(); }
+
+bool IsTempName(std::string_view name, std::string_view node) {
+  if (name.size() < 4 + 1 + 1 + kHexLength || name.substr(0, 4) != "tmp.") return false;
+  std::string_view hex = name.substr(name.size() - kHexLength);
+  if (hex.find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
+  if (name[name.size() - kHexLength - 1] != '.') return false;
+  std::string_view owner = name.substr(4, name.size() - kHexLength - 5);
+  return node.empty() || owner == node;
+}
+
+std::string Rfc3339Now() {
+  time_t now = static_cast<time_t>(Clock::Real()->WallMs() / 1000);
+  struct tm utc = {};
+  ::gmtime_r(&now, &utc);
+  char text[32];
+  ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+std::string RandomHex() { return Random::Real()->HexId(kHexLength / 2); }
+
+}  // namespace dvdi

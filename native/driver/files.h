@@ -1,0 +1,53 @@
+// Small files that survive a crash at any moment: written aside, fsynced, then put in place by one
+// rename(2) or link(2).
+#ifndef DVDI_DRIVER_FILES_H_
+#define DVDI_DRIVER_FILES_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+
+namespace dvdi {
+
+// Test seam: called with the name of each step of an operation that leaves something behind, so that
+// a test can end the process there. Null (the default) does nothing.
+using StepHook = void (*)(const char* step);
+void SetStepHook(StepHook hook);
+void Step(const char* step);
+
+// Opens a folder without following a symlink at its end. kNotFound where it does not exist.
+Result<UniqueFd> OpenFolder(int dirfd, const std::string& name);
+
+// The text of a regular file of at most `max` bytes (no symlink followed). kNotFound where it does
+// not exist, kInvalid where it is too long or no regular file.
+Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max = 64 * 1024);
+
+// Replaces `name` by `text` through the temporary name `temp` in the same folder. After OK the new
+// text is durable; after a crash the file is the old or the new one, whole.
+Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, const std::string& temp);
+
+// Makes `name` with `text`, whole and durable, where it does not exist; kRefused where it does. Works
+// on NFS, where link(2) may report a failure although it was done.
+Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text, const std::string& temp);
+
+// unlink(2); OK where it does not exist.
+Status RemoveFile(int dirfd, const std::string& name);
+Status FsyncFolder(int dirfd, std::string_view what);
+
+// "tmp.NODE.HEX": a temporary name that tells whose it is and is never made twice.
+std::string TempName(const std::string& node);
+// Whether `name` is a temporary name of that node ("" is any node).
+bool IsTempName(std::string_view name, std::string_view node);
+
+// "2026-01-02T03:04:05Z" of now.
+std::string Rfc3339Now();
+// 16 random lower-case hex characters.
+std::string RandomHex();
+
+}  // namespace dvdi
+
+#endif  // DVDI_DRIVER_FILES_H_

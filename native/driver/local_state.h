@@ -1,0 +1,41 @@
+// What one node remembers of a volume that it has mounted: who uses it. Node-local, and void after a
+// reboot.
+#ifndef DVDI_DRIVER_LOCAL_STATE_H_
+#define DVDI_DRIVER_LOCAL_STATE_H_
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace dvdi {
+
+struct LocalState {
+  std::string boot_id;
+  uint64_t generation = 0;    // of the lease that it was mounted under
+  std::set<std::string> ids;  // of the Mounts not yet followed by an Unmount; "" where a client sent none
+};
+
+// Files NAME.json in the folder `dirfd`. Thread-safe for different volumes.
+class LocalStates {
+ public:
+  LocalStates(int dirfd, std::string node, std::string boot_id)
+      : dirfd_(dirfd), node_(std::move(node)), boot_id_(std::move(boot_id)) {}
+  // Empty where there is none, or one of another boot. A damaged file reads as empty too, with a line in the log: what is mounted
+  // is known from mountinfo, and what is in use is not unmounted by the kernel.
+  Result<LocalState> Read(const std::string& volume) const;
+  Status Write(const std::string& volume, const LocalState& state) const;
+  Status Remove(const std::string& volume) const;
+  // Volumes with a state, of whatever boot; removes temporary files.
+  Result<std::vector<std::string>> List() const;
+
+ private:
+  const int dirfd_;
+  const std::string node_, boot_id_;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_DRIVER_LOCAL_STATE_H_

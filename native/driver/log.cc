@@ -1,0 +1,28 @@
+#include "driver/log.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "base/text.h"
+
+namespace dvdi {
+
+void Log(LogLevel level, std::string_view text) {
+  static const bool journal = ::getenv("JOURNAL_STREAM") != nullptr;
+  std::string line;
+  if (journal) {
+    line = "<" + std::to_string(static_cast<int>(level)) + ">";
+  } else {
+    line = "dvdi-driver: ";
+    if (level == LogLevel::kError) line += "error: ";
+    if (level == LogLevel::kWarning) line += "warning: ";
+  }
+  line += OneLine(text, 2000);
+  line += '\n';
+  // A log that cannot be written has nowhere to be reported.
+  [[maybe_unused]] ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace dvdi

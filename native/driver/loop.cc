@@ -1,0 +1,129 @@
+#include "driver/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "sys/env.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+constexpr int kAttempts = 64;
+constexpr char kNoLoop[] = "load the kernel module loop, and give the driver access to /dev/loop-control and /dev/loop*";
+
+void SleepMs(int ms) {
+  struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
+  while (::nanosleep(&t, &t) < 0 && errno == EINTR) {
+  }
+}
+
+bool BacksImage(int loop_fd, const struct stat& image) {
+  struct loop_info64 info = {};
+  if (::ioctl(loop_fd, LOOP_GET_STATUS64, &info) < 0) return false;
+  return info.lo_device == image.st_dev && info.lo_inode == image.st_ino;
+}
+
+}  // namespace
+
+Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume) {
+  UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  if (!control.valid()) {
+    Status s = Status::FromErrno(errno, "cannot attach volume " + volume + ": /dev/loop-control", "/dev/loop-control");
+    return Status(Code::kUnsupported, s.message(), kNoLoop);
+  }
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0)
+      return Status::FromErrno(errno, "no free loop device for volume " + volume).WithHint(kNoLoop);
+    std::string path = "/dev/loop" + std::to_string(number);
+    UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!fd.valid()) {
+      // The node of a new device may come a moment after the device.
+      if ((errno == ENOENT || errno == ENXIO || errno == EBUSY) && attempt + 1 < kAttempts) {
+        SleepMs(1 + attempt);
+        continue;
+      }
+      return Status::FromErrno(errno, "cannot open " + path + " for volume " + volume, path).WithHint(kNoLoop);
+    }
+    struct loop_config config = {};
+    config.fd = static_cast<__u32>(image_fd);
+    // Fixed, so that a filesystem made on one node fits the device of every other node.
+    config.block_size = 512;
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    int err = ::ioctl(fd.get(), LOOP_CONFIGURE, &config) < 0 ? errno : 0;
+    if (err == EINVAL) {
+      config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+      err = ::ioctl(fd.get(), LOOP_CONFIGURE, &config) < 0 ? errno : 0;
+    }
+    if (err == 0) return LoopDevice{path, std::move(fd)};
+    if (err == EINVAL || err == ENOTTY)
+      return Status(Code::kUnsupported, "this kernel cannot set up loop devices in one step (LOOP_CONFIGURE)",
+                    "Linux 5.8 or later is needed");
+    // Somebody was faster between GET_FREE and CONFIGURE, or an old use is just ending.
+    if (err != EBUSY && err != EAGAIN && err != ENXIO)
+      return Status::FromErrno(err, "cannot attach the image of volume " + volume + " to " + path, path);
+    SleepMs(1 + attempt % 8);
+  }
+  return Status(Code::kSystem, "no loop device could be had for volume " + volume + " in " +
+                                   std::to_string(kAttempts) + " attempts",
+                "try again");
+}
+
+Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
+  struct stat image;
+  if (::fstat(image_fd, &image) < 0) return Status::FromErrno(errno, "cannot stat an image");
+  std::vector<std::string> names;
+  int r = Sys::Real()->ListDir(AT_FDCWD, "/sys/block", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list /sys/block", "/sys/block");
+  for (const auto& name : names) {
+    if (name.rfind("loop", 0) != 0) continue;
+    // Only attached devices have this folder: the others need not be opened.
+    std::string attached = "/sys/block/" + name + "/loop";
+    if (::access(attached.c_str(), F_OK) < 0) continue;
+    LoopDevice device{"/dev/" + name, UniqueFd(::open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC))};
+    // A read-only device refuses O_RDWR, and would still be a use of the image.
+    if (!device.fd.valid()) device.fd.reset(::open(device.path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!device.fd.valid()) {
+      if (errno == ENXIO || errno == ENOENT || errno == ENODEV) continue;
+      return Status::FromErrno(errno, "cannot open " + device.path + " to see what it is attached to", device.path);
+    }
+    if (BacksImage(device.fd.get(), image)) return std::optional<LoopDevice>(std::move(device));
+  }
+  return std::optional<LoopDevice>();
+}
+
+bool IsLoopOver(const std::string& device, int image_fd) {
+  struct stat image;
+  if (::fstat(image_fd, &image) < 0) return false;
+  char target[256];
+  std::string link = "/sys/dev/block/" + device;
+  ssize_t n = ::readlink(link.c_str(), target, sizeof target - 1);
+  if (n <= 0) return false;
+  std::string name(target, static_cast<size_t>(n));
+  name.erase(0, name.rfind('/') + 1);
+  UniqueFd fd(::open(("/dev/" + name).c_str(), O_RDONLY | O_CLOEXEC));
+  return fd.valid() && BacksImage(fd.get(), image);
+}
+
+Result<bool> WaitDetached(int image_fd, int timeout_ms) {
+  int64_t deadline = Clock::Real()->MonotonicMs() + timeout_ms;
+  for (int pause = 1;; pause = std::min(2 * pause, 50)) {
+    DVDI_ASSIGN_OR_RETURN(auto device, FindLoop(image_fd));
+    if (!device.has_value()) return true;
+    // Our own look at the device must not be what keeps it attached.
+    device.reset();
+    if (Clock::Real()->MonotonicMs() >= deadline) return false;
+    SleepMs(pause);
+  }
+}
+
+}  // namespace dvdi

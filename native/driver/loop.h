@@ -1,0 +1,33 @@
+// Loop devices: an image file as a block device.
+#ifndef DVDI_DRIVER_LOOP_H_
+#define DVDI_DRIVER_LOOP_H_
+
+#include <optional>
+#include <string>
+
+#include "base/fd.h"
+#include "base/status.h"
+
+namespace dvdi {
+
+struct LoopDevice {
+  std::string path;  // "/dev/loop7"
+  UniqueFd fd;       // while open, or mounted, the device stays attached
+};
+
+// Attaches the image (an open file) with LO_FLAGS_AUTOCLEAR, with direct I/O where the pool's filesystem can,
+// with sectors of 512 bytes. kUnsupported where this machine has no loop devices.
+Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume);
+
+// The loop device that the image is attached to anywhere on this machine (any mount namespace), opened, or nothing.
+Result<std::optional<LoopDevice>> FindLoop(int image_fd);
+
+// Whether the block device "MAJ:MIN" (as mountinfo has it) is a loop device over that image.
+bool IsLoopOver(const std::string& device, int image_fd);
+
+// Waits until the image is attached nowhere: true, or false after `timeout_ms`.
+Result<bool> WaitDetached(int image_fd, int timeout_ms);
+
+}  // namespace dvdi
+
+#endif  // DVDI_DRIVER_LOOP_H_

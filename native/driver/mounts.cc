@@ -1,0 +1,136 @@
+#include "driver/mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "base/text.h"
+#include "driver/files.h"
+#include "mount/mountinfo.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+constexpr char kState[] = ".state";
+
+Status MakeFolders(const std::string& path) {
+  for (size_t at = 1; at <= path.size(); ++at) {
+    if (at < path.size() && path[at] != '/') continue;
+    std::string part = path.substr(0, at);
+    if (::mkdir(part.c_str(), 0755) < 0 && errno != EEXIST)
+      return Status::FromErrno(errno, "cannot make the folder " + part, part);
+  }
+  return OkStatus();
+}
+
+Status MakeSharedMount(const std::string& path) {
+  DVDI_ASSIGN_OR_RETURN(std::string text, Sys::Real()->Mountinfo());
+  auto mounts = ParseMountinfo(text);
+  const MountEntry* entry = FindMount(mounts, path);
+  if (entry != nullptr && entry->propagation.find("shared:") != std::string::npos) return OkStatus();
+  const char* hint = "the driver must run as root (CAP_SYS_ADMIN)";
+  if (entry == nullptr) {
+    if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0)
+      return Status::FromErrno(errno, "cannot make the mount root " + path + " a mount of its own", path).WithHint(hint);
+    // Out of the peer group of what it was bound from, so that ours is a group of its own.
+    if (::mount(nullptr, path.c_str(), nullptr, MS_PRIVATE, nullptr) < 0)
+      return Status::FromErrno(errno, "cannot make the mount root " + path + " private", path).WithHint(hint);
+  }
+  if (::mount(nullptr, path.c_str(), nullptr, MS_SHARED, nullptr) < 0)
+    return Status::FromErrno(errno, "cannot make the mount root " + path + " shared", path).WithHint(hint);
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<MountRoot> MountRoot::Open(const std::string& path) {
+  if (path.size() < 2 || path[0] != '/')
+    return Status(Code::kInvalid, "the mount root '" + OneLine(path, 200) + "' is not an absolute path",
+                  "give --mount-root a path that begins with /");
+  DVDI_RETURN_IF_ERROR(MakeFolders(path));
+  char real[PATH_MAX];
+  if (::realpath(path.c_str(), real) == nullptr)
+    return Status::FromErrno(errno, "cannot resolve the mount root " + path, path);
+  std::string root = real;
+  DVDI_RETURN_IF_ERROR(MakeSharedMount(root));
+  std::string state_path = root + "/" + kState;
+  if (::mkdir(state_path.c_str(), 0700) < 0 && errno != EEXIST)
+    return Status::FromErrno(errno, "cannot make " + state_path, state_path);
+  DVDI_ASSIGN_OR_RETURN(UniqueFd state, OpenFolder(AT_FDCWD, state_path));
+  UniqueFd lock(::openat(state.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!lock.valid()) return Status::FromErrno(errno, "cannot open " + state_path + "/lock", state_path + "/lock");
+  // Node-local, between processes of one kernel: what a lock is good for (the pool has leases).
+  int r = Sys::Real()->TryLock(lock.get());
+  if (r == -EAGAIN)
+    return Status(Code::kRefused, "another dvdi-driver uses the mount root " + root,
+                  "stop it, or give this one another --mount-root")
+        .WithPath(root);
+  if (r < 0) return Status::FromErrno(-r, "cannot lock " + state_path + "/lock", state_path + "/lock");
+  return MountRoot(std::move(root), std::move(state), std::move(lock));
+}
+
+Result<std::map<std::string, std::string>> MountRoot::Mounted() const {
+  DVDI_ASSIGN_OR_RETURN(std::string text, Sys::Real()->Mountinfo());
+  std::map<std::string, std::string> out;
+  std::string prefix = path_ + "/";
+  for (const auto& entry : ParseMountinfo(text)) {
+    if (entry.mountpoint.rfind(prefix, 0) != 0) continue;
+    std::string name = entry.mountpoint.substr(prefix.size());
+    if (name.find('/') == std::string::npos) out[name] = entry.device;
+  }
+  return out;
+}
+
+Result<std::optional<std::string>> MountRoot::MountedDevice(const std::string& volume) const {
+  DVDI_ASSIGN_OR_RETURN(auto mounted, Mounted());
+  auto it = mounted.find(volume);
+  if (it == mounted.end()) return std::optional<std::string>();
+  return std::optional<std::string>(it->second);
+}
+
+Status MountRoot::Mount(const std::string& volume, const std::string& device, Filesystem fs) const {
+  std::string target = Mountpoint(volume);
+  if (::mkdir(target.c_str(), 0755) < 0 && errno != EEXIST)
+    return Status::FromErrno(errno, "cannot make the mountpoint of volume " + volume, target);
+  if (::mount(device.c_str(), target.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, nullptr) == 0) return OkStatus();
+  int err = errno;
+  ::rmdir(target.c_str());
+  Status s = Status::FromErrno(err, "cannot mount volume " + volume + " (" + FilesystemName(fs) + " on " + device + ") at " +
+                                        target,
+                               target);
+  if (err == ENODEV)
+    return std::move(s).WithHint(std::string("this kernel has no ") + FilesystemName(fs) + ": load its module");
+  if (err == EPERM) return std::move(s).WithHint("the driver must run as root (CAP_SYS_ADMIN)");
+  return std::move(s).WithHint("the kernel's log (dmesg) says why; a damaged filesystem needs fsck before it mounts");
+}
+
+Status MountRoot::Unmount(const std::string& volume) const {
+  std::string target = Mountpoint(volume);
+  if (::umount2(target.c_str(), UMOUNT_NOFOLLOW) < 0) {
+    if (errno == EBUSY)
+      return Status(Code::kRefused, "volume " + volume + " is busy: a process uses " + target,
+                    "end that process (fuser -m " + target + "), then unmount again")
+          .WithPath(target);
+    // EINVAL: nothing is mounted there; ENOENT: the folder is gone.
+    if (errno != EINVAL && errno != ENOENT)
+      return Status::FromErrno(errno, "cannot unmount volume " + volume + " from " + target, target);
+  }
+  if (::rmdir(target.c_str()) < 0 && errno != ENOENT && errno != EBUSY)
+    return Status::FromErrno(errno, "cannot remove the mountpoint of volume " + volume, target);
+  return OkStatus();
+}
+
+void MountRoot::RemoveLostAndFound(const std::string& volume) const {
+  std::string path = Mountpoint(volume) + "/lost+found";
+  // Only an empty folder can go this way; anything else may stay.
+  [[maybe_unused]] int r = ::rmdir(path.c_str());
+}
+
+}  // namespace dvdi

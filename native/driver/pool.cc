@@ -1,0 +1,231 @@
+#include "driver/pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "driver/files.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+constexpr char kImage[] = "image";
+constexpr char kMeta[] = "volume.json";
+constexpr char kNew[] = ".new.";
+constexpr char kGone[] = ".gone.";
+constexpr int kFormat = 1;
+constexpr int64_t kSmallestImage = 4096;
+
+bool IsOurFile(const std::string& name) {
+  return name == kImage || name == kMeta || name == "lease" || name == "generation" || IsTempName(name, "");
+}
+
+std::string MetaText(const VolumeMeta& meta) {
+  return Dump(Json{{"format", kFormat},
+                   {"name", meta.name},
+                   {"created_at", meta.created_at},
+                   {"size_bytes", meta.size_bytes},
+                   {"filesystem", FilesystemName(meta.filesystem)},
+                   {"formatted", meta.formatted}}) +
+         "\n";
+}
+
+// Whether `name` is PREFIX NODE "." HEX.
+bool IsWorkFolder(const std::string& name, const std::string& prefix, const std::string& node) {
+  return name.rfind(prefix, 0) == 0 && IsTempName("tmp." + name.substr(prefix.size()), node);
+}
+
+}  // namespace
+
+Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
+  if (path.empty() || path[0] != '/')
+    return Status(Code::kInvalid, "the pool '" + OneLine(path, 200) + "' is not an absolute path",
+                  "give --pool a path that begins with /");
+  if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST)
+    return Status::FromErrno(errno, "cannot make the pool " + path, path);
+  char real[PATH_MAX];
+  if (::realpath(path.c_str(), real) == nullptr)
+    return Status::FromErrno(errno, "cannot resolve the pool " + path, path);
+  auto fd = OpenFolder(AT_FDCWD, real);
+  if (!fd.ok()) return fd.status();
+  struct stat st;
+  if (::fstat(fd->get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the pool " + path, path);
+  if ((st.st_mode & S_IWOTH) != 0)
+    return Status(Code::kRefused, "the pool " + path + " may be written by every user", "chmod 700 " + path);
+  return Pool(real, node, std::move(*fd));
+}
+
+Result<UniqueFd> Pool::OpenVolume(const std::string& name) const {
+  DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
+  auto fd = OpenFolder(fd_.get(), name);
+  if (!fd.ok() && fd.status().code() == Code::kNotFound)
+    return Status(Code::kNotFound, "there is no volume " + name + " in the pool " + path_);
+  return fd;
+}
+
+Result<VolumeMeta> Pool::ReadMeta(int volume_fd, const std::string& name) const {
+  auto text = ReadSmallFile(volume_fd, kMeta);
+  std::string why = text.status().message();
+  if (text.ok()) {
+    auto json = ParseJson(*text, "it", 4);
+    if (!json.ok()) {
+      why = json.status().message();
+    } else {
+      VolumeMeta meta;
+      meta.name = GetString(*json, "name");
+      meta.created_at = GetString(*json, "created_at");
+      meta.size_bytes = GetInt(*json, "size_bytes");
+      meta.formatted = GetBool(*json, "formatted");
+      auto fs = ParseFilesystem(GetString(*json, "filesystem"));
+      if (GetInt(*json, "format") != kFormat)
+        why = "its format is not 1";
+      else if (meta.name != name)
+        why = "it is of volume '" + OneLine(meta.name, 128) + "'";
+      else if (!fs.ok() || meta.size_bytes < kSmallestImage || meta.created_at.empty() ||
+               !GetMember(*json, "formatted").is_boolean())
+        why = "a field is missing or wrong";
+      else {
+        meta.filesystem = *fs;
+        return meta;
+      }
+    }
+  }
+  return Status(Code::kInvalid, "the metadata of volume " + name + " cannot be used (" + why + ")",
+                "restore " + VolumePath(name) + "/" + kMeta + "; the image beside it was not touched");
+}
+
+Status Pool::WriteMeta(int volume_fd, const VolumeMeta& meta) const {
+  return ReplaceFile(volume_fd, kMeta, MetaText(meta), TempName(node_)).WithContext("volume " + meta.name);
+}
+
+Result<UniqueFd> Pool::OpenImage(int volume_fd, const std::string& name) const {
+  UniqueFd fd(::openat(volume_fd, kImage, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  std::string path = VolumePath(name) + "/" + kImage;
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open the image of volume " + name, path);
+  struct stat st;
+  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the image of volume " + name, path);
+  if (!S_ISREG(st.st_mode))
+    return Status(Code::kInvalid, "the image of volume " + name + " is not a regular file").WithPath(path);
+  return fd;
+}
+
+Status Pool::FillNew(int folder_fd, const VolumeMeta& meta) const {
+  UniqueFd image(::openat(folder_fd, kImage, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!image.valid()) return Status::FromErrno(errno, "cannot make the image of volume " + meta.name);
+  if (::ftruncate(image.get(), meta.size_bytes) < 0)
+    return Status::FromErrno(errno, "cannot make an image of " + FormatSize(meta.size_bytes) + " for volume " +
+                                        meta.name + " in the pool " + path_);
+  if (::fsync(image.get()) < 0) return Status::FromErrno(errno, "cannot fsync the image of volume " + meta.name);
+  Step("image-made");
+  return WriteMeta(folder_fd, meta);
+}
+
+Status Pool::Create(const VolumeMeta& meta) const {
+  std::string work = kNew + node_ + "." + RandomHex();
+  if (::mkdirat(fd_.get(), work.c_str(), 0700) < 0)
+    return Status::FromErrno(errno, "cannot make a folder for volume " + meta.name, path_);
+  Step("folder-made");
+  auto folder = OpenFolder(fd_.get(), work);
+  Status made = folder.ok() ? FillNew(folder->get(), meta) : folder.status();
+  if (!made.ok()) {
+    (void)DeleteFolder(work);
+    return made;
+  }
+  Step("folder-filled");
+  int err = ::renameat2(fd_.get(), work.c_str(), fd_.get(), meta.name.c_str(), RENAME_NOREPLACE) < 0 ? errno : 0;
+  // Not every filesystem has the flag; a plain rename replaces at most an empty folder.
+  if (err == EINVAL || err == ENOSYS)
+    err = ::renameat(fd_.get(), work.c_str(), fd_.get(), meta.name.c_str()) < 0 ? errno : 0;
+  if (err != 0) {
+    (void)DeleteFolder(work);
+    if (err == EEXIST || err == ENOTEMPTY || err == ENOTDIR)
+      return Status(Code::kRefused, "volume " + meta.name + " exists in the pool " + path_);
+    return Status::FromErrno(err, "cannot put volume " + meta.name + " in place", VolumePath(meta.name));
+  }
+  Step("folder-renamed");
+  return FsyncFolder(fd_.get(), "pool " + path_);
+}
+
+Status Pool::Remove(const std::string& name) const {
+  DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
+  std::vector<std::string> files;
+  int r = Sys::Real()->ListDir(fd_.get(), name.c_str(), &files);
+  if (r < 0) return Status::FromErrno(-r, "cannot list the folder of volume " + name, VolumePath(name));
+  for (const auto& file : files)
+    if (!IsOurFile(file))
+      return Status(Code::kRefused,
+                    "the folder of volume " + name + " holds a file that is not the driver's: " + OneLine(file, 80),
+                    "move it away, then remove the volume again")
+          .WithPath(VolumePath(name) + "/" + file);
+  std::string gone = kGone + node_ + "." + RandomHex();
+  if (::renameat(fd_.get(), name.c_str(), fd_.get(), gone.c_str()) < 0)
+    return Status::FromErrno(errno, "cannot remove volume " + name, VolumePath(name));
+  Step("removal-renamed");
+  DVDI_RETURN_IF_ERROR(FsyncFolder(fd_.get(), "pool " + path_));
+  return DeleteFolder(gone);
+}
+
+// The lease goes last: as long as anything of the volume is there, it is held.
+Status Pool::DeleteFolder(const std::string& name) const {
+  auto folder = OpenFolder(fd_.get(), name);
+  if (!folder.ok()) return folder.status();
+  std::vector<std::string> files;
+  int r = Sys::Real()->ListDir(fd_.get(), name.c_str(), &files);
+  if (r < 0) return Status::FromErrno(-r, "cannot list " + name, path_ + "/" + name);
+  std::stable_partition(files.begin(), files.end(), [](const std::string& f) { return f != "lease"; });
+  for (const auto& file : files) {
+    if (!IsOurFile(file)) continue;
+    DVDI_RETURN_IF_ERROR(RemoveFile(folder->get(), file));
+    Step("removal-file");
+  }
+  if (::unlinkat(fd_.get(), name.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT)
+    return Status::FromErrno(errno, "cannot remove folder " + name, path_ + "/" + name);
+  return FsyncFolder(fd_.get(), "pool " + path_);
+}
+
+Result<std::vector<std::string>> Pool::List() const {
+  std::vector<std::string> names, out;
+  int r = Sys::Real()->ListDir(fd_.get(), ".", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list the pool " + path_, path_);
+  for (auto& name : names) {
+    if (!CheckName(name, "volume name").ok()) continue;
+    struct stat st;
+    if (::fstatat(fd_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode)) continue;
+    std::string image = name + "/" + kImage, meta = name + "/" + kMeta;
+    if (::faccessat(fd_.get(), image.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+        ::faccessat(fd_.get(), meta.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+      continue;
+    out.push_back(std::move(name));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Status Pool::RemoveLeftovers() const {
+  std::vector<std::string> names;
+  int r = Sys::Real()->ListDir(fd_.get(), ".", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list the pool " + path_, path_);
+  for (const auto& name : names)
+    if (IsWorkFolder(name, kNew, node_) || IsWorkFolder(name, kGone, node_)) DVDI_RETURN_IF_ERROR(DeleteFolder(name));
+  return OkStatus();
+}
+
+Status Pool::RemoveTemporaries(int volume_fd) const {
+  std::vector<std::string> names;
+  int r = Sys::Real()->ListDir(volume_fd, ".", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list a volume's folder");
+  for (const auto& name : names)
+    if (IsTempName(name, node_)) DVDI_RETURN_IF_ERROR(RemoveFile(volume_fd, name));
+  return OkStatus();
+}
+
+}  // namespace dvdi

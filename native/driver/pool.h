@@ -1,0 +1,73 @@
+// The pool: a folder, perhaps shared by several nodes, with a folder for each volume.
+//
+//   POOL/NAME/image        the filesystem's bytes, sparse
+//   POOL/NAME/volume.json  what was asked for, whether it was formatted
+//   POOL/NAME/lease        only while a node has it (lease.h)
+//   POOL/NAME/generation   the last lease's number (lease.h)
+//   POOL/.new.NODE.HEX     a volume being made; POOL/.gone.NODE.HEX: one being removed
+//
+// A volume appears and disappears by one rename(2), whole.
+#ifndef DVDI_DRIVER_POOL_H_
+#define DVDI_DRIVER_POOL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+#include "driver/options.h"
+
+namespace dvdi {
+
+struct VolumeMeta {
+  std::string name;
+  std::string created_at;  // RFC 3339
+  int64_t size_bytes = 0;
+  Filesystem filesystem = Filesystem::kExt4;
+  bool formatted = false;  // set only after mkfs, or a filesystem found in place, is durable
+};
+
+// Thread-safe; operations on one volume are kept apart by the caller.
+class Pool {
+ public:
+  // The folder is made (0700) where only its last part is missing. kRefused where others may write
+  // to it: who can swap an image can attack the kernel's filesystem code.
+  static Result<Pool> Open(const std::string& path, const std::string& node);
+
+  const std::string& path() const { return path_; }
+  std::string VolumePath(const std::string& name) const { return path_ + "/" + name; }
+
+  // The volume's folder. kNotFound names the volume and the pool.
+  Result<UniqueFd> OpenVolume(const std::string& name) const;
+  // kInvalid, with what to do, where volume.json is missing or damaged.
+  Result<VolumeMeta> ReadMeta(int volume_fd, const std::string& name) const;
+  Status WriteMeta(int volume_fd, const VolumeMeta& meta) const;
+  // Opens the image read-write. kInvalid where it is no regular file.
+  Result<UniqueFd> OpenImage(int volume_fd, const std::string& name) const;
+
+  // Makes image and metadata; kRefused where the name is taken.
+  Status Create(const VolumeMeta& meta) const;
+  // Removes the volume, whose lease the caller has. kRefused, and nothing is removed, where its
+  // folder holds files that are not the driver's.
+  Status Remove(const std::string& name) const;
+  // Names, sorted; damaged volumes too, so that nobody makes them anew.
+  Result<std::vector<std::string>> List() const;
+  // Ends what a killed process of this node left half done in the pool's own folder.
+  Status RemoveLeftovers() const;
+  // The same inside one volume: temporary files of this node. Only while no operation runs on it.
+  Status RemoveTemporaries(int volume_fd) const;
+
+ private:
+  Pool(std::string path, std::string node, UniqueFd fd)
+      : path_(std::move(path)), node_(std::move(node)), fd_(std::move(fd)) {}
+  Status FillNew(int folder_fd, const VolumeMeta& meta) const;
+  Status DeleteFolder(const std::string& name) const;
+
+  std::string path_, node_;
+  UniqueFd fd_;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_DRIVER_POOL_H_
