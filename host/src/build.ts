@@ -68,25 +68,26 @@ async function compile(root: string, entry: string): Promise<Uint8Array> {
     throw new UserError("assembly/index.ts cannot be an entry file", "call it assembly/main.ts");
   }
   const stated = await readOrNull(resolve(root, CONFIG));
-  if (stated === null) throw new UserError(`${root} has no ${CONFIG}`, "copy the one of this project: a policy needs its options");
+  if (stated === null)
+    throw new UserError(`${root} has no ${CONFIG}`, "copy the one of this project: a policy needs its options");
 
   Object.assign(process.env, JSON_AS);
   const asc = await import("assemblyscript/asc");
   // The compiler adds a configuration's entries to those of its command line: only `options` counts here.
   const config = JSON.stringify({ options: parseJson(stated, CONFIG)["options"] ?? {} });
   let output: Uint8Array | null = null;
-  const { error, stderr } = await asc.main([file, "--config", CONFIG, "--baseDir", root, "--outFile", "policy.wasm"], {
+  const stderr = asc.createMemoryStream();
+  const { error } = await asc.main([file, "--config", CONFIG, "--baseDir", root, "--outFile", "policy.wasm"], {
     stdout: asc.createMemoryStream(),
-    stderr: asc.createMemoryStream(),
-    readFile: (name, base) =>
-      basename(name) === CONFIG ? Promise.resolve(config) : readOrNull(resolve(base, name)),
+    stderr,
+    readFile: (name, base) => (basename(name) === CONFIG ? Promise.resolve(config) : readOrNull(resolve(base, name))),
     writeFile: (name, contents) => {
       if (basename(name) === "policy.wasm" && typeof contents !== "string") output = contents;
       return Promise.resolve();
     },
   });
   if (error !== null || output === null) {
-    throw new UserError(`${entry} does not compile\n${stderr.toString().trimEnd()}`, null);
+    throw new UserError(`${entry} does not compile\n${Buffer.from(stderr.toBuffer()).toString().trimEnd()}`, null);
   }
   return output;
 }

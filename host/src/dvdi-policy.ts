@@ -21,7 +21,10 @@ async function readBounded(file: string, limit: number): Promise<Uint8Array> {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new UserError(`${file} is not a file`, "name a policy blob (.wasm)");
     if (stat.size > limit) {
-      throw new UserError(`${file} has ${stat.size} bytes; a policy has at most ${limit}`, "name a policy blob (.wasm)");
+      throw new UserError(
+        `${file} has ${stat.size} bytes; a policy has at most ${limit}`,
+        "name a policy blob (.wasm)",
+      );
     }
     return await handle.readFile();
   } finally {
@@ -60,7 +63,10 @@ function program(): Command {
   const command = new Command("dvdi-policy")
     .description("Builds and inspects policies: the WebAssembly blobs that decide a volume's lifecycle.")
     .exitOverride()
-    .addHelpText("after", `\nExit codes: 0 done, 1 failed, ${EXIT.refused} the engine would refuse the blob, ${EXIT.usage} usage.`);
+    .addHelpText(
+      "after",
+      `\nExit codes: 0 done, 1 failed, ${EXIT.refused} the engine would refuse the blob, ${EXIT.usage} usage.`,
+    );
   command
     .command("build")
     .description("compile a policy and put its manifest in")

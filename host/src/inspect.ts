@@ -79,8 +79,10 @@ export function inspectionText(inspection: Inspection): string {
     const max = memory.max_pages === null ? "no maximum of its own" : `at most ${memory.max_pages}`;
     lines.push(["memory", `${memory.min_pages} pages of 64 KiB to begin with, ${max}`]);
   }
-  for (const entry of inspection.imports) lines.push(["import", printable(`${entry.name} ${entry.type ?? entry.kind}`)]);
-  for (const entry of inspection.exports) lines.push(["export", printable(`${entry.name} ${entry.type ?? entry.kind}`)]);
+  for (const entry of inspection.imports)
+    lines.push(["import", printable(`${entry.name} ${entry.type ?? entry.kind}`)]);
+  for (const entry of inspection.exports)
+    lines.push(["export", printable(`${entry.name} ${entry.type ?? entry.kind}`)]);
   lines.push(["start", inspection.start_function ? "yes" : "none"]);
   for (const section of inspection.custom_sections) {
     lines.push(["section", printable(`${section.name} (${section.size} bytes)`)]);

@@ -58,7 +58,10 @@ export function readManifest(module: Module): { manifest: Manifest | null; probl
   const payloads = customSections(module, MANIFEST_SECTION);
   const payload = payloads[0];
   if (payload === undefined || payloads.length > 1) {
-    return { manifest: null, problems: [`it has ${payloads.length} custom sections ${MANIFEST_SECTION}; it must have one`] };
+    return {
+      manifest: null,
+      problems: [`it has ${payloads.length} custom sections ${MANIFEST_SECTION}; it must have one`],
+    };
   }
   let value: unknown;
   try {

@@ -87,7 +87,10 @@ test("an asconfig.json's options count and its entries do not", async () => {
   const root = packageWith("configured", { ...files, "asconfig.json": asconfig });
   const inspection = inspectPolicy(await build(root, "assembly/main.ts"));
   assert.equal(inspection.memory?.min_pages, 7);
-  assert.equal(inspection.exports.some((entry) => entry.name === "other"), false);
+  assert.equal(
+    inspection.exports.some((entry) => entry.name === "other"),
+    false,
+  );
 });
 
 test("a source that does not compile gives the compiler's words", async () => {

@@ -41,7 +41,15 @@ test("what the engine would refuse is said", () => {
   assert.match(problems({ without: ["dvdi_abi_1"] }), /exports no dvdi_abi_1/);
   assert.match(problems({ without: ["memory"] }), /exports no memory/);
   assert.match(problems({ operationType: 3 }), /export prepare is \(\) -> nothing, not \(i32, i32\) -> i64/);
-  assert.match(problems({ memories: [[0, 1], [0, 1]] }), /2 memories/);
+  assert.match(
+    problems({
+      memories: [
+        [0, 1],
+        [0, 1],
+      ],
+    }),
+    /2 memories/,
+  );
   assert.match(problems({ memories: [[4, 1]] }), /64-bit/);
   assert.match(problems({ memories: [[3, 1, 2]] }), /shared/);
   assert.match(problems({ memories: [[0, 0x81, 0x08]] }), /begins with 1025 pages of 64 KiB; the limit is 1024/);
@@ -60,7 +68,10 @@ test("a manifest that is not there, not JSON, not whole, or untrue is said", () 
   assert.equal(withManifestText(JSON.stringify(whole)), "");
   assert.match(withManifestText(JSON.stringify({ ...whole, abi: 2 })), /says ABI 2/);
   assert.match(withManifestText(JSON.stringify({ ...whole, imports: [] })), /imports dvdi\.log, which its manifest/);
-  assert.match(withManifestText(JSON.stringify({ ...whole, imports: ["log", "exec"] })), /"exec", which is not offered/);
+  assert.match(
+    withManifestText(JSON.stringify({ ...whole, imports: ["log", "exec"] })),
+    /"exec", which is not offered/,
+  );
   assert.match(withManifestText(JSON.stringify({ ...whole, version: "new" })), /must be three numbers/);
   assert.match(withManifestText(JSON.stringify({ ...whole, version: "1.02.0" })), /must be three numbers/);
   assert.match(withManifestText(JSON.stringify({ ...whole, imports: ["log", "now"] })), /its code does not import/);

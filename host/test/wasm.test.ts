@@ -72,7 +72,10 @@ test("a custom section is put at the end in the place of others of its name, and
   const again = withCustomSection(once, "x", utf8("second"));
   assert.equal(Buffer.from(again.subarray(0, plain.length)).equals(plain), true);
   const module = readModule(again);
-  assert.deepEqual(customSections(module, "x").map((one) => Buffer.from(one).toString()), ["second"]);
+  assert.deepEqual(
+    customSections(module, "x").map((one) => Buffer.from(one).toString()),
+    ["second"],
+  );
   assert.deepEqual(customSections(module, "y"), []);
 });
 

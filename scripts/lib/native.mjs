@@ -21,7 +21,15 @@ export async function buildNative({ build = NATIVE, wasmtime, options = {}, targ
       : { CMAKE_C_COMPILER_LAUNCHER: "ccache", CMAKE_CXX_COMPILER_LAUNCHER: "ccache" }),
     ...options,
   };
-  const args = ["-G", "Ninja", "-S", ROOT, "-B", build, ...Object.entries(all).map(([name, value]) => `-D${name}=${value}`)];
+  const args = [
+    "-G",
+    "Ninja",
+    "-S",
+    ROOT,
+    "-B",
+    build,
+    ...Object.entries(all).map(([name, value]) => `-D${name}=${value}`),
+  ];
   const stamp = join(build, ".configured");
   const wanted = args.join("\n");
   const current = existsSync(stamp) && existsSync(join(build, "build.ninja")) && readFileSync(stamp, "utf8");

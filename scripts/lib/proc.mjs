@@ -61,6 +61,11 @@ export async function must(file, args, options = {}) {
 
 /** What a quick program prints, or null where it is not there or fails. */
 export function capture(file, args, options = {}) {
-  const { status, stdout } = spawnSync(file, args, { encoding: "utf8", cwd: ROOT, ...options, stdio: ["ignore", "pipe", "ignore"] });
+  const { status, stdout } = spawnSync(file, args, {
+    encoding: "utf8",
+    cwd: ROOT,
+    ...options,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   return status === 0 ? stdout : null;
 }

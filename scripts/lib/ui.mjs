@@ -48,7 +48,9 @@ export async function step(title, work) {
   const draw = () => {
     const width = (process.stdout.columns ?? 80) - label.length - 16;
     const text = latest.length > width ? `${latest.slice(0, Math.max(0, width - 1))}…` : latest;
-    process.stdout.write(`\r\u001b[K  ${cyan(SPINNER[frame++ % SPINNER.length])} ${label} ${dim(text)} ${seconds(began)}`);
+    process.stdout.write(
+      `\r\u001b[K  ${cyan(SPINNER[frame++ % SPINNER.length])} ${label} ${dim(text)} ${seconds(began)}`,
+    );
   };
   const beat = () => {
     if (terminal) return draw();

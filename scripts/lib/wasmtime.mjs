@@ -15,14 +15,18 @@ const LIBRARY = "libdvdi_wasmtime.a";
 const MINIMUM_RUST = [1, 95];
 
 const complete = (folder) =>
-  [join("lib", LIBRARY), "include/wasmtime.h", "include/wasmtime/conf.h"].every((file) => existsSync(join(folder, file)));
+  [join("lib", LIBRARY), "include/wasmtime.h", "include/wasmtime/conf.h"].every((file) =>
+    existsSync(join(folder, file)),
+  );
 
 /** The folder of the build for these sources and this compiler; it need not exist yet. */
 export function wasmtimeFolder() {
   const version = capture("rustc", ["--version"], { cwd: WASMTIME });
   const found = version && /^rustc (\d+)\.(\d+)/.exec(version);
   if (!found || capture("cargo", ["--version"], { cwd: WASMTIME }) === null) {
-    throw new StepError("rustc and cargo are not there", { hint: `install Rust ${MINIMUM_RUST.join(".")} (rustup does it)` });
+    throw new StepError("rustc and cargo are not there", {
+      hint: `install Rust ${MINIMUM_RUST.join(".")} (rustup does it)`,
+    });
   }
   const [major, minor] = found.slice(1).map(Number);
   if (major < MINIMUM_RUST[0] || (major === MINIMUM_RUST[0] && minor < MINIMUM_RUST[1])) {
