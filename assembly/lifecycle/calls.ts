@@ -5,7 +5,7 @@ import { JsonWriter } from "../json/writer";
 import { Node } from "../json/reader";
 import { Options } from "../model/request";
 import { Failure } from "../model/result";
-import { answerOf, badAnswer } from "./host";
+import { answerOf, badAnswer, misread } from "./host";
 
 /** What is known of a call after it was answered, or not answered. */
 export enum Kind {
@@ -103,7 +103,7 @@ export function callPlugins(calls: Call[]): Failure | null {
     const call = unchecked(calls[i]);
     call.answer = readAnswer(answers.at(i), call.method);
   }
-  return result.value!.failure;
+  return misread(result.value!, "plugin_call");
 }
 
 function readAnswer(node: Node, method: string): Answer {

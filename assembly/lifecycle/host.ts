@@ -21,8 +21,7 @@ const CODES: string[] = [
 /** The `ok` member of an answer of the engine's, or the error that it gave. */
 export function answerOf(text: string, what: string): Result<Node> {
   const read = readJson(text, "the engine's answer to " + what);
-  const bad = read.error;
-  if (bad !== null) return Result.fail<Node>(bad);
+  if (read.error !== null) return Result.fail<Node>(badAnswer(what, read.error!.message));
   const root = read.value!;
   const error = root.object("error");
   if (error !== null) return Result.fail<Node>(failureOf(error));
@@ -41,6 +40,12 @@ export function failureOf(error: Node): Failure {
   return failure
     .at(error.string("field"), error.string("value"))
     .of(error.string("volume"), error.string("driver"));
+}
+
+/** What was wrong with an answer of the engine's that was read through Node; null where nothing was. */
+export function misread(answer: Node, what: string): Failure | null {
+  const failure = answer.failure;
+  return failure === null ? null : badAnswer(what, failure.message);
 }
 
 /** An answer of the engine's that is against the ABI. */
@@ -77,8 +82,8 @@ export function now(): Result<Time> {
   if (answer.error !== null) return Result.fail<Time>(answer.error!);
   const node = answer.value!;
   const time = new Time(node.int("unix_ms", 0), node.int("left_ms", 0));
-  const failure = node.failure;
-  return failure !== null ? Result.fail<Time>(failure) : Result.ok<Time>(time);
+  const bad = misread(node, "now");
+  return bad !== null ? Result.fail<Time>(bad) : Result.ok<Time>(time);
 }
 
 /** Waits for so many milliseconds. */

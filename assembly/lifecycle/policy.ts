@@ -1,9 +1,11 @@
 // The decisions that a house may make its own. Each hook gets facts and returns a decision; the order of effects is
 // not in its hands (prepare.ts), so that no house rule can create what exists or stage what is not mounted.
 // docs/policies.md is the reference.
+import { Attributes } from "../model/attributes";
 import { Config } from "../model/config";
-import { Options } from "../model/request";
+import { Options, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
+import { resolveClass } from "../parse/classes";
 import { shareRules } from "./share";
 import { Scope, User, Volume } from "./volume";
 
@@ -20,6 +22,14 @@ export class Policy {
   /** Settings that this house does not take: why, or null. Called by `configure`, after the stock checks. */
   check(config: Config): Failure | null {
     return null;
+  }
+
+  /**
+   * Gives a volume that was declared by a class its driver and options: in `request`, with the choice's explanation
+   * (`request.classChoice`). Called by `parse`. Why none fits, or null.
+   */
+  resolveClass(request: VolumeRequest, wanted: Attributes, config: Config): Failure | null {
+    return resolveClass(request, wanted, config);
   }
 
   /** Whether this scope may have this volume at all. Called for each volume before anything is done. */

@@ -3,7 +3,7 @@ import { stage } from "../dvdi";
 import { pack, unpack } from "../abi/memory";
 import { JsonWriter } from "../json/writer";
 import { Failure } from "../model/result";
-import { answerOf, badAnswer, failureOf } from "./host";
+import { answerOf, badAnswer, failureOf, misread } from "./host";
 import { Policy } from "./policy";
 import { named } from "./prepare";
 import { Volume } from "./volume";
@@ -39,5 +39,5 @@ export function stageAll(policy: Policy, volumes: Volume[]): Failure | null {
     if (error !== null) return named(failureOf(error), unchecked(volumes[i]));
     if (!answer.bool("ok", false)) return named(badAnswer("stage", "a stage has neither ok nor error"), unchecked(volumes[i]));
   }
-  return node.failure;
+  return misread(node, "stage");
 }

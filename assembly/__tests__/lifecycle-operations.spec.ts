@@ -1,0 +1,77 @@
+import { readJson } from "../json/reader";
+import { runCanary } from "../lifecycle/canary";
+import { runCleanup, runConfigure, runParse, runPrepare, runRecover } from "../lifecycle/operations";
+import { CONFIG, Outcome, holds } from "./operation";
+import * as world from "./world";
+
+describe("configure", () => {
+  it("fills in what is not said, and takes its own answer", () => {
+    const first = runConfigure('{"settings":{"default_driver":"nfs"},"engine":{"version":"1.0.0","abi":1}}');
+    holds(first, '{"ok":{"default_driver":"nfs","pools":[],"retry":{"attempts":5');
+    const config = readJson(first, "it").value!.object("ok")!;
+    expect(config.length).toBeGreaterThan(3);
+    const body = first.substring('{"ok":'.length, first.length - 1);
+    expect(runConfigure('{"settings":' + body + "}")).toBe(first);
+    expect(runConfigure("{}")).toBe(runConfigure('{"settings":{}}'));
+  });
+
+  it("refuses what it does not know, and engines of another version", () => {
+    const unknown = new Outcome(runConfigure('{"settings":{"default_drivr":"nfs"}}'));
+    expect(unknown.code).toBe("invalid");
+    holds(unknown.message, "default_drivr");
+    holds(unknown.hint, "default_driver");
+    const newer = new Outcome(runConfigure('{"settings":{},"engine":{"version":"9","abi":2}}'));
+    expect(newer.code).toBe("unsupported");
+    holds(newer.message, "version 2");
+    expect(new Outcome(runConfigure("{")).code).toBe("invalid");
+  });
+});
+
+describe("inputs that are no inputs", () => {
+  it("are errors of every operation", () => {
+    const bad = ["", "nonsense", "{", '{"config":{"no":1}}'];
+    for (let i = 0; i < bad.length; i++) {
+      const answers = [runParse(bad[i]), runPrepare(bad[i]), runCanary(bad[i])];
+      for (let j = 0; j < answers.length; j++) expect(new Outcome(answers[j]).code).toBe("invalid", bad[i]);
+    }
+    const lists = ['{"volumes":{},"pending":{}}', '{"volumes":[{"name":7}],"pending":[{"name":7,"attempts":5}]}', "7 7"];
+    for (let i = 0; i < lists.length; i++) {
+      expect(new Outcome(runCleanup(lists[i])).code).toBe("invalid", lists[i]);
+      expect(new Outcome(runRecover(lists[i])).code).toBe("invalid", lists[i]);
+      expect(new Outcome(runPrepare(lists[i])).code).toBe("invalid", lists[i]);
+    }
+  });
+
+  it("prepare of no volume is no work", () => {
+    world.reset();
+    expect(runPrepare('{"config":' + CONFIG + ',"scope":{"owner":"run","id":"s"},"volumes":[]}')).toBe('{"ok":{"volumes":[],"notes":[]}}');
+    expect(world.calls()).toBe("");
+  });
+});
+
+describe("cleanup and recover", () => {
+  it("answer how releases are tried again, and what a user should know", () => {
+    expect(runCleanup('{"config":{},"scope":{"owner":"run","id":"s"},"volumes":[]}')).toBe(
+      '{"ok":{"retry":{"base_ms":1000,"max_ms":60000},"report":[]}}',
+    );
+    holds(
+      runCleanup('{"volumes":[{"driver":"d","name":"a","last_user":true},{"driver":"d","name":"b","last_user":false}]}'),
+      '"report":["volume \\"b\\" (driver d) stays attached: others use it"]',
+    );
+    expect(runRecover('{"config":{},"owner":"run","pending":[{"driver":"d","name":"a","attempts":1,"error":"busy"}]}')).toBe(
+      '{"ok":{"retry":{"base_ms":1000,"max_ms":60000},"report":[]}}',
+    );
+    holds(
+      runRecover('{"pending":[{"driver":"d","name":"a","attempts":7,"error":"busy"}]}'),
+      "could not be released in 7 attempts: busy; it is tried again",
+    );
+  });
+});
+
+describe("canary", () => {
+  it("checks the blob, and says how much", () => {
+    const outcome = new Outcome(runCanary('{"config":' + CONFIG + "}"));
+    expect(outcome.text).toBe(outcome.ok ? outcome.text : "an ok");
+    expect(outcome.node.object("ok")!.int("checks", 0)).toBeGreaterThan(60);
+  });
+});

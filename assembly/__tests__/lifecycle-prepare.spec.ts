@@ -1,0 +1,432 @@
+import { Asked, holds, lacks, prepare, prepareOne } from "./operation";
+import * as world from "./world";
+
+const NO: string = '{"kind":"error","error":"no such volume"}';
+const LATE: string = '{"kind":"unknown","reason":"timeout","error":"5 s","sent":true}';
+const LOST: string = '{"kind":"unknown","reason":"lost","error":"connection reset","sent":true}';
+const DOWN: string = '{"kind":"unknown","reason":"unreachable","error":"connection refused","sent":false}';
+
+const GREETING: string = "Activate rexray; Capabilities rexray + Get 0";
+
+describe("prepare: the way of a volume", () => {
+  beforeEach(() => {
+    world.reset();
+  });
+
+  it("mounts and stages what the driver knows, and never creates it", () => {
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.stories).toBe("re-attached: re-attached data (not used on this node before)");
+    expect(world.calls()).toBe(GREETING + "; Mount 0; stage 0 rw");
+  });
+
+  it("says when the volume was used last, or made", () => {
+    const used = new Asked("data");
+    used.history = '{"known":true,"created_by_us":true,"last_used_ms":1699999820000}';
+    expect(prepareOne(used).stories).toBe("re-attached: re-attached data (last used 3 minutes ago)");
+    const old = new Asked("data");
+    old.history = '{"known":true,"created_by_us":false}';
+    expect(prepareOne(old).stories).toBe("re-attached: re-attached data (used on this node before)");
+    world.answer("Get", '{"kind":"ok","created_at":"2024-05-01T10:00:00Z"}');
+    expect(prepareOne(new Asked("data")).stories).toBe(
+      "re-attached: re-attached data (created 2024-05-01T10:00:00Z, not used on this node before)",
+    );
+    world.answer("Get", '{"kind":"ok","created_at":"yesterday \\u001b[2J"}');
+    expect(prepareOne(new Asked("data")).stories).toBe("re-attached: re-attached data (not used on this node before)");
+  });
+
+  it("creates what Get and List do not know, with the options of the request", () => {
+    world.exists(0, false);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.stories).toBe("created: created new volume data");
+    expect(world.calls()).toBe(GREETING + '; List rexray; Create 0 {"size":"5"}; Mount 0; stage 0 rw');
+  });
+
+  it("hands a secret on as its handle", () => {
+    world.exists(0, false);
+    const asked = new Asked("data");
+    asked.options = '{"password":{"secret":"db"}}';
+    expect(prepareOne(asked).ok).toBe(true);
+    holds(world.calls(), 'Create 0 {"password":{"secret":"db"}}');
+  });
+
+  it("says that a new volume takes the place of one that was there", () => {
+    world.exists(0, false);
+    const asked = new Asked("data");
+    asked.history = '{"known":true,"created_by_us":true,"last_used_ms":1699827200000}';
+    expect(prepareOne(asked).stories).toBe(
+      "created: created new volume data (the one last used 2 days ago is gone from driver rexray)",
+    );
+  });
+
+  it("does not create what is never to be created", () => {
+    world.exists(0, false);
+    const asked = new Asked("data");
+    asked.create = "never";
+    const outcome = prepareOne(asked);
+    expect(outcome.code).toBe("not-found");
+    expect(outcome.message).toBe(
+      'volume "data" (driver rexray) does not exist (the driver says "no such volume"), and it is not created because create is never',
+    );
+    holds(outcome.hint, "create: if-missing");
+    expect(outcome.volume).toBe("data");
+    expect(outcome.driver).toBe("rexray");
+    expect(world.calls()).toBe(GREETING + "; List rexray");
+  });
+
+  it("takes List's word against an error of Get", () => {
+    world.answer("Get", '{"kind":"error","error":"internal error"}');
+    world.answer("List", '{"kind":"ok","volumes":[{"name":"other"},{"name":"data"}]}');
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.stories).toBe("re-attached: re-attached data (not used on this node before)");
+    expect(outcome.notes).toBe('driver rexray answered Get of volume "data" with "internal error", but its List names it');
+    expect(world.calls()).toBe(GREETING + "; List rexray; Mount 0; stage 0 rw");
+  });
+
+  it("does not create where List gives no answer", () => {
+    world.exists(0, false);
+    world.answer("List", '{"kind":"error","error":"not implemented"}');
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("driver");
+    expect(outcome.message).toBe(
+      'it is not known whether volume "data" (driver rexray) exists: the driver answered Get with "no such volume", and ' +
+        'driver rexray answered List with "not implemented"',
+    );
+    expect(world.calls()).toBe(GREETING + "; List rexray");
+    world.reset();
+    world.exists(0, false);
+    world.answer("List", LATE, -1, "", 0);
+    expect(prepareOne(new Asked("data")).code).toBe("timeout");
+    lacks(world.calls(), "Create");
+  });
+
+  it("does not create where Get gives no answer, whatever kind of none it is", () => {
+    const reasons = ["unreachable", "lost", "timeout", "not-json", "malformed", "too-large", "breaker-open", "not-found", "invalid"];
+    const codes = ["unavailable", "unavailable", "timeout", "driver", "driver", "driver", "unavailable", "not-found", "invalid"];
+    for (let i = 0; i < reasons.length; i++) {
+      world.reset();
+      world.exists(0, false);
+      world.answer("Get", '{"kind":"unknown","reason":"' + reasons[i] + '","error":"so","sent":true}', -1, "", 0);
+      const outcome = prepareOne(new Asked("data"));
+      expect(outcome.code).toBe(codes[i], reasons[i]);
+      holds(outcome.message, "so", reasons[i]);
+      expect(outcome.hint.length).toBeGreaterThan(0, reasons[i]);
+      expect(outcome.driver).toBe("rexray");
+      lacks(world.calls(), "Create", reasons[i]);
+      lacks(world.calls(), "List", reasons[i]);
+    }
+  });
+
+  it("takes a volume over that is being released", () => {
+    const asked = new Asked("data");
+    asked.state = "releasing";
+    asked.history = '{"known":true,"created_by_us":true,"last_used_ms":1699999999000}';
+    expect(prepareOne(asked).stories).toBe("re-attached: re-attached data (last used 1 second ago)");
+    expect(world.calls()).toBe(GREETING + "; Mount 0; stage 0 rw");
+  });
+
+  it("asks no driver about what is attached", () => {
+    const asked = new Asked("data");
+    asked.state = "attached";
+    asked.history = '{"known":true,"created_by_us":true,"last_used_ms":1699999999500}';
+    expect(prepareOne(asked).stories).toBe("re-attached: re-attached data (last used just now)");
+    expect(world.calls()).toBe("Mount 0; stage 0 rw");
+  });
+
+  it("answers an error of the engine's as it is", () => {
+    world.answer("plugin_call", '{"error":{"code":"timeout","message":"the deadline passed","hint":"more time"}}');
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("timeout");
+    expect(outcome.message).toBe("the deadline passed");
+    expect(outcome.hint).toBe("more time");
+  });
+
+  it("refuses answers of the engine's that are against the ABI", () => {
+    const bad = ["no JSON", "{}", '{"ok":{}}', '{"ok":{"answers":[]}}', '{"ok":{"answers":[{"kind":"maybe"}]}}', '{"ok":{"answers":[7]}}', '{"ok":{"answers":{}}}'];
+    for (let i = 0; i < bad.length; i++) {
+      world.reset();
+      world.answer("plugin_call", bad[i]);
+      const outcome = prepareOne(new Asked("data"));
+      expect(outcome.ok).toBe(false, bad[i]);
+      holds(outcome.message, "plugin_call", bad[i]);
+    }
+  });
+});
+
+describe("prepare: drivers", () => {
+  beforeEach(() => {
+    world.reset();
+  });
+
+  it("refuses a plugin that is no volume driver", () => {
+    world.answer("Activate", '{"kind":"ok","implements":["NetworkDriver"]}');
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("driver");
+    expect(outcome.message).toBe("the plugin rexray is no volume driver: it implements NetworkDriver");
+    expect(outcome.volume).toBe("data");
+    world.answer("Activate", '{"kind":"ok"}');
+    holds(prepareOne(new Asked("data")).message, "implements nothing");
+    world.answer("Activate", '{"kind":"error","error":"not today"}');
+    expect(prepareOne(new Asked("data")).message).toBe('driver rexray answered Activate with "not today"');
+    lacks(world.calls(), "Get");
+  });
+
+  it("lives with a plugin that knows no Capabilities", () => {
+    world.answer("Capabilities", '{"kind":"error","error":"404"}');
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+  });
+
+  it("waits for a plugin that is not up yet", () => {
+    world.answer("Activate", DOWN, -1, "", 2);
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+    // Half a second (five times base_ms) and its double, each with jitter between three and five quarters.
+    expect(world.calls()).toBe(
+      "Activate rexray; sleep 459; Activate rexray; sleep 1026; Activate rexray; Capabilities rexray + Get 0; Mount 0; stage 0 rw",
+    );
+    expect(world.logs()).toBe("warning: driver rexray, Activate: unreachable: connection refused; trying again for a while");
+  });
+
+  it("gives up when the tries are used up", () => {
+    world.answer("Activate", DOWN, -1, "", 0);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("unavailable");
+    expect(outcome.message).toBe("driver rexray cannot be reached for Activate: connection refused (tried 3 times)");
+    holds(outcome.hint, "start its plugin");
+  });
+
+  it("does not wait beyond the deadline", () => {
+    world.answer("Activate", DOWN, -1, "", 0);
+    world.left(500);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("unavailable");
+    expect(world.calls()).toBe("Activate rexray");
+  });
+
+  it("greets each driver once, and asks them side by side", () => {
+    const second = new Asked("b");
+    second.driver = "nfs";
+    expect(prepare([new Asked("a"), second, new Asked("c")]).ok).toBe(true);
+    expect(world.calls()).toBe(
+      "Activate rexray + Activate nfs; Capabilities rexray + Get 0 + Get 2 + Capabilities nfs + Get 1; " +
+        "Mount 0 + Mount 1 + Mount 2; stage 0 rw + stage 1 rw + stage 2 rw",
+    );
+  });
+
+  it("asks again only those that gave no answer", () => {
+    const second = new Asked("b");
+    second.driver = "nfs";
+    world.answer("Activate", LATE, -1, "nfs");
+    expect(prepare([new Asked("a"), second]).ok).toBe(true);
+    holds(world.calls(), "Activate rexray + Activate nfs; sleep 96; Activate nfs; Capabilities rexray");
+  });
+});
+
+describe("prepare: create", () => {
+  beforeEach(() => {
+    world.reset();
+    world.exists(0, false);
+  });
+
+  it("gives the driver's own error", () => {
+    world.answer("Create", '{"kind":"error","error":"size is too small"}');
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("driver");
+    expect(outcome.message).toBe('driver rexray answered Create of volume "data" with "size is too small"');
+    holds(outcome.hint, "options");
+    lacks(world.calls(), "Mount");
+  });
+
+  it("says what the engine refused", () => {
+    world.answer("Create", '{"kind":"refused","error":"overwritefs is not allowed for this driver"}');
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("refused");
+    expect(outcome.message).toBe('Create of volume "data" was not sent to driver rexray: overwritefs is not allowed for this driver');
+  });
+
+  it("asks after a timeout, and never creates twice", () => {
+    world.answer("Get", NO, 0);
+    world.answer("Create", LATE);
+    world.answer("Get", '{"kind":"ok"}', 0);
+    const outcome = prepareOne(new Asked("data"));
+    // The world refuses Mount of what does not exist.
+    holds(world.calls(), 'List rexray; Create 0 {"size":"5"}; Get 0; Mount 0');
+    holds(outcome.message, "no such volume");
+    expect(world.calls().split("Create").length).toBe(2);
+  });
+
+  it("goes on with what a Create made that was not answered", () => {
+    world.answer("Create", LOST);
+    world.answer("Get", NO, 0, "", 2);
+    world.answer("Get", '{"kind":"ok"}', 0);
+    world.answer("Mount", '{"kind":"ok","mountpoint":"/m"}');
+    expect(prepareOne(new Asked("data")).stories).toBe("created: created new volume data");
+    expect(world.calls()).toBe(
+      GREETING + '; List rexray; Create 0 {"size":"5"}; Get 0; sleep 96; Get 0; Mount 0; stage 0 rw',
+    );
+  });
+
+  it("gives up on a Create that does not show, and says so", () => {
+    world.answer("Create", LATE);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("timeout");
+    holds(outcome.message, 'did not answer Create of volume "data" in time');
+    holds(outcome.message, "it may be at it still");
+    holds(outcome.hint, "run this again");
+    lacks(world.calls(), "Mount");
+    expect(world.calls().split("Create").length).toBe(2);
+  });
+
+  it("sends a Create again that never reached the plugin", () => {
+    world.answer("Create", DOWN);
+    expect(prepareOne(new Asked("data")).stories).toBe("created: created new volume data");
+    holds(world.calls(), 'Create 0 {"size":"5"}; sleep 459; Create 0 {"size":"5"}; Mount 0');
+  });
+
+  it("takes the volume that another node made meanwhile", () => {
+    world.answer("Create", '{"kind":"error","error":"volume already exists"}');
+    world.answer("Get", NO, 0);
+    world.answer("Get", '{"kind":"ok"}', 0);
+    world.answer("Mount", '{"kind":"ok","mountpoint":"/m"}');
+    expect(prepareOne(new Asked("data")).stories).toBe("re-attached: re-attached data (not used on this node before)");
+    world.reset();
+    world.exists(0, false);
+    world.answer("Create", '{"kind":"error","error":"volume already exists"}');
+    holds(prepareOne(new Asked("data")).message, "volume already exists");
+  });
+
+  it("creates nothing where another volume may not be created, or cannot be mounted", () => {
+    const never = new Asked("b");
+    never.create = "never";
+    world.exists(1, false);
+    expect(prepare([new Asked("a"), never]).volume).toBe("b");
+    lacks(world.calls(), "Create");
+    world.reset();
+    world.exists(0, false);
+    world.answer("Mount", '{"kind":"error","error":"attached to node-b"}', 1);
+    const outcome = prepare([new Asked("a"), new Asked("b")]);
+    expect(outcome.volume).toBe("b");
+    lacks(world.calls(), "Create");
+  });
+});
+
+describe("prepare: mount", () => {
+  beforeEach(() => {
+    world.reset();
+  });
+
+  it("gives the driver's own error, with advice where another node holds the volume", () => {
+    world.answer("Mount", '{"kind":"error","error":"volume is in use by node-a"}', 0, "", 0);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("driver");
+    expect(outcome.message).toBe('driver rexray answered Mount of volume "data" with "volume is in use by node-a"');
+    holds(outcome.hint, "end the workload that holds it");
+    expect(world.calls()).toBe(GREETING + "; Mount 0");
+  });
+
+  it("tries again what reads as if it would pass", () => {
+    world.answer("Mount", '{"kind":"error","error":"Rate exceeded"}');
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + "; Mount 0; sleep 96; Mount 0; stage 0 rw");
+    world.reset();
+    world.answer("Mount", '{"kind":"error","error":"Rate exceeded"}', -1, "", 0);
+    holds(prepareOne(new Asked("data")).message, "Rate exceeded");
+    expect(world.calls().split("Mount 0").length).toBe(4);
+  });
+
+  it("asks before it mounts again after a timeout", () => {
+    world.answer("Mount", LATE);
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + "; Mount 0; sleep 96; Get 0; Mount 0; stage 0 rw");
+  });
+
+  it("gives up where the plugin does not come back, or knows the volume no more", () => {
+    world.answer("Mount", LOST);
+    world.answer("Get", '{"kind":"ok"}', 0);
+    world.answer("Get", DOWN, 0, "", 0);
+    const gone = prepareOne(new Asked("data"));
+    expect(gone.code).toBe("unavailable");
+    holds(gone.message, 'cannot be reached for Get of volume "data"');
+    world.reset();
+    world.answer("Mount", LOST);
+    world.answer("Get", '{"kind":"ok"}', 0);
+    world.answer("Get", NO, 0);
+    expect(prepareOne(new Asked("data")).message).toBe('driver rexray answered Get of volume "data" with "no such volume"');
+  });
+
+  it("gives up after the last try", () => {
+    world.answer("Mount", LATE, -1, "", 0);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("timeout");
+    expect(outcome.message).toBe('driver rexray did not answer Mount of volume "data" in time: 5 s (tried 3 times)');
+    lacks(world.calls(), "stage");
+  });
+
+  it("does not mount again without time for it", () => {
+    world.answer("Mount", LATE, -1, "", 0);
+    world.left(150);
+    expect(prepareOne(new Asked("data")).code).toBe("timeout");
+    expect(world.calls()).toBe(GREETING + "; Mount 0");
+  });
+
+  it("stages nothing where one volume of several cannot be mounted", () => {
+    world.answer("Mount", '{"kind":"error","error":"busy"}', 1);
+    const outcome = prepare([new Asked("a"), new Asked("b")]);
+    expect(outcome.volume).toBe("b");
+    expect(world.calls()).toBe("Activate rexray; Capabilities rexray + Get 0 + Get 1; Mount 0 + Mount 1");
+  });
+
+  it("asks the plugin once about a volume that is wanted on two paths", () => {
+    world.exists(0, false);
+    expect(prepare([new Asked("data"), new Asked("data")]).stories).toBe(
+      "created: created new volume data\ncreated: created new volume data",
+    );
+    expect(world.calls()).toBe(
+      GREETING + '; List rexray; Create 0 {"size":"5"}; Mount 0; Mount 1; stage 0 rw + stage 1 rw',
+    );
+  });
+});
+
+describe("prepare: stages", () => {
+  beforeEach(() => {
+    world.reset();
+  });
+
+  it("asks for them as the request has it", () => {
+    const asked = new Asked("data");
+    asked.mode = "ro";
+    asked.subpath = "a/b";
+    asked.ownership = "root-dir";
+    expect(prepare([asked], '{"uid":1000,"gid":1000}').ok).toBe(true);
+    holds(world.transcript(), '{"volume":0,"read_only":true,"nosuid":true,"nodev":true,"subpath":"a/b","ownership":"root-dir"}');
+  });
+
+  it("names the volume whose stage failed", () => {
+    world.answer("stage.one", '{"error":{"code":"unsupported","message":"nfs has no ID mapping","hint":"use root-dir"}}', 1);
+    const outcome = prepare([new Asked("a"), new Asked("b")]);
+    expect(outcome.code).toBe("unsupported");
+    expect(outcome.message).toBe("nfs has no ID mapping");
+    expect(outcome.hint).toBe("use root-dir");
+    expect(outcome.volume).toBe("b");
+    expect(outcome.driver).toBe("rexray");
+  });
+
+  it("refuses answers that are against the ABI", () => {
+    const bad = ['{"ok":{"stages":[]}}', '{"ok":{}}', '{"ok":{"stages":[{}]}}', '{"ok":{"stages":[{"ok":false}]}}', "x"];
+    for (let i = 0; i < bad.length; i++) {
+      world.reset();
+      world.answer("stage", bad[i]);
+      expect(prepareOne(new Asked("data")).ok).toBe(false, bad[i]);
+    }
+    world.reset();
+    world.answer("stage", '{"error":{"code":"system","message":"no space"}}');
+    expect(prepareOne(new Asked("data")).message).toBe("no space");
+  });
+
+  it("needs a user for an ownership, before anything is done", () => {
+    const asked = new Asked("data");
+    asked.ownership = "recursive";
+    const outcome = prepareOne(asked);
+    expect(outcome.code).toBe("invalid");
+    holds(outcome.message, "no user is named");
+    expect(world.calls()).toBe("");
+  });
+});

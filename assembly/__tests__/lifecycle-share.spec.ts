@@ -1,0 +1,92 @@
+import { VolumeRequest } from "../model/request";
+import { shareRules } from "../lifecycle/share";
+import { User } from "../lifecycle/volume";
+import { Asked, holds, prepare, prepareOne } from "./operation";
+import * as world from "./world";
+
+function request(access: string, mode: string): VolumeRequest {
+  const out = new VolumeRequest();
+  out.driver = "rexray";
+  out.name = "data";
+  out.access = access;
+  out.mode = mode;
+  return out;
+}
+
+/** "yes", or the message and the hint of the refusal. */
+function beside(access: string, mode: string, userAccess: string, userMode: string): string {
+  const failure = shareRules(request(access, mode), [new User("run", "s1", userAccess, userMode)]);
+  return failure === null ? "yes" : failure.code + ": " + failure.message + " / " + failure.hint;
+}
+
+describe("sharing: the stock rules", () => {
+  it("single-writer lets one write and others read", () => {
+    expect(beside("single-writer", "rw", "single-writer", "rw")).toBe(
+      'refused: volume "data" (driver rexray) is in use by run/s1 (single-writer, rw), and single-writer allows no second user ' +
+        "that writes / wait until that user ends, or ask for the volume with mode ro; for several writers all of them need " +
+        "access multi-writer",
+    );
+    expect(beside("single-writer", "ro", "single-writer", "rw")).toBe("yes");
+    expect(beside("single-writer", "rw", "single-writer", "ro")).toBe("yes");
+    expect(beside("single-writer", "ro", "single-writer", "ro")).toBe("yes");
+  });
+
+  it("multi-reader lets nobody write", () => {
+    expect(beside("multi-reader", "ro", "multi-reader", "ro")).toBe("yes");
+    expect(beside("multi-reader", "ro", "single-writer", "ro")).toBe("yes");
+    holds(beside("multi-reader", "ro", "single-writer", "rw"), "which writes to it, and multi-reader means that nobody does");
+    holds(beside("multi-reader", "ro", "multi-writer", "rw"), "refused");
+    holds(beside("single-writer", "rw", "multi-reader", "ro"), "counts on nobody writing to it / wait until that user ends, or ask");
+    holds(beside("multi-writer", "rw", "multi-reader", "ro"), "refused");
+    const failure = shareRules(request("multi-reader", "rw"), []);
+    expect(failure === null ? "" : failure.code).toBe("invalid");
+  });
+
+  it("multi-writer needs all writers to say so", () => {
+    expect(beside("multi-writer", "rw", "multi-writer", "rw")).toBe("yes");
+    expect(beside("multi-writer", "ro", "multi-writer", "rw")).toBe("yes");
+    holds(beside("multi-writer", "rw", "single-writer", "rw"), "multi-writer allows no second user that writes / wait");
+    holds(beside("single-writer", "rw", "multi-writer", "rw"), "/ ask for it with access multi-writer");
+    expect(beside("multi-writer", "rw", "single-writer", "ro")).toBe("yes");
+  });
+
+  it("looks at every user", () => {
+    const users = [new User("run", "s1", "single-writer", "ro"), new User("mesos:a", "s2", "single-writer", "rw")];
+    const failure = shareRules(request("single-writer", "rw"), users);
+    holds(failure === null ? "" : failure.message, "mesos:a/s2");
+  });
+});
+
+describe("sharing: prepare", () => {
+  beforeEach(() => {
+    world.reset();
+  });
+
+  it("refuses before anything is done", () => {
+    const outcome = prepare([new Asked("a"), new Asked("b").usedBy("s1")]);
+    expect(outcome.code).toBe("refused");
+    expect(outcome.volume).toBe("b");
+    expect(outcome.driver).toBe("rexray");
+    expect(world.calls()).toBe("");
+  });
+
+  it("goes by the users, whatever state the attachment is in", () => {
+    const asked = new Asked("a").usedBy("s1");
+    asked.state = "releasing";
+    expect(prepareOne(asked).code).toBe("refused");
+  });
+
+  it("says with whom a volume is shared, and asks no plugin", () => {
+    const one = new Asked("a").usedBy("s1");
+    one.mode = "ro";
+    expect(prepareOne(one).stories).toBe("shared: shares a with run/s1");
+    expect(world.calls()).toBe("Mount 0; stage 0 ro");
+    const two = new Asked("a").usedBy("s1", "multi-writer").usedBy("s2", "multi-writer");
+    two.access = "multi-writer";
+    expect(prepareOne(two).stories).toBe("shared: shares a with run/s1 and 1 other");
+  });
+
+  it("does not take the scope itself for another user", () => {
+    expect(prepareOne(new Asked("a").usedBy("me")).stories).toBe("re-attached: re-attached a (not used on this node before)");
+  });
+});
