@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { NATIVE } from "./lib/paths.mjs";
+import { NATIVE, ROOT } from "./lib/paths.mjs";
 import { capture, run } from "./lib/proc.mjs";
 import { setup } from "./lib/setup.mjs";
 import { filesAt } from "./lib/stamp.mjs";
@@ -46,7 +46,17 @@ const LINTERS = [
   {
     name: "asc",
     covers: "types of assembly/",
-    command: node("assemblyscript/bin/asc.js", "--config", "asconfig.json", "--noEmit", "--disableWarning", "201"),
+    // An absolute base: a relative one loses the "./" of the transform's path, which then is looked for as a package.
+    command: node(
+      "assemblyscript/bin/asc.js",
+      "--config",
+      "asconfig.json",
+      "--baseDir",
+      ROOT,
+      "--noEmit",
+      "--disableWarning",
+      "201",
+    ),
     env: JSON_AS,
   },
   { name: "shellcheck", covers: shell.join(", "), command: ["shellcheck", shell] },

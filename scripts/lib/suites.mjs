@@ -13,8 +13,8 @@ import { run } from "./proc.mjs";
  * @typedef {{tests: Test[], problem?: string, log?: string}} Results
  *   problem: why the suite failed as a whole (it crashed, it did not compile)
  * @typedef {{name: string, about: string, run: (context: Context) => Promise<Results>}} Suite
- * @typedef {{build: string, match?: string, onTest: (test: Test) => void}} Context
- *   build: the native build folder; match: a regular expression that chooses tests by name
+ * @typedef {{build: string, match?: string, env?: Record<string, string>, onTest: (test: Test) => void}} Context
+ *   build: the native build folder; match: a regular expression that chooses tests by name; env: for the native tests
  */
 
 const LIMIT_MS = 40 * 60_000;
@@ -137,7 +137,7 @@ function decode(text) {
   });
 }
 
-async function ctest({ build = NATIVE, match, onTest }) {
+async function ctest({ build = NATIVE, match, env, onTest }) {
   const junit = join(build, "ctest.xml");
   rmSync(junit, { force: true });
   const args = [
@@ -152,7 +152,7 @@ async function ctest({ build = NATIVE, match, onTest }) {
     "300",
   ];
   if (match) args.push("-R", match);
-  const { code, log } = await run("ctest", args, { timeoutMs: LIMIT_MS });
+  const { code, log } = await run("ctest", args, { env, timeoutMs: LIMIT_MS });
   const xml = existsSync(junit) ? readFileSync(junit, "utf8") : "";
   const tests = [];
   for (const [, attributes, body] of xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>([^]*?)<\/testcase>)/g)) {

@@ -1,0 +1,118 @@
+// `npm run test:promises [-- NAME…]`: builds with the engine's promise guards off, one at a time, and shows that a test notices.
+//
+// test/promises.json names each guard and its tests:
+//   [{"promise": 1, "title": "A volume in use is never unmounted",
+//     "guard": {"name": "volume_in_use", "file": "native/engine/release.cc", "symbol": "Release"},
+//     "tests": [{"suite": "ctest", "match": "^ReleaseTest\\.InUse$"}]}]
+// With the guard on, each of these tests passes; with it off, at least one fails.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { buildNative } from "./lib/native.mjs";
+import { ROOT } from "./lib/paths.mjs";
+import { setup } from "./lib/setup.mjs";
+import { SUITES } from "./lib/suites.mjs";
+import { bold, fail, green, main, red, step, StepError } from "./lib/ui.mjs";
+
+const BUILD = join(ROOT, "build/promises");
+
+/** Reads promises.json and checks it against the sources: a guard that the code does not have guards nothing. */
+function readPromises() {
+  const file = join(ROOT, "test/promises.json");
+  const promises = JSON.parse(readFileSync(file, "utf8"));
+  const listed = readFileSync(join(ROOT, "native/base/guards.list"), "utf8").split("\n");
+  const wrong = [];
+  for (const { promise, guard, tests } of promises) {
+    const site = readFileSync(join(ROOT, guard.file), "utf8");
+    if (!listed.includes(guard.name)) wrong.push(`${guard.name} is not in native/base/guards.list`);
+    if (!site.includes(`DVDI_GUARD(${guard.name})`)) wrong.push(`${guard.file} has no DVDI_GUARD(${guard.name})`);
+    if (!site.includes(guard.symbol)) wrong.push(`${guard.file} has no ${guard.symbol}`);
+    if (!tests?.length) wrong.push(`promise ${promise}, guard ${guard.name}: no test is named`);
+    for (const { suite } of tests ?? []) {
+      if (!SUITES.some(({ name }) => name === suite)) wrong.push(`there is no suite ${suite} (guard ${guard.name})`);
+    }
+  }
+  for (const name of listed.filter((line) => /^[a-z][a-z0-9_]*$/.test(line))) {
+    if (!promises.some(({ guard }) => guard.name === name))
+      wrong.push(`guard ${name} is in no promise of test/promises.json`);
+  }
+  if (wrong.length > 0) throw new StepError(`test/promises.json does not fit the sources:\n  ${wrong.join("\n  ")}`);
+  return promises;
+}
+
+/** Runs the tests of a promise. A test that was skipped shows nothing and is named. */
+async function runTests(tests) {
+  const outcome = { passed: [], failed: [], skipped: [] };
+  for (const { suite, match } of tests) {
+    const { run } = SUITES.find(({ name }) => name === suite);
+    const results = await run({ build: BUILD, match, onTest: () => {} });
+    if (results.problem) throw new StepError(`${suite} ${match}: ${results.problem}`, { log: results.log });
+    if (results.tests.length === 0) throw new StepError(`${suite} ${match}: no test has this name`);
+    for (const test of results.tests) outcome[test.outcome].push(test);
+  }
+  return outcome;
+}
+
+const names = (tests) => tests.map((test) => test.name).join(", ");
+
+await main(async () => {
+  const all = readPromises();
+  const wanted = process.argv.slice(2);
+  const promises = all.filter(({ guard }) => wanted.length === 0 || wanted.includes(guard.name));
+  if (promises.length === 0) throw new StepError(`no guard is named ${wanted.join(" or ")}`);
+
+  const { wasmtime } = await setup({
+    groups: ["build", "run", "test"],
+    build: BUILD,
+    options: { DVDI_GUARDS_OFF: "" },
+    plugins: true,
+  });
+  process.stdout.write(`${bold("guards on")}\n`);
+  const rows = [];
+  for (const entry of promises) {
+    await step(entry.guard.name, async () => {
+      const { passed, failed, skipped } = await runTests(entry.tests);
+      entry.skipped = passed.length === 0 && failed.length === 0 ? skipped[0].detail : null;
+      if (failed.length > 0)
+        throw new StepError(`with its guard on: ${names(failed)} failed`, { log: failed[0].detail });
+      return entry.skipped ? `skipped: ${entry.skipped}` : `${passed.length} passed`;
+    });
+  }
+
+  process.stdout.write(`\n${bold("guards off, one at a time")}\n`);
+  for (const entry of promises) {
+    const { guard } = entry;
+    if (entry.skipped) {
+      rows.push({ ...entry, verdict: "skipped", detail: entry.skipped });
+      continue;
+    }
+    await step(guard.name, async (report) => {
+      await buildNative({ build: BUILD, wasmtime, options: { DVDI_GUARDS_OFF: guard.name } }, report);
+      report(names(entry.tests.map(({ match }) => ({ name: match }))));
+      const { failed } = await runTests(entry.tests);
+      rows.push({ ...entry, verdict: failed.length > 0 ? "noticed" : "NOT NOTICED", detail: names(failed) });
+      return failed.length > 0 ? `noticed by ${failed.length}` : red("no test noticed");
+    });
+  }
+  // The folder is left with every guard on, so that the next run starts from there.
+  await step("guards on again", (report) =>
+    buildNative({ build: BUILD, wasmtime, options: { DVDI_GUARDS_OFF: "" } }, report),
+  );
+
+  process.stdout.write("\n");
+  for (const { promise, guard, title, verdict, detail } of rows) {
+    const mark = verdict === "noticed" ? green("✓") : red("✗");
+    process.stdout.write(`${mark} ${String(promise).padStart(2)}  ${title}\n`);
+    process.stdout.write(
+      `      ${guard.name} in ${guard.file} (${guard.symbol}): ${verdict}${detail ? `: ${detail}` : ""}\n`,
+    );
+  }
+  const unnoticed = rows.filter(({ verdict }) => verdict === "NOT NOTICED");
+  if (unnoticed.length > 0) {
+    fail(new StepError(`${unnoticed.length} guard(s) can be left out and no test notices`));
+  }
+  const skipped = rows.filter(({ verdict }) => verdict === "skipped").length;
+  process.stdout.write(
+    `${rows.length - unnoticed.length - skipped} passed, ${unnoticed.length} failed, ${skipped} skipped\n`,
+  );
+});
