@@ -94,12 +94,13 @@ function parseOne(context: Context, node: Node): Failure | null {
 function readSize(node: Node): string {
   const size = node.some("size");
   if (size === null) return "";
-  const attribute = Attribute.fromNode("size", size);
-  const single = size.isNumber || size.isString;
-  if (size.failure === null && !(single && attribute.isNumber && attribute.min > 0)) {
-    size.expected('a number of GB greater than 0, or a text with a unit such as "10GB"');
+  if (size.isNumber || size.isString) {
+    const attribute = Attribute.fromNode("size", size);
+    if (size.failure !== null) return "";
+    if (attribute.isNumber && attribute.min > 0) return size.isNumber ? size.shown() : size.text(MAX_NAME);
   }
-  return size.isNumber ? size.shown() : size.isString ? size.text(MAX_NAME) : "";
+  size.expected('a number of GB greater than 0, or a text with a unit such as "10GB"');
+  return "";
 }
 
 function applyClass(
