@@ -26,6 +26,16 @@ struct PolicyLimits {
   uint64_t input_bytes = 4u << 20;       // an export's input
 };
 
+// Stack that a call of a policy must find on its thread, beside limits.stack_bytes for the Wasm itself: what
+// host functions (ledger, plugin client, JSON) use beneath it. Call checks it, because running out of stack
+// is a crash of the whole process.
+constexpr uint64_t kHostStackBytes = 768u << 10;
+// The stack, in KiB, of a thread that calls policies (Scheduler::Spawn), with room for its own frames.
+constexpr size_t OperationStackKb(const PolicyLimits& limits) {
+  return static_cast<size_t>((limits.stack_bytes + kHostStackBytes) >> 10) + 64;
+}
+constexpr size_t kOperationStackKb = OperationStackKb(PolicyLimits{});
+
 // From the custom section "dvdi.manifest" (JSON).
 struct PolicyManifest {
   std::string name, version, description;
@@ -55,7 +65,8 @@ class PolicyModule {
   // Calls an export ("configure", "parse", "prepare", "cleanup", "recover", "canary") in a fresh
   // instance and returns its answer: valid UTF-8, not yet parsed. kPolicy, with a message that names
   // the cause (trap and its place, fuel, memory, stack, flood of host calls, forged pointer,
-  // not UTF-8, abort message), for every way in which a blob can fail.
+  // not UTF-8, abort message), for every way in which a blob can fail. kInvalid for an input that is too
+  // large or not UTF-8; kInternal where the thread has less stack than kOperationStackKb asks for.
   virtual Result<std::string> Call(const std::string& export_name, std::string_view input,
                                    const HostFunction& host, CallStats* stats = nullptr) const = 0;
 };

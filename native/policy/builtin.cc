@@ -1,0 +1,17 @@
+#include <string_view>
+
+#include "policy/runtime.h"
+
+extern "C" {
+// Defined in builtin.S.
+extern const char dvdi_builtin_policy[];
+extern const char dvdi_builtin_policy_end[];
+}
+
+namespace dvdi {
+
+std::string_view BuiltinPolicy() {
+  return {dvdi_builtin_policy, static_cast<size_t>(dvdi_builtin_policy_end - dvdi_builtin_policy)};
+}
+
+}  // namespace dvdi

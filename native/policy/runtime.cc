@@ -1,0 +1,215 @@
+#include "policy/runtime.h"
+
+#include <pthread.h>
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "base/text.h"
+#include "policy/blob.h"
+#include "policy/cache.h"
+#include "policy/instance.h"
+#include "policy/wasm_engine.h"
+
+namespace dvdi {
+namespace {
+
+// The compiler recurses with the code that it is given; the threads of an agent may have small stacks.
+constexpr size_t kCompileStackBytes = 16u << 20;
+
+// Runs `task` on a stack of kCompileStackBytes and waits for it: a plain function call, but for the stack.
+Status OnLargeStack(const std::function<void()>& task) {
+  pthread_attr_t attr;
+  if (int err = ::pthread_attr_init(&attr); err != 0) return Status::FromErrno(err, "cannot make a thread");
+  ::pthread_attr_setstacksize(&attr, kCompileStackBytes);
+  pthread_t thread;
+  auto run = [](void* argument) -> void* {
+    (*static_cast<const std::function<void()>*>(argument))();
+    return nullptr;
+  };
+  const int err = ::pthread_create(&thread, &attr, run, const_cast<std::function<void()>*>(&task));
+  ::pthread_attr_destroy(&attr);
+  if (err != 0) return Status::FromErrno(err, "cannot start a thread to compile the policy");
+  ::pthread_join(thread, nullptr);
+  return Status();
+}
+
+struct Bytes {
+  wasm_byte_vec_t vec = {0, nullptr};
+  ~Bytes() {
+    if (vec.data != nullptr) wasm_byte_vec_delete(&vec);
+  }
+  std::string_view view() const { return {vec.data, vec.size}; }
+};
+
+Status FromWasmtime(const char* what, wasmtime_error_t* raw) {
+  ErrorPtr error(raw);
+  return Status(Code::kPolicy, std::string(what) + ErrorText(error.get()));
+}
+
+// A module in one engine, ready to be instantiated.
+struct Compiled {
+  WasmEngine* engine = nullptr;
+  ModulePtr module;
+  InstancePrePtr pre;
+
+  static Result<Compiled> From(WasmEngine* engine, wasmtime_module_t* module) {
+    Compiled c;
+    c.engine = engine;
+    c.module.reset(module);
+    wasmtime_instance_pre_t* pre = nullptr;
+    if (auto* error = wasmtime_linker_instantiate_pre(engine->linker(), module, &pre))
+      return FromWasmtime("the policy blob cannot be linked: ", error);
+    c.pre.reset(pre);
+    return c;
+  }
+  // `bytes` come from Serialize of this process, or from the cache that only we can write.
+  static Result<Compiled> Deserialize(WasmEngine* engine, std::string_view bytes) {
+    wasmtime_module_t* module = nullptr;
+    if (auto* error = wasmtime_module_deserialize(
+            engine->get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), &module))
+      return FromWasmtime("the compiled policy cannot be loaded: ", error);
+    return From(engine, module);
+  }
+  Status Serialize(Bytes* out) const {
+    if (auto* error = wasmtime_module_serialize(module.get(), &out->vec))
+      return FromWasmtime("the compiled policy cannot be written: ", error);
+    return Status();
+  }
+};
+
+class Module : public PolicyModule {
+ public:
+  Module(const Env& env, const PolicyLimits& limits, std::string sha256, PolicyManifest manifest, Compiled main)
+      : env_(env),
+        limits_(limits),
+        sha256_(std::move(sha256)),
+        manifest_(std::move(manifest)),
+        label_("policy " + manifest_.name + " " + manifest_.version),
+        main_(std::move(main)) {}
+
+  const std::string& sha256() const override { return sha256_; }
+  const PolicyManifest& manifest() const override { return manifest_; }
+
+  Result<std::string> Call(const std::string& export_name, std::string_view input, const HostFunction& host,
+                           CallStats* stats) const override {
+    static constexpr std::string_view kExports[] = {"configure", "parse",   "prepare",
+                                                    "cleanup",   "recover", "canary"};
+    bool known = false;
+    for (auto name : kExports) known = known || name == export_name;
+    if (!known) return Status(Code::kInternal, label_ + ": no operation is called " + export_name);
+    if (input.size() > limits_.input_bytes)
+      return Status(Code::kInvalid, "the input of " + export_name + " has " + std::to_string(input.size()) +
+                                        " bytes; at most " + std::to_string(limits_.input_bytes) +
+                                        " are accepted",
+                    "declare less, or raise limits.input_bytes");
+    if (!IsValidUtf8(input)) return Status(Code::kInvalid, "the input of " + export_name + " is not UTF-8");
+
+    const int64_t start = env_.clock->MonotonicNs();
+    const Compiled* compiled = &main_;
+    if (!main_.engine->Acquire()) {
+      auto reserve = Reserve();
+      if (!reserve.ok()) return reserve.status();
+      compiled = *reserve;
+    }
+    auto result = RunInstance(compiled->engine, compiled->pre.get(), limits_, label_, export_name, input, host,
+                              stats);
+    compiled->engine->Release();
+    if (stats != nullptr) stats->duration_ns = env_.clock->MonotonicNs() - start;
+    return result;
+  }
+
+ private:
+  // The module in the engine that serves when the pool is full; made when it is needed first.
+  Result<const Compiled*> Reserve() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (reserve_.pre == nullptr) {
+      Bytes bytes;
+      DVDI_RETURN_IF_ERROR(main_.Serialize(&bytes));
+      DVDI_ASSIGN_OR_RETURN(reserve_, Compiled::Deserialize(WasmEngine::Reserve(limits_), bytes.view()));
+    }
+    return &reserve_;
+  }
+
+  const Env env_;
+  const PolicyLimits limits_;
+  const std::string sha256_;
+  const PolicyManifest manifest_;
+  const std::string label_;
+  const Compiled main_;
+  mutable std::mutex mutex_;
+  mutable Compiled reserve_;
+};
+
+class Runtime : public PolicyRuntime {
+ public:
+  Runtime(const Env& env, const PolicyLimits& limits, std::string cache_dir)
+      : env_(env), limits_(limits), cache_(env, std::move(cache_dir)) {
+    engine_ = WasmEngine::Pool(limits);
+    if (engine_ == nullptr) engine_ = WasmEngine::Reserve(limits);
+  }
+
+  Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob) override {
+    try {
+      return DoLoad(blob);
+    } catch (const std::exception& e) {
+      return Status(Code::kInternal, std::string("cannot load the policy blob: ") + e.what());
+    }
+  }
+
+ private:
+  Result<std::shared_ptr<const PolicyModule>> DoLoad(std::string_view blob) {
+    DVDI_ASSIGN_OR_RETURN(PolicyManifest manifest, InspectBlob(blob, limits_));
+    const std::string sha256 = Sha256Hex(blob);
+    std::lock_guard<std::mutex> lock(mutex_);  // so that one blob is compiled once
+    auto& loaded = modules_[sha256];
+    if (auto module = loaded.lock()) return module;
+    const std::string key = CompiledCache::Key(sha256, CompilationSettings(limits_));
+    Compiled compiled;
+    if (auto bytes = cache_.Get(key)) {
+      // Refused by wasmtime where another CPU or build made it: compiled anew, and written over.
+      if (auto c = Compiled::Deserialize(engine_, *bytes); c.ok()) compiled = std::move(*c);
+    }
+    if (compiled.pre == nullptr) {
+      DVDI_ASSIGN_OR_RETURN(compiled, Compile(blob));
+      Bytes bytes;
+      if (compiled.Serialize(&bytes).ok()) cache_.Put(key, bytes.view());
+    }
+    auto module =
+        std::make_shared<const Module>(env_, limits_, sha256, std::move(manifest), std::move(compiled));
+    loaded = module;
+    return std::shared_ptr<const PolicyModule>(module);
+  }
+
+  Result<Compiled> Compile(std::string_view blob) {
+    const auto* wasm = reinterpret_cast<const uint8_t*>(blob.data());
+    wasmtime_error_t* error = nullptr;
+    wasmtime_module_t* module = nullptr;
+    DVDI_RETURN_IF_ERROR(
+        OnLargeStack([&] { error = wasmtime_module_new(engine_->get(), wasm, blob.size(), &module); }));
+    if (error != nullptr) return FromWasmtime("the policy blob is refused: it is not valid: ", error);
+    return Compiled::From(engine_, module);
+  }
+
+  const Env env_;
+  const PolicyLimits limits_;
+  const CompiledCache cache_;
+  WasmEngine* engine_ = nullptr;
+  std::mutex mutex_;
+  std::map<std::string, std::weak_ptr<const PolicyModule>> modules_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PolicyRuntime>> PolicyRuntime::Create(const Env& env, const PolicyLimits& limits,
+                                                             std::string cache_dir) {
+  DVDI_RETURN_IF_ERROR(CheckLimits(limits));
+  try {
+    return std::unique_ptr<PolicyRuntime>(std::make_unique<Runtime>(env, limits, std::move(cache_dir)));
+  } catch (const std::exception& e) {
+    return Status(Code::kInternal, std::string("cannot start wasmtime: ") + e.what());
+  }
+}
+
+}  // namespace dvdi
