@@ -2,6 +2,9 @@
 // found in this order: a scripted answer for the import or plugin method (and volume or driver), else what a healthy
 // plugin would say. Every host call is kept for transcript() and calls().
 
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -121,6 +124,12 @@ export function createWorld() {
     exists: ({ volume, there }) => (there ? state.missing.delete(volume) : state.missing.add(volume)),
     scope: ({ driver, scope }) => state.scopes.set(driver, scope),
     left: ({ ms }) => (state.left = ms),
+    files: ({ variable }) => {
+      const folder = process.env[variable];
+      if (!folder) return "[]";
+      const names = readdirSync(folder).filter((name) => name.endsWith(".json"));
+      return JSON.stringify(names.sort().map((name) => ({ name, text: readFileSync(join(folder, name), "utf8") })));
+    },
     transcript: () => JSON.stringify(state.log),
     calls: () =>
       state.log

@@ -62,3 +62,8 @@ export function calls(): string {
 export function logs(): string {
   return send(begin("logs").endObject().toString());
 }
+
+/** The .json files of the folder that an environment variable of the test run names: [{"name", "text"}]; [] where it is not set. */
+export function files(variable: string): string {
+  return send(begin("files").key("variable").string(variable).endObject().toString());
+}

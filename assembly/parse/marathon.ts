@@ -103,7 +103,7 @@ function parseApp(context: Context, app: Node): Failure | null {
 function misspelt(volume: Node): Failure | null {
   const keys = volume.keys();
   for (let i = 0; i < keys.length; i++) {
-    if (didYouMean(keys[i], ["external"]).length == 0) continue;
+    if (keys[i] == "external" || didYouMean(keys[i], ["external"]).length == 0) continue;
     volume.refuse('has "' + show(keys[i]) + '", which Marathon does not know', 'did you mean "external"?');
     return volume.failure;
   }
