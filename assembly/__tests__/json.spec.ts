@@ -28,12 +28,25 @@ describe("reader", () => {
     expect(node.failure === null).toBe(true);
   });
 
-  it("refuses what is no JSON", () => {
-    expect(failed("")).toBe("the text cannot be read: it is not JSON (it is empty)");
-    expect(failed("{")).toBe("the text cannot be read: it is not JSON");
-    expect(failed('{"a":1} x')).toBe("the text cannot be read: it is not JSON");
-    expect(failed('{"a":01}')).toBe("the text cannot be read: it is not JSON");
-    expect(failed('{"a":"\n"}')).toBe("the text cannot be read: it is not JSON");
+  it("refuses what is no JSON, and says where", () => {
+    const start = "the text cannot be read: it is not JSON: line ";
+    expect(failed("")).toBe("the text cannot be read: it is empty");
+    expect(failed(" ")).toBe(start + "1, column 2: expected a value, found the end");
+    expect(failed("{")).toBe(start + "1, column 2: expected a name in double quotes, found the end");
+    expect(failed('{"a":1} x')).toBe(start + "1, column 9: expected nothing after the value");
+    expect(failed('{"a":01}')).toBe(start + "1, column 6: expected a value");
+    expect(failed('{"a":"\n"}')).toBe(start + "1, column 7: expected no raw line break or control character in a text");
+    expect(failed('{\n  "a": 1,\n}')).toBe(start + "3, column 1: expected a name in double quotes");
+    expect(failed('{"a": 1 "b": 2}')).toBe(start + '1, column 9: expected "," or "}"');
+    expect(failed("[1 2]")).toBe(start + '1, column 4: expected "," or "]"');
+    expect(failed("[1,]")).toBe(start + "1, column 4: expected a value");
+    expect(failed('{"a" 1}')).toBe(start + '1, column 6: expected ":"');
+    expect(failed("{'a': 1}")).toBe(start + "1, column 2: expected a name in double quotes");
+    expect(failed('["\\x"]')).toBe(start + '1, column 4: expected one of " \\ / b f n r t u after the backslash');
+    expect(failed('["\\u12"]')).toBe(start + "1, column 4: expected four hex digits after \\u");
+    expect(failed('["a')).toBe(start + "1, column 4: expected the text's closing quote, found the end");
+    expect(failed("[True]")).toBe(start + "1, column 2: expected a value");
+    expect(failed("NaN")).toBe(start + "1, column 1: expected a value");
   });
 
   it("refuses a name that is there twice, at any depth", () => {
@@ -55,7 +68,7 @@ describe("reader", () => {
     expect(failed("[".repeat(33) + "]".repeat(33))).toBe(
       "the text cannot be read: it is nested more than 32 deep at character 32",
     );
-    expect(failed("[".repeat(100000))).toBe("the text cannot be read: it is not JSON");
+    expect(failed("[".repeat(100000))).toBe("the text cannot be read: it is nested more than 32 deep");
   });
 
   it("names place and value of a wrong type", () => {

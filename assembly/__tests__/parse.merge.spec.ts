@@ -105,7 +105,7 @@ describe("the input", () => {
     many.pop();
     expect(parse(many).message).toBe("");
     const deep = '{"volumes":' + "[".repeat(1000) + "]".repeat(1000) + "}";
-    expect(parse([source("statement", deep)]).message.startsWith("the statement cannot be read: it is not JSON")).toBe(true);
+    expect(parse([source("statement", deep)]).message.startsWith("the statement cannot be read: it is nested more than 32 deep")).toBe(true);
     const nested = '{"volumes":' + "[".repeat(40) + "]".repeat(40) + "}";
     expect(parse([source("statement", nested)]).message.includes("nested more than 32 deep")).toBe(true);
     expect(parse([source("statement", '{"volumes":"' + "x".repeat(1 << 20) + '"}')]).message.includes("characters long")).toBe(true);

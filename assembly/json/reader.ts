@@ -4,6 +4,7 @@
 import { JSON } from "json-as/assembly";
 import { validateJSON } from "json-as/assembly/util/validateJson";
 import { Failure, Result, isControl } from "../model/result";
+import { locate } from "./locate";
 import { nearest } from "./near";
 import { MAX_TEXT, scan, unescapeSlashes } from "./scan";
 
@@ -327,7 +328,8 @@ export function readJson(text: string, what: string): Result<Node> {
   if (text.length > MAX_TEXT) {
     error = "it is longer than " + MAX_TEXT.toString() + " characters";
   } else if (!validateJSON(text)) {
-    error = "it is not JSON" + (text.length ? "" : " (it is empty)");
+    const where = locate(text);
+    error = text.length == 0 ? "it is empty" : where.startsWith("it is") ? where : "it is not JSON" + (where.length ? ": " + where : "");
   } else {
     const scanned = scan(text);
     error = scanned.error;
