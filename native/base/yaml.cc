@@ -150,7 +150,8 @@ Status Loader::Next() {
 }
 
 Status Loader::CheckPlainNode(const yaml_char_t* anchor, const yaml_char_t* tag, std::string_view core) {
-  if (anchor != nullptr) return Wrong("anchors (&" + OneLine(View(anchor), 60) + ") are not accepted", Line());
+  if (anchor != nullptr)
+    return Wrong("anchors (&" + OneLine(View(anchor), 60) + ") are not accepted", Line());
   std::string_view name = View(tag);
   if (tag == nullptr || name == "!" || (name.starts_with(kCoreTag) && name.substr(kCoreTag.size()) == core))
     return OkStatus();
@@ -165,7 +166,8 @@ Result<Json> Loader::Scalar() {
   if (s.anchor != nullptr || (s.tag != nullptr && tag != "!" && core.empty()))
     DVDI_RETURN_IF_ERROR(CheckPlainNode(s.anchor, s.tag, "str"));
   bool untagged = s.tag == nullptr;
-  if (core == "str" || tag == "!" || (untagged && s.style != YAML_PLAIN_SCALAR_STYLE)) return Json(std::string(text));
+  if (core == "str" || tag == "!" || (untagged && s.style != YAML_PLAIN_SCALAR_STYLE))
+    return Json(std::string(text));
   Plain plain = ReadPlain(text);
   if (plain.error != nullptr)
     return Wrong(OneLine(text, 60) + " is " + plain.error + "; quote it if it is meant as text", Line());
@@ -179,7 +181,8 @@ Result<Json> Loader::Scalar() {
 std::string Loader::PointerOfNext() const {
   if (open_.empty()) return "";
   const Open& top = open_.back();
-  return top.pointer + "/" + (top.value.is_array() ? std::to_string(top.value.size()) : JsonPointerToken(*top.key));
+  return top.pointer + "/" +
+         (top.value.is_array() ? std::to_string(top.value.size()) : JsonPointerToken(*top.key));
 }
 
 Status Loader::Begin(Json empty) {
@@ -198,7 +201,8 @@ Status Loader::AddKey() {
   const auto& s = event_->data.scalar;
   std::string key(reinterpret_cast<const char*>(s.value), s.length);
   DVDI_RETURN_IF_ERROR(CheckPlainNode(s.anchor, s.tag, "str"));
-  if (key == "<<" && s.style == YAML_PLAIN_SCALAR_STYLE) return Wrong("merge keys (<<) are not accepted", Line());
+  if (key == "<<" && s.style == YAML_PLAIN_SCALAR_STYLE)
+    return Wrong("merge keys (<<) are not accepted", Line());
   Open& top = open_.back();
   if (top.value.contains(key)) return Wrong("the key " + OneLine(key, 60) + " stands here twice", Line());
   top.key = std::move(key);
@@ -229,7 +233,8 @@ Status Loader::End() {
 
 Result<YamlDocument> Loader::Load() {
   if (text_.size() > bounds_.bytes)
-    return Status(Code::kInvalid, std::string(what_) + " is longer than " + std::to_string(bounds_.bytes) + " bytes");
+    return Status(Code::kInvalid,
+                  std::string(what_) + " is longer than " + std::to_string(bounds_.bytes) + " bytes");
   if (!IsValidUtf8(text_)) return Status(Code::kInvalid, std::string(what_) + " is not UTF-8");
   if (yaml_parser_initialize(&parser_) == 0) return Status(Code::kSystem, "not enough memory to read YAML");
   made_ = true;
@@ -238,14 +243,14 @@ Result<YamlDocument> Loader::Load() {
   for (;;) {
     DVDI_RETURN_IF_ERROR(Next());
     switch (event_->type) {
-      case YAML_STREAM_END_EVENT:
-        return std::move(document_);
+      case YAML_STREAM_END_EVENT: return std::move(document_);
       case YAML_DOCUMENT_START_EVENT:
         if (have_root_) return Wrong("a second document; only one is accepted", Line());
         have_root_ = true;
         break;
       case YAML_ALIAS_EVENT:
-        return Wrong("aliases (*" + OneLine(View(event_->data.alias.anchor), 60) + ") are not accepted", Line());
+        return Wrong("aliases (*" + OneLine(View(event_->data.alias.anchor), 60) + ") are not accepted",
+                     Line());
       case YAML_SCALAR_EVENT:
         if (!open_.empty() && open_.back().value.is_object() && !open_.back().key) {
           DVDI_RETURN_IF_ERROR(AddKey());
@@ -268,13 +273,10 @@ Result<YamlDocument> Loader::Load() {
         break;
       }
       case YAML_SEQUENCE_END_EVENT:
-      case YAML_MAPPING_END_EVENT:
-        DVDI_RETURN_IF_ERROR(End());
-        break;
+      case YAML_MAPPING_END_EVENT: DVDI_RETURN_IF_ERROR(End()); break;
       case YAML_NO_EVENT:
       case YAML_STREAM_START_EVENT:
-      case YAML_DOCUMENT_END_EVENT:
-        break;
+      case YAML_DOCUMENT_END_EVENT: break;
     }
   }
 }
@@ -294,7 +296,8 @@ std::string JsonPointerToken(std::string_view key) {
   return out;
 }
 
-Result<YamlDocument> ParseYamlDocument(std::string_view text, std::string_view what, const YamlBounds& bounds) {
+Result<YamlDocument> ParseYamlDocument(std::string_view text, std::string_view what,
+                                       const YamlBounds& bounds) {
   return Loader(text, what, bounds).Load();
 }
 

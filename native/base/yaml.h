@@ -23,11 +23,13 @@ struct YamlBounds {
   int depth = 32;
 };
 
-// One document (none at all is null), its scalars read by the core schema of YAML 1.2: true, false, null, integers and
-// decimals are what they look like; everything else, everything quoted, and "yes", "no", "on", "off" are text. Refused, with
-// the line: anchors and aliases, tags other than the core ones, merge keys, keys that are no scalars, duplicate keys, a second
-// document, numbers that JSON cannot hold, what is too long or too deep. `what` names the source in the message.
-Result<YamlDocument> ParseYamlDocument(std::string_view text, std::string_view what, const YamlBounds& bounds = {});
+// One document (none at all is null), its scalars read by the core schema of YAML 1.2: true, false, null,
+// integers and decimals are what they look like; everything else, everything quoted, and "yes", "no", "on",
+// "off" are text. Refused, with the line: anchors and aliases, tags other than the core ones, merge keys,
+// keys that are no scalars, duplicate keys, a second document, numbers that JSON cannot hold, what is too
+// long or too deep. `what` names the source in the message.
+Result<YamlDocument> ParseYamlDocument(std::string_view text, std::string_view what,
+                                       const YamlBounds& bounds = {});
 Result<Json> ParseYaml(std::string_view text, std::string_view what);
 
 // "~1a" for "/a": one token of a JSON pointer.

@@ -1,6 +1,5 @@
 #include "plugin/client.h"
 
-
 #include "base/text.h"
 #include "plugin/protocol.h"
 
@@ -26,17 +25,12 @@ struct Seen {
 
 const char* ReasonOf(PluginReply::Outcome outcome) {
   switch (outcome) {
-    case PluginReply::Outcome::kUnreachable:
-      return "unreachable";
-    case PluginReply::Outcome::kLost:
-      return "lost";
-    case PluginReply::Outcome::kTimeout:
-      return "timeout";
-    case PluginReply::Outcome::kTooLarge:
-      return "too-large";
+    case PluginReply::Outcome::kUnreachable: return "unreachable";
+    case PluginReply::Outcome::kLost: return "lost";
+    case PluginReply::Outcome::kTimeout: return "timeout";
+    case PluginReply::Outcome::kTooLarge: return "too-large";
     case PluginReply::Outcome::kMalformed:
-    case PluginReply::Outcome::kAnswer:
-      break;
+    case PluginReply::Outcome::kAnswer: break;
   }
   return "malformed";
 }
@@ -96,10 +90,10 @@ std::vector<Answer> PluginClient::Run(const std::vector<Call>& calls) {
       if (it != breakers_.end() && it->second->open) {
         Breaker& b = *it->second;
         if (b.probing || now < b.open_until_ms) {
-          answers[i] = UnknownAnswer(
-              "breaker-open", "driver " + call.driver + " did not answer " + std::to_string(b.failures) +
-                                  " times in a row and is left alone for a while; " + MethodName(call.method) +
-                                  " was not sent");
+          answers[i] = UnknownAnswer("breaker-open", "driver " + call.driver + " did not answer " +
+                                                         std::to_string(b.failures) +
+                                                         " times in a row and is left alone for a while; " +
+                                                         MethodName(call.method) + " was not sent");
           continue;
         }
         b.probing = true;
@@ -129,9 +123,9 @@ std::vector<Answer> PluginClient::Run(const std::vector<Call>& calls) {
     // Too large is an answer of a plugin that lives.
     (reply.outcome == PluginReply::Outcome::kTooLarge ? driver.answered : driver.failed) = true;
     std::string volume = call.volume.empty() ? "" : " of volume " + OneLine(call.volume, 130);
-    answer = UnknownAnswer(ReasonOf(reply.outcome), "driver " + call.driver + ": " + MethodName(call.method) + volume +
-                                                        " at " + OneLine(requests[k].address.ToString(), 200) + ": " +
-                                                        OneLine(reply.detail));
+    answer = UnknownAnswer(ReasonOf(reply.outcome),
+                           "driver " + call.driver + ": " + MethodName(call.method) + volume + " at " +
+                               OneLine(requests[k].address.ToString(), 200) + ": " + OneLine(reply.detail));
     answer.sent = reply.sent;
     answer.peer_pid = reply.peer_pid;
   }

@@ -51,30 +51,35 @@ class ClientTest : public ::testing::Test {
   ScopedDir dir_;
   ShiftedClock clock_;
   ScriptedServer server_{dir_ / "p.sock"};
-  PluginClient client_{World(), {.sockets = {dir_.path()}, .specs = {}}, {.failures = 3, .open_ms = 10'000}, 10'000};
+  PluginClient client_{
+      World(), {.sockets = {dir_.path()}, .specs = {}}, {.failures = 3, .open_ms = 10'000}, 10'000};
 };
 
 TEST_F(ClientTest, SendsWhatPluginsExpect) {
   server_.SetHandler([](const SeenRequest&) { return Turn::Json("{}"); });
   Call create = Make(Method::kCreate);
   create.options = {{"size", "1"}, {"quote", "\"\n"}};
-  for (const Call& call : {Make(Method::kActivate), Make(Method::kCapabilities), Make(Method::kGet), Make(Method::kList),
-                           Make(Method::kPath), create, Make(Method::kCreate), Make(Method::kMount),
-                           Make(Method::kUnmount), Make(Method::kRemove)})
+  for (const Call& call : {Make(Method::kActivate), Make(Method::kCapabilities), Make(Method::kGet),
+                           Make(Method::kList), Make(Method::kPath), create, Make(Method::kCreate),
+                           Make(Method::kMount), Make(Method::kUnmount), Make(Method::kRemove)})
     client_.RunOne(call);
   std::vector<std::string> sent;
   for (const auto& r : server_.requests()) sent.push_back(r.path + " " + r.body);
-  EXPECT_EQ(sent, (std::vector<std::string>{
-                      "/Plugin.Activate {}\n", "/VolumeDriver.Capabilities {}\n", "/VolumeDriver.Get {\"Name\":\"v\"}\n",
-                      "/VolumeDriver.List {}\n", "/VolumeDriver.Path {\"Name\":\"v\"}\n",
-                      "/VolumeDriver.Create {\"Name\":\"v\",\"Opts\":{\"quote\":\"\\\"\\n\",\"size\":\"1\"}}\n",
-                      "/VolumeDriver.Create {\"Name\":\"v\",\"Opts\":{}}\n",
-                      "/VolumeDriver.Mount {\"ID\":\"id-1\",\"Name\":\"v\"}\n",
-                      "/VolumeDriver.Unmount {\"ID\":\"id-1\",\"Name\":\"v\"}\n", "/VolumeDriver.Remove {\"Name\":\"v\"}\n"}));
+  EXPECT_EQ(
+      sent,
+      (std::vector<std::string>{
+          "/Plugin.Activate {}\n", "/VolumeDriver.Capabilities {}\n", "/VolumeDriver.Get {\"Name\":\"v\"}\n",
+          "/VolumeDriver.List {}\n", "/VolumeDriver.Path {\"Name\":\"v\"}\n",
+          "/VolumeDriver.Create {\"Name\":\"v\",\"Opts\":{\"quote\":\"\\\"\\n\",\"size\":\"1\"}}\n",
+          "/VolumeDriver.Create {\"Name\":\"v\",\"Opts\":{}}\n",
+          "/VolumeDriver.Mount {\"ID\":\"id-1\",\"Name\":\"v\"}\n",
+          "/VolumeDriver.Unmount {\"ID\":\"id-1\",\"Name\":\"v\"}\n",
+          "/VolumeDriver.Remove {\"Name\":\"v\"}\n"}));
 }
 
 TEST_F(ClientTest, ContentTypeMeansNothing) {
-  for (const char* type : {"application/vnd.docker.plugins.v1.1+json", "application/json", "text/plain", "text/html"}) {
+  for (const char* type :
+       {"application/vnd.docker.plugins.v1.1+json", "application/json", "text/plain", "text/html"}) {
     Answer a = Played(Method::kMount, Turn::Typed(R"({"Mountpoint": "/m"})", type));
     EXPECT_EQ(a.kind, Kind::kOk) << type;
     EXPECT_EQ(a.mountpoint, "/m");
@@ -109,8 +114,8 @@ TEST_F(ClientTest, ErrIsMadeOneHarmlessLine) {
 
 // Promise 11 stands on this: what is no JSON says nothing about the volume.
 TEST_F(ClientTest, ErrorsWithoutJsonAreUnknown) {
-  for (const char* body : {"<html><body>500</body></html>", "404 page not found\n", "", "no such volume", "{\"Err\": \"x\"",
-                           "{} {}", "{\"Err\": \"\xff\"}", "{'Err': 'x'}"}) {
+  for (const char* body : {"<html><body>500</body></html>", "404 page not found\n", "", "no such volume",
+                           "{\"Err\": \"x\"", "{} {}", "{\"Err\": \"\xff\"}", "{'Err': 'x'}"}) {
     for (int status : {200, 404, 500}) {
       for (Method method : {Method::kGet, Method::kList, Method::kCreate, Method::kMount}) {
         Answer a = Played(method, body, status);
@@ -124,7 +129,8 @@ TEST_F(ClientTest, ErrorsWithoutJsonAreUnknown) {
 }
 
 TEST_F(ClientTest, JsonThatIsNotTheProtocolsIsUnknown) {
-  for (const char* body : {"7", "\"text\"", "true", R"({"Err": 7})", R"({"Err": {"m": "x"}})", R"({"Err": false})"})
+  for (const char* body :
+       {"7", "\"text\"", "true", R"({"Err": 7})", R"({"Err": {"m": "x"}})", R"({"Err": false})"})
     EXPECT_EQ(Played(Method::kGet, body).reason, "malformed") << body;
   for (const char* body : {"{}", R"({"message": "page not found"})", "null", R"({"Err": ""})"})
     EXPECT_EQ(Played(Method::kGet, body, 404).reason, "malformed") << body;
@@ -136,13 +142,15 @@ TEST_F(ClientTest, JsonThatIsNotTheProtocolsIsUnknown) {
 
 TEST_F(ClientTest, Success) {
   for (Method method : {Method::kCreate, Method::kUnmount, Method::kRemove})
-    for (const char* body : {"{}", R"({"Err":""})", "null", R"({"Err": null})",
-                             R"({"Mountpoint":"","Err":"","Volume":null,"Volumes":null,"Capabilities":{"Scope":""}})"})
+    for (const char* body :
+         {"{}", R"({"Err":""})", "null", R"({"Err": null})",
+          R"({"Mountpoint":"","Err":"","Volume":null,"Volumes":null,"Capabilities":{"Scope":""}})"})
       EXPECT_EQ(Played(method, body).kind, Kind::kOk) << body;
 }
 
 TEST_F(ClientTest, Get) {
-  Answer a = Played(Method::kGet, R"({"Volume":{"Name":"v","Mountpoint":"/m","CreatedAt":"2024-01-01T00:00:00Z",
+  Answer a =
+      Played(Method::kGet, R"({"Volume":{"Name":"v","Mountpoint":"/m","CreatedAt":"2024-01-01T00:00:00Z",
                                      "Status":{"a":{"b":[1]}}},"Err":""})");
   EXPECT_EQ(a.kind, Kind::kOk);
   EXPECT_EQ(a.mountpoint, "/m");
@@ -158,12 +166,14 @@ TEST_F(ClientTest, Get) {
     EXPECT_EQ(a.status_json, "");
   }
   EXPECT_EQ(Played(Method::kGet, R"({"volume":{"name":"v","MountPoint":"/m"}})").mountpoint, "/m");
-  EXPECT_EQ(Played(Method::kGet, R"({"Volume":{"Name":"v","MountPoint":"","Mountpoint":"/m"}})").mountpoint, "/m");
+  EXPECT_EQ(Played(Method::kGet, R"({"Volume":{"Name":"v","MountPoint":"","Mountpoint":"/m"}})").mountpoint,
+            "/m");
 }
 
 TEST_F(ClientTest, GetThatKnowsNothing) {
-  for (const char* body : {"{}", "null", R"({"Err":""})", R"({"Volume":null})", R"({"Volume":{}})",
-                           R"({"Volume":{"Name":"","Mountpoint":"","Status":null},"Mountpoint":"","Err":""})"}) {
+  for (const char* body :
+       {"{}", "null", R"({"Err":""})", R"({"Volume":null})", R"({"Volume":{}})",
+        R"({"Volume":{"Name":"","Mountpoint":"","Status":null},"Mountpoint":"","Err":""})"}) {
     Answer a = Played(Method::kGet, body);
     EXPECT_EQ(a.kind, Kind::kError) << body;
     EXPECT_FALSE(a.error.empty());
@@ -199,7 +209,8 @@ TEST_F(ClientTest, Mount) {
   }
   for (const char* body : {R"({"Mountpoint":"m"})", R"({"Mountpoint":7})", R"({"Mountpoint":"/a\u0000b"})"})
     EXPECT_EQ(Played(Method::kMount, body).reason, "malformed") << body;
-  EXPECT_EQ(Played(Method::kMount, "{\"Mountpoint\":\"/" + std::string(5000, 'x') + "\"}").reason, "malformed");
+  EXPECT_EQ(Played(Method::kMount, "{\"Mountpoint\":\"/" + std::string(5000, 'x') + "\"}").reason,
+            "malformed");
 }
 
 TEST_F(ClientTest, PathMayBeEmpty) {
@@ -262,7 +273,7 @@ TEST_F(ClientTest, PluginThatIsNotThere) {
 
 TEST_F(ClientTest, WrongCallsAreNotSent) {
   std::vector<Call> calls = {Make(Method::kGet, ""), Make(Method::kGet, "a\nb"), Make(Method::kGet, "\xff"),
-                             Make(Method::kMount), Make(Method::kCreate), Make(Method::kCreate)};
+                             Make(Method::kMount),   Make(Method::kCreate),      Make(Method::kCreate)};
   calls[3].id = "";
   calls[4].options = {{"", "x"}};
   calls[5].options = {{"password", "secret\xff"}};
@@ -374,7 +385,8 @@ TEST_F(ClientTest, ManyThreads) {
 }
 
 TEST(MethodTest, Names) {
-  for (const char* name : {"Activate", "Capabilities", "Get", "List", "Path", "Create", "Mount", "Unmount", "Remove"}) {
+  for (const char* name :
+       {"Activate", "Capabilities", "Get", "List", "Path", "Create", "Mount", "Unmount", "Remove"}) {
     Method method;
     ASSERT_TRUE(MethodFromName(name, &method)) << name;
     EXPECT_STREQ(MethodName(method), name);

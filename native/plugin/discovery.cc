@@ -26,7 +26,7 @@ bool PlainName(std::string_view name) {
   auto word = [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_'); };
   if (name.empty() || name.size() > kMaxName || !word(name[0])) return false;
   if (name.find("..") != std::string_view::npos) return false;
-  return std::all_of(name.begin(), name.end(), [&](unsigned char c) { 
+  return std::all_of(name.begin(), name.end(), [&](unsigned char c) {
     return word(c) || std::string_view(".-+@").find(static_cast<char>(c)) != std::string_view::npos;
   });
 }
@@ -37,7 +37,8 @@ Status NotPlain(const std::string& name) {
                                "beginning with a letter, a digit or '_', without '..'");
   if (name.find_first_of("/:") == std::string::npos) return s;
   return std::move(s).WithHint(
-      "a managed plugin of Docker (OWNER/NAME:TAG) is reached through Docker only; give its socket a plain name "
+      "a managed plugin of Docker (OWNER/NAME:TAG) is reached through Docker only; give its socket a plain "
+      "name "
       "with a .spec file");
 }
 
@@ -53,7 +54,8 @@ Result<std::string> ReadSpec(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.valid()) return Status::FromErrno(errno, "cannot open plugin file " + path, path);
   struct stat st;
-  if (::fstat(fd.get(), &st) != 0) return Status::FromErrno(errno, "cannot look at plugin file " + path, path);
+  if (::fstat(fd.get(), &st) != 0)
+    return Status::FromErrno(errno, "cannot look at plugin file " + path, path);
   if (!S_ISREG(st.st_mode))
     return Status(Code::kInvalid, "plugin file " + path + " is not a regular file").WithPath(path);
   std::string text;
@@ -86,22 +88,23 @@ Result<PluginAddress> ParseAddress(const std::string& url, const std::string& fi
   size_t colon = url.find("://");
   if (colon == std::string::npos) return WrongFile(file, "holds no address, but " + shown);
   std::string scheme = url.substr(0, colon);
-  std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(scheme.begin(), scheme.end(), scheme.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   std::string rest = url.substr(colon + 3);
   for (unsigned char c : rest)
     if (c < 0x21 || c == 0x7F) return WrongFile(file, "has white space or control characters in " + shown);
   PluginAddress address;
   if (scheme == "https") return NoTls(file);
   if (scheme == "unix") {
-    if (rest.empty() || rest[0] != '/') return WrongFile(file, "names a socket without an absolute path: " + shown);
+    if (rest.empty() || rest[0] != '/')
+      return WrongFile(file, "names a socket without an absolute path: " + shown);
     address.path = std::move(rest);
   } else if (scheme == "tcp" || scheme == "http") {
     if (!rest.empty() && rest.back() == '/') rest.pop_back();
     size_t at = rest.rfind(':');
     std::string port = at == std::string::npos ? "" : rest.substr(at + 1);
-    bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](unsigned char c) {
-      return std::isdigit(c);
-    });
+    bool digits = !port.empty() && port.size() <= 5 &&
+                  std::all_of(port.begin(), port.end(), [](unsigned char c) { return std::isdigit(c); });
     long number = digits ? std::strtol(port.c_str(), nullptr, 10) : 0;
     if (number < 1 || number > 65535) return WrongFile(file, "names no port from 1 to 65535 in " + shown);
     address.kind = PluginAddress::Kind::kTcp;

@@ -9,15 +9,14 @@ namespace {
 
 class DiscoveryTest : public ::testing::Test {
  protected:
-  DiscoveryPaths Paths() {
-    return {.sockets = {dir_ / "run"}, .specs = {dir_ / "etc", dir_ / "lib"}};
-  }
+  DiscoveryPaths Paths() { return {.sockets = {dir_ / "run"}, .specs = {dir_ / "etc", dir_ / "lib"}}; }
   // What NAME.spec (or .json) leads to, as text: the address, or "CODE: message".
   std::string Find(const std::string& file, const std::string& text) {
     std::string path = dir_.Write("etc/" + file, text);
     auto found = DiscoverPlugin(Paths(), file.substr(0, file.find('.')));
     ::unlink(path.c_str());
-    return found.ok() ? found->ToString() : CodeName(found.status().code()) + (": " + found.status().message());
+    return found.ok() ? found->ToString()
+                      : CodeName(found.status().code()) + (": " + found.status().message());
   }
 
   ScopedDir dir_;
@@ -56,13 +55,14 @@ TEST_F(DiscoveryTest, Specs) {
   EXPECT_EQ(Find("p.spec", "tcp://localhost:1/"), "tcp://localhost:1");
   EXPECT_EQ(Find("p.spec", "http://[::1]:80"), "tcp://[::1]:80");
   EXPECT_EQ(Find("p.json", R"({"Name": "other", "Addr": "unix:///srv/p.sock"})"), "unix:///srv/p.sock");
-  EXPECT_EQ(Find("p.json", R"({"name": "p", "addr": "tcp://10.0.0.1:5", "TLSConfig": null})"), "tcp://10.0.0.1:5");
+  EXPECT_EQ(Find("p.json", R"({"name": "p", "addr": "tcp://10.0.0.1:5", "TLSConfig": null})"),
+            "tcp://10.0.0.1:5");
 }
 
 TEST_F(DiscoveryTest, WrongSpecsSayWhatIsWrong) {
-  for (const char* text : {"", "/srv/p.sock", "unix://srv/p.sock", "unix://", "ftp://1.2.3.4:5", "tcp://1.2.3.4",
-                           "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:5x", "tcp://plugin.example:80",
-                           "tcp://:80", "unix:///a\nunix:///b"}) {
+  for (const char* text : {"", "/srv/p.sock", "unix://srv/p.sock", "unix://", "ftp://1.2.3.4:5",
+                           "tcp://1.2.3.4", "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:5x",
+                           "tcp://plugin.example:80", "tcp://:80", "unix:///a\nunix:///b"}) {
     std::string what = Find("p.spec", text);
     EXPECT_EQ(what.find("invalid: plugin file " + dir_.path() + "/etc/p.spec"), 0u) << text << " -> " << what;
   }
@@ -73,8 +73,9 @@ TEST_F(DiscoveryTest, WrongSpecsSayWhatIsWrong) {
 }
 
 TEST_F(DiscoveryTest, TlsIsRefused) {
-  for (const char* text : {R"({"Addr": "tcp://10.0.0.1:5", "TLSConfig": {}})", R"({"Addr": "https://10.0.0.1:5"})",
-                           R"({"Addr": "tcp://10.0.0.1:5", "tlsconfig": {"CAFile": "/x", "InsecureSkipVerify": false}})"})
+  for (const char* text :
+       {R"({"Addr": "tcp://10.0.0.1:5", "TLSConfig": {}})", R"({"Addr": "https://10.0.0.1:5"})",
+        R"({"Addr": "tcp://10.0.0.1:5", "tlsconfig": {"CAFile": "/x", "InsecureSkipVerify": false}})"})
     EXPECT_EQ(Find("p.json", text).find("unsupported: TLS is not supported yet: "), 0u) << text;
   EXPECT_EQ(Find("p.spec", "https://10.0.0.1:5").find("unsupported: TLS is not supported yet: "), 0u);
 }
@@ -90,8 +91,8 @@ TEST_F(DiscoveryTest, NoSuchPlugin) {
 
 TEST_F(DiscoveryTest, PlainNamesOnly) {
   dir_.Write("etc/p.spec", "unix:///srv/p.sock");
-  for (std::string name : {"", ".", "..", "../etc/p", "a/b", "/p", "p\n", "-p", ".p", "p p", "a..b", "p\x1b[0m", "p:latest",
-                           "p\xc3\xa9"})
+  for (std::string name : {"", ".", "..", "../etc/p", "a/b", "/p", "p\n", "-p", ".p", "p p", "a..b",
+                           "p\x1b[0m", "p:latest", "p\xc3\xa9"})
     EXPECT_EQ(DiscoverPlugin(Paths(), name).status().code(), Code::kInvalid) << name;
   EXPECT_EQ(DiscoverPlugin(Paths(), std::string("p\0", 2)).status().code(), Code::kInvalid);
   EXPECT_EQ(DiscoverPlugin(Paths(), std::string(129, 'a')).status().code(), Code::kInvalid);

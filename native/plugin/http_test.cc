@@ -34,11 +34,13 @@ TEST(HttpResponse, ContentLengthInAnyPieces) {
 
 TEST(HttpResponse, ChunkedWithExtensionsAndTrailers) {
   const std::string text =
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nTrailer: x\r\n\r\n";
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nTrailer: "
+      "x\r\n\r\n";
   for (size_t piece = 1; piece <= text.size(); ++piece) {
     HttpResponse r(5);
     State state = State::kMore;
-    for (size_t at = 0; at < text.size(); at += piece) state = r.Feed(std::string_view(text).substr(at, piece));
+    for (size_t at = 0; at < text.size(); at += piece)
+      state = r.Feed(std::string_view(text).substr(at, piece));
     ASSERT_EQ(state, State::kDone) << piece;
     EXPECT_EQ(r.TakeBody(), "hello");
   }
@@ -73,8 +75,9 @@ TEST(HttpResponse, BodyThatTheEndOfTheConnectionEnds) {
 }
 
 TEST(HttpResponse, CutShortIsNotDone) {
-  for (const char* text : {"", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel",
-                           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+  for (const char* text :
+       {"", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
     HttpResponse r(100);
     EXPECT_EQ(r.Feed(text), State::kMore) << text;
     EXPECT_EQ(r.Eof(), State::kMore) << text;
@@ -93,15 +96,18 @@ TEST(HttpResponse, KeepAliveOnlyWhereNothingIsLeftOver) {
 
 TEST(HttpResponse, BodiesAreBounded) {
   EXPECT_EQ(HttpResponse(4).Feed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), State::kTooLarge);
-  EXPECT_EQ(HttpResponse(4).Feed("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n"), State::kTooLarge);
-  EXPECT_EQ(HttpResponse(4).Feed("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n"),
+  EXPECT_EQ(HttpResponse(4).Feed("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n"),
             State::kTooLarge);
+  EXPECT_EQ(
+      HttpResponse(4).Feed("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n"),
+      State::kTooLarge);
   EXPECT_EQ(HttpResponse(4).Feed("HTTP/1.0 200 OK\r\n\r\nhello"), State::kTooLarge);
 }
 
 TEST(HttpResponse, HeadersAndChunkExtensionsAreBounded) {
   const std::string piece(1000, 'a');
-  for (const char* start : {"HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"}) {
+  for (const char* start :
+       {"HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"}) {
     HttpResponse r(4);
     State state = r.Feed(start);
     for (int i = 0; i < 300 && state == State::kMore; ++i) state = r.Feed(piece);
@@ -132,14 +138,9 @@ TEST(HttpResponse, DamagedResponses) {
     for (unsigned i = random() % 4; i > 0; --i) {
       size_t at = random() % text.size();
       switch (random() % 3) {
-        case 0:
-          text[at] = static_cast<char>(random());
-          break;
-        case 1:
-          text.erase(at, 1 + random() % 3);
-          break;
-        default:
-          text.insert(at, text.substr(random() % text.size(), random() % 10));
+        case 0: text[at] = static_cast<char>(random()); break;
+        case 1: text.erase(at, 1 + random() % 3); break;
+        default: text.insert(at, text.substr(random() % text.size(), random() % 10));
       }
       if (text.empty()) text = "x";
     }

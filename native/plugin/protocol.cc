@@ -18,12 +18,15 @@ struct MethodEntry {
   Method method;
   const char* name;
 };
-constexpr MethodEntry kMethods[] = {
-    {Method::kActivate, "Activate"}, {Method::kCapabilities, "Capabilities"}, {Method::kGet, "Get"},
-    {Method::kList, "List"},         {Method::kPath, "Path"},                 {Method::kCreate, "Create"},
-    {Method::kMount, "Mount"},       {Method::kUnmount, "Unmount"},           {Method::kRemove, "Remove"}};
+constexpr MethodEntry kMethods[] = {{Method::kActivate, "Activate"}, {Method::kCapabilities, "Capabilities"},
+                                    {Method::kGet, "Get"},           {Method::kList, "List"},
+                                    {Method::kPath, "Path"},         {Method::kCreate, "Create"},
+                                    {Method::kMount, "Mount"},       {Method::kUnmount, "Unmount"},
+                                    {Method::kRemove, "Remove"}};
 
-bool NamesVolume(Method m) { return m != Method::kActivate && m != Method::kCapabilities && m != Method::kList; }
+bool NamesVolume(Method m) {
+  return m != Method::kActivate && m != Method::kCapabilities && m != Method::kList;
+}
 bool HasId(Method m) { return m == Method::kMount || m == Method::kUnmount; }
 
 bool Sendable(const std::string& text, bool control_allowed) {
@@ -143,27 +146,21 @@ Answer Reader::Read() {
   if (!body.is_object() && !body.is_null()) return Malformed("JSON that is no object");
 
   switch (call_.method) {
-    case Method::kActivate:
-      return ReadActivate(body);
+    case Method::kActivate: return ReadActivate(body);
     case Method::kCapabilities: {
       std::string scope = TextField(Field(body, "Capabilities"), "Scope");
-      std::transform(scope.begin(), scope.end(), scope.begin(), [](unsigned char c) { return std::tolower(c); });
+      std::transform(scope.begin(), scope.end(), scope.begin(),
+                     [](unsigned char c) { return std::tolower(c); });
       answer_.scope = scope == "global" ? "global" : "local";
       return Ok();
     }
-    case Method::kGet:
-      return ReadGet(body);
-    case Method::kList:
-      return ReadList(Field(body, "Volumes"));
-    case Method::kMount:
-      return ReadMount(body);
-    case Method::kPath:
-      answer_.mountpoint = Mountpoint(body);
-      return Ok();
+    case Method::kGet: return ReadGet(body);
+    case Method::kList: return ReadList(Field(body, "Volumes"));
+    case Method::kMount: return ReadMount(body);
+    case Method::kPath: answer_.mountpoint = Mountpoint(body); return Ok();
     case Method::kCreate:
     case Method::kUnmount:
-    case Method::kRemove:
-      return Ok();
+    case Method::kRemove: return Ok();
   }
   return Malformed("something for an unknown method");
 }
@@ -214,7 +211,8 @@ Answer Reader::ReadMount(const Json& body) {
     return Error("Mount was answered with success, but without a mountpoint: it did not mount " +
                  OneLine(call_.volume, 130));
   std::string path = TextField(body, "Mountpoint");
-  if (!UsablePath(path)) return Malformed("a mountpoint that is no absolute path: " + OneLine(Dump(member), 160));
+  if (!UsablePath(path))
+    return Malformed("a mountpoint that is no absolute path: " + OneLine(Dump(member), 160));
   answer_.mountpoint = std::move(path);
   return Ok();
 }
@@ -253,7 +251,8 @@ Status CheckCall(const Call& call) {
   for (const auto& [key, value] : call.options) {
     // The value is not shown: it may be a secret.
     if (key.empty() || !Sendable(key, false) || !Sendable(value, true))
-      return Status(Code::kInvalid, what + ": option \"" + OneLine(key, 100) + "\" is not text of at most 64 KiB");
+      return Status(Code::kInvalid,
+                    what + ": option \"" + OneLine(key, 100) + "\" is not text of at most 64 KiB");
   }
   return OkStatus();
 }

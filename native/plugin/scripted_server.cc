@@ -41,7 +41,8 @@ bool WaitFor(int fd, int stop, short events) {
 }
 
 size_t ContentLength(const std::string& head) {
-  for (size_t at = head.find("\r\n"); at != std::string::npos && at + 2 < head.size(); at = head.find("\r\n", at + 2))
+  for (size_t at = head.find("\r\n"); at != std::string::npos && at + 2 < head.size();
+       at = head.find("\r\n", at + 2))
     if (::strncasecmp(head.c_str() + at + 2, "content-length:", 15) == 0)
       return std::strtoul(head.c_str() + at + 17, nullptr, 10);
   return 0;

@@ -43,8 +43,8 @@ struct Turn {
     kReset,  // closes with a reset: what was sent may not arrive
     kHold,   // says nothing more and stays open until Stop
   };
-  std::string bytes;       // sent as they are: a whole HTTP response, or whatever
-  bool one_by_one = false; // a byte per send
+  std::string bytes;        // sent as they are: a whole HTTP response, or whatever
+  bool one_by_one = false;  // a byte per send
   Then then = Then::kKeep;
 
   // A response with Content-Length.

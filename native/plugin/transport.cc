@@ -65,7 +65,8 @@ struct Flight {
 
 class Batch {
  public:
-  Batch(Clock* clock, ConnectionPool* pool, size_t max_parallel) : clock_(clock), pool_(pool), max_(max_parallel) {}
+  Batch(Clock* clock, ConnectionPool* pool, size_t max_parallel)
+      : clock_(clock), pool_(pool), max_(max_parallel) {}
   std::vector<PluginReply> Run(const std::vector<PluginRequest>& requests);
 
  private:
@@ -149,7 +150,8 @@ void Batch::ConnectFailed(Flight& f, int err) {
 }
 
 void Batch::Connected(Flight& f) {
-  if (f.request->address.kind == PluginAddress::Kind::kUnix) f.connection.peer_pid = PeerPid(f.connection.fd.get());
+  if (f.request->address.kind == PluginAddress::Kind::kUnix)
+    f.connection.peer_pid = PeerPid(f.connection.fd.get());
   f.stage = Stage::kSending;
   Send(f);
 }
@@ -180,14 +182,14 @@ void Batch::Receive(Flight& f) {
   if (n < 0) return Broken(f, ErrnoText(errno));
   HttpResponse::State state = f.response.Eof();
   if (state == HttpResponse::State::kMore)
-    return Broken(f, f.response.started() ? "closed in the middle of the answer" : "closed without an answer");
+    return Broken(f,
+                  f.response.started() ? "closed in the middle of the answer" : "closed without an answer");
   Read(f, state);
 }
 
 void Batch::Read(Flight& f, HttpResponse::State state) {
   switch (state) {
-    case HttpResponse::State::kMore:
-      return;
+    case HttpResponse::State::kMore: return;
     case HttpResponse::State::kMalformed:
       return Finish(f, Outcome::kMalformed, "the answer is not HTTP: " + f.response.error());
     case HttpResponse::State::kTooLarge:
@@ -211,7 +213,8 @@ void Batch::Broken(Flight& f, const std::string& why) {
     f.connection.identity = IdentifySocket(f.request->address);
     return Connect(f);
   }
-  if (untouched && !f.sent_before) return Finish(f, Outcome::kUnreachable, "the connection was closed: " + why);
+  if (untouched && !f.sent_before)
+    return Finish(f, Outcome::kUnreachable, "the connection was closed: " + why);
   Finish(f, Outcome::kLost, "the connection was lost: " + why);
 }
 
@@ -261,7 +264,8 @@ std::vector<PluginReply> Batch::Run(const std::vector<PluginRequest>& requests) 
   for (size_t i = 0; i < requests.size(); ++i) {
     flights_.emplace_back(requests[i], &replies[i]);
     const PluginAddress& a = requests[i].address;
-    std::string host = a.kind == PluginAddress::Kind::kTcp ? flights_.back().key.substr(strlen("tcp://")) : "";
+    std::string host =
+        a.kind == PluginAddress::Kind::kTcp ? flights_.back().key.substr(strlen("tcp://")) : "";
     flights_.back().text = HttpRequestText(requests[i].path, host, requests[i].body);
   }
   std::vector<pollfd> polled;

@@ -60,7 +60,8 @@ TEST_F(TransportTest, SendsTheRequestAndReadsTheAnswer) {
   auto seen = server.requests();
   ASSERT_EQ(seen.size(), 1u);
   EXPECT_EQ(seen[0].body, "{\"Name\":\"v\"}\n");
-  EXPECT_NE(seen[0].head.find("POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\n"), std::string::npos) << seen[0].head;
+  EXPECT_NE(seen[0].head.find("POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\n"), std::string::npos)
+      << seen[0].head;
   EXPECT_NE(seen[0].head.find("Accept: application/vnd.docker.plugins.v1.2+json\r\n"), std::string::npos);
 }
 
@@ -93,7 +94,8 @@ TEST_F(TransportTest, EveryFraming) {
 TEST_F(TransportTest, KeepsOneConnection) {
   ScriptedServer server(dir_ / "p.sock");
   server.SetHandler([](const SeenRequest&) { return Turn::Json("{}"); });
-  for (const char* path : {kGet, kMount, kGet}) EXPECT_EQ(Ask(server.address(), path).outcome, Outcome::kAnswer);
+  for (const char* path : {kGet, kMount, kGet})
+    EXPECT_EQ(Ask(server.address(), path).outcome, Outcome::kAnswer);
   EXPECT_EQ(server.connections(), 1);
   EXPECT_EQ(Ask(server.address(), kGet).peer_pid, ::getpid()) << "known on a reused connection too";
   transport_->CloseIdle();
@@ -115,8 +117,10 @@ TEST_F(TransportTest, IdleConnectionsEnd) {
 
 TEST_F(TransportTest, DoesNotReuseWhatThePluginCloses) {
   ScriptedServer server(dir_ / "p.sock");
-  server.Push(kMount, Turn::Raw("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", Turn::Then::kKeep));
-  server.Push(kMount, Turn::Raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}left over", Turn::Then::kKeep));
+  server.Push(kMount, Turn::Raw("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+                                Turn::Then::kKeep));
+  server.Push(kMount,
+              Turn::Raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}left over", Turn::Then::kKeep));
   server.Push(kMount, Turn::Json("{}"));
   for (int i = 1; i <= 3; ++i) {
     EXPECT_EQ(Ask(server.address(), kMount).outcome, Outcome::kAnswer);
@@ -264,7 +268,8 @@ TEST_F(TransportTest, FullQueueIsWaitedFor) {
     char buffer[4096];
     EXPECT_GT(::recv(second.get(), buffer, sizeof buffer, 0), 0);
     const std::string text = Turn::Json("{}").bytes;
-    EXPECT_EQ(::send(second.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(::send(second.get(), text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
   });
   EXPECT_EQ(Ask(address, kMount).outcome, Outcome::kAnswer);
   plugin.join();

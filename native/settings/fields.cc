@@ -19,7 +19,8 @@ bool HasControl(std::string_view text) {
 }
 
 // NUMBER and a unit, in the smallest unit.
-bool ReadUnits(const Json& value, std::initializer_list<std::pair<std::string_view, int64_t>> units, int64_t* out) {
+bool ReadUnits(const Json& value, std::initializer_list<std::pair<std::string_view, int64_t>> units,
+               int64_t* out) {
   if (value.is_number_integer()) {
     if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX) return false;
     *out = value.get<int64_t>();
@@ -46,7 +47,8 @@ bool ReadPath(const Json& value, std::string* out) {
   return true;
 }
 
-bool ReadList(const Json& value, const std::function<bool(const std::string&)>& good, std::vector<std::string>* out) {
+bool ReadList(const Json& value, const std::function<bool(const std::string&)>& good,
+              std::vector<std::string>* out) {
   if (!value.is_array() || value.size() > 10'000) return false;
   std::vector<std::string> list;
   for (const Json& item : value) {
@@ -65,16 +67,17 @@ class Table {
 
   template <class Get>
   void Path(const char* name, Get get) {
-    fields.push_back({name, "an absolute path without \"..\" or a slash at its end",
-                      [get](const Json& v, const std::string&, Settings* s) { return ReadPath(v, &get(*s)); }});
+    fields.push_back(
+        {name, "an absolute path without \"..\" or a slash at its end",
+         [get](const Json& v, const std::string&, Settings* s) { return ReadPath(v, &get(*s)); }});
   }
   template <class Get>
   void Paths(const char* name, Get get) {
-    fields.push_back(
-        {name, "a list of absolute paths without \"..\" or a slash at their end",
-         [get](const Json& v, const std::string&, Settings* s) {
-           return ReadList(v, [](const std::string& p) { return IsNormalPath(p); }, &get(*s));
-         }});
+    fields.push_back({name, "a list of absolute paths without \"..\" or a slash at their end",
+                      [get](const Json& v, const std::string&, Settings* s) {
+                        return ReadList(
+                            v, [](const std::string& p) { return IsNormalPath(p); }, &get(*s));
+                      }});
   }
   template <class Get>
   void Names(const char* name, const char* accepts, Get get) {
@@ -101,8 +104,8 @@ class Table {
   template <class Get>
   void Size(const char* name, int64_t min, int64_t max, Get get) {
     fields.push_back({name,
-                      "bytes, or a size such as \"64MiB\" (units B, KiB, MiB, GiB), from " + std::to_string(min) +
-                          " to " + std::to_string(max) + " bytes",
+                      "bytes, or a size such as \"64MiB\" (units B, KiB, MiB, GiB), from " +
+                          std::to_string(min) + " to " + std::to_string(max) + " bytes",
                       [=](const Json& v, const std::string& driver, Settings* s) {
                         return Bounded(v, ReadSize, min, max, get(*s, driver));
                       }});
@@ -122,33 +125,43 @@ std::vector<SettingField> Make() {
   using S = Settings;
   using D = const std::string;
   Table t;
-  t.Path("state_dir", [](S& s) -> auto& { return s.state_dir; });
-  t.Path("runtime_dir", [](S& s) -> auto& { return s.runtime_dir; });
-  t.Path("policy_dir", [](S& s) -> auto& { return s.policy_dir; });
-  t.Path("helper", [](S& s) -> auto& { return s.helper; });
-  t.fields.push_back({"node", "a name of 1 to 255 characters without white space",
-                      [](const Json& v, D&, S* s) {
-                        if (!v.is_string() || !IsName(v.get_ref<const std::string&>())) return false;
-                        s->node = v.get<std::string>();
-                        return s->node.find(' ') == std::string::npos;
-                      }});
-  t.Paths("target_roots", [](S& s) -> auto& { return s.target_roots; });
+  t.Path(
+      "state_dir", [](S & s) -> auto& { return s.state_dir; });
+  t.Path(
+      "runtime_dir", [](S & s) -> auto& { return s.runtime_dir; });
+  t.Path(
+      "policy_dir", [](S & s) -> auto& { return s.policy_dir; });
+  t.Path(
+      "helper", [](S & s) -> auto& { return s.helper; });
+  t.fields.push_back(
+      {"node", "a name of 1 to 255 characters without white space", [](const Json& v, D&, S* s) {
+         if (!v.is_string() || !IsName(v.get_ref<const std::string&>())) return false;
+         s->node = v.get<std::string>();
+         return s->node.find(' ') == std::string::npos;
+       }});
+  t.Paths(
+      "target_roots", [](S & s) -> auto& { return s.target_roots; });
 
-  t.Paths("plugins.sockets", [](S& s) -> auto& { return s.plugin_paths.sockets; });
-  t.Paths("plugins.specs", [](S& s) -> auto& { return s.plugin_paths.specs; });
-  t.fields.push_back({"plugins.allowed_drivers", "\"all\" or a list of driver names", [](const Json& v, D&, S* s) {
-                        s->all_drivers = v == "all";
-                        if (s->all_drivers) s->allowed_drivers.clear();
-                        return s->all_drivers || ReadList(v, IsName, &s->allowed_drivers);
-                      }});
+  t.Paths(
+      "plugins.sockets", [](S & s) -> auto& { return s.plugin_paths.sockets; });
+  t.Paths(
+      "plugins.specs", [](S & s) -> auto& { return s.plugin_paths.specs; });
+  t.fields.push_back(
+      {"plugins.allowed_drivers", "\"all\" or a list of driver names", [](const Json& v, D&, S* s) {
+         s->all_drivers = v == "all";
+         if (s->all_drivers) s->allowed_drivers.clear();
+         return s->all_drivers || ReadList(v, IsName, &s->allowed_drivers);
+       }});
   t.Count("plugins.max_in_flight", 1, 10'000, [](S& s, D&) { return &s.max_in_flight; });
   t.Size("plugins.max_body", 4 * kKiB, kGiB, [](S& s, D&) { return &s.max_body; });
   t.Count("breaker.failures", 0, 1'000'000, [](S& s, D&) { return &s.breaker.failures; });
   t.Duration("breaker.open_ms", 0, kDay, [](S& s, D&) { return &s.breaker.open_ms; });
   t.Count("drivers.*.max_in_flight", 1, 10'000, [](S& s, D& d) { return &s.drivers[d].max_in_flight; });
-  t.Names("drivers.*.overwrite_options", "a list of option names",
-          [](S& s, D& d) -> auto& { return s.drivers[d].overwrite_options; });
-  t.Names("overwrite_options", "a list of option names", [](S& s, D&) -> auto& { return s.overwrite_options; });
+  t.Names(
+      "drivers.*.overwrite_options", "a list of option names",
+      [](S & s, D & d) -> auto& { return s.drivers[d].overwrite_options; });
+  t.Names(
+      "overwrite_options", "a list of option names", [](S & s, D&) -> auto& { return s.overwrite_options; });
 
   t.Duration("deadlines.prepare_ms", 1, kDay, [](S& s, D&) { return &s.prepare_ms; });
   t.Duration("deadlines.cleanup_ms", 1, kDay, [](S& s, D&) { return &s.cleanup_ms; });
@@ -168,8 +181,10 @@ std::vector<SettingField> Make() {
 
   t.Count("records.keep", 0, 10'000'000, [](S& s, D&) { return &s.records_keep; });
   t.Size("records.max_bytes", 4 * kKiB, 64 * kMiB, [](S& s, D&) { return &s.record_bytes; });
-  t.Path("secrets.dir", [](S& s) -> auto& { return s.secrets_dir; });
-  t.Names("secrets.options", "a list of option names", [](S& s, D&) -> auto& { return s.secret_options; });
+  t.Path(
+      "secrets.dir", [](S & s) -> auto& { return s.secrets_dir; });
+  t.Names(
+      "secrets.options", "a list of option names", [](S & s, D&) -> auto& { return s.secret_options; });
   t.fields.push_back({"policy", "a group of members, which the policy checks", [](const Json& v, D&, S* s) {
                         if (v.is_object()) s->policy.update(v);
                         return v.is_object();
@@ -188,7 +203,8 @@ bool ReadSize(const Json& value, int64_t* bytes) {
 }
 
 bool IsNormalPath(std::string_view path) {
-  if (path.empty() || path[0] != '/' || path.size() >= 4096 || HasControl(path) || !IsValidUtf8(path)) return false;
+  if (path.empty() || path[0] != '/' || path.size() >= 4096 || HasControl(path) || !IsValidUtf8(path))
+    return false;
   if (path == "/") return true;
   for (size_t at = 0; at < path.size();) {
     size_t next = std::min(path.find('/', at + 1), path.size());

@@ -42,18 +42,20 @@ class Taker {
 
   Status Take(const Json& root) {
     if (root.is_null()) return OkStatus();
-    if (!root.is_object()) return Status(Code::kInvalid, source_ + " must be a group of members, such as node: NAME");
+    if (!root.is_object())
+      return Status(Code::kInvalid, source_ + " must be a group of members, such as node: NAME");
     return Group(root, "", "", "", "");
   }
 
  private:
   // `known` is the group's name in the table (with "*"), `shown` as it was written.
-  Status Group(const Json& group, const std::string& known, const std::string& shown, const std::string& pointer,
-               const std::string& driver);
+  Status Group(const Json& group, const std::string& known, const std::string& shown,
+               const std::string& pointer, const std::string& driver);
   Status Wrong(const std::string& pointer, const std::string& what) const {
     std::string where = source_;
     if (lines_ != nullptr)
-      if (auto it = lines_->find(pointer); it != lines_->end()) where += ", line " + std::to_string(it->second);
+      if (auto it = lines_->find(pointer); it != lines_->end())
+        where += ", line " + std::to_string(it->second);
     return Status(Code::kInvalid, where + ": " + what, "docs/settings.md describes all settings");
   }
   static std::string Suggestion(const std::string& known, const std::string& key);
@@ -70,7 +72,8 @@ std::string Taker::Suggestion(const std::string& known, const std::string& key) 
   std::set<std::string> here;
   for (const SettingField& f : SettingFields()) {
     if (f.name.size() > key.size() && f.name.ends_with("." + key)) elsewhere = f.name;
-    if (f.name.starts_with(known)) here.insert(f.name.substr(known.size(), f.name.find('.', known.size()) - known.size()));
+    if (f.name.starts_with(known))
+      here.insert(f.name.substr(known.size(), f.name.find('.', known.size()) - known.size()));
   }
   for (const std::string& member : here) {
     members += (members.empty() ? "" : ", ") + member;
@@ -84,14 +87,18 @@ std::string Taker::Suggestion(const std::string& known, const std::string& key) 
   return "; there are " + members;
 }
 
-Status Taker::Group(const Json& group, const std::string& known, const std::string& shown, const std::string& pointer,
-                    const std::string& driver) {
+Status Taker::Group(const Json& group, const std::string& known, const std::string& shown,
+                    const std::string& pointer, const std::string& driver) {
   for (auto it = group.begin(); it != group.end(); ++it) {
     const std::string at = pointer + "/" + JsonPointerToken(it.key());
     const std::string name = OneLine(shown + it.key(), 160);
     const bool is_driver = known == "drivers.";
-    if (is_driver && (it.key().empty() || it.key().size() > 128 || it.key().find_first_of("/*") != std::string::npos))
+    if (is_driver &&
+        (it.key().empty() || it.key().size() > 128 || it.key().find_first_of("/*") != std::string::npos))
       return Wrong(at, name + " is no driver's name");
+    if (!is_driver && it.key().find('.') != std::string::npos)
+      return Wrong(at, "there is no setting \"" + name +
+                           "\" with a dot in its name; write the parts as nested groups");
     const std::string member = known + (is_driver ? "*" : it.key());
     const SettingField* field = nullptr;
     bool is_group = false;
@@ -104,7 +111,8 @@ Status Taker::Group(const Json& group, const std::string& known, const std::stri
     if (it->is_null()) continue;  // "node:" with nothing behind it is as if it were not there
     if (field == nullptr) {
       if (!it->is_object()) return Wrong(at, name + " must be a group of members");
-      DVDI_RETURN_IF_ERROR(Group(*it, member + ".", shown + it.key() + ".", at, is_driver ? it.key() : driver));
+      DVDI_RETURN_IF_ERROR(
+          Group(*it, member + ".", shown + it.key() + ".", at, is_driver ? it.key() : driver));
       continue;
     }
     if (!field->set(*it, driver, settings_))
@@ -122,12 +130,14 @@ Result<std::string> ReadOwnSettings(const std::string& path) {
     return Status::FromErrno(errno, "cannot open settings file " + path, path);
   }
   struct stat st;
-  if (::fstat(fd.get(), &st) != 0) return Status::FromErrno(errno, "cannot look at settings file " + path, path);
+  if (::fstat(fd.get(), &st) != 0)
+    return Status::FromErrno(errno, "cannot look at settings file " + path, path);
   if (!S_ISREG(st.st_mode))
     return Status(Code::kInvalid, "settings file " + path + " is not a regular file").WithPath(path);
   if (st.st_uid != 0 && st.st_uid != ::geteuid())
     return Status(Code::kRefused,
-                  "settings file " + path + " belongs to user " + std::to_string(st.st_uid) + ", who could rewrite it",
+                  "settings file " + path + " belongs to user " + std::to_string(st.st_uid) +
+                      ", who could rewrite it",
                   "chown root " + path)
         .WithPath(path);
   if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
@@ -161,7 +171,8 @@ Status Complete(Settings* s) {
   if (s->state_dir == "/" || s->runtime_dir == "/" || s->policy_dir == "/")
     return wrong("state_dir, runtime_dir and policy_dir must be folders of their own, not /");
   if (s->state_dir == s->runtime_dir)
-    return wrong("state_dir and runtime_dir are both " + s->state_dir + ", and must differ: one outlives a boot");
+    return wrong("state_dir and runtime_dir are both " + s->state_dir +
+                 ", and must differ: one outlives a boot");
   if (s->release_max_ms < s->release_base_ms) return wrong("release.max_ms is less than release.base_ms");
   for (const auto& [driver, d] : s->drivers)
     for (const std::string& option : d.overwrite_options)
@@ -174,7 +185,8 @@ Status Complete(Settings* s) {
 }  // namespace
 
 bool Settings::AllowsDriver(const std::string& driver) const {
-  return all_drivers || std::find(allowed_drivers.begin(), allowed_drivers.end(), driver) != allowed_drivers.end();
+  return all_drivers ||
+         std::find(allowed_drivers.begin(), allowed_drivers.end(), driver) != allowed_drivers.end();
 }
 
 int Settings::MaxInFlight(const std::string& driver) const {

@@ -33,10 +33,10 @@ struct Settings {
   std::string helper;      // path of dvdi-helper; "": beside the library, then the usual places
 
   DiscoveryPaths plugin_paths;
-  bool all_drivers = true;                // else only those in allowed_drivers
+  bool all_drivers = true;  // else only those in allowed_drivers
   std::vector<std::string> allowed_drivers;
-  int max_in_flight = 32;                 // operations of one driver at once
-  size_t max_body = 4u << 20;             // bytes of a plugin's answer
+  int max_in_flight = 32;      // operations of one driver at once
+  size_t max_body = 4u << 20;  // bytes of a plugin's answer
   BreakerSettings breaker;
   std::map<std::string, DriverSettings> drivers;
   std::vector<std::string> overwrite_options = {"overwritefs", "overwrite",  "force_format", "format_force",
@@ -44,15 +44,15 @@ struct Settings {
 
   std::vector<std::string> target_roots = {"/"};
 
-  int64_t prepare_ms = 600'000;    // deadline of a prepare that names none
-  int64_t cleanup_ms = 60'000;     // the same of a cleanup
-  int64_t call_max_ms = 300'000;   // no plugin call is given longer
-  int64_t lock_wait_ms = 30'000;   // for the ledger at opening
+  int64_t prepare_ms = 600'000;                              // deadline of a prepare that names none
+  int64_t cleanup_ms = 60'000;                               // the same of a cleanup
+  int64_t call_max_ms = 300'000;                             // no plugin call is given longer
+  int64_t lock_wait_ms = 30'000;                             // for the ledger at opening
   int64_t release_base_ms = 1'000, release_max_ms = 60'000;  // back-off of pending releases
 
   PolicyLimits limits;
-  int64_t records_keep = 10'000;       // number of records
-  size_t record_bytes = 256u << 10;    // bound of one
+  int64_t records_keep = 10'000;     // number of records
+  size_t record_bytes = 256u << 10;  // bound of one
 
   std::string secrets_dir = "/etc/dvdi/secrets";
   std::vector<std::string> secret_options;  // options whose values are secrets, wherever they are written
@@ -61,17 +61,18 @@ struct Settings {
 
   bool AllowsDriver(const std::string& driver) const;
   int MaxInFlight(const std::string& driver) const;
-  // Whether an option of that name can destroy data, by the list above. Case, '-', '_' and a prefix that ends in
+  // Whether an option of that name can destroy data, by the list above. Case, '-', '_' and a prefix that ends
+  // in
   // '.' or '/' make no difference.
   bool IsOverwriteOption(const std::string& name) const;
   // Whether the operator allows it for that driver.
   bool OverwriteAllowed(const std::string& driver, const std::string& name) const;
 };
 
-// The defaults, then the file's members, then the members of `overrides` (an object of the same structure, or null);
-// groups are merged, lists replaced. Where the file does not exist: kNotFound if `must_exist`, else as if it were
-// empty. kRefused for a file that others could have written, kInvalid, with the member and the line, for a
-// member that is unknown or wrong.
+// The defaults, then the file's members, then the members of `overrides` (an object of the same structure, or
+// null); groups are merged, lists replaced. Where the file does not exist: kNotFound if `must_exist`, else as
+// if it were empty. kRefused for a file that others could have written, kInvalid, with the member and the
+// line, for a member that is unknown or wrong.
 Result<Settings> LoadSettings(const std::string& path, bool must_exist, const Json& overrides);
 
 // All members, as "plugins.sockets"; "*" stands for a driver's name.
