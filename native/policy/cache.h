@@ -11,6 +11,13 @@
 
 namespace dvdi {
 
+// A compiled form as it was read from the disk.
+struct CachedForm {
+  std::string file;
+  size_t header = 0;
+  std::string_view compiled() const { return std::string_view(file).substr(header); }
+};
+
 // Thread-safe; several processes may share the folder. No failure here is an error: the blob is compiled then.
 class CompiledCache {
  public:
@@ -19,7 +26,7 @@ class CompiledCache {
 
   // The compiled form, or nullopt where there is none, it is damaged, or the folder or the file belongs to
   // another user or can be written by others.
-  std::optional<std::string> Get(const std::string& key) const;
+  std::optional<CachedForm> Get(const std::string& key) const;
   // Keeps it (temporary file, fsync, rename), and removes the oldest beyond a few.
   void Put(const std::string& key, std::string_view compiled) const;
   void Remove(const std::string& key) const;

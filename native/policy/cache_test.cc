@@ -28,6 +28,11 @@ class CacheTest : public testing::Test {
   }
   ~CacheTest() override { fs::remove_all(root_); }
 
+  // The compiled form, or "none".
+  std::string Get(const std::string& key) {
+    auto cached = Cache().Get(key);
+    return cached ? std::string(cached->compiled()) : "none";
+  }
   CompiledCache Cache() { return CompiledCache(TestEnv(), folder_); }
   std::string File(const std::string& key) { return folder_ + "/" + key + ".cwasm"; }
   void Overwrite(const std::string& path, const std::string& bytes) {
@@ -53,16 +58,16 @@ class CacheTest : public testing::Test {
 };
 
 TEST_F(CacheTest, KeepsAndReturns) {
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
   Cache().Put(key_, "compiled");
-  EXPECT_EQ(Cache().Get(key_), "compiled");
+  EXPECT_EQ(Get(key_), "compiled");
   EXPECT_EQ(Mode(folder_), 0700u);
   EXPECT_EQ(Mode(File(key_)), 0600u);
   EXPECT_EQ(Entries().size(), 1u);  // no temporary file stays
   Cache().Put(key_, "other");
-  EXPECT_EQ(Cache().Get(key_), "other");
+  EXPECT_EQ(Get(key_), "other");
   Cache().Remove(key_);
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
 }
 
 TEST_F(CacheTest, RefusesDamage) {
@@ -70,72 +75,72 @@ TEST_F(CacheTest, RefusesDamage) {
   const std::string good = Bytes(File(key_));
   for (size_t n = 0; n < good.size(); ++n) {
     Overwrite(File(key_), good.substr(0, n));
-    EXPECT_FALSE(Cache().Get(key_)) << n;
+    EXPECT_EQ(Get(key_), "none") << n;
   }
   for (size_t i = 0; i < good.size(); ++i) {
     std::string bad = good;
     bad[i] ^= 1;
     Overwrite(File(key_), bad);
-    EXPECT_FALSE(Cache().Get(key_)) << i;
+    EXPECT_EQ(Get(key_), "none") << i;
   }
   Overwrite(File(key_), good + "x");
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
   Overwrite(File(key_), good);
-  EXPECT_EQ(Cache().Get(key_), "compiled");
+  EXPECT_EQ(Get(key_), "compiled");
 }
 
 TEST_F(CacheTest, RefusesAnotherBlobsEntry) {
   Cache().Put(key_, "compiled");
   const std::string other(64, 'b');
   fs::rename(File(key_), File(other));
-  EXPECT_FALSE(Cache().Get(other));
+  EXPECT_EQ(Get(other), "none");
 }
 
 TEST_F(CacheTest, RefusesWhatOthersCouldHaveWritten) {
   Cache().Put(key_, "compiled");
   for (mode_t mode : {0660u, 0602u}) {
     ASSERT_EQ(::chmod(File(key_).c_str(), mode), 0);
-    EXPECT_FALSE(Cache().Get(key_));
+    EXPECT_EQ(Get(key_), "none");
   }
   ASSERT_EQ(::chmod(File(key_).c_str(), 0600), 0);
   for (mode_t mode : {0770u, 0707u, 01777u}) {
     ASSERT_EQ(::chmod(folder_.c_str(), mode), 0);
-    EXPECT_FALSE(Cache().Get(key_));
+    EXPECT_EQ(Get(key_), "none");
     Cache().Put(std::string(64, 'b'), "planted");  // nor is anything written there
     EXPECT_EQ(Entries().size(), 1u);
   }
   ASSERT_EQ(::chmod(folder_.c_str(), 0700), 0);
-  EXPECT_TRUE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "compiled");
 }
 
 TEST_F(CacheTest, RefusesAnotherOwner) {
   if (::geteuid() != 0) GTEST_SKIP() << "changing the owner of a file needs root";
   Cache().Put(key_, "compiled");
   ASSERT_EQ(::chown(File(key_).c_str(), 1, 1), 0);
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
   ASSERT_EQ(::chown(File(key_).c_str(), 0, 0), 0);
-  EXPECT_TRUE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "compiled");
   ASSERT_EQ(::chown(folder_.c_str(), 1, 1), 0);
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
 }
 
 TEST_F(CacheTest, FollowsNoLinksAndWaitsForNoFifo) {
   Cache().Put(key_, "compiled");
   fs::rename(File(key_), root_ + "/elsewhere");
   fs::create_symlink(root_ + "/elsewhere", File(key_));
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
   fs::remove(File(key_));
   ASSERT_EQ(::mkfifo(File(key_).c_str(), 0600), 0);
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
   fs::remove(File(key_));
   fs::create_directory(File(key_));
-  EXPECT_FALSE(Cache().Get(key_));
+  EXPECT_EQ(Get(key_), "none");
 }
 
 TEST_F(CacheTest, KeepsFew) {
   for (int i = 0; i < 20; ++i) Cache().Put(std::string(63, 'c') + static_cast<char>('a' + i), "compiled");
   EXPECT_EQ(Entries().size(), 8u);
-  EXPECT_TRUE(Cache().Get(std::string(63, 'c') + static_cast<char>('a' + 19)));
+  EXPECT_EQ(Get(std::string(63, 'c') + static_cast<char>('a' + 19)), "compiled");
 }
 
 TEST_F(CacheTest, KeyTellsApart) {

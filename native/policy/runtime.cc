@@ -167,9 +167,9 @@ class Runtime : public PolicyRuntime {
     if (auto module = loaded.lock()) return module;
     const std::string key = CompiledCache::Key(sha256, CompilationSettings(limits_));
     Compiled compiled;
-    if (auto bytes = cache_.Get(key)) {
+    if (auto cached = cache_.Get(key)) {
       // Refused by wasmtime where another CPU or build made it: compiled anew, and written over.
-      if (auto c = Compiled::Deserialize(engine_, *bytes); c.ok()) compiled = std::move(*c);
+      if (auto c = Compiled::Deserialize(engine_, cached->compiled()); c.ok()) compiled = std::move(*c);
     }
     if (compiled.pre == nullptr) {
       DVDI_ASSIGN_OR_RETURN(compiled, Compile(blob));
