@@ -7,6 +7,7 @@ export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 export const CACHE = process.env.DVDI_CACHE || join(homedir(), ".cache/dvdi");
 
 export const POLICY = join(ROOT, "build/policy.wasm");
+export const HOUSE_POLICY = join(ROOT, "build/house.wasm");
 export const HOST_TOOL = join(ROOT, "build/host/dvdi-policy.mjs");
 export const NATIVE = join(ROOT, "build/native");
 export const WASMTIME = join(ROOT, "native/wasmtime");

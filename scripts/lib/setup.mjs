@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ensureHostTool } from "./host.mjs";
 import { buildNative } from "./native.mjs";
 import { ensurePackages } from "./packages.mjs";
-import { HOST_TOOL, POLICY, ROOT } from "./paths.mjs";
+import { HOST_TOOL, HOUSE_POLICY, POLICY, ROOT } from "./paths.mjs";
 import { must } from "./proc.mjs";
 import { ensureTestPlugins } from "./plugins.mjs";
 import { hashOf, isFresh, remember } from "./stamp.mjs";
@@ -26,8 +26,11 @@ async function ensureNodeModules(report) {
   return "installed";
 }
 
+/** A policy's sources, and what it is compiled with. */
+const POLICY_INPUTS = ["assembly", "asconfig.json", "host/src", "package.json", "package-lock.json"];
+
 async function ensurePolicy(report) {
-  const hash = hashOf(["assembly", "asconfig.json", "host/src", "package.json", "package-lock.json"]);
+  const hash = hashOf(POLICY_INPUTS);
   if (isFresh("policy", hash, [POLICY])) return "up to date";
   report("compiling AssemblyScript");
   await must(process.execPath, [HOST_TOOL, "build", "--entry", "assembly/main.ts", "--out", "build/policy.wasm"], {
@@ -37,10 +40,22 @@ async function ensurePolicy(report) {
   return `${statSync(POLICY).size} bytes`;
 }
 
+async function ensureHousePolicy(report) {
+  const hash = hashOf(POLICY_INPUTS);
+  if (isFresh("house", hash, [HOUSE_POLICY])) return "up to date";
+  report("compiling AssemblyScript");
+  const entry = ["--entry", "assembly/examples/house-rule.ts", "--out", HOUSE_POLICY];
+  const text = ["--name", "house", "--version", "1.0.0", "--description", "No volume without a size"];
+  await must(process.execPath, [HOST_TOOL, "build", ...entry, ...text], { onLine: report });
+  remember("house", hash);
+  return `${statSync(HOUSE_POLICY).size} bytes`;
+}
+
 /**
  * Runs the steps that a command needs, in order.
  * @param {{groups: string[], policy?: boolean, native?: boolean, targets?: string[], build?: string,
- *          options?: Record<string, string>, plugins?: boolean}} needs
+ *          options?: Record<string, string>, house?: boolean, plugins?: boolean}} needs
+ *   house: the example of a house rule too, beside the stock policy
  *   groups: of scripts/debian-packages.txt; targets: of ninja, all where none is named
  * @returns {Promise<{wasmtime: string}>}
  */
@@ -55,6 +70,7 @@ export async function setup(needs) {
   await step("npm packages", ensureNodeModules);
   await step("dvdi-policy", ensureHostTool);
   if (needs.policy ?? true) await step("policy blob", ensurePolicy);
+  if (needs.house) await step("house rule", ensureHousePolicy);
   if (needs.native ?? true) {
     await step("wasmtime", async (report) => {
       const { folder, detail } = await ensureWasmtime(report);
