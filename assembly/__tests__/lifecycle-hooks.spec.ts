@@ -79,7 +79,12 @@ describe("hooks", () => {
 
   it("that say no end the operation where they are asked", () => {
     const hooks = ["admit", "share", "place local", "mayCreate"];
-    const seen = ["", "", "Activate rexray; Capabilities rexray + Get 0", "Activate rexray; Capabilities rexray + Get 0; List rexray"];
+    const seen = [
+      "",
+      "",
+      "Activate rexray; Capabilities rexray + Get 0",
+      "Activate rexray; Capabilities rexray + Get 0; List rexray",
+    ];
     for (let i = 0; i < hooks.length; i++) {
       world.reset();
       world.exists(0, false);
@@ -113,7 +118,10 @@ describe("hooks", () => {
     world.answer("Activate", '{"kind":"unknown","reason":"timeout","error":"late","sent":true}');
     const outcome = prepare([new Asked("data")], '{"uid":1000,"gid":1000}');
     expect(outcome.notes).toBe("house rules for run/me: 1");
-    holds(world.calls(), 'Activate rexray; sleep 42; Activate rexray; Capabilities rexray + Get 0; List rexray; Create 0 {"house":"data"}');
+    holds(
+      world.calls(),
+      'Activate rexray; sleep 42; Activate rexray; Capabilities rexray + Get 0; List rexray; Create 0 {"house":"data"}',
+    );
     holds(world.transcript(), '"nosuid":false,"nodev":false,"subpath":"","ownership":"root-dir"');
     holds(runCleanup("{}"), '"retry":{"base_ms":5,"max_ms":50}');
     world.answer("Activate", '{"kind":"unknown","reason":"lost","error":"gone","sent":true}');

@@ -34,7 +34,11 @@ describe("inputs that are no inputs", () => {
       const answers = [runParse(bad[i]), runPrepare(bad[i]), runCanary(bad[i])];
       for (let j = 0; j < answers.length; j++) expect(new Outcome(answers[j]).code).toBe("invalid", bad[i]);
     }
-    const lists = ['{"volumes":{},"pending":{}}', '{"volumes":[{"name":7}],"pending":[{"name":7,"attempts":5}]}', "7 7"];
+    const lists = [
+      '{"volumes":{},"pending":{}}',
+      '{"volumes":[{"name":7}],"pending":[{"name":7,"attempts":5}]}',
+      "7 7",
+    ];
     for (let i = 0; i < lists.length; i++) {
       expect(new Outcome(runCleanup(lists[i])).code).toBe("invalid", lists[i]);
       expect(new Outcome(runRecover(lists[i])).code).toBe("invalid", lists[i]);
@@ -44,7 +48,9 @@ describe("inputs that are no inputs", () => {
 
   it("prepare of no volume is no work", () => {
     world.reset();
-    expect(runPrepare('{"config":' + CONFIG + ',"scope":{"owner":"run","id":"s"},"volumes":[]}')).toBe('{"ok":{"volumes":[],"notes":[]}}');
+    expect(runPrepare('{"config":' + CONFIG + ',"scope":{"owner":"run","id":"s"},"volumes":[]}')).toBe(
+      '{"ok":{"volumes":[],"notes":[]}}',
+    );
     expect(world.calls()).toBe("");
   });
 });
@@ -55,12 +61,14 @@ describe("cleanup and recover", () => {
       '{"ok":{"retry":{"base_ms":1000,"max_ms":60000},"report":[]}}',
     );
     holds(
-      runCleanup('{"volumes":[{"driver":"d","name":"a","last_user":true},{"driver":"d","name":"b","last_user":false}]}'),
+      runCleanup(
+        '{"volumes":[{"driver":"d","name":"a","last_user":true},{"driver":"d","name":"b","last_user":false}]}',
+      ),
       '"report":["volume \\"b\\" (driver d) stays attached: others use it"]',
     );
-    expect(runRecover('{"config":{},"owner":"run","pending":[{"driver":"d","name":"a","attempts":1,"error":"busy"}]}')).toBe(
-      '{"ok":{"retry":{"base_ms":1000,"max_ms":60000},"report":[]}}',
-    );
+    expect(
+      runRecover('{"config":{},"owner":"run","pending":[{"driver":"d","name":"a","attempts":1,"error":"busy"}]}'),
+    ).toBe('{"ok":{"retry":{"base_ms":1000,"max_ms":60000},"report":[]}}');
     holds(
       runRecover('{"pending":[{"driver":"d","name":"a","attempts":7,"error":"busy"}]}'),
       "could not be released in 7 attempts: busy; it is tried again",

@@ -78,7 +78,9 @@ describe("prepare: the way of a volume", () => {
     world.answer("List", '{"kind":"ok","volumes":[{"name":"other"},{"name":"data"}]}');
     const outcome = prepareOne(new Asked("data"));
     expect(outcome.stories).toBe("re-attached: re-attached data (not used on this node before)");
-    expect(outcome.notes).toBe('driver rexray answered Get of volume "data" with "internal error", but its List names it');
+    expect(outcome.notes).toBe(
+      'driver rexray answered Get of volume "data" with "internal error", but its List names it',
+    );
     expect(world.calls()).toBe(GREETING + "; List rexray; Mount 0; stage 0 rw");
   });
 
@@ -100,8 +102,28 @@ describe("prepare: the way of a volume", () => {
   });
 
   it("does not create where Get gives no answer, whatever kind of none it is", () => {
-    const reasons = ["unreachable", "lost", "timeout", "not-json", "malformed", "too-large", "breaker-open", "not-found", "invalid"];
-    const codes = ["unavailable", "unavailable", "timeout", "driver", "driver", "driver", "unavailable", "not-found", "invalid"];
+    const reasons = [
+      "unreachable",
+      "lost",
+      "timeout",
+      "not-json",
+      "malformed",
+      "too-large",
+      "breaker-open",
+      "not-found",
+      "invalid",
+    ];
+    const codes = [
+      "unavailable",
+      "unavailable",
+      "timeout",
+      "driver",
+      "driver",
+      "driver",
+      "unavailable",
+      "not-found",
+      "invalid",
+    ];
     for (let i = 0; i < reasons.length; i++) {
       world.reset();
       world.exists(0, false);
@@ -141,7 +163,15 @@ describe("prepare: the way of a volume", () => {
   });
 
   it("refuses answers of the engine's that are against the ABI", () => {
-    const bad = ["no JSON", "{}", '{"ok":{}}', '{"ok":{"answers":[]}}', '{"ok":{"answers":[{"kind":"maybe"}]}}', '{"ok":{"answers":[7]}}', '{"ok":{"answers":{}}}'];
+    const bad = [
+      "no JSON",
+      "{}",
+      '{"ok":{}}',
+      '{"ok":{"answers":[]}}',
+      '{"ok":{"answers":[{"kind":"maybe"}]}}',
+      '{"ok":{"answers":[7]}}',
+      '{"ok":{"answers":{}}}',
+    ];
     for (let i = 0; i < bad.length; i++) {
       world.reset();
       world.answer("plugin_call", bad[i]);
@@ -182,7 +212,9 @@ describe("prepare: drivers", () => {
     expect(world.calls()).toBe(
       "Activate rexray; sleep 459; Activate rexray; sleep 1026; Activate rexray; Capabilities rexray + Get 0; Mount 0; stage 0 rw",
     );
-    expect(world.logs()).toBe("warning: driver rexray, Activate: unreachable: connection refused; trying again for a while");
+    expect(world.logs()).toBe(
+      "warning: driver rexray, Activate: unreachable: connection refused; trying again for a while",
+    );
   });
 
   it("gives up when the tries are used up", () => {
@@ -239,7 +271,9 @@ describe("prepare: create", () => {
     world.answer("Create", '{"kind":"refused","error":"overwritefs is not allowed for this driver"}');
     const outcome = prepareOne(new Asked("data"));
     expect(outcome.code).toBe("refused");
-    expect(outcome.message).toBe('Create of volume "data" was not sent to driver rexray: overwritefs is not allowed for this driver');
+    expect(outcome.message).toBe(
+      'Create of volume "data" was not sent to driver rexray: overwritefs is not allowed for this driver',
+    );
   });
 
   it("asks after a timeout, and never creates twice", () => {
@@ -349,7 +383,9 @@ describe("prepare: mount", () => {
     world.answer("Mount", LOST);
     world.answer("Get", '{"kind":"ok"}', 0);
     world.answer("Get", NO, 0);
-    expect(prepareOne(new Asked("data")).message).toBe('driver rexray answered Get of volume "data" with "no such volume"');
+    expect(prepareOne(new Asked("data")).message).toBe(
+      'driver rexray answered Get of volume "data" with "no such volume"',
+    );
   });
 
   it("gives up after the last try", () => {
@@ -396,11 +432,18 @@ describe("prepare: stages", () => {
     asked.subpath = "a/b";
     asked.ownership = "root-dir";
     expect(prepare([asked], '{"uid":1000,"gid":1000}').ok).toBe(true);
-    holds(world.transcript(), '{"volume":0,"read_only":true,"nosuid":true,"nodev":true,"subpath":"a/b","ownership":"root-dir"}');
+    holds(
+      world.transcript(),
+      '{"volume":0,"read_only":true,"nosuid":true,"nodev":true,"subpath":"a/b","ownership":"root-dir"}',
+    );
   });
 
   it("names the volume whose stage failed", () => {
-    world.answer("stage.one", '{"error":{"code":"unsupported","message":"nfs has no ID mapping","hint":"use root-dir"}}', 1);
+    world.answer(
+      "stage.one",
+      '{"error":{"code":"unsupported","message":"nfs has no ID mapping","hint":"use root-dir"}}',
+      1,
+    );
     const outcome = prepare([new Asked("a"), new Asked("b")]);
     expect(outcome.code).toBe("unsupported");
     expect(outcome.message).toBe("nfs has no ID mapping");
@@ -410,7 +453,13 @@ describe("prepare: stages", () => {
   });
 
   it("refuses answers that are against the ABI", () => {
-    const bad = ['{"ok":{"stages":[]}}', '{"ok":{}}', '{"ok":{"stages":[{}]}}', '{"ok":{"stages":[{"ok":false}]}}', "x"];
+    const bad = [
+      '{"ok":{"stages":[]}}',
+      '{"ok":{}}',
+      '{"ok":{"stages":[{}]}}',
+      '{"ok":{"stages":[{"ok":false}]}}',
+      "x",
+    ];
     for (let i = 0; i < bad.length; i++) {
       world.reset();
       world.answer("stage", bad[i]);

@@ -34,9 +34,15 @@ describe("sharing: the stock rules", () => {
   it("multi-reader lets nobody write", () => {
     expect(beside("multi-reader", "ro", "multi-reader", "ro")).toBe("yes");
     expect(beside("multi-reader", "ro", "single-writer", "ro")).toBe("yes");
-    holds(beside("multi-reader", "ro", "single-writer", "rw"), "which writes to it, and multi-reader means that nobody does");
+    holds(
+      beside("multi-reader", "ro", "single-writer", "rw"),
+      "which writes to it, and multi-reader means that nobody does",
+    );
     holds(beside("multi-reader", "ro", "multi-writer", "rw"), "refused");
-    holds(beside("single-writer", "rw", "multi-reader", "ro"), "counts on nobody writing to it / wait until that user ends, or ask");
+    holds(
+      beside("single-writer", "rw", "multi-reader", "ro"),
+      "counts on nobody writing to it / wait until that user ends, or ask",
+    );
     holds(beside("multi-writer", "rw", "multi-reader", "ro"), "refused");
     const failure = shareRules(request("multi-reader", "rw"), []);
     expect(failure === null ? "" : failure.code).toBe("invalid");
@@ -87,6 +93,8 @@ describe("sharing: prepare", () => {
   });
 
   it("does not take the scope itself for another user", () => {
-    expect(prepareOne(new Asked("a").usedBy("me")).stories).toBe("re-attached: re-attached a (not used on this node before)");
+    expect(prepareOne(new Asked("a").usedBy("me")).stories).toBe(
+      "re-attached: re-attached a (not used on this node before)",
+    );
   });
 });

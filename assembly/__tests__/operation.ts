@@ -25,13 +25,19 @@ export class Asked {
     const w = new JsonWriter();
     w.beginObject().key("owner").string("run").key("scope").string(scope);
     w.key("access").string(access).key("mode").string(mode).endObject();
-    this.users = this.users == "[]" ? "[" + w.toString() + "]" : this.users.substring(0, this.users.length - 1) + "," + w.toString() + "]";
+    this.users =
+      this.users == "[]"
+        ? "[" + w.toString() + "]"
+        : this.users.substring(0, this.users.length - 1) + "," + w.toString() + "]";
     return this;
   }
 
   writeTo(w: JsonWriter, index: i32): void {
     w.beginObject().key("index").int(index).key("driver").string(this.driver).key("name").string(this.name);
-    w.key("options").raw(this.options).key("container_path").string("/mnt/" + index.toString());
+    w.key("options")
+      .raw(this.options)
+      .key("container_path")
+      .string("/mnt/" + index.toString());
     w.key("mode").string(this.mode).key("subpath").string(this.subpath).key("access").string(this.access);
     w.key("create").string(this.create).key("ownership").string(this.ownership).key("from").string("a test");
     w.key("attachment").beginObject().key("state").string(this.state).key("users").raw(this.users).endObject();
@@ -40,7 +46,8 @@ export class Asked {
 }
 
 /** The settings of the tests: three tries, small waits. */
-export const CONFIG: string = '{"retry":{"attempts":3,"base_ms":100,"max_ms":2000},"call_timeout_ms":1000,"mount_timeout_ms":9000}';
+export const CONFIG: string =
+  '{"retry":{"attempts":3,"base_ms":100,"max_ms":2000},"call_timeout_ms":1000,"mount_timeout_ms":9000}';
 
 export function inputOf(volumes: Asked[], user: string = "", config: string = CONFIG): string {
   const w = new JsonWriter();

@@ -6,7 +6,7 @@ import { Config } from "../model/config";
 import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { existsAlready, heldElsewhere, transient } from "./failures";
-import { runParse } from "./operations";
+import { readInput, runParse } from "./operations";
 import { policyInPlace } from "./policy";
 import { shareRules } from "./share";
 import { ago } from "./text";
@@ -28,7 +28,7 @@ class Checks {
 }
 
 export function runCanary(text: string): string {
-  const read = readJson(text, "the input of canary");
+  const read = readInput(text, "canary");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const config = Config.fromNode(input.get("config"));
@@ -58,7 +58,17 @@ function checkText(checks: Checks): void {
     checks.that(node.int("n", 0) == -9007199254740991, "a number comes back as it was");
     checks.that(node.bool("b", false), "a truth value comes back as it was");
   }
-  const refused = ["", "{", "[1,]", '{"a":1,"a":2}', '{"a":1} x', "nul", '"\\ud800', "01", "[".repeat(400) + "]".repeat(400)];
+  const refused = [
+    "",
+    "{",
+    "[1,]",
+    '{"a":1,"a":2}',
+    '{"a":1} x',
+    "nul",
+    '"\\ud800',
+    "01",
+    "[".repeat(400) + "]".repeat(400),
+  ];
   for (let i = 0; i < refused.length; i++) {
     checks.that(readJson(refused[i], "the check").error !== null, "what is no JSON is refused (" + i.toString() + ")");
   }
@@ -74,9 +84,55 @@ function checkConfig(checks: Checks, config: Config): void {
   checks.that(again.toJson() == config.toJson(), "the configuration comes back as it was");
 }
 
+/** Each form is read: one volume that is right, and one that is wrong. */
 function checkParse(checks: Checks, config: Config): void {
+  checks.that(parsed(config, source("volume", "data:/data:ro")).includes('"name":"data"'), "--volume is read");
+  checks.that(parsed(config, source("volume", "data:data")).startsWith('{"error"'), "a wrong --volume is refused");
+  const env = source(
+    "env",
+    '{"DVDI_VOLUME_NAME":"data","DVDI_VOLUME_DRIVER":"nfs","DVDI_VOLUME_CONTAINERPATH":"/data"}',
+  );
+  checks.that(parsed(config, env).includes('"driver":"nfs","name":"data"'), "the environment is read");
+  const dvdcli = source("env", '{"DVDI_VOLUME_NAME":"data","DVDI_VOLUME_DVDCLI":"/bin/sh"}');
+  checks.that(parsed(config, dvdcli).startsWith('{"error"'), "a program to run is refused");
   checks.that(parsed(config, "").includes('"volumes":[]'), "no source is no volume");
+  checks.that(!parsed(config, "{}").startsWith('{"ok"'), "a source without a form is refused");
+  for (let i = 0; i < FORMS.length; i += 3) {
+    const right = parsed(config, source(FORMS[i], FORMS[i + 1]));
+    checks.that(
+      right.includes('"driver":"nfs","name":"data"') && right.includes('"container_path":"/data","mode":"ro"'),
+      "a volume in the form " + FORMS[i] + " is read",
+    );
+    checks.that(
+      parsed(config, source(FORMS[i], FORMS[i + 2])).startsWith('{"error"'),
+      "a wrong volume in the form " + FORMS[i] + " is refused",
+    );
+  }
 }
+
+function source(form: string, text: string): string {
+  const w = new JsonWriter();
+  w.beginObject().key("form").string(form);
+  if (form == "env") w.key("env").raw(text);
+  else w.key("text").string(text);
+  return w.endObject().toString();
+}
+
+/** A form, what it must take, what it must refuse. */
+const FORMS: string[] = [
+  "mount",
+  "type=volume,source=data,target=/data,volume-driver=nfs,readonly",
+  "type=volume,source=data,target=data,volume-driver=nfs",
+  "statement",
+  '{"volumes":[{"name":"data","driver":"nfs","container_path":"/data","mode":"ro"}]}',
+  '{"volumes":[{"name":"data","driver":"nfs","container_path":"/data","mode":"wr"}]}',
+  "marathon",
+  '{"container":{"volumes":[{"containerPath":"/data","mode":"RO","external":{"name":"data","provider":"dvdi","options":{"dvdi/driver":"nfs"}}}]}}',
+  '{"container":{"volumes":[{"containerPath":"/data","mode":"RO","external":{"name":"","provider":"dvdi","options":{"dvdi/driver":"nfs"}}}]}}',
+  "mesos",
+  '{"volumes":[{"container_path":"/data","mode":"RO","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"nfs","name":"data"}}}]}',
+  '{"volumes":[{"container_path":"/data","mode":"RO","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"n f s","name":"data"}}}]}',
+];
 
 /** parse's answer to one source in JSON. */
 function parsed(config: Config, source: string): string {

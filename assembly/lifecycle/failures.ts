@@ -34,7 +34,8 @@ export function nothingKnown(call: Call): Failure {
     message = driver + " cannot be reached for " + call.subject + tail;
     hint = "start its plugin, then run this again (`dvdi doctor` shows its socket)";
   } else if (reason == "breaker-open") {
-    message = driver + " has failed too often and is left alone for a while, so " + call.subject + " was not sent" + tail;
+    message =
+      driver + " has failed too often and is left alone for a while, so " + call.subject + " was not sent" + tail;
   } else if (reason == "timeout") {
     code = "timeout";
     message = driver + " did not answer " + call.subject + " in time" + tail;
@@ -88,7 +89,17 @@ export function existsAlready(text: string): bool {
   return holds(text, EXISTS);
 }
 
-const HELD: string[] = ["in use", "busy", "held by", "attached to", "already attached", "already mounted", "locked by", "leased", "another node"];
+const HELD: string[] = [
+  "in use",
+  "busy",
+  "held by",
+  "attached to",
+  "already attached",
+  "already mounted",
+  "locked by",
+  "leased",
+  "another node",
+];
 const PASSING: string[] = [
   "try again",
   "temporar",

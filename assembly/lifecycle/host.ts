@@ -37,9 +37,7 @@ export function failureOf(error: Node): Failure {
     error.string("message", "the engine failed without a message"),
     error.string("hint"),
   );
-  return failure
-    .at(error.string("field"), error.string("value"))
-    .of(error.string("volume"), error.string("driver"));
+  return failure.at(error.string("field"), error.string("value")).of(error.string("volume"), error.string("driver"));
 }
 
 /** What was wrong with an answer of the engine's that was read through Node; null where nothing was. */

@@ -15,8 +15,22 @@ export const ABI: i64 = 1;
 /** From so many attempts on a release that fails is worth a line. */
 const WORTH_A_LINE: i64 = 3;
 
+/** An operation's input: always an object. */
+export function readInput(text: string, operation: string): Result<Node> {
+  const read = readJson(text, "the input of " + operation);
+  if (read.error === null && !read.value!.mustBeObject()) return Result.fail<Node>(read.value!.failure!);
+  return read;
+}
+
+/** A list that an operation cannot be without: what is missing must not pass for nothing to do. */
+function needed(input: Node, name: string): Node | null {
+  const list = input.array(name);
+  if (list === null && input.failure === null) input.refuse('has no "' + name + '"');
+  return list;
+}
+
 export function runConfigure(text: string): string {
-  const read = readJson(text, "the input of configure");
+  const read = readInput(text, "configure");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const engine = input.object("engine");
@@ -41,10 +55,11 @@ export function runConfigure(text: string): string {
 }
 
 export function runParse(text: string): string {
-  const read = readJson(text, "the input of parse");
+  const read = readInput(text, "parse");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const config = Config.fromNode(input.get("config"));
+  needed(input, "sources");
   if (input.failure !== null) return input.failure!.toAnswer();
   const parsed = parseSources(input, config);
   if (parsed.error !== null) return parsed.error!.toAnswer();
@@ -55,13 +70,13 @@ export function runParse(text: string): string {
 }
 
 export function runPrepare(text: string): string {
-  const read = readJson(text, "the input of prepare");
+  const read = readInput(text, "prepare");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const config = Config.fromNode(input.get("config"));
   const scope = Scope.fromNode(input.object("scope"));
   const volumes: Volume[] = [];
-  const list = input.array("volumes");
+  const list = needed(input, "volumes");
   if (list !== null) {
     for (let i = 0; i < list.length; i++) {
       const volume = Volume.fromNode(list.at(i), i);
@@ -105,7 +120,7 @@ function leaveOut(volume: Volume, scope: Scope): void {
 }
 
 export function runCleanup(text: string): string {
-  const read = readJson(text, "the input of cleanup");
+  const read = readInput(text, "cleanup");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const report: string[] = [];
@@ -121,7 +136,7 @@ export function runCleanup(text: string): string {
 }
 
 export function runRecover(text: string): string {
-  const read = readJson(text, "the input of recover");
+  const read = readInput(text, "recover");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const report: string[] = [];

@@ -83,8 +83,11 @@ export class Policy {
     // What came was no answer of a plugin's; once more for one that is just starting.
     if ((kind == "not-json" || kind == "malformed") && attempt >= 2) return -1;
     // A plugin that is not up yet takes longer than a connection that broke: 1, 2, 4, … s with the stock settings.
-    const base = kind == "unreachable" || kind == "not-found" || kind == "breaker-open" ? config.retryBaseMs * 5 : config.retryBaseMs;
-    const ms = base << <i64>min(attempt - 1, 20);
+    const base =
+      kind == "unreachable" || kind == "not-found" || kind == "breaker-open"
+        ? config.retryBaseMs * 5
+        : config.retryBaseMs;
+    const ms = base << (<i64>min(attempt - 1, 20));
     return min(ms, config.retryMaxMs);
   }
 

@@ -103,7 +103,10 @@ export class Preparation {
     if (volume.ownership == "none" || this.scope.hasUser) return null;
     return new Failure(
       "invalid",
-      volume.request.title() + " is asked for with ownership " + volume.ownership + ", but no user is named for the workload",
+      volume.request.title() +
+        " is asked for with ownership " +
+        volume.ownership +
+        ", but no user is named for the workload",
       "name the user (`dvdi run --user`), or ask for ownership none",
     ).at("ownership", volume.ownership);
   }
@@ -201,7 +204,13 @@ export class Preparation {
         if (!answer.names.includes(volume.name)) continue;
         volume.there = true;
         this.notes.push(
-          "driver " + driver.name + ' answered Get of volume "' + volume.name + '" with "' + volume.getError + '", but its List names it',
+          "driver " +
+            driver.name +
+            ' answered Get of volume "' +
+            volume.name +
+            '" with "' +
+            volume.getError +
+            '", but its List names it',
         );
       }
     }
@@ -214,7 +223,12 @@ export class Preparation {
     return named(
       new Failure(
         cause.code,
-        "it is not known whether " + volume.request.title() + ' exists: the driver answered Get with "' + volume.getError + '", and ' + cause.message,
+        "it is not known whether " +
+          volume.request.title() +
+          ' exists: the driver answered Get with "' +
+          volume.getError +
+          '", and ' +
+          cause.message,
         "nothing was created; " + cause.hint,
       ),
       volume,
@@ -231,7 +245,10 @@ export class Preparation {
         return named(
           new Failure(
             "not-found",
-            request.title() + ' does not exist (the driver says "' + volume.getError + '"), and it is not created because create is never',
+            request.title() +
+              ' does not exist (the driver says "' +
+              volume.getError +
+              '"), and it is not created because create is never',
             "check the name, create the volume first, or say create: if-missing",
           ),
           volume,
@@ -266,7 +283,10 @@ export class Preparation {
       if (answer.kind == Kind.Ok) {
         missing[i].created = true;
         missing[i].there = true;
-      } else if ((answer.kind == Kind.Unknown && answer.sent) || (answer.kind == Kind.Error && existsAlready(answer.error))) {
+      } else if (
+        (answer.kind == Kind.Unknown && answer.sent) ||
+        (answer.kind == Kind.Error && existsAlready(answer.error))
+      ) {
         unclear.push(missing[i]);
         unclearCalls.push(call);
       } else {

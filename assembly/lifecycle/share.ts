@@ -21,7 +21,11 @@ export function shareRules(request: VolumeRequest, users: User[]): Failure | nul
   for (let i = 0; i < users.length; i++) {
     const user = users[i];
     if (compatible(request, user)) continue;
-    return new Failure("refused", request.title() + " is in use by " + user.description + reason(request, user), hint(request, user));
+    return new Failure(
+      "refused",
+      request.title() + " is in use by " + user.description + reason(request, user),
+      hint(request, user),
+    );
   }
   return null;
 }

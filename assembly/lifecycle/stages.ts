@@ -37,7 +37,8 @@ export function stageAll(policy: Policy, volumes: Volume[]): Failure | null {
     const answer = answers.at(i);
     const error = answer.object("error");
     if (error !== null) return named(failureOf(error), unchecked(volumes[i]));
-    if (!answer.bool("ok", false)) return named(badAnswer("stage", "a stage has neither ok nor error"), unchecked(volumes[i]));
+    if (!answer.bool("ok", false))
+      return named(badAnswer("stage", "a stage has neither ok nor error"), unchecked(volumes[i]));
   }
   return misread(node, "stage");
 }

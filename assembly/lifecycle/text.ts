@@ -31,12 +31,16 @@ export function story(volume: Volume, nowMs: i64): string {
   if (volume.created) {
     if (!history.known) return "created new volume " + name;
     // Used here before, and gone from the driver since: nobody should take the new one for the old one.
-    return "created new volume " + name + " (the one " + used(volume, nowMs) + " is gone from driver " + volume.driver + ")";
+    return (
+      "created new volume " + name + " (the one " + used(volume, nowMs) + " is gone from driver " + volume.driver + ")"
+    );
   }
   if (volume.users.length) return "shares " + name + " with " + usersText(volume.users);
   if (history.known) return "re-attached " + name + " (" + used(volume, nowMs) + ")";
   const created = timestamp(volume.createdAt);
-  return "re-attached " + name + " (" + (created.length ? "created " + created + ", " : "") + "not used on this node before)";
+  return (
+    "re-attached " + name + " (" + (created.length ? "created " + created + ", " : "") + "not used on this node before)"
+  );
 }
 
 function used(volume: Volume, nowMs: i64): string {
@@ -62,7 +66,13 @@ function timestamp(text: string): string {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     const fine =
-      (code >= 0x30 && code <= 0x3a) || code == 0x2d || code == 0x2e || code == 0x2b || code == 0x54 || code == 0x5a || code == 0x20;
+      (code >= 0x30 && code <= 0x3a) ||
+      code == 0x2d ||
+      code == 0x2e ||
+      code == 0x2b ||
+      code == 0x54 ||
+      code == 0x5a ||
+      code == 0x20;
     if (!fine) return "";
   }
   return text;
