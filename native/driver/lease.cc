@@ -37,6 +37,17 @@ bool GetUnsigned(const Json& object, const char* key, uint64_t* out) {
   return true;
 }
 
+// Anything but "it is gone" or "it is another one" counts as alive.
+bool IsAlive(pid_t pid, uint64_t start_time) {
+  uint64_t start = 0;
+  int r = Sys::Real()->ProcessStart(pid, &start);
+  if (r == -ESRCH || (r == 0 && start != start_time)) return false;
+  // A zombie is only waiting for its parent. What it may still hold is guarded by the mount root's lock.
+  auto stat = ReadSmallFile(AT_FDCWD, "/proc/" + std::to_string(pid) + "/stat");
+  size_t name_end = stat.ok() ? stat->rfind(") ") : std::string::npos;
+  return name_end == std::string::npos || ((*stat)[name_end + 2] != 'Z' && (*stat)[name_end + 2] != 'X');
+}
+
 }  // namespace
 
 Result<Holder> Holder::Self(const std::string& node) {
@@ -114,10 +125,7 @@ bool LeaseFile::OursToTake(const Lease& lease, const Holder& self) {
   if (!h.machine.empty() && !self.machine.empty() && h.machine != self.machine) return false;
   if (h.boot_id != self.boot_id) return true;
   if (h.pid == self.pid && h.start_time == self.start_time) return true;
-  uint64_t start = 0;
-  int r = Sys::Real()->ProcessStart(h.pid, &start);
-  // Anything but "it is gone" or "it is another one" counts as alive.
-  return r == -ESRCH || (r == 0 && start != h.start_time);
+  return !IsAlive(h.pid, h.start_time);
 }
 
 Status LeaseFile::Held(const Lease& lease, const Holder& self) const {

@@ -122,6 +122,8 @@ Status MountRoot::Unmount(const std::string& volume) const {
     if (errno != EINVAL && errno != ENOENT)
       return Status::FromErrno(errno, "cannot unmount volume " + volume + " from " + target, target);
   }
+  // Beside tidying up: the kernel detaches copies of the mount that other namespaces have at this folder, also where
+  // no propagation reaches them. What is open there stays open, and keeps the device.
   if (::rmdir(target.c_str()) < 0 && errno != ENOENT && errno != EBUSY)
     return Status::FromErrno(errno, "cannot remove the mountpoint of volume " + volume, target);
   return OkStatus();

@@ -1,0 +1,424 @@
+// Real volumes: loop devices, ext4, xfs, two nodes as two drivers over one pool.
+#include "driver/driver.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <thread>
+
+#include "driver/test_world.h"
+
+namespace dvdi {
+namespace {
+
+using testing::Exists;
+using testing::MountsNow;
+using testing::Names;
+using testing::NeedVolumes;
+using testing::ReadFile;
+using testing::TempDir;
+using testing::WriteFile;
+
+class DriverTest : public ::testing::Test {
+ protected:
+  void SetUp() override { DVDI_SKIP_UNLESS(NeedVolumes("ext4")); }
+  std::unique_ptr<Driver> Node(const std::string& id, int detach_wait_ms = 5000) {
+    DriverOptions o;
+    o.pool = dir_ / "pool";
+    o.mount_root = dir_ / ("mnt-" + id);
+    o.node = id;
+    o.default_size = 16 << 20;
+    o.detach_wait_ms = detach_wait_ms;
+    auto driver = Driver::Open(o);
+    EXPECT_TRUE(driver.ok()) << driver.status().message();
+    return driver.ok() ? std::move(*driver) : nullptr;
+  }
+  std::string Lease(const std::string& volume) { return dir_ / ("pool/" + volume + "/lease"); }
+
+  TempDir dir_{TempDir::kMemory};
+};
+
+#define ASSERT_OK(expr)                                    \
+  do {                                                     \
+    const auto& r_ = (expr);                               \
+    ASSERT_TRUE(r_.ok()) << Text(r_);                      \
+  } while (0)
+std::string Text(const Status& s) { return s.message(); }
+template <class T>
+std::string Text(const Result<T>& r) {
+  return r.status().message();
+}
+
+TEST_F(DriverTest, DataComesBackOnTheOtherNode) {
+  for (std::string fs : {"ext4", "xfs"}) {
+    if (std::string why = NeedVolumes(fs); !why.empty()) GTEST_SKIP() << why;
+    auto a = Node("A"), b = Node("B");
+    ASSERT_OK(a->Create("v", {{"newfstype", fs}, {"size", fs == "xfs" ? "300m" : "16m"}}));
+    auto at = a->Mount("v", "id1");
+    ASSERT_OK(at);
+    EXPECT_EQ(*at, dir_ / "mnt-A/v");
+    EXPECT_EQ(*a->Path("v"), *at);
+    EXPECT_TRUE(Names(*at).empty()) << "no lost+found in the way of databases";
+    WriteFile(*at + "/file", "from A");
+    auto mounts = MountsNow();
+    const MountEntry* entry = FindMount(mounts, *at);
+    ASSERT_NE(entry, nullptr);
+    EXPECT_EQ(entry->type, fs);
+    EXPECT_NE(entry->options.find("nosuid"), std::string::npos);
+    EXPECT_NE(entry->options.find("nodev"), std::string::npos);
+    EXPECT_NE(entry->propagation.find("shared:"), std::string::npos);
+
+    auto refused = b->Mount("v", "id2");
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.status().code(), Code::kRefused);
+    EXPECT_NE(refused.status().message().find("in use on node A since"), std::string::npos);
+    EXPECT_FALSE(Exists(dir_ / "mnt-B/v"));
+    EXPECT_EQ(b->Remove("v").code(), Code::kRefused);
+    EXPECT_EQ(a->Remove("v").code(), Code::kRefused);
+
+    ASSERT_OK(a->Unmount("v", "id1"));
+    EXPECT_FALSE(Exists(*at));
+    EXPECT_FALSE(Exists(Lease("v")));
+    auto there = b->Mount("v", "id2");
+    ASSERT_OK(there);
+    EXPECT_EQ(ReadFile(*there + "/file"), "from A");
+    EXPECT_EQ(b->Get("v")->generation, 2u);
+    ASSERT_OK(b->Unmount("v", "id2"));
+    EXPECT_TRUE(b->Get("v")->clean);
+    ASSERT_OK(a->Remove("v"));
+    EXPECT_TRUE(Names(dir_ / "pool").empty());
+  }
+}
+
+TEST_F(DriverTest, EveryIdCountsOnceAndTheLastOneUnmounts) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  EXPECT_EQ(*a->Mount("v", "1"), *at);
+  EXPECT_EQ(*a->Mount("v", "2"), *at);
+  EXPECT_EQ(*a->Mount("v", ""), *at);  // a client that sends no ID
+  ASSERT_OK(a->Unmount("v", "unknown"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));  // a repeated one takes nobody else's
+  ASSERT_OK(a->Unmount("v", ""));
+  EXPECT_EQ(a->Get("v")->mountpoint, *at);
+  ASSERT_OK(a->Unmount("v", "2"));
+  EXPECT_EQ(a->Get("v")->mountpoint, "");
+  EXPECT_FALSE(Exists(Lease("v")));
+  ASSERT_OK(a->Unmount("v", "2"));
+}
+
+TEST_F(DriverTest, ARestartTakesOverWhatIsMounted) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  ASSERT_OK(a->Mount("v", "2"));
+  WriteFile(*at + "/file", "x");
+  a.reset();
+  EXPECT_EQ(ReadFile(*at + "/file"), "x");
+  a = Node("A");
+  EXPECT_EQ(a->Get("v")->mountpoint, *at);
+  EXPECT_EQ(a->Get("v")->lease->holder.pid, ::getpid());
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_EQ(a->Get("v")->mountpoint, *at);
+  ASSERT_OK(a->Unmount("v", "2"));
+  EXPECT_EQ(a->Get("v")->mountpoint, "");
+}
+
+TEST_F(DriverTest, OneDriverForEachMountRoot) {
+  auto a = Node("A");
+  DriverOptions o;
+  o.pool = dir_ / "pool2";
+  o.mount_root = dir_ / "mnt-A";
+  o.node = "C";
+  // The lock is the open file's, so one process can stand for two.
+  EXPECT_EQ(Driver::Open(o).status().code(), Code::kRefused);
+}
+
+TEST_F(DriverTest, AForeignSignatureIsNeverFormattedAndALikeOneIsTaken) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("donor", {}));
+  ASSERT_OK(a->Mount("donor", "1"));
+  WriteFile(dir_ / "mnt-A/donor/precious", "data");
+  ASSERT_OK(a->Unmount("donor", "1"));
+  for (std::string fs : {"xfs", "ext4"}) {
+    ASSERT_OK(a->Create(fs, {{"newfstype", fs}, {"size", "300m"}, {"overwritefs", "true"}}));
+    std::filesystem::copy_file(dir_ / "pool/donor/image", dir_ / ("pool/" + fs + "/image"),
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  std::string before = ReadFile(dir_ / "pool/xfs/image");
+  auto refused = a->Mount("xfs", "1");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("holds ext4; it is never formatted"), std::string::npos);
+  EXPECT_TRUE(before == ReadFile(dir_ / "pool/xfs/image"));
+  EXPECT_FALSE(Exists(Lease("xfs"))) << "a refused mount keeps no lease";
+  EXPECT_FALSE(a->Get("xfs")->formatted);
+  // The same filesystem is used as it is.
+  ASSERT_OK(a->Mount("ext4", "1"));
+  EXPECT_EQ(ReadFile(dir_ / "mnt-A/ext4/precious"), "data");
+  ASSERT_OK(a->Unmount("ext4", "1"));
+}
+
+TEST_F(DriverTest, AFormattedImageThatLostItsFilesystemIsNotFormattedAgain) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  ASSERT_EQ(::truncate((dir_ / "pool/v/image").c_str(), 0), 0);
+  ASSERT_EQ(::truncate((dir_ / "pool/v/image").c_str(), 16 << 20), 0);
+  auto r = a->Mount("v", "1");
+  ASSERT_FALSE(r.ok());
+  EXPECT_NE(r.status().message().find("should hold ext4"), std::string::npos) << r.status().message();
+  EXPECT_FALSE(Exists(Lease("v")));
+}
+
+TEST_F(DriverTest, ABusyVolumeStaysMountedAndLeased) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  UniqueFd user(::open(at->c_str(), O_RDONLY | O_CLOEXEC));
+  Status s = a->Unmount("v", "1");
+  EXPECT_EQ(s.code(), Code::kRefused);
+  EXPECT_NE(s.message().find("busy"), std::string::npos) << s.message();
+  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_EQ(a->Get("v")->mountpoint, *at);
+  user.reset();
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+// A process in a mount namespace of its own, with copies of all mounts; `propagation` for "/".
+class Elsewhere {
+ public:
+  explicit Elsewhere(unsigned long propagation, const std::string& hold_open = "") {
+    int ready[2];
+    if (::pipe2(ready, O_CLOEXEC) < 0) return;
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      // The lock files of the test's drivers are not to be held here too.
+      ::dup2(ready[1], 3);
+      ::close_range(4, ~0U, 0);
+      bool ok = ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | propagation, nullptr) == 0;
+      if (!hold_open.empty()) ok = ok && ::open(hold_open.c_str(), O_RDONLY) >= 0;
+      char c = ok ? 'y' : 'n';
+      [[maybe_unused]] ssize_t n = ::write(3, &c, 1);
+      for (;;) ::pause();
+    }
+    ::close(ready[1]);
+    char c = 'n';
+    ok_ = ::read(ready[0], &c, 1) == 1 && c == 'y';
+    ::close(ready[0]);
+  }
+  ~Elsewhere() { End(); }
+  void End() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+  bool ok() const { return ok_; }
+  bool Sees(const std::string& mountpoint) const {
+    auto text = Sys::Real()->Mountinfo(pid_);
+    auto mounts = ParseMountinfo(text.ok() ? *text : "");
+    return FindMount(mounts, mountpoint) != nullptr;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  bool ok_ = false;
+};
+
+TEST_F(DriverTest, AnUnmountReachesCopiesInOtherNamespaces) {
+  auto a = Node("A"), b = Node("B");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  Elsewhere other(MS_SLAVE);
+  ASSERT_TRUE(other.ok());
+  ASSERT_TRUE(other.Sees(*at));
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_FALSE(other.Sees(*at));
+  ASSERT_OK(b->Mount("v", "2"));
+  ASSERT_OK(b->Unmount("v", "2"));
+}
+
+TEST_F(DriverTest, CopiesThatNobodyUsesGoEvenFromPrivateNamespaces) {
+  auto a = Node("A"), b = Node("B");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  Elsewhere other(MS_PRIVATE);
+  ASSERT_TRUE(other.ok());
+  ASSERT_TRUE(other.Sees(*at));
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_FALSE(other.Sees(*at));
+  ASSERT_OK(b->Mount("v", "2"));
+  ASSERT_OK(b->Unmount("v", "2"));
+}
+
+TEST_F(DriverTest, AUseInAnotherNamespaceKeepsTheLease) {
+  auto a = Node("A", 20), b = Node("B");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  Elsewhere other(MS_PRIVATE, *at);
+  ASSERT_TRUE(other.ok());
+  Status s = a->Unmount("v", "1");
+  EXPECT_EQ(s.code(), Code::kRefused);
+  EXPECT_NE(s.message().find("another mount namespace"), std::string::npos) << s.message();
+  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_FALSE(b->Mount("v", "2").ok());
+  EXPECT_EQ(a->Remove("v").code(), Code::kRefused);
+  EXPECT_TRUE(Exists(Lease("v"))) << "a refused removal does not give up the guard";
+  a->ReleaseDrained();
+  EXPECT_TRUE(Exists(Lease("v")));
+  // On the same node it can be mounted again: the kernel shares the filesystem.
+  ASSERT_OK(a->Mount("v", "3"));
+  EXPECT_EQ(a->Unmount("v", "3").code(), Code::kRefused);
+  // A restart keeps the lease too.
+  a.reset();
+  a = Node("A", 20);
+  EXPECT_TRUE(Exists(Lease("v")));
+  other.End();
+  // The kernel takes a dead namespace apart behind its last process.
+  for (int i = 0; i < 1000 && Exists(Lease("v")); ++i) {
+    a->ReleaseDrained();
+    ::usleep(5000);
+  }
+  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_TRUE(a->Get("v")->clean);
+  ASSERT_OK(b->Mount("v", "2"));
+  ASSERT_OK(b->Unmount("v", "2"));
+}
+
+TEST_F(DriverTest, ALeaseRemovedByHandDoesNotLetTwoNodesOfOneMachineIn) {
+  auto a = Node("A"), b = Node("B");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_EQ(::unlink(Lease("v").c_str()), 0);
+  auto r = b->Mount("v", "2");
+  ASSERT_FALSE(r.ok());
+  EXPECT_NE(r.status().message().find("without a lease"), std::string::npos) << r.status().message();
+  EXPECT_FALSE(Exists(Lease("v")));
+  // The next user on A takes a lease again.
+  ASSERT_OK(a->Mount("v", "3"));
+  EXPECT_TRUE(Exists(Lease("v")));
+  ASSERT_OK(a->Unmount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "3"));
+  EXPECT_FALSE(Exists(Lease("v")));
+}
+
+TEST_F(DriverTest, ALeaseLostToAnotherNodeIsLeftAlone) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  // As another machine would have written it after an operator's mistake.
+  std::string mine = ReadFile(Lease("v")), theirs = mine;
+  theirs.replace(theirs.find("\"node\":\"A\""), 10, "\"node\":\"Z\"");
+  WriteFile(Lease("v"), theirs);
+  auto joined = a->Mount("v", "2");
+  ASSERT_FALSE(joined.ok());
+  EXPECT_NE(joined.status().message().find("node Z"), std::string::npos);
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_EQ(a->Get("v")->mountpoint, "");
+  EXPECT_EQ(ReadFile(Lease("v")), theirs);
+  EXPECT_EQ(a->Remove("v").code(), Code::kRefused);
+  EXPECT_TRUE(Exists(dir_ / "pool/v/image"));
+}
+
+TEST_F(DriverTest, SomethingElseAtTheMountpointIsNotTakenForTheVolume) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_EQ(::mkdir((dir_ / "mnt-A/v").c_str(), 0755), 0);
+  ASSERT_EQ(::mount("none", (dir_ / "mnt-A/v").c_str(), "tmpfs", 0, nullptr), 0);
+  EXPECT_EQ(a->Mount("v", "1").status().code(), Code::kRefused);
+  EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+  ASSERT_EQ(::umount((dir_ / "mnt-A/v").c_str()), 0);
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+TEST_F(DriverTest, LostStateOfTheNodeStillUnmounts) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  a.reset();
+  WriteFile(dir_ / "mnt-A/.state/v.json", "{");
+  a = Node("A");
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_EQ(a->Get("v")->mountpoint, "");
+  EXPECT_FALSE(Exists(Lease("v")));
+}
+
+TEST_F(DriverTest, AVolumeThatVanishedFromThePoolStillUnmounts) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  std::filesystem::rename(dir_ / "pool/v", dir_ / "elsewhere");
+  ASSERT_OK(a->Unmount("v", "other"));
+  EXPECT_TRUE(Exists(dir_ / "mnt-A/v"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_FALSE(Exists(dir_ / "mnt-A/v"));
+}
+
+TEST_F(DriverTest, ALeaseOfAnEarlierBootIsGivenBackAtTheStart) {
+  auto a = Node("A"), b = Node("B");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  std::string lease = ReadFile(Lease("v"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  a.reset();
+  // What a power cut leaves: a lease and a state of a boot that is over, and nothing mounted.
+  std::string boot = *Sys::Real()->BootId();
+  lease.replace(lease.find(boot), boot.size(), "00000000-0000-0000-0000-000000000000");
+  WriteFile(Lease("v"), lease);
+  WriteFile(dir_ / "mnt-A/.state/v.json",
+            "{\"boot_id\":\"00000000-0000-0000-0000-000000000000\",\"generation\":1,\"ids\":[\"1\"]}");
+  EXPECT_FALSE(b->Mount("v", "2").ok());
+  a = Node("A");
+  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(a->Get("v")->clean) << "nobody saw it unmounted";
+  ASSERT_OK(b->Mount("v", "2"));
+  ASSERT_OK(b->Unmount("v", "2"));
+  EXPECT_TRUE(b->Get("v")->clean);
+}
+
+TEST_F(DriverTest, ManyAtOnce) {
+  auto a = Node("A"), b = Node("B");
+  constexpr int kVolumes = 3, kThreads = 6, kRounds = 4;
+  for (int v = 0; v < kVolumes; ++v) ASSERT_OK(a->Create("v" + std::to_string(v), {}));
+  std::atomic<int> mounted{0}, wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t)
+    threads.emplace_back([&, t] {
+      Driver& driver = t % 2 == 0 ? *a : *b;
+      for (int round = 0; round < kRounds; ++round) {
+        std::string name = "v" + std::to_string((t + round) % kVolumes), id = "id" + std::to_string(t);
+        auto at = driver.Mount(name, id);
+        if (!at.ok()) {
+          // Only the other node is a reason to be refused.
+          if (at.status().code() != Code::kRefused) ++wrong, ADD_FAILURE() << at.status().message();
+          continue;
+        }
+        ++mounted;
+        WriteFile(*at + "/" + id, "x");
+        if (ReadFile(*at + "/" + id) != "x") ++wrong;
+        Status s = driver.Unmount(name, id);
+        if (!s.ok()) ++wrong, ADD_FAILURE() << s.message();
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(mounted, 0);
+  for (int v = 0; v < kVolumes; ++v) {
+    EXPECT_FALSE(Exists(Lease("v" + std::to_string(v))));
+    ASSERT_OK(a->Remove("v" + std::to_string(v)));
+  }
+}
+
+}  // namespace
+}  // namespace dvdi

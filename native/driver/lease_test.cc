@@ -1,0 +1,193 @@
+#include "driver/lease.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <thread>
+
+#include "driver/files.h"
+#include "driver/test_world.h"
+
+namespace dvdi {
+namespace {
+
+using testing::Exists;
+using testing::Names;
+using testing::ReadFile;
+using testing::TempDir;
+using testing::WriteFile;
+
+class LeaseTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto fd = OpenFolder(AT_FDCWD, dir_.path());
+    ASSERT_TRUE(fd.ok());
+    fd_ = std::move(*fd);
+    a_ = Node("A");
+    b_ = Node("B");
+  }
+  static Holder Node(const std::string& name) {
+    auto h = Holder::Self(name);
+    EXPECT_TRUE(h.ok());
+    if (h->machine.empty()) h->machine = "m1";
+    return *h;
+  }
+  LeaseFile File() { return LeaseFile(fd_.get(), "v", dir_.path()); }
+
+  TempDir dir_;
+  UniqueFd fd_;
+  Holder a_, b_;
+};
+
+TEST_F(LeaseTest, OneNodeAtATimeAndTheRefusalNamesIt) {
+  auto lease = File().Acquire(a_);
+  ASSERT_TRUE(lease.ok()) << lease.status().message();
+  EXPECT_EQ(lease->generation, 1u);
+  auto refused = File().Acquire(b_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().code(), Code::kRefused);
+  EXPECT_NE(refused.status().message().find("volume v is in use on node A since " + lease->since), std::string::npos)
+      << refused.status().message();
+  ASSERT_TRUE(File().Release(*lease, true).ok());
+  EXPECT_TRUE(File().Acquire(b_).ok());
+}
+
+TEST_F(LeaseTest, TheGenerationOnlyRises) {
+  for (uint64_t i = 1; i <= 5; ++i) {
+    auto lease = File().Acquire(i % 2 == 0 ? a_ : b_);
+    ASSERT_TRUE(lease.ok());
+    EXPECT_EQ(lease->generation, i);
+    if (i == 3) {
+      // By an operator's hand: the number is not used again.
+      ASSERT_EQ(::unlink((dir_ / "lease").c_str()), 0);
+    } else {
+      ASSERT_TRUE(File().Release(*lease, true).ok());
+    }
+  }
+  EXPECT_EQ(Names(dir_.path()), std::vector<std::string>{"generation"});
+}
+
+TEST_F(LeaseTest, CleanTellsHowTheLastHolderWent) {
+  auto lease = File().Acquire(a_);
+  ASSERT_TRUE(lease.ok());
+  EXPECT_FALSE(File().ReadGeneration()->clean);
+  ASSERT_TRUE(File().Release(*lease, true).ok());
+  EXPECT_TRUE(File().ReadGeneration()->clean);
+  lease = File().Acquire(a_);
+  ASSERT_TRUE(File().Release(*lease, false).ok());
+  EXPECT_FALSE(File().ReadGeneration()->clean);
+}
+
+TEST_F(LeaseTest, ADamagedLeaseCountsAsHeld) {
+  for (const char* text : {"", "{", "null", "[]", "{}", "{\"format\":1,\"node\":\"A\"}",
+                           "{\"format\":2,\"node\":\"A\",\"generation\":1,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
+                           "\"start_time\":1}"}) {
+    WriteFile(dir_ / "lease", text);
+    auto r = File().Acquire(a_);
+    ASSERT_FALSE(r.ok()) << text;
+    EXPECT_EQ(r.status().code(), Code::kRefused);
+    EXPECT_NE(r.status().hint().find("remove " + (dir_ / "lease")), std::string::npos);
+    EXPECT_EQ(ReadFile(dir_ / "lease"), text);
+  }
+}
+
+TEST_F(LeaseTest, ADamagedGenerationStopsAndGivesTheLeaseBack) {
+  WriteFile(dir_ / "generation", "rubbish");
+  auto r = File().Acquire(a_);
+  ASSERT_FALSE(r.ok());
+  EXPECT_NE(r.status().hint().find("generation"), std::string::npos);
+  EXPECT_FALSE(Exists(dir_ / "lease"));
+}
+
+TEST_F(LeaseTest, AnEarlierBootOfTheNodeIsTakenOver) {
+  Holder before = a_;
+  before.boot_id = "00000000-0000-0000-0000-000000000000";
+  auto old = File().Acquire(before);
+  ASSERT_TRUE(old.ok());
+  auto now = File().Acquire(a_);
+  ASSERT_TRUE(now.ok()) << now.status().message();
+  EXPECT_TRUE(now->taken_over);
+  EXPECT_EQ(now->generation, old->generation + 1);
+  EXPECT_EQ((*File().Read())->holder.boot_id, a_.boot_id);
+}
+
+TEST_F(LeaseTest, ADeadProcessOfTheNodeIsTakenOverALiveOneIsNot) {
+  Holder other = a_;
+  other.pid = ::getppid();
+  ASSERT_EQ(Sys::Real()->ProcessStart(other.pid, &other.start_time), 0);
+  ASSERT_TRUE(File().Acquire(other).ok());
+  auto refused = File().Acquire(a_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("same node id"), std::string::npos);
+  // The same pid, of a process that started at another time, is not the holder.
+  other.start_time += 1;
+  ASSERT_EQ(::unlink((dir_ / "lease").c_str()), 0);
+  ASSERT_TRUE(File().Acquire(other).ok());
+  EXPECT_TRUE(File().Acquire(a_).ok());
+}
+
+TEST_F(LeaseTest, AZombieIsDead) {
+  pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t info;
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  Holder other = a_;
+  other.pid = child;
+  ASSERT_EQ(Sys::Real()->ProcessStart(child, &other.start_time), 0);
+  ASSERT_TRUE(File().Acquire(other).ok());
+  EXPECT_TRUE(File().Acquire(a_).ok());
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+}
+
+TEST_F(LeaseTest, AnotherMachineWithTheSameIdIsNotTakenOver) {
+  Holder twin = a_;
+  twin.machine = "another";
+  twin.boot_id = "00000000-0000-0000-0000-000000000000";
+  ASSERT_TRUE(File().Acquire(twin).ok());
+  auto refused = File().Acquire(a_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("another machine"), std::string::npos);
+}
+
+TEST_F(LeaseTest, ALostLeaseIsNotReleased) {
+  auto mine = File().Acquire(a_);
+  ASSERT_TRUE(mine.ok());
+  ASSERT_EQ(::unlink((dir_ / "lease").c_str()), 0);
+  ASSERT_TRUE(File().Acquire(b_).ok());
+  Status s = File().Release(*mine, true);
+  EXPECT_EQ(s.code(), Code::kRefused);
+  EXPECT_NE(s.message().find("lost to node B"), std::string::npos);
+  EXPECT_EQ((*File().Read())->holder.node, "B");
+}
+
+TEST_F(LeaseTest, OfManyAtOnceOneGetsItAndNumbersAreNeverUsedTwice) {
+  constexpr int kNodes = 8, kRounds = 40;
+  std::atomic<int> holders{0};
+  std::atomic<bool> overlap{false};
+  std::vector<std::vector<uint64_t>> numbers(kNodes);
+  std::vector<std::thread> threads;
+  for (int n = 0; n < kNodes; ++n)
+    threads.emplace_back([&, n] {
+      Holder self = Node("N" + std::to_string(n));
+      for (int round = 0; round < kRounds; ++round) {
+        auto lease = File().Acquire(self);
+        if (!lease.ok()) continue;
+        if (++holders != 1) overlap = true;
+        numbers[n].push_back(lease->generation);
+        --holders;
+        if (!File().Release(*lease, true).ok()) overlap = true;
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_FALSE(overlap);
+  std::vector<uint64_t> all;
+  for (auto& list : numbers) all.insert(all.end(), list.begin(), list.end());
+  std::sort(all.begin(), all.end());
+  EXPECT_FALSE(all.empty());
+  EXPECT_EQ(std::adjacent_find(all.begin(), all.end()), all.end());
+  EXPECT_EQ(Names(dir_.path()), std::vector<std::string>{"generation"});
+}
+
+}  // namespace
+}  // namespace dvdi

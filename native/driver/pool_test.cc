@@ -1,0 +1,129 @@
+#include "driver/pool.h"
+
+#include <gtest/gtest.h>
+
+#include "driver/files.h"
+#include "driver/test_world.h"
+
+namespace dvdi {
+namespace {
+
+using testing::Exists;
+using testing::Names;
+using testing::ReadFile;
+using testing::TempDir;
+using testing::WriteFile;
+
+VolumeMeta Meta(const std::string& name) {
+  VolumeMeta m;
+  m.name = name;
+  m.created_at = Rfc3339Now();
+  m.size_bytes = 16 << 20;
+  return m;
+}
+
+class PoolTest : public ::testing::Test {
+ protected:
+  Pool Open(const std::string& node = "A") {
+    auto pool = Pool::Open(dir_ / "pool", node);
+    EXPECT_TRUE(pool.ok()) << pool.status().message();
+    return std::move(*pool);
+  }
+  TempDir dir_;
+};
+
+TEST_F(PoolTest, CreateListReadRemove) {
+  Pool pool = Open();
+  ASSERT_TRUE(pool.Create(Meta("b")).ok());
+  ASSERT_TRUE(pool.Create(Meta("a")).ok());
+  EXPECT_EQ(*pool.List(), (std::vector<std::string>{"a", "b"}));
+  auto fd = pool.OpenVolume("a");
+  ASSERT_TRUE(fd.ok());
+  auto meta = pool.ReadMeta(fd->get(), "a");
+  ASSERT_TRUE(meta.ok());
+  EXPECT_EQ(meta->size_bytes, 16 << 20);
+  EXPECT_FALSE(meta->formatted);
+  struct stat st;
+  ASSERT_EQ(::stat((dir_ / "pool/a/image").c_str(), &st), 0);
+  EXPECT_EQ(st.st_size, 16 << 20);
+  EXPECT_EQ(st.st_blocks, 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  ASSERT_TRUE(pool.Remove("a").ok());
+  EXPECT_EQ(Names(dir_ / "pool"), std::vector<std::string>{"b"});
+  auto gone = pool.OpenVolume("a");
+  EXPECT_EQ(gone.status().code(), Code::kNotFound);
+  EXPECT_NE(gone.status().message().find("volume a"), std::string::npos);
+}
+
+TEST_F(PoolTest, ANameIsTakenOnce) {
+  Pool a = Open("A"), b = Open("B");
+  ASSERT_TRUE(a.Create(Meta("v")).ok());
+  std::string before = ReadFile(dir_ / "pool/v/volume.json");
+  EXPECT_EQ(b.Create(Meta("v")).code(), Code::kRefused);
+  EXPECT_EQ(ReadFile(dir_ / "pool/v/volume.json"), before);
+  EXPECT_EQ(Names(dir_ / "pool"), std::vector<std::string>{"v"});
+}
+
+TEST_F(PoolTest, FilesOfOthersStopARemoval) {
+  Pool pool = Open();
+  ASSERT_TRUE(pool.Create(Meta("v")).ok());
+  WriteFile(dir_ / "pool/v/notes.txt", "mine");
+  Status s = pool.Remove("v");
+  EXPECT_EQ(s.code(), Code::kRefused);
+  EXPECT_NE(s.message().find("notes.txt"), std::string::npos);
+  EXPECT_TRUE(Exists(dir_ / "pool/v/image"));
+}
+
+TEST_F(PoolTest, LeftoversOfThisNodeGoThoseOfOthersStay) {
+  Pool pool = Open("A");
+  const char* hex = "0123456789abcdef";
+  for (std::string name : {".new.A.", ".gone.A.", ".new.B."}) {
+    ASSERT_EQ(::mkdir((dir_ / ("pool/" + name + hex)).c_str(), 0700), 0);
+    WriteFile(dir_ / ("pool/" + name + hex + "/image"), "x");
+  }
+  ASSERT_TRUE(pool.RemoveLeftovers().ok());
+  EXPECT_EQ(Names(dir_ / "pool"), std::vector<std::string>{std::string(".new.B.") + hex});
+  EXPECT_TRUE(pool.List()->empty());
+}
+
+TEST_F(PoolTest, DamagedMetadataIsListedAndSaysWhatToDo) {
+  Pool pool = Open();
+  ASSERT_TRUE(pool.Create(Meta("v")).ok());
+  std::string good = ReadFile(dir_ / "pool/v/volume.json");
+  auto fd = pool.OpenVolume("v");
+  ASSERT_TRUE(fd.ok());
+  for (std::string text : {std::string(""), good.substr(0, good.size() / 2), std::string("{}"), std::string("[1]"),
+                           std::string(good).replace(good.find("\"v\""), 3, "\"w\"")}) {
+    WriteFile(dir_ / "pool/v/volume.json", text);
+    auto r = pool.ReadMeta(fd->get(), "v");
+    ASSERT_FALSE(r.ok()) << text;
+    EXPECT_EQ(r.status().code(), Code::kInvalid);
+    EXPECT_NE(r.status().message().find("volume v"), std::string::npos);
+    EXPECT_FALSE(r.status().hint().empty());
+  }
+  ASSERT_EQ(::unlink((dir_ / "pool/v/volume.json").c_str()), 0);
+  EXPECT_FALSE(pool.ReadMeta(fd->get(), "v").ok());
+  EXPECT_EQ(*pool.List(), std::vector<std::string>{"v"});
+}
+
+TEST_F(PoolTest, AnImageThatIsASymlinkIsNotOpened) {
+  Pool pool = Open();
+  ASSERT_TRUE(pool.Create(Meta("v")).ok());
+  auto fd = pool.OpenVolume("v");
+  ASSERT_EQ(::unlink((dir_ / "pool/v/image").c_str()), 0);
+  ASSERT_EQ(::symlink("/etc/passwd", (dir_ / "pool/v/image").c_str()), 0);
+  EXPECT_FALSE(pool.OpenImage(fd->get(), "v").ok());
+}
+
+TEST_F(PoolTest, APoolThatEverybodyMayWriteToIsRefused) {
+  ASSERT_EQ(::mkdir((dir_ / "pool").c_str(), 0700), 0);
+  ASSERT_EQ(::chmod((dir_ / "pool").c_str(), 0777), 0);
+  auto r = Pool::Open(dir_ / "pool", "A");
+  ASSERT_FALSE(r.ok());
+  EXPECT_EQ(r.status().code(), Code::kRefused);
+  EXPECT_FALSE(Pool::Open("pool", "A").ok());
+  EXPECT_FALSE(Pool::Open(dir_ / "none/pool", "A").ok());
+}
+
+}  // namespace
+}  // namespace dvdi

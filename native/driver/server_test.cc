@@ -1,0 +1,243 @@
+#include "driver/server.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "driver/test_world.h"
+
+namespace dvdi {
+namespace {
+
+using testing::Exists;
+using testing::Is200;
+using testing::PostText;
+using testing::RawClient;
+using testing::TempDir;
+
+class ServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override { options_.socket = dir_ / "s.sock"; }
+  void Start(Server::Handler handler = nullptr) {
+    if (handler == nullptr)
+      handler = [](const HttpRequest& r) { return HttpReply{200, r.method + " " + r.target + " " + r.body + "\n"}; };
+    auto server = Server::Start(options_, std::move(handler));
+    ASSERT_TRUE(server.ok()) << server.status().message();
+    server_ = std::move(*server);
+  }
+  std::string SendAndReadAll(const std::string& text) {
+    RawClient client(options_.socket);
+    EXPECT_TRUE(client.connected());
+    client.Send(text);
+    ::shutdown(client.fd(), SHUT_WR);
+    return client.ReadAll();
+  }
+  static std::string BodyOf(const std::string& response) {
+    size_t at = response.find("\r\n\r\n");
+    return at == std::string::npos ? "" : response.substr(at + 4);
+  }
+
+  TempDir dir_;
+  ServerOptions options_;
+  std::unique_ptr<Server> server_;
+};
+
+TEST_F(ServerTest, KeepAliveAndTheHeadersOfTheProtocol) {
+  Start();
+  RawClient client(options_.socket);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(client.Send(PostText("/a", std::to_string(i) + "\n")));
+    std::string r = client.ReadResponse();
+    EXPECT_TRUE(Is200(r)) << r;
+    EXPECT_NE(r.find("Content-Type: application/vnd.docker.plugins.v1.2+json\r\n"), std::string::npos);
+    EXPECT_EQ(BodyOf(r), "POST /a " + std::to_string(i) + "\n\n");
+  }
+}
+
+TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
+  Start();
+  RawClient client(options_.socket);
+  ASSERT_TRUE(client.Send(PostText("/1", "a") + PostText("/2", "b") + PostText("/3", "")));
+  EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /1 a\n");
+  EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /2 b\n");
+  EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /3 \n");
+}
+
+TEST_F(ServerTest, ChunkedBodiesByteByByte) {
+  Start();
+  RawClient client(options_.socket);
+  std::string text = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
+  for (char c : text) ASSERT_TRUE(client.Send(std::string(1, c)));
+  EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /c abcde\n");
+}
+
+TEST_F(ServerTest, OldAndOddClients) {
+  Start();
+  // HTTP/1.0, no Host, no length: answered, and closed.
+  std::string old = SendAndReadAll("GET /Plugin.Activate HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(BodyOf(old), "GET /Plugin.Activate \n");
+  // An empty Host, lower-case names, Connection: close.
+  std::string odd = SendAndReadAll("POST /x HTTP/1.1\r\nhost:\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi");
+  EXPECT_EQ(BodyOf(odd), "POST /x hi\n");
+  EXPECT_NE(odd.find("Connection: close"), std::string::npos);
+}
+
+TEST_F(ServerTest, ExpectContinueIsAnswered) {
+  Start();
+  RawClient client(options_.socket);
+  ASSERT_TRUE(client.Send("POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
+  EXPECT_EQ(client.ReadResponse().rfind("HTTP/1.1 100 ", 0), 0u);
+  ASSERT_TRUE(client.Send("ok"));
+  EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /e ok\n");
+}
+
+TEST_F(ServerTest, BodiesAndHeadersAreBounded) {
+  options_.max_body = 1000;
+  Start([](const HttpRequest& r) { return HttpReply{200, std::to_string(r.body.size())}; });
+  EXPECT_EQ(BodyOf(SendAndReadAll(PostText("/", std::string(1000, 'x')))), "1000");
+  std::string large = SendAndReadAll(PostText("/", std::string(1001, 'x')));
+  EXPECT_EQ(large.rfind("HTTP/1.1 413 ", 0), 0u) << large;
+  EXPECT_NE(large.find("{\"Err\":"), std::string::npos);
+  std::string lie = SendAndReadAll("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999\r\n\r\n");
+  EXPECT_EQ(lie.rfind("HTTP/1.1 413 ", 0), 0u) << lie;
+  std::string chunks = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (int i = 0; i < 20; ++i) chunks += "64\r\n" + std::string(100, 'y') + "\r\n";
+  EXPECT_EQ(SendAndReadAll(chunks + "0\r\n\r\n").rfind("HTTP/1.1 413 ", 0), 0u);
+  std::string header = SendAndReadAll("POST / HTTP/1.1\r\nX: " + std::string(40'000, 'h') + "\r\n\r\n");
+  EXPECT_EQ(header.rfind("HTTP/1.1 431 ", 0), 0u) << header;
+}
+
+TEST_F(ServerTest, WhatIsNotHttpGetsA400AndHarmsNobody) {
+  Start();
+  for (std::string text : {std::string("hello\r\n\r\n"), std::string("\x16\x03\x01\x02\x00\x01\x00", 7) + "\r\n\r\n",
+                           std::string("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"),
+                           std::string("POST / HTTP/9.9\r\n\r\n"),
+                           std::string("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")}) {
+    std::string r = SendAndReadAll(text);
+    EXPECT_EQ(r.rfind("HTTP/1.1 400 ", 0), 0u) << text << " -> " << r;
+  }
+  EXPECT_EQ(SendAndReadAll("POST / HT"), "");
+  EXPECT_EQ(SendAndReadAll(""), "");
+  EXPECT_TRUE(Is200(testing::Post(options_.socket, "/", "")));
+}
+
+TEST_F(ServerTest, ASlowClientIsGivenUp) {
+  options_.request_ms = 50;
+  Start();
+  RawClient client(options_.socket);
+  ASSERT_TRUE(client.Send("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"));
+  std::string r = client.ReadAll();  // ends because the server ends it
+  EXPECT_EQ(r.rfind("HTTP/1.1 408 ", 0), 0u) << r;
+}
+
+TEST_F(ServerTest, AnIdleClientIsGivenUp) {
+  options_.idle_ms = 50;
+  Start();
+  RawClient client(options_.socket);
+  EXPECT_EQ(client.ReadAll(), "");
+}
+
+TEST_F(ServerTest, AClientThatDoesNotReadIsGivenUp) {
+  options_.reply_ms = 50;
+  std::promise<void> sent;
+  Start([&](const HttpRequest& r) {
+    return HttpReply{200, r.target == "/big" ? std::string(8 << 20, 'z') : std::string("ok")};
+  });
+  RawClient client(options_.socket);
+  ASSERT_TRUE(client.Send(PostText("/big", "")));
+  struct pollfd p = {client.fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&p, 1, -1), 1);
+  // Stop waits for every connection, so it returns only when this one was given up.
+  server_->Stop();
+  EXPECT_LT(client.ReadAll().size(), size_t{8 << 20});
+}
+
+TEST_F(ServerTest, ConnectionsAreBoundedAndIdleOnesMakeRoom) {
+  options_.max_connections = 2;
+  Start();
+  RawClient first(options_.socket), second(options_.socket);
+  ASSERT_TRUE(first.Send(PostText("/1", "")));
+  ASSERT_TRUE(Is200(first.ReadResponse()));
+  ASSERT_TRUE(second.Send(PostText("/2", "")));
+  ASSERT_TRUE(Is200(second.ReadResponse()));
+  RawClient third(options_.socket);
+  ASSERT_TRUE(third.Send(PostText("/3", "")));
+  EXPECT_TRUE(Is200(third.ReadResponse()));
+  EXPECT_EQ(first.ReadAll(), "");  // the one that had been idle longest
+}
+
+TEST_F(ServerTest, RequestsRunSideBySide) {
+  std::promise<void> second_came;
+  auto came = second_came.get_future().share();
+  Start([&](const HttpRequest& r) {
+    if (r.target == "/2") second_came.set_value();
+    if (r.target == "/1") came.wait();
+    return HttpReply{200, "x"};
+  });
+  RawClient first(options_.socket);
+  ASSERT_TRUE(first.Send(PostText("/1", "")));
+  EXPECT_TRUE(Is200(testing::Post(options_.socket, "/2", "")));
+  EXPECT_TRUE(Is200(first.ReadResponse()));
+}
+
+TEST_F(ServerTest, StopLetsTheRunningRequestEndAndRemovesTheSocket) {
+  std::promise<void> entered, leave;
+  auto may_leave = leave.get_future().share();
+  Start([&](const HttpRequest&) {
+    entered.set_value();
+    may_leave.wait();
+    return HttpReply{200, "done"};
+  });
+  RawClient client(options_.socket), idle(options_.socket);
+  ASSERT_TRUE(client.Send(PostText("/", "")));
+  entered.get_future().wait();
+  std::thread stopper([&] { server_->Stop(); });
+  EXPECT_EQ(idle.ReadAll(), "");
+  leave.set_value();
+  std::string r = client.ReadAll();
+  stopper.join();
+  EXPECT_TRUE(Is200(r)) << r;
+  EXPECT_NE(r.find("Connection: close"), std::string::npos);
+  EXPECT_FALSE(Exists(options_.socket));
+}
+
+TEST_F(ServerTest, AStaleSocketIsReplacedALiveOneAndOtherFilesAreNot) {
+  Start();
+  EXPECT_EQ(Server::Start(options_, [](const HttpRequest&) { return HttpReply{}; }).status().code(), Code::kRefused);
+  EXPECT_TRUE(Is200(testing::Post(options_.socket, "/", "")));
+  server_->Stop();
+
+  UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  ::strncpy(address.sun_path, options_.socket.c_str(), sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(stale.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address), 0);
+  stale.reset();
+  Start();
+  EXPECT_TRUE(Is200(testing::Post(options_.socket, "/", "")));
+
+  ServerOptions other = options_;
+  other.socket = dir_ / "file";
+  testing::WriteFile(other.socket, "data");
+  EXPECT_EQ(Server::Start(other, [](const HttpRequest&) { return HttpReply{}; }).status().code(), Code::kRefused);
+  EXPECT_EQ(testing::ReadFile(other.socket), "data");
+}
+
+TEST_F(ServerTest, TheSocketOfASuccessorStays) {
+  Start();
+  ASSERT_EQ(::unlink(options_.socket.c_str()), 0);
+  auto next = Server::Start(options_, [](const HttpRequest&) { return HttpReply{200, "next"}; });
+  ASSERT_TRUE(next.ok());
+  server_->Stop();
+  EXPECT_EQ(BodyOf(testing::Post(options_.socket, "/", "")), "next");
+}
+
+TEST_F(ServerTest, PathsThatNoSocketCanHave) {
+  options_.socket = dir_ / std::string(120, 'x');
+  EXPECT_EQ(Server::Start(options_, nullptr).status().code(), Code::kInvalid);
+  options_.socket = "relative.sock";
+  EXPECT_EQ(Server::Start(options_, nullptr).status().code(), Code::kInvalid);
+}
+
+}  // namespace
+}  // namespace dvdi
