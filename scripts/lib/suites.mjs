@@ -124,9 +124,13 @@ function ctestCase(attributes, body) {
   if (outcome === "skipped" && status === "notrun" && !skippedByTest) outcome = "failed";
   if (outcome === "skipped") {
     const reason = /: Skipped\n([^]*?)\n(?:\[|\n|$)/.exec(output)?.[1]?.trim().replace(/\s+/g, " ");
-    return { name, outcome, detail: reason || "no reason given" };
+    return { name, outcome, detail: reason || (status === "disabled" ? "disabled in the source" : "no reason given") };
   }
-  return { name, outcome, detail: outcome === "failed" ? output || failure || `status ${status}` : undefined };
+  return {
+    name,
+    outcome,
+    detail: outcome === "failed" ? `${failure}\n${output || `status ${status}`}`.trim() : undefined,
+  };
 }
 
 function decode(text) {
