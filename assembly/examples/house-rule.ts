@@ -1,8 +1,6 @@
 // A house rule on top of the stock policy: no volume is created without a size. `npm run demo` swaps it in.
 //   dvdi-policy build --entry assembly/examples/house-rule.ts --name house --version 1.0.0 --out build/house.wasm
-import { Policy, use } from "../lifecycle/policy";
-import { Scope, Volume } from "../lifecycle/volume";
-import { Failure } from "../model/result";
+import { Failure, Policy, Scope, Volume, use } from "../library";
 
 export { dvdi_abi_1, dvdi_alloc, configure, parse, prepare, cleanup, recover, canary } from "../abi/exports";
 
