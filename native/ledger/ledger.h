@@ -36,13 +36,21 @@ class LedgerTx {
 
   // --- operations and effects
   Status PutOperation(const OperationRow& row);
-  Status SetOperationState(const std::string& id, const char* state);
+  // Takes an operation over: state and instance are set where both are still what the caller saw. False
+  // where another engine was quicker.
+  Result<bool> ClaimOperation(const OperationRow& seen, const char* state, const std::string& instance);
   Status DeleteOperation(const std::string& id);  // and the effects it still has
   Result<std::optional<OperationRow>> FindOperation(const std::string& owner, const std::string& scope);
-  Result<std::vector<OperationRow>> Operations();  // all, oldest first
+  Result<std::optional<OperationRow>> GetOperation(const std::string& id);
+  Result<std::vector<OperationRow>> Operations();            // all, oldest first
+  Result<std::vector<OperationRow>> UnfinishedOperations();  // running or undoing
   Status PutEffect(const EffectRow& row);
   Status DeleteEffect(const std::string& operation, int64_t seq);
   Result<std::vector<EffectRow>> Effects(const std::string& operation);  // in order of seq
+  // Another operation that has a target at or below the path, or "".
+  Result<std::string> OtherUserOfFolder(const std::string& path, const std::string& operation);
+  // Gives the effect to another operation, as its last.
+  Status PassEffect(const std::string& operation, int64_t seq, const std::string& to);
 
   // --- volumes
   Status TouchVolume(const VolumeRow& row);  // merges: created_by_us stays, times grow

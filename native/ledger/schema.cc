@@ -39,6 +39,7 @@ CREATE TABLE effect(
   target TEXT NOT NULL DEFAULT '', mode TEXT NOT NULL DEFAULT '', access TEXT NOT NULL DEFAULT '',
   PRIMARY KEY(operation, seq)) WITHOUT ROWID;
 CREATE INDEX effect_attachment ON effect(attachment, kind) WHERE attachment <> '';
+CREATE INDEX effect_target ON effect(target) WHERE kind = 'attach' AND target <> '';
 CREATE TABLE record(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT NOT NULL, kind TEXT NOT NULL,
   owner TEXT NOT NULL, scope TEXT NOT NULL, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL,

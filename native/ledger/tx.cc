@@ -115,9 +115,13 @@ Status LedgerTx::PutOperation(const OperationRow& o) {
   return s.Run();
 }
 
-Status LedgerTx::SetOperationState(const std::string& id, const char* state) {
-  Stmt s = db_->Prepare("UPDATE operation SET state = ? WHERE id = ?");
-  return s.BindAll(state, id).Run();
+Result<bool> LedgerTx::ClaimOperation(const OperationRow& seen, const char* state,
+                                      const std::string& instance) {
+  Stmt s = db_->Prepare(
+      "UPDATE operation SET state = ?, instance = ? WHERE id = ? AND state = ? AND instance = ?");
+  s.BindAll(state, instance, seen.id, seen.state, seen.instance);
+  DVDI_RETURN_IF_ERROR(s.Run());
+  return db_->Changes() == 1;
 }
 
 Status LedgerTx::DeleteOperation(const std::string& id) {
@@ -138,6 +142,36 @@ Result<std::optional<OperationRow>> LedgerTx::FindOperation(const std::string& o
 Result<std::vector<OperationRow>> LedgerTx::Operations() {
   Stmt s = db_->Prepare("SELECT " OPERATION_COLUMNS " FROM operation ORDER BY started_ms, id");
   return All(s, ReadOperation);
+}
+
+Result<std::optional<OperationRow>> LedgerTx::GetOperation(const std::string& id) {
+  Stmt s = db_->Prepare("SELECT " OPERATION_COLUMNS " FROM operation WHERE id = ?");
+  return One(s.BindAll(id), ReadOperation);
+}
+
+Result<std::vector<OperationRow>> LedgerTx::UnfinishedOperations() {
+  Stmt s = db_->Prepare("SELECT " OPERATION_COLUMNS
+                        " FROM operation WHERE state <> 'committed' ORDER BY started_ms, id");
+  return All(s, ReadOperation);
+}
+
+Result<std::string> LedgerTx::OtherUserOfFolder(const std::string& path, const std::string& operation) {
+  // '0' follows '/' in ASCII: the range holds exactly what lies below the path.
+  Stmt s = db_->Prepare(
+      "SELECT operation FROM effect WHERE kind = 'attach' AND target <> '' AND operation <> ?1 AND "
+      "(target = ?2 OR (target >= ?2 || '/' AND target < ?2 || '0')) LIMIT 1");
+  s.BindAll(operation, path);
+  std::string other;
+  if (s.Step()) other = s.Text(0);
+  if (!s.status().ok()) return s.status();
+  return other;
+}
+
+Status LedgerTx::PassEffect(const std::string& operation, int64_t seq, const std::string& to) {
+  Stmt s = db_->Prepare(
+      "UPDATE effect SET operation = ?3, seq = (SELECT coalesce(max(seq), 0) + 1 FROM effect "
+      "WHERE operation = ?3) WHERE operation = ?1 AND seq = ?2");
+  return s.BindAll(operation, seq, to).Run();
 }
 
 Status LedgerTx::PutEffect(const EffectRow& e) {

@@ -42,7 +42,7 @@ bool ReadUnits(const Json& value, std::initializer_list<std::pair<std::string_vi
 }
 
 bool ReadPath(const Json& value, std::string* out) {
-  if (!value.is_string() || !IsNormalPath(value.get_ref<const std::string&>())) return false;
+  if (!value.is_string() || !IsSettingPath(value.get_ref<const std::string&>())) return false;
   *out = value.get<std::string>();
   return true;
 }
@@ -76,7 +76,7 @@ class Table {
     fields.push_back({name, "a list of absolute paths without \"..\" or a slash at their end",
                       [get](const Json& v, const std::string&, Settings* s) {
                         return ReadList(
-                            v, [](const std::string& p) { return IsNormalPath(p); }, &get(*s));
+                            v, [](const std::string& p) { return IsSettingPath(p); }, &get(*s));
                       }});
   }
   template <class Get>
@@ -202,7 +202,7 @@ bool ReadSize(const Json& value, int64_t* bytes) {
   return ReadUnits(value, {{"B", 1}, {"KiB", kKiB}, {"MiB", kMiB}, {"GiB", kGiB}}, bytes);
 }
 
-bool IsNormalPath(std::string_view path) {
+bool IsSettingPath(std::string_view path) {
   if (path.empty() || path[0] != '/' || path.size() >= 4096 || HasControl(path) || !IsValidUtf8(path))
     return false;
   if (path == "/") return true;

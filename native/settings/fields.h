@@ -27,7 +27,7 @@ const std::vector<SettingField>& SettingFields();
 bool ReadDuration(const Json& value, int64_t* ms);
 bool ReadSize(const Json& value, int64_t* bytes);
 // "/a/b": absolute, without "." and ".." and doubled or trailing slashes, without control characters.
-bool IsNormalPath(std::string_view path);
+bool IsSettingPath(std::string_view path);
 // The name of an option as it is compared.
 std::string OptionKey(std::string_view name);
 

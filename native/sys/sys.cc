@@ -68,6 +68,7 @@ int Sys::RenameAt(int olddir, const char* from, int newdir, const char* to) {
 int Sys::LinkAt(int olddir, const char* from, int newdir, const char* to, int flags) {
   return Check(::linkat(olddir, from, newdir, to, flags));
 }
+int Sys::Fchmod(int fd, mode_t mode) { return Check(::fchmod(fd, mode)); }
 int Sys::Fstat(int fd, struct stat* st) { return Check(::fstat(fd, st)); }
 int Sys::FstatAt(int dirfd, const char* path, struct stat* st, int flags) {
   return Check(::fstatat(dirfd, path, st, flags));
@@ -78,18 +79,14 @@ int Sys::FsType(int fd, int64_t* type) {
   if (r >= 0) *type = static_cast<int64_t>(st.f_type);
   return r;
 }
-int Sys::TryLock(int fd) {
+int Sys::TryLock(int fd, int64_t offset, int64_t length) {
   struct flock lock = {};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
+  lock.l_start = offset;
+  lock.l_len = length;
   int r = Check(::fcntl(fd, F_OFD_SETLK, &lock));
   return r == -EACCES ? -EAGAIN : r;
-}
-int Sys::Unlock(int fd) {
-  struct flock lock = {};
-  lock.l_type = F_UNLCK;
-  lock.l_whence = SEEK_SET;
-  return Check(::fcntl(fd, F_OFD_SETLK, &lock));
 }
 int Sys::ListDir(int dirfd, const char* path, std::vector<std::string>* names) {
   names->clear();
@@ -159,7 +156,7 @@ int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
 }
 int Sys::MountNamespace(pid_t pid, uint64_t* inode) {
   struct stat st;
-  std::string path = "/proc/" + std::to_string(pid) + "/ns/mnt";
+  std::string path = pid > 0 ? "/proc/" + std::to_string(pid) + "/ns/mnt" : "/proc/self/ns/mnt";
   if (::stat(path.c_str(), &st) < 0) return -errno;
   *inode = st.st_ino;
   return 0;

@@ -43,13 +43,14 @@ class Sys {
   virtual int UnlinkAt(int dirfd, const char* path, int flags);  // AT_REMOVEDIR for a folder
   virtual int RenameAt(int olddir, const char* from, int newdir, const char* to);
   virtual int LinkAt(int olddir, const char* from, int newdir, const char* to, int flags);
+  virtual int Fchmod(int fd, mode_t mode);
   virtual int Fstat(int fd, struct stat* st);
   virtual int FstatAt(int dirfd, const char* path, struct stat* st, int flags);
   // f_type of statfs(2) for the descriptor, into *type.
   virtual int FsType(int fd, int64_t* type);
-  // OFD lock on the whole file (F_OFD_SETLK): 0, or -EAGAIN where another holds it.
-  virtual int TryLock(int fd);
-  virtual int Unlock(int fd);
+  // OFD write lock (F_OFD_SETLK) on `length` bytes at `offset`, 0 for all that follows: 0, or -EAGAIN
+  // where another open file holds it. Ends with the descriptor.
+  virtual int TryLock(int fd, int64_t offset = 0, int64_t length = 0);
   // Names in a folder, without "." and "..".
   virtual int ListDir(int dirfd, const char* path, std::vector<std::string>* names);
 
@@ -68,7 +69,7 @@ class Sys {
   virtual Result<std::string> BootId();
   // Start time of a running process; -ESRCH where it is gone.
   virtual int ProcessStart(pid_t pid, uint64_t* start_time);
-  // Inode number of /proc/PID/ns/mnt.
+  // Inode number of /proc/PID/ns/mnt; of our own where pid is 0.
   virtual int MountNamespace(pid_t pid, uint64_t* inode);
   // Processes that live in the mount namespace of that inode number (empty: none is left).
   virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace);

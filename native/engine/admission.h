@@ -1,0 +1,65 @@
+// Which operations may run now: each driver has room for so many, so that a slow one holds up no other.
+#ifndef DVDI_ENGINE_ADMISSION_H_
+#define DVDI_ENGINE_ADMISSION_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+// Thread-safe. An admitted task gets a thread of its own; a waiting one is a queue entry.
+class Admission {
+ public:
+  // Called with OK on a thread of its own, or with the reason why it never ran (on any thread).
+  using Task = std::function<void(const Status& admitted)>;
+  using Room = std::function<int(const std::string& driver)>;  // how many may run at once
+
+  Admission(const Env& env, Room room, size_t stack_kb)
+      : env_(env), room_(std::move(room)), stack_kb_(stack_kb) {}
+
+  // `drivers`: sorted, each once; empty is always admitted. `kind` separates the counts of operations
+  // that must not wait for each other ("prepare", "release", …). `deadline_ms` is on the monotonic clock.
+  void Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms, Task task);
+  // Ends waiting entries whose deadline has passed.
+  void Expire();
+  // The soonest deadline of a waiting entry, INT64_MAX where none waits.
+  int64_t NextDeadline() const;
+  // Waits until nothing runs or waits, or the deadline; true where nothing is left.
+  bool Drain(int64_t deadline_ms);
+  int running() const;
+  int waiting() const;
+
+ private:
+  struct Entry {
+    std::vector<std::string> keys;  // "kind driver"
+    std::vector<std::string> drivers;
+    int64_t deadline_ms;
+    Task task;
+  };
+  bool HasRoom(const Entry& entry) const;
+  void Start(Entry entry);
+  void Dispatch();
+
+  const Env env_;
+  const Room room_;
+  const size_t stack_kb_;
+  mutable std::mutex mu_;
+  std::condition_variable idle_;
+  std::list<Entry> queue_;
+  std::map<std::string, int> counts_;
+  int running_ = 0;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_ADMISSION_H_

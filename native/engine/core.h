@@ -1,0 +1,86 @@
+// What the parts of one engine share. Held by shared_ptr: a thread that is stuck in a dead driver keeps
+// it alive after the engine was closed.
+#ifndef DVDI_ENGINE_CORE_H_
+#define DVDI_ENGINE_CORE_H_
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "engine/admission.h"
+#include "engine/locks.h"
+#include "ledger/ledger.h"
+#include "mount/mountinfo.h"
+#include "plugin/client.h"
+#include "policy/revision.h"
+#include "policy/runtime.h"
+#include "settings/settings.h"
+#include "sys/env.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+
+struct Core {
+  Env env;
+  Settings settings;
+  std::string boot_id;
+  std::string stage_root;   // STATE/stage
+  std::string lock_file;    // STATE/volumes.lock
+  std::string instances;    // STATE/instances
+  bool classic_mounts = false;
+
+  std::unique_ptr<InstanceLock> instance;
+  std::unique_ptr<Ledger> ledger;
+  std::unique_ptr<PluginClient> plugins;
+  std::unique_ptr<PolicyRuntime> runtime;
+  std::unique_ptr<PolicySelector> policy;
+  std::unique_ptr<Admission> admission;
+  std::atomic<bool> closing{false};
+
+  // Operations that a thread of this engine works on now: nobody else takes them up.
+  std::mutex active_mu;
+  std::set<std::string> active;
+  // What was found that is not ours, for status.
+  std::mutex reported_mu;
+  std::vector<std::string> reported;
+
+  Result<std::vector<MountEntry>> Mounts() {
+    DVDI_ASSIGN_OR_RETURN(std::string text, env.sys->Mountinfo());
+    return ParseMountinfo(text);
+  }
+  std::string StagePath(const std::string& attachment, const std::string& stage) const {
+    return stage_root + "/" + attachment + "/" + stage;
+  }
+};
+
+// Marks an operation as worked on by this thread, if no other thread of this engine does.
+class ActiveOperation {
+ public:
+  ActiveOperation(Core* core, std::string id) : core_(core), id_(std::move(id)) {
+    std::lock_guard lock(core_->active_mu);
+    mine_ = core_->active.insert(id_).second;
+  }
+  ~ActiveOperation() {
+    std::lock_guard lock(core_->active_mu);
+    if (mine_) core_->active.erase(id_);
+  }
+  ActiveOperation(const ActiveOperation&) = delete;
+  ActiveOperation& operator=(const ActiveOperation&) = delete;
+  bool mine() const { return mine_; }
+
+ private:
+  Core* core_;
+  std::string id_;
+  bool mine_;
+};
+
+// "MAJ:MIN root" of the mount that holds the path: what is there now, to be compared later.
+std::string DeviceAt(const std::vector<MountEntry>& mounts, const std::string& path);
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_CORE_H_

@@ -1,0 +1,300 @@
+#include "engine/engine.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/files.h"
+#include "engine/operation.h"
+#include "engine/release.h"
+#include "mount/stage.h"
+
+namespace dvdi {
+namespace {
+
+// Filesystems on which several nodes may see one folder: OFD locks and SQLite's WAL are not to be trusted there.
+bool IsNetworkFilesystem(int64_t type) {
+  constexpr int64_t kTypes[] = {0x6969 /*nfs*/,       0x517B /*smb*/,      0xFF534D42 /*cifs*/, 0xFE534D42 /*smb2*/,
+                                0x01021997 /*9p*/,    0x00C36400 /*ceph*/, 0x65735546 /*fuse*/, 0x5346414F /*afs*/,
+                                0x7461636F /*ocfs2*/, 0x01161970 /*gfs2*/};
+  return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
+}
+
+Status CheckStateFolder(const Env& env, const std::string& path) {
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, path));
+  int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd < 0) return Status::FromErrno(-fd, "cannot open the state folder " + path, path);
+  int64_t type = 0;
+  int r = env.sys->FsType(fd, &type);
+  env.sys->Close(fd);
+  if (r < 0) return Status::FromErrno(-r, "cannot look at the filesystem of " + path, path);
+  if (IsNetworkFilesystem(type))
+    return Status(Code::kUnsupported, "the state folder " + path + " is on a network or FUSE filesystem",
+                  "choose a folder on a local disk (state_dir in the settings): each node has its own")
+        .WithPath(path);
+  return Status();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions options) {
+  auto core = std::make_shared<Core>();
+  core->env = env;
+  core->settings = std::move(options.settings);
+  core->classic_mounts = options.classic_mounts;
+  const Settings& s = core->settings;
+  DVDI_ASSIGN_OR_RETURN(core->boot_id, env.sys->BootId());
+  DVDI_RETURN_IF_ERROR(CheckStateFolder(env, s.state_dir));
+  core->stage_root = s.state_dir + "/stage";
+  core->lock_file = s.state_dir + "/volumes.lock";
+  core->instances = s.state_dir + "/instances";
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->stage_root));
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->instances));
+  DVDI_ASSIGN_OR_RETURN(core->instance, InstanceLock::Take(env, core->instances));
+  {
+    // One at a time opens (and, where need be, rebuilds) the ledger.
+    DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(env, core->lock_file, {{"", "ledger"}},
+                                                       env.clock->MonotonicMs() + 30'000));
+    core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
+    DVDI_RETURN_IF_ERROR(core->ledger->Open());
+    if (core->ledger->rebuilt()) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
+  }
+  SweepInstances(env, core->instances);
+  core->plugins = std::make_unique<PluginClient>(env, s.plugin_paths, s.breaker, s.max_body);
+  DVDI_ASSIGN_OR_RETURN(core->runtime, PolicyRuntime::Create(env, s.limits, s.policy_dir + "/compiled"));
+  core->policy = std::make_unique<PolicySelector>(env, core->runtime.get(), s.policy_dir, s.policy);
+  Core* raw = core.get();
+  core->admission = std::make_unique<Admission>(
+      env, [raw](const std::string& driver) { return raw->settings.MaxInFlight(driver); },
+      OperationStackKb(raw->settings.limits));
+  std::shared_ptr<Engine> engine(new Engine(std::move(core)));
+  if (options.keeper) engine->StartKeeper();
+  return engine;
+}
+
+Engine::~Engine() = default;
+
+Engine::Done Engine::Promise(Done done) {
+  std::lock_guard lock(front_mu_);
+  ++unanswered_;
+  return [this, self = shared_from_this(), done = std::move(done)](const Status& status, const Json& answer) {
+    done(status, answer);
+    std::lock_guard lock(front_mu_);
+    --unanswered_;
+    answered_.notify_all();
+  };
+}
+
+Status Engine::Front(std::function<void()> task) {
+  {
+    std::lock_guard lock(front_mu_);
+    front_.push_back(std::move(task));
+    if (front_running_) return Status();
+    front_running_ = true;
+  }
+  auto self = shared_from_this();
+  Status s = core_->env.scheduler->Spawn([self] { self->FrontLoop(); }, "dvdi-front", OperationStackKb(core_->settings.limits));
+  if (!s.ok()) {
+    std::lock_guard lock(front_mu_);
+    front_running_ = false;
+    front_.pop_back();
+  }
+  return s;
+}
+
+void Engine::FrontLoop() {
+  for (;;) {
+    std::function<void()> task;
+    {
+      std::lock_guard lock(front_mu_);
+      if (front_.empty()) {
+        front_running_ = false;
+        return;
+      }
+      task = std::move(front_.front());
+      front_.pop_front();
+    }
+    task();
+  }
+}
+
+Status Engine::Cleanup(const Json& request, Done done) {
+  std::string owner = GetString(request, "owner"), scope = GetString(request, "scope");
+  if (owner.empty() || scope.empty()) return Status(Code::kInvalid, "cleanup wants an owner and a scope");
+  int64_t wait = GetInt(request, "deadline_ms");
+  if (wait <= 0) wait = core_->settings.cleanup_ms;
+  if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
+  done = Promise(std::move(done));
+  auto core = core_;
+  int64_t deadline = core->env.clock->MonotonicMs() + wait;
+  // Not counted with the drivers' operations: it calls no driver, and its answer waits for none.
+  core->admission->Submit("cleanup", {}, deadline, [this, self = shared_from_this(), core, owner, scope, done](const Status& admitted) {
+    if (!admitted.ok()) return done(admitted, Json());
+    std::optional<OperationRow> found;
+    Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(found, tx.FindOperation(owner, scope));
+      return Status();
+    });
+    if (!s.ok()) return done(s, Json());
+    UndoOutcome outcome;
+    // An operation that a running engine is still preparing is ended by that one.
+    bool ours = found && (found->state == kCommitted || !InstanceAlive(core->env, core->instances, found->instance));
+    if (ours) s = TakeDown(*core, *found, "cleanup", Status(), core->env.clock->MonotonicMs() + 200, &outcome);
+    if (!s.ok()) return done(s, Json());
+    Json released = Json::array(), pending = Json::array();
+    for (const auto& list : {&outcome.kept, &outcome.dropped})
+      for (const auto& a : *list) released.push_back({{"driver", a.driver}, {"name", a.name}});
+    for (const auto& a : outcome.releasing)
+      pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
+    if (found && !ours)
+      pending.push_back({{"driver", ""}, {"name", ""}, {"why", "it is being prepared by another process"}});
+    for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
+    done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
+    StartDueReleases(core, false);
+    Wake();
+  });
+  return Status();
+}
+
+Status Engine::Recover(const Json& request, Done done) {
+  std::string owner = GetString(request, "owner");
+  if (owner.empty()) return Status(Code::kInvalid, "recover wants an owner");
+  Json live = GetMember(request, "live");
+  int64_t wait = GetInt(request, "wait_ms");
+  if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
+  done = Promise(std::move(done));
+  auto core = core_;
+  core->admission->Submit("recover", {}, INT64_MAX, [this, self = shared_from_this(), core, owner, live, wait, done](const Status& admitted) {
+    if (!admitted.ok()) return done(admitted, Json());
+    auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr);
+    if (!outcome.ok()) return done(outcome.status(), Json());
+    ReportStrangers(*core);
+    std::vector<AttachmentRow> before, after;
+    auto list = [&core](std::vector<AttachmentRow>* to) {
+      return core->ledger->Read([&](LedgerTx& tx) -> Status {
+        DVDI_ASSIGN_OR_RETURN(*to, tx.Releasing(10'000));
+        return Status();
+      });
+    };
+    Status s = list(&before);
+    if (s.ok() && !before.empty() && wait > 0) {
+      StartDueReleases(core, true);
+      int64_t deadline = core->env.clock->MonotonicMs() + wait;
+      // This task itself counts as running.
+      while (core->env.clock->MonotonicMs() < deadline && core->admission->running() > 1)
+        core->env.scheduler->SleepUntil(core->env.clock->MonotonicMs() + 5);
+    } else {
+      StartDueReleases(core, false);
+    }
+    if (s.ok()) s = list(&after);
+    if (!s.ok()) return done(s, Json());
+    Json released = Json::array(), pending = Json::array();
+    for (const auto& b : before) {
+      auto it = std::find_if(after.begin(), after.end(), [&](const AttachmentRow& a) { return a.id == b.id; });
+      if (it == after.end())
+        released.push_back({{"driver", b.driver}, {"name", b.name}});
+      else
+        pending.push_back({{"driver", b.driver}, {"name", b.name}, {"why", it->error}});
+    }
+    Json reported = Json::array();
+    {
+      std::lock_guard lock(core->reported_mu);
+      for (const auto& r : core->reported) reported.push_back(r);
+    }
+    for (const auto& p : outcome->problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
+    done(Status(), {{"undone", outcome->undone}, {"ended", outcome->ended}, {"released", std::move(released)},
+                    {"pending", std::move(pending)}, {"reported", std::move(reported)}});
+    Wake();
+  });
+  return Status();
+}
+
+int64_t Engine::Tick() {
+  Core& core = *core_;
+  int64_t now = core.env.clock->MonotonicMs();
+  if (core.closing) return now + 60'000;
+  core.admission->Expire();
+  std::vector<OperationRow> unfinished;
+  (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(unfinished, tx.UnfinishedOperations());
+    return Status();
+  });
+  for (const auto& o : unfinished) {
+    bool ours = o.instance == core.instance->id();
+    if (ours ? o.state != kUndoing : InstanceAlive(core.env, core.instances, o.instance)) continue;
+    UndoOutcome outcome;
+    (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
+  }
+  int64_t next_wall = StartDueReleases(core_, false);
+  int64_t wait = 60'000;
+  if (!unfinished.empty()) wait = 1000;
+  if (next_wall != INT64_MAX) wait = std::clamp<int64_t>(next_wall - core.env.clock->WallMs(), 10, wait);
+  return std::min(now + wait, core.admission->NextDeadline());
+}
+
+void Engine::StartKeeper() {
+  auto keeper = keeper_;
+  std::weak_ptr<Engine> weak = shared_from_this();
+  Env env = core_->env;
+  keeper->running = true;
+  Status s = env.scheduler->Spawn(
+      [keeper, weak, env] {
+        // Not at once: an engine that is opened for one question has nothing to keep.
+        int64_t next = env.clock->MonotonicMs() + 1000;
+        std::unique_lock lock(keeper->mu);
+        while (!keeper->stop) {
+          if (!keeper->woken && env.clock->MonotonicMs() < next) {
+            env.scheduler->Wait(lock, keeper->cv, next);
+            continue;
+          }
+          keeper->woken = false;
+          lock.unlock();
+          auto engine = weak.lock();
+          if (engine) next = engine->Tick();
+          engine.reset();
+          lock.lock();
+        }
+        keeper->running = false;
+        keeper->cv.notify_all();
+      },
+      "dvdi-keeper", OperationStackKb(core_->settings.limits));
+  if (!s.ok()) keeper->running = false;
+}
+
+void Engine::Wake() {
+  std::lock_guard lock(keeper_->mu);
+  keeper_->woken = true;
+  keeper_->cv.notify_all();
+}
+
+void Engine::Close(int64_t wait_ms) {
+  Core& core = *core_;
+  int64_t deadline = core.env.clock->MonotonicMs() + std::max<int64_t>(wait_ms, 0);
+  {
+    // Each callback that was promised is called before this returns: operations end by their own deadlines.
+    std::unique_lock lock(front_mu_);
+    while (unanswered_ > 0) core.env.scheduler->Wait(lock, answered_, core.env.clock->MonotonicMs() + 1000);
+  }
+  if (wait_ms > 0) StartDueReleases(core_, false);
+  (void)core.admission->Drain(deadline);
+  core.closing = true;
+  {
+    std::unique_lock lock(keeper_->mu);
+    keeper_->stop = true;
+    keeper_->cv.notify_all();
+    while (keeper_->running) core.env.scheduler->Wait(lock, keeper_->cv, core.env.clock->MonotonicMs() + 1000);
+  }
+}
+
+Result<Json> Engine::InstallPolicy(const Json& request) {
+  std::string path = GetString(request, "path");
+  if (path.empty()) return Status(Code::kInvalid, "policy install wants the path of a blob");
+  DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core_->env, path, core_->settings.limits.blob_bytes));
+  DVDI_ASSIGN_OR_RETURN(auto revision, core_->policy->Install(blob, GetBool(request, "allow_downgrade")));
+  const PolicyManifest& m = revision->module->manifest();
+  return Json{{"name", m.name}, {"version", m.version}, {"sha256", revision->module->sha256()},
+              {"source", revision->source}};
+}
+
+}  // namespace dvdi

@@ -1,0 +1,97 @@
+// An engine on one node's state folder: takes requests, runs operations, keeps what is pending going.
+#ifndef DVDI_ENGINE_ENGINE_H_
+#define DVDI_ENGINE_ENGINE_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "engine/core.h"
+#include "engine/undo.h"
+
+namespace dvdi {
+
+struct EngineOptions {
+  Settings settings;
+  bool keeper = true;           // false: nobody retries by itself; a simulation calls Tick
+  bool classic_mounts = false;  // mount(2) even where the descriptor calls exist
+};
+
+// Thread-safe.
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  // Called once, on a thread of the engine: OK and the answer, or the error (`answer` is null then).
+  using Done = std::function<void(const Status& status, const Json& answer)>;
+
+  static Result<std::shared_ptr<Engine>> Open(const Env& env, EngineOptions options);
+  ~Engine();
+
+  // The functions of dvdi.h, whose comments say what goes in and out. A returned error means that `done` will
+  // not be called.
+  Status Prepare(const Json& request, Done done);
+  Status Cleanup(const Json& request, Done done);
+  Status Recover(const Json& request, Done done);
+  Result<Json> StatusOf(const Json& query);   // status.cc
+  Result<Json> Explain(const Json& query);    // status.cc
+  Result<Json> Forget(const Json& request);   // forget.cc
+  Result<Json> InstallPolicy(const Json& request);
+  void Close(int64_t wait_ms);
+
+  // What the keeper does: expired waits, due releases, unfinished operations. Returns the monotonic time
+  // (ms) at which it wants to be called again.
+  int64_t Tick();
+  Core& core() { return *core_; }
+
+ private:
+  explicit Engine(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+  // The callback, counted: Close waits until each was called.
+  Done Promise(Done done);
+  // Runs `task` on the front thread: short work that must not hold up the caller.
+  Status Front(std::function<void()> task);
+  void FrontLoop();
+  void StartKeeper();
+  void Wake();
+
+  void PrepareFront(Json request, Done done);
+  Result<Json> DryRun(const Json& volumes, const Json& notes);
+
+  std::shared_ptr<Core> core_;
+  std::mutex front_mu_;
+  std::deque<std::function<void()>> front_;
+  bool front_running_ = false;
+  int unanswered_ = 0;
+  std::condition_variable answered_;
+  // The keeper's, shared with its thread.
+  struct Keeper {
+    std::mutex mu;
+    std::condition_variable cv;
+    bool stop = false, woken = false, running = false;
+  };
+  std::shared_ptr<Keeper> keeper_ = std::make_shared<Keeper>();
+};
+
+// --- recover.cc
+// Fills an empty ledger from the stage folder and mountinfo (promise 8).
+Status RebuildLedger(Core& core);
+// Takes up unfinished operations of engines that have ended; committed ones of `owner` whose scope is over. `live`:
+// the scopes that the owner knows to be alive, null where it does not say.
+struct RecoverOutcome {
+  Json undone = Json::array(), ended = Json::array(), problems = Json::array();
+};
+Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live);
+// Finds what is below the stage root and not provably ours, for status. Nothing is touched.
+void ReportStrangers(Core& core);
+// Whether a committed operation's scope is over, as far as the node can tell.
+bool ScopeIsOver(Core& core, const OperationRow& operation);
+// Claims and undoes an operation whatever its state; OK where another engine is at it.
+Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why, int64_t lock_deadline_ms,
+                UndoOutcome* outcome);
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_ENGINE_H_

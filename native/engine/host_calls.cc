@@ -1,0 +1,362 @@
+// The imports of module "dvdi": what a policy may ask for, and the promises that hold whatever it asks.
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+
+#include "base/guards.h"
+#include "base/text.h"
+#include "engine/meta.h"
+#include "engine/operation.h"
+#include "engine/secrets.h"
+#include "engine/stage_meta.h"
+#include "mount/stage.h"
+
+namespace dvdi {
+namespace {
+
+constexpr size_t kMaxCallsAtOnce = 256;
+
+Json Refused(std::string why) { return {{"kind", "refused"}, {"error", std::move(why)}}; }
+
+// The member "volume" as an index, or -1.
+int64_t VolumeIndex(const Json& item, size_t count) {
+  int64_t i = GetInt(item, "volume", -1);
+  return i >= 0 && i < static_cast<int64_t>(count) ? i : -1;
+}
+
+bool SaysNo(const std::string& value) { return value.empty() || value == "false" || value == "0" || value == "no"; }
+
+}  // namespace
+
+Result<std::string> PrepareOperation::HostCall(std::string_view name, std::string_view request) {
+  int64_t begin = core_.env.clock->MonotonicNs();
+  auto parsed = ParseJson(request, "the request of host call " + std::string(name));
+  Result<Json> ok = Status(Code::kInternal, "no such host call");
+  if (!parsed.ok()) {
+    ok = Status(Code::kPolicy, parsed.status().message());
+  } else if (LeftMs() == 0) {
+    return Status(Code::kTimeout, "the operation's deadline passed while the policy was at work",
+                  "`dvdi explain` shows what took so long");
+  } else if (name == "plugin_call") {
+    ok = PluginCall(*parsed);
+  } else if (name == "stage") {
+    ok = Stage(*parsed);
+  } else if (name == "query") {
+    ok = Query(*parsed);
+  } else if (name == "log") {
+    ok = Json::object();  // the record holds the request
+  } else if (name == "now") {
+    ok = Json{{"unix_ms", core_.env.clock->WallMs()}, {"left_ms", LeftMs()}};
+  } else if (name == "sleep") {
+    int64_t ms = std::clamp<int64_t>(GetInt(*parsed, "ms"), 0, LeftMs());
+    core_.env.scheduler->SleepUntil(core_.env.clock->MonotonicMs() + ms);
+    ok = Json::object();
+  } else if (name == "random") {
+    uint32_t n = 0;
+    core_.env.random->Fill(&n, sizeof n);
+    ok = Json{{"u32", n}};
+  }
+  std::string answer = ok.ok() ? Dump({{"ok", *ok}}) : "{\"error\":" + ok.status().ToJson() + "}";
+  std::string kept = parsed.ok() ? std::string(request) : Dump(Json(std::string(request)));
+  recorder_.HostCall(name, kept, answer, core_.env.clock->MonotonicNs() - begin);
+  if (!ok.ok() && core_.closing) return ok.status();
+  return recorder_.Redact(answer);
+}
+
+Result<Json> PrepareOperation::PluginCall(const Json& request) {
+  const Json& items = GetMember(request, "calls");
+  if (!items.is_array() || items.empty() || items.size() > kMaxCallsAtOnce)
+    return Status(Code::kPolicy, "plugin_call wants 1 to " + std::to_string(kMaxCallsAtOnce) + " calls");
+  struct Slot {
+    Json answer;         // where nothing is sent
+    int64_t call = -1;   // index into `calls`
+    size_t volume = 0;
+  };
+  std::vector<Slot> slots(items.size());
+  std::vector<Call> calls;
+  std::vector<size_t> mounts;  // volumes (first of their kind) whose Mount is about to be sent
+  for (size_t i = 0; i < items.size(); ++i) {
+    Call call;
+    std::string refused;
+    DVDI_RETURN_IF_ERROR(FillCall(items[i], &call, &slots[i].volume, &refused));
+    if (!refused.empty()) {
+      slots[i].answer = Refused(refused);
+      continue;
+    }
+    if (call.method == Method::kMount) {
+      size_t first = volumes_[slots[i].volume].first;
+      VolumeState& v = volumes_[first];
+      if (v.attached) {
+        slots[i].answer = {{"kind", "ok"}, {"mountpoint", v.attachment.mountpoint}};
+        continue;
+      }
+      auto again = std::find(mounts.begin(), mounts.end(), first);
+      if (again != mounts.end()) {  // one volume at two paths: one Mount
+        for (size_t k = 0; k < i; ++k)
+          if (slots[k].call >= 0 && calls[slots[k].call].method == Method::kMount &&
+              volumes_[slots[k].volume].first == first)
+            slots[i].call = slots[k].call;
+        continue;
+      }
+      mounts.push_back(first);
+    }
+    slots[i].call = static_cast<int64_t>(calls.size());
+    calls.push_back(std::move(call));
+  }
+  if (!mounts.empty()) DVDI_RETURN_IF_ERROR(BeforeMounts(mounts));
+  std::vector<Answer> answers = core_.plugins->Run(calls);
+  std::vector<Json> read;
+  for (size_t c = 0; c < calls.size(); ++c) {
+    for (const Slot& s : slots) {
+      if (s.call != static_cast<int64_t>(c)) continue;
+      read.push_back(AfterCall(calls[c], s.volume, answers[c]));
+      break;
+    }
+  }
+  Json out = Json::array();
+  for (Slot& s : slots) out.push_back(s.call >= 0 ? read[s.call] : std::move(s.answer));
+  return Json{{"answers", std::move(out)}};
+}
+
+// Fills in a call from what the policy wrote. An error ends the host call (the request makes no sense); a text
+// in *refused answers this call alone.
+Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, std::string* refused) {
+  std::string name = GetString(item, "method");
+  if (!MethodFromName(name, &call->method))
+    return Status(Code::kPolicy, "plugin_call: method " + OneLine(name, 60) + " is not one of the protocol's");
+  if (DVDI_GUARD(policy_methods) && (call->method == Method::kUnmount || call->method == Method::kRemove))
+    return Status(Code::kPolicy, "plugin_call: " + name + " is the engine's own and cannot be called by a policy");
+  bool of_driver = call->method == Method::kActivate || call->method == Method::kCapabilities ||
+                   call->method == Method::kList;
+  int64_t index = VolumeIndex(item, volumes_.size());
+  if (of_driver) {
+    std::string driver = GetString(item, "driver");
+    index = -1;
+    for (size_t i = 0; i < volumes_.size() && index < 0; ++i)
+      if (volumes_[i].driver == driver) index = static_cast<int64_t>(i);
+    if (index < 0)  // promise 4 and 9: only the drivers of this operation
+      return Status(Code::kPolicy, "plugin_call: driver " + OneLine(driver, 60) + " is not one of this operation's");
+  }
+  if (index < 0) return Status(Code::kPolicy, "plugin_call: " + name + " names no volume of this operation");
+  *volume = static_cast<size_t>(index);
+  const VolumeState& v = volumes_[*volume];
+  const VolumeState& first = volumes_[v.first];
+  call->driver = v.driver;
+  if (!of_driver) call->volume = v.name;
+  if (call->method == Method::kMount) call->id = first.attachment.id;
+  int64_t timeout = GetInt(item, "timeout_ms", core_.settings.call_max_ms);
+  timeout = std::clamp<int64_t>(timeout, 1, std::min(core_.settings.call_max_ms, LeftMs()));
+  call->deadline_ms = core_.env.clock->MonotonicMs() + timeout;
+  if (call->method != Method::kCreate) return Status();
+
+  // Promise 11: a second Create corrupts some drivers' state, and a Create on a guess makes an empty volume
+  // in place of the one with the data.
+  if (DVDI_GUARD(create_never) && GetString(v.request, "create") == "never")
+    *refused = "the statement says that volume " + v.name + " is never to be created";
+  else if (DVDI_GUARD(create_after_no) && !first.get_said_no)
+    *refused = "Create is sent only after the driver answered Get with an error of its own";
+  else if (DVDI_GUARD(create_not_listed) && !first.list_without)
+    *refused = "Create is sent only after the driver answered List without the volume";
+  if (!refused->empty()) return Status();
+  DVDI_ASSIGN_OR_RETURN(call->options, CreateOptions(v, GetMember(item, "options"), refused));
+  return Status();
+}
+
+Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const VolumeState& v, const Json& options,
+                                                                           std::string* refused) {
+  std::map<std::string, std::string> out;
+  if (options.is_null()) return out;
+  if (!options.is_object()) return Status(Code::kPolicy, "plugin_call: options of Create are not an object");
+  for (auto it = options.begin(); it != options.end(); ++it) {
+    std::string value;
+    if (it->is_string()) {
+      value = it->get<std::string>();
+      for (const auto& [handle, secret] : request_.secrets)
+        if (value == handle) value = secret;
+    } else if (it->is_object() && it->size() == 1 && it->contains("secret")) {
+      auto secret = ResolveSecret(core_.env, core_.settings, request_.secrets, GetString(*it, "secret"));
+      if (!secret.ok()) {
+        *refused = secret.status().message();
+        return out;
+      }
+      value = std::move(*secret);
+      recorder_.HideSecret(value);
+    } else {
+      return Status(Code::kPolicy, "plugin_call: option " + OneLine(it.key(), 60) + " is neither text nor a secret");
+    }
+    if (DVDI_GUARD(overwrite) && core_.settings.IsOverwriteOption(it.key()) && !SaysNo(value) &&
+        !core_.settings.OverwriteAllowed(v.driver, it.key())) {
+      *refused = "option " + OneLine(it.key(), 60) + " can destroy data, and the settings of this node do not allow it for driver " +
+                 v.driver;
+      return out;
+    }
+    out[it.key()] = std::move(value);
+  }
+  return out;
+}
+
+// The IDs are durable and marked as sent before any Mount leaves.
+Status PrepareOperation::BeforeMounts(const std::vector<size_t>& mounts) {
+  if (!meta_written_) {
+    Meta meta;
+    meta.operation = request_.operation;
+    for (const auto& v : volumes_)
+      if (&volumes_[v.first] == &v && !v.attached) meta.attachments.push_back({v.attachment.id, v.driver, v.name});
+    if (DVDI_GUARD(meta_first)) DVDI_RETURN_IF_ERROR(WriteMeta(core_.env, core_.stage_root, meta));  // promise 2
+    meta_written_ = true;
+  }
+  return core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    for (size_t i : mounts) {
+      AttachmentRow& a = volumes_[i].attachment;
+      a.mount_sent = true;
+      a.boot_id = core_.boot_id;
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
+    }
+    return Status();
+  });
+}
+
+Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& answer) {
+  VolumeState& first = volumes_[volumes_[volume].first];
+  bool ok = answer.kind == Answer::Kind::kOk;
+  if (call.method == Method::kGet) {
+    first.get_said_no = answer.kind == Answer::Kind::kError ||
+                        (!DVDI_GUARD(unknown_is_not_no) && answer.kind == Answer::Kind::kUnknown);
+  } else if (call.method == Method::kCreate) {
+    first.created |= ok;
+    created_any_ |= ok || answer.sent;
+    // Whatever it answered: before another Create the driver is asked again.
+    first.get_said_no = first.list_without = false;
+  } else if (call.method == Method::kList) {
+    for (auto& v : volumes_) {
+      if (v.driver != call.driver) continue;
+      v.list_without = ok && std::none_of(answer.volumes.begin(), answer.volumes.end(),
+                                          [&](const ListedVolume& l) { return l.name == v.name; });
+    }
+  }
+  if (call.method == Method::kMount && ok) return AfterMount(volume, answer);
+
+  if (answer.kind == Answer::Kind::kError) return {{"kind", "error"}, {"error", answer.error}};
+  if (answer.kind == Answer::Kind::kUnknown)
+    return {{"kind", "unknown"}, {"reason", answer.reason}, {"error", answer.error}, {"sent", answer.sent}};
+  Json j = {{"kind", "ok"}};
+  if (!answer.mountpoint.empty()) j["mountpoint"] = OneLine(answer.mountpoint, 4096);
+  if (call.method == Method::kCapabilities) j["scope"] = answer.scope;
+  if (call.method == Method::kActivate) j["implements"] = answer.implements;
+  if (!answer.created_at.empty()) j["created_at"] = OneLine(answer.created_at, 64);
+  if (!answer.status_json.empty()) j["status"] = Json::parse(answer.status_json, nullptr, false);
+  if (call.method == Method::kList) {
+    Json list = Json::array();
+    for (const auto& l : answer.volumes)
+      if (std::any_of(volumes_.begin(), volumes_.end(),
+                      [&](const VolumeState& v) { return v.driver == call.driver && v.name == l.name; }))
+        list.push_back({{"name", l.name}});
+    j["volumes"] = std::move(list);
+  }
+  return j;
+}
+
+Json PrepareOperation::AfterMount(size_t volume, const Answer& answer) {
+  VolumeState& v = volumes_[volumes_[volume].first];
+  Status s = CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms);  // promise 12
+  if (!s.ok()) return Refused(s.message() + (s.hint().empty() ? "" : ": " + s.hint()));
+  auto mounts = core_.Mounts();
+  if (!mounts.ok()) return Refused(mounts.status().message());
+  v.attachment.mountpoint = answer.mountpoint;
+  v.attachment.device = DeviceAt(*mounts, answer.mountpoint);
+  v.attached = true;
+  return {{"kind", "ok"}, {"mountpoint", OneLine(answer.mountpoint, 4096)}};
+}
+
+Result<Json> PrepareOperation::Stage(const Json& request) {
+  const Json& items = GetMember(request, "stages");
+  if (!items.is_array() || items.empty() || items.size() > kMaxCallsAtOnce)
+    return Status(Code::kPolicy, "stage wants 1 to " + std::to_string(kMaxCallsAtOnce) + " stages");
+  std::vector<size_t> todo;
+  for (const Json& item : items) {
+    int64_t i = VolumeIndex(item, volumes_.size());
+    if (i < 0) return Status(Code::kPolicy, "stage names no volume of this operation");
+    const VolumeState& v = volumes_[static_cast<size_t>(i)];
+    if (!volumes_[v.first].attached)
+      return Status(Code::kPolicy, "stage of volume " + v.name + " before its Mount was answered");
+    if (!v.stage.empty() || std::find(todo.begin(), todo.end(), static_cast<size_t>(i)) != todo.end())
+      return Status(Code::kPolicy, "a second stage of volume " + v.name);
+    todo.push_back(static_cast<size_t>(i));
+  }
+  // One entry for all of them: where each volume is attached, and that its stage is intended.
+  std::vector<std::string> paths;
+  DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    paths.clear();
+    int64_t seq = next_seq_;
+    for (size_t i : todo) {
+      VolumeState& v = volumes_[i];
+      v.attachment = volumes_[v.first].attachment;
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
+      EffectRow e;
+      e.operation = request_.operation.id, e.seq = seq++, e.kind = kStage, e.attachment = v.attachment.id;
+      e.path = core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(i));
+      e.target = v.target;
+      paths.push_back(e.path);
+      DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+    }
+    return Status();
+  }));
+  next_seq_ += static_cast<int64_t>(todo.size());
+  Json out = Json::array();
+  for (size_t k = 0; k < todo.size(); ++k) {
+    Status s = StageOne(items[k], todo[k]);
+    if (s.ok()) {
+      volumes_[todo[k]].stage = paths[k];
+      out.push_back({{"ok", true}});
+    } else {
+      out.push_back({{"error", Json::parse(s.ToJson(), nullptr, false)}});
+    }
+  }
+  return Json{{"stages", std::move(out)}};
+}
+
+Status PrepareOperation::StageOne(const Json& item, size_t index) {
+  VolumeState& v = volumes_[index];
+  StageRequest r;
+  r.mountpoint = v.attachment.mountpoint;
+  r.stage = core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(index));
+  r.subpath = GetString(item, "subpath");
+  // What the statement forbids, no policy can give.
+  r.read_only = GetBool(item, "read_only") || v.mode == "ro";
+  r.nosuid = GetBool(item, "nosuid", true), r.nodev = GetBool(item, "nodev", true);
+  std::string ownership = GetString(item, "ownership", "none");
+  if (ownership == "root-dir")
+    r.ownership = Ownership::kRootDir;
+  else if (ownership == "idmap")
+    r.ownership = Ownership::kIdmap;
+  else if (ownership == "recursive")
+    r.ownership = Ownership::kRecursive;
+  else if (ownership != "none")
+    return Status(Code::kPolicy, "stage: ownership " + OneLine(ownership, 40) + " is not known");
+  if (r.ownership != Ownership::kNone && !request_.has_user)
+    return Status(Code::kInvalid, "ownership " + ownership + " wants a user, and the workload names none",
+                  "give the workload's user, or ownership none");
+  r.uid = request_.uid, r.gid = request_.gid;
+  r.deadline_ms = request_.deadline_ms;
+  r.classic = core_.classic_mounts;
+  StageMeta meta;
+  meta.operation = request_.operation;
+  meta.attach.attachment = v.attachment.id, meta.attach.target = v.target;
+  meta.attach.mode = v.mode, meta.attach.access = v.access;
+  meta.stage = r.stage;
+  int made = core_.env.sys->MkdirAt(AT_FDCWD, r.stage.c_str(), 0700);
+  if (made < 0) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);
+  DVDI_RETURN_IF_ERROR(WriteStageMeta(core_.env, meta));
+  auto result = MakeStage(core_.env, r);
+  return result.ok() ? Status() : result.status().WithVolume(v.driver, v.name);
+}
+
+Result<Json> PrepareOperation::Query(const Json& request) {
+  int64_t i = VolumeIndex(request, volumes_.size());
+  if (GetString(request, "what") != "volume" || i < 0)
+    return Status(Code::kPolicy, "query wants {\"what\": \"volume\", \"volume\": index}");
+  const VolumeState& v = volumes_[static_cast<size_t>(i)];
+  return Json{{"attachment", AttachmentForPolicy(v)}, {"history", HistoryForPolicy(v)}};
+}
+
+}  // namespace dvdi

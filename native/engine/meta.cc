@@ -1,0 +1,96 @@
+#include "engine/meta.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "base/json.h"
+#include "engine/files.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+Json ToJson(const Meta& meta) {
+  Json j = OperationToJson(meta.operation);
+  Json list = Json::array();
+  for (const auto& a : meta.attachments) list.push_back({{"id", a.id}, {"driver", a.driver}, {"volume", a.name}});
+  j["attachments"] = std::move(list);
+  return j;
+}
+
+}  // namespace
+
+bool IsAttachmentId(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta) {
+  int root = env.sys->OpenAt(AT_FDCWD, stage_root.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (root < 0) return Status::FromErrno(-root, "cannot open " + stage_root, stage_root);
+  std::string temporary = ".meta-" + meta.operation.id;
+  auto write = [&]() -> Status {
+    int fd = env.sys->OpenAt(root, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (fd < 0) return Status::FromErrno(-fd, "cannot make " + stage_root + "/" + temporary, stage_root);
+    Status s = WriteAll(env, fd, Dump(ToJson(meta)) + "\n", stage_root + "/" + temporary);
+    for (const auto& a : meta.attachments) {
+      if (!s.ok()) break;
+      int r = env.sys->MkdirAt(root, a.id.c_str(), 0700);
+      std::string file = a.id + "/meta.json";
+      if (r == -EEXIST) r = env.sys->UnlinkAt(root, file.c_str(), 0);
+      if (r == -ENOENT) r = 0;
+      if (r >= 0) r = env.sys->LinkAt(root, temporary.c_str(), root, file.c_str(), 0);
+      if (r < 0) s = Status::FromErrno(-r, "cannot make " + stage_root + "/" + file, stage_root + "/" + file);
+    }
+    // The file is fsynced after it has all its names: ext4, XFS and btrfs keep metadata in order, so that
+    // the names and folders are durable with it; the folder is fsynced for filesystems that do not.
+    if (int r = 0; s.ok() && (r = env.sys->Fsync(fd)) < 0) s = Status::FromErrno(-r, "cannot fsync meta.json", stage_root);
+    if (int r = 0; s.ok() && (r = env.sys->Fsync(root)) < 0) s = Status::FromErrno(-r, "cannot fsync " + stage_root, stage_root);
+    env.sys->Close(fd);
+    return s;
+  };
+  Status s = write();
+  env.sys->UnlinkAt(root, temporary.c_str(), 0);
+  env.sys->Close(root);
+  return s;
+}
+
+Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::string& id) {
+  std::string path = stage_root + "/" + id + "/meta.json";
+  DVDI_ASSIGN_OR_RETURN(std::string text, ReadOwnFile(env, path));
+  DVDI_ASSIGN_OR_RETURN(Json j, ParseJson(text, path));
+  Meta meta;
+  meta.operation = OperationFromJson(j);
+  const OperationRow& o = meta.operation;
+  bool own = false;
+  for (const Json& a : GetMember(j, "attachments")) {
+    MetaEntry e{GetString(a, "id"), GetString(a, "driver"), GetString(a, "volume")};
+    if (!IsAttachmentId(e.id) || e.driver.empty() || e.name.empty())
+      return Status(Code::kInvalid, path + " names no volume").WithPath(path);
+    own |= e.id == id;
+    meta.attachments.push_back(std::move(e));
+  }
+  if (!own || o.id.empty() || o.owner.empty() || o.scope.empty())
+    return Status(Code::kInvalid, path + " is incomplete").WithPath(path);
+  return meta;
+}
+
+Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root) {
+  std::vector<std::string> names, ids;
+  int r = env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list " + stage_root, stage_root);
+  for (auto& n : names)
+    if (IsAttachmentId(n)) ids.push_back(std::move(n));
+  return ids;
+}
+
+Status RemoveMeta(const Env& env, const std::string& stage_root, const std::string& id) {
+  std::string folder = stage_root + "/" + id;
+  int r = env.sys->UnlinkAt(AT_FDCWD, (folder + "/meta.json").c_str(), 0);
+  if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot remove " + folder + "/meta.json", folder);
+  r = env.sys->UnlinkAt(AT_FDCWD, folder.c_str(), AT_REMOVEDIR);
+  if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot remove " + folder, folder);
+  return Status();
+}
+
+}  // namespace dvdi

@@ -1,0 +1,40 @@
+// stage/ID/meta.json: the proof that an attachment is ours, written and fsynced before Mount is sent.
+// From these files and mountinfo the ledger can be rebuilt (docs/ledger.md has the format).
+#ifndef DVDI_ENGINE_META_H_
+#define DVDI_ENGINE_META_H_
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "ledger/rows.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+struct MetaEntry {
+  std::string id, driver, name;
+};
+
+// What one operation attaches. The files of its attachments are links to one file: one fsync makes
+// all of them durable, however many they are.
+struct Meta {
+  OperationRow operation;  // id, owner, scope, boot_id, process, started_ms
+  std::vector<MetaEntry> attachments;
+};
+
+// Makes stage_root/ID/meta.json for each attachment (the file of an ID that was there is replaced).
+// When this returns OK they are durable.
+Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta);
+// The file of one ID. kRefused where it is not ours (owner, mode), kInvalid where it is damaged.
+Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::string& id);
+// Folders below the stage root whose names are IDs.
+Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root);
+// Removes stage_root/ID with its file; OK where it is gone. Stages in it must be gone.
+Status RemoveMeta(const Env& env, const std::string& stage_root, const std::string& id);
+// Whether the text can be an attachment's ID: 64 lower-case hex characters.
+bool IsAttachmentId(const std::string& text);
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_META_H_

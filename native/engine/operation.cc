@@ -1,0 +1,285 @@
+#include "engine/operation.h"
+
+#include <algorithm>
+#include <set>
+
+#include "engine/meta.h"
+#include "engine/policy_answer.h"
+#include "mount/stage.h"
+
+namespace dvdi {
+
+std::string DeviceAt(const std::vector<MountEntry>& mounts, const std::string& path) {
+  const MountEntry* m = ContainingMount(mounts, path);
+  return m == nullptr ? "" : m->device + " " + m->root;
+}
+
+PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
+                                   std::shared_ptr<const Revision> revision, Recorder recorder)
+    : core_(core), request_(std::move(request)), revision_(std::move(revision)), recorder_(std::move(recorder)) {
+  OperationRow& o = request_.operation;
+  o.id = core_.env.random->HexId(16);
+  o.instance = core_.instance->id();
+  o.boot_id = core_.boot_id;
+  o.state = kRunning;
+  o.started_ms = core_.env.clock->WallMs();
+  for (const Json& r : request_.volumes) {
+    VolumeState v;
+    v.request = r;
+    v.driver = GetString(r, "driver"), v.name = GetString(r, "name");
+    v.target = GetString(r, "container_path");
+    v.mode = GetString(r, "mode", "rw"), v.access = GetString(r, "access", "single-writer");
+    v.first = volumes_.size();
+    for (size_t i = 0; i < volumes_.size(); ++i) {
+      if (volumes_[i].driver == v.driver && volumes_[i].name == v.name) {
+        v.first = i;
+        break;
+      }
+    }
+    volumes_.push_back(std::move(v));
+  }
+}
+
+int64_t PrepareOperation::LeftMs() const {
+  return std::max<int64_t>(0, request_.deadline_ms - core_.env.clock->MonotonicMs());
+}
+
+PrepareOperation::Outcome PrepareOperation::Run() {
+  Outcome outcome;
+  ActiveOperation active(&core_, request_.operation.id);
+  VolumeLocks::Names names;
+  for (const auto& v : volumes_) names.push_back({v.driver, v.name});
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  Status s = CheckTargets();
+  if (s.ok()) {
+    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, names, request_.deadline_ms);
+    if (taken.ok())
+      locks_ = std::move(*taken);
+    else
+      s = taken.status();
+  }
+  if (s.ok()) s = Begin();
+  if (s.ok()) s = Decide();
+  if (s.ok()) s = MakeTargets();
+  if (s.ok()) {
+    auto committed = Commit();
+    if (committed.ok()) {
+      outcome.answer = std::move(*committed);
+      return outcome;
+    }
+    s = committed.status();
+  }
+  Fail(s, &outcome);
+  return outcome;
+}
+
+Status PrepareOperation::CheckTargets() {
+  if (request_.targets == "ignore") return Status();
+  TargetRules rules{core_.settings.target_roots};
+  std::vector<std::string> forbidden = {core_.settings.state_dir, core_.settings.runtime_dir,
+                                        core_.settings.policy_dir};
+  for (const auto& v : volumes_) {
+    Status s = CheckTarget(core_.env, rules, forbidden, v.target);
+    if (!s.ok()) return std::move(s).WithVolume(v.driver, v.name);
+  }
+  return Status();
+}
+
+// The first entry of the operation into the ledger: from here on it can be undone by anybody.
+Status PrepareOperation::Begin() {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, core_.Mounts());
+  Status s = core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(request_.operation.owner, request_.operation.scope));
+    if (other)
+      return Status(Code::kRefused, "scope " + request_.operation.scope + " has volumes already",
+                    "clean it up first, or use another name");
+    DVDI_RETURN_IF_ERROR(tx.PutOperation(request_.operation));
+    next_seq_ = 1;
+    for (VolumeState& v : volumes_) {
+      const VolumeState& first = volumes_[v.first];
+      if (&first != &v) {
+        v.attachment = first.attachment, v.before = first.before;
+        v.users = first.users, v.history = first.history;
+      } else {
+        DVDI_ASSIGN_OR_RETURN(auto found, tx.FindAttachment(v.driver, v.name));
+        DVDI_ASSIGN_OR_RETURN(v.history, tx.GetVolume(v.driver, v.name));
+        v.before = "none";
+        AttachmentRow& a = v.attachment;
+        if (found) {
+          a = *found;
+          DVDI_ASSIGN_OR_RETURN(v.users, tx.Users(a.id, core_.boot_id));
+          // Attached means: in this boot, and the same mount is still where it was.
+          v.attached = a.state == kAttached && a.boot_id == core_.boot_id && !a.mountpoint.empty() &&
+                       DeviceAt(mounts, a.mountpoint) == a.device;
+          v.before = v.attached ? "attached" : a.state == kReleasing ? "releasing" : "none";
+          if (!v.attached) a.state = kIntent;
+        } else {
+          a.id = core_.env.random->HexId(32);
+          a.driver = v.driver, a.name = v.name, a.state = kIntent;
+          a.created_ms = request_.operation.started_ms;
+        }
+        DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
+      }
+      EffectRow e;
+      e.operation = request_.operation.id, e.seq = next_seq_++, e.kind = kAttach;
+      e.attachment = v.attachment.id, e.target = v.target, e.mode = v.mode, e.access = v.access;
+      DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+    }
+    return Status();
+  });
+  begun_ = s.ok();
+  return s;
+}
+
+Json PrepareOperation::AttachmentForPolicy(const VolumeState& v) const {
+  Json users = Json::array();
+  for (const auto& u : v.users)
+    users.push_back({{"owner", u.owner}, {"scope", u.scope}, {"access", u.access}, {"mode", u.mode}});
+  Json j = {{"state", v.before}, {"users", std::move(users)}};
+  if (v.before == "attached") j["mountpoint"] = v.attachment.mountpoint;
+  return j;
+}
+
+Json PrepareOperation::HistoryForPolicy(const VolumeState& v) const {
+  if (!v.history) return {{"known", false}, {"created_by_us", false}};
+  Json j = {{"known", true}, {"created_by_us", v.history->created_by_us}};
+  if (v.history->created_ms > 0) j["created_ms"] = v.history->created_ms;
+  if (v.history->last_used_ms > 0) j["last_used_ms"] = v.history->last_used_ms;
+  return j;
+}
+
+Json PrepareOperation::InputForPolicy() const {
+  Json scope = {{"owner", request_.operation.owner}, {"id", request_.operation.scope}};
+  if (request_.has_user) scope["user"] = {{"uid", request_.uid}, {"gid", request_.gid}};
+  Json list = Json::array();
+  for (size_t i = 0; i < volumes_.size(); ++i) {
+    Json v = volumes_[i].request;
+    v["index"] = i;
+    v["attachment"] = AttachmentForPolicy(volumes_[i]);
+    v["history"] = HistoryForPolicy(volumes_[i]);
+    list.push_back(std::move(v));
+  }
+  return {{"config", revision_->config}, {"node", core_.settings.node}, {"left_ms", LeftMs()},
+          {"scope", std::move(scope)},   {"volumes", std::move(list)}};
+}
+
+Status PrepareOperation::Decide() {
+  std::string input = Dump(InputForPolicy());
+  recorder_.Input("prepare", input);
+  auto text = revision_->module->Call(
+      "prepare", input, [this](std::string_view name, std::string_view request) { return HostCall(name, request); });
+  if (!text.ok()) return text.status();
+  recorder_.Answer("prepare", *text);
+  DVDI_ASSIGN_OR_RETURN(policy_answer_, ReadPolicyAnswer("prepare", *text));
+  for (const auto& v : volumes_) {
+    if (!v.stage.empty()) continue;
+    return Status(Code::kPolicy, "the policy said that all is ready but made no stage for volume " + v.name,
+                  "the policy blob is faulty: go back to the one before it")
+        .WithVolume(v.driver, v.name);
+  }
+  return Status();
+}
+
+Status PrepareOperation::MakeTargets() {
+  if (request_.targets != "make") return Status();
+  std::unique_ptr<VolumeLocks> lock;
+  for (const auto& v : volumes_) {
+    if (v.target.empty()) continue;
+    if (!lock) {
+      DVDI_ASSIGN_OR_RETURN(lock,
+                            VolumeLocks::Take(core_.env, core_.lock_file, {kFoldersLock}, request_.deadline_ms));
+    }
+    DVDI_ASSIGN_OR_RETURN(auto missing, MissingFolders(core_.env, v.target));
+    if (missing.empty()) continue;
+    DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+      int64_t seq = next_seq_;
+      for (const auto& path : missing) {
+        EffectRow e;
+        e.operation = request_.operation.id, e.seq = seq++, e.kind = kFolder, e.path = path;
+        DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+      }
+      return Status();
+    }));
+    next_seq_ += static_cast<int64_t>(missing.size());
+    for (const auto& path : missing) {
+      Status s = MakeFolder(core_.env, path);
+      if (!s.ok()) return std::move(s).WithVolume(v.driver, v.name);
+    }
+  }
+  return Status();
+}
+
+Result<Json> PrepareOperation::Commit() {
+  int64_t now = core_.env.clock->WallMs();
+  Json list = Json::array();
+  for (size_t i = 0; i < volumes_.size(); ++i) {
+    const VolumeState& v = volumes_[i];
+    Json said = VolumeOfAnswer(policy_answer_, i);
+    bool created = volumes_[v.first].created;
+    Json one = {{"driver", v.driver}, {"name", v.name}, {"id", v.attachment.id}, {"stage", v.stage},
+                {"target", v.target}, {"mode", v.mode},
+                {"what", created ? "created" : v.before == "attached" ? "shared" : "re-attached"},
+                {"last_used", nullptr}, {"message", GetString(said, "message")}};
+    if (v.history && v.history->last_used_ms > 0) one["last_used"] = v.history->last_used_ms;
+    list.push_back(std::move(one));
+  }
+  Json notes = request_.notes;
+  for (const Json& n : GetMember(policy_answer_, "notes"))
+    if (n.is_string()) notes.push_back(n);
+  const PolicyManifest& m = revision_->module->manifest();
+  Json answer = {{"operation", request_.operation.id},
+                 {"scope", request_.operation.scope},
+                 {"volumes", std::move(list)},
+                 {"notes", std::move(notes)},
+                 {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", revision_->module->sha256()}}}};
+  OperationRow committed = request_.operation;
+  committed.state = kCommitted;
+  committed.answer = Dump(answer);
+  VolumeLocks::Names names;
+  for (const auto& v : volumes_) names.push_back({v.driver, v.name});
+  std::vector<AttachmentRow> attachments;
+  // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
+  // the boot (docs/ledger.md, "Durability").
+  DVDI_RETURN_IF_ERROR(core_.ledger->Apply(created_any_, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutOperation(committed));
+    for (VolumeState& v : volumes_) {
+      if (&volumes_[v.first] != &v) continue;
+      v.attachment.state = kAttached;
+      v.attachment.attempts = 0, v.attachment.error.clear();
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
+      VolumeRow row;
+      row.driver = v.driver, row.name = v.name, row.state = "known";
+      row.created_by_us = v.created, row.created_ms = v.created ? now : 0, row.last_used_ms = now;
+      DVDI_RETURN_IF_ERROR(tx.TouchVolume(row));
+    }
+    if (request_.hide) {
+      DVDI_ASSIGN_OR_RETURN(attachments, tx.Attachments());
+    }
+    return tx.PutRecord(recorder_.Finish(committed, "ok", Status()), names, core_.settings.records_keep);
+  }));
+  Json hide = Json::array();
+  for (const auto& a : attachments)
+    if (!a.mountpoint.empty()) hide.push_back(a.mountpoint);
+  answer["hide"] = std::move(hide);
+  return answer;
+}
+
+void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
+  outcome->status = why;
+  outcome->locks = std::move(locks_);
+  if (!begun_) {
+    VolumeLocks::Names names;
+    for (const auto& v : volumes_) names.push_back({v.driver, v.name});
+    (void)core_.ledger->Apply(false, [&](LedgerTx& tx) {
+      return tx.PutRecord(recorder_.Finish(request_.operation, CodeName(why.code()), why), names,
+                          core_.settings.records_keep);
+    });
+    return;
+  }
+  auto undone = Undo(core_, request_.operation, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
+  if (undone.ok()) outcome->releasing = std::move(undone->releasing);
+  // What could not be undone now stays in the ledger, and the keeper takes it up.
+}
+
+}  // namespace dvdi

@@ -1,0 +1,100 @@
+// One prepare: what it was asked for, what it knows of its volumes, what it has done so far.
+#ifndef DVDI_ENGINE_OPERATION_H_
+#define DVDI_ENGINE_OPERATION_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "engine/core.h"
+#include "engine/recorder.h"
+#include "engine/undo.h"
+#include "ledger/rows.h"
+#include "policy/revision.h"
+
+namespace dvdi {
+
+// A prepare request that was read and parsed by the policy.
+struct PrepareRequest {
+  OperationRow operation;  // owner, scope, process, request_hash
+  bool has_user = false;
+  uint32_t uid = 0, gid = 0;
+  std::string targets = "ignore";  // "make", "check", "ignore"
+  bool hide = false;               // whether "hide" is wanted
+  int64_t deadline_ms = 0;         // monotonic
+  Json volumes = Json::array();    // VolumeRequests
+  Json notes = Json::array();
+  std::vector<std::pair<std::string, std::string>> secrets;  // of the parse: handle, value
+};
+
+// One volume request on its way.
+struct VolumeState {
+  Json request;  // VolumeRequest
+  std::string driver, name, target, mode, access;
+  AttachmentRow attachment;  // shared in content with the other requests for the same volume
+  size_t first = 0;          // index of the first request for the same volume
+  std::string before;        // "none", "attached", "releasing"
+  std::vector<UserRow> users;
+  std::optional<VolumeRow> history;
+  // What the plugin has said in this operation (promise 11).
+  bool get_said_no = false, list_without = false, created = false;
+  bool attached = false;  // Mount was answered, now or before
+  std::string stage;      // the folder, once mounted
+};
+
+// Runs on one thread.
+class PrepareOperation {
+ public:
+  PrepareOperation(Core& core, PrepareRequest request, std::shared_ptr<const Revision> revision,
+                   Recorder recorder);
+
+  struct Outcome {
+    Status status;                         // OK: `answer` is dvdi_prepare's
+    Json answer;
+    std::vector<AttachmentRow> releasing;  // to be released behind the answer; the locks are still held
+    std::unique_ptr<VolumeLocks> locks;
+  };
+  Outcome Run();
+
+  // --- host calls (host_calls.cc); `name` is one of OfferedImports()
+  Result<std::string> HostCall(std::string_view name, std::string_view request);
+
+ private:
+  Status Begin();
+  Status CheckTargets();
+  Status Decide();
+  Status MakeTargets();
+  Result<Json> Commit();
+  void Fail(const Status& why, Outcome* outcome);
+  Json InputForPolicy() const;
+  Json AttachmentForPolicy(const VolumeState& v) const;
+  Json HistoryForPolicy(const VolumeState& v) const;
+
+  Result<Json> PluginCall(const Json& request);
+  Status FillCall(const Json& item, Call* call, size_t* volume, std::string* refused);
+  Status BeforeMounts(const std::vector<size_t>& volumes);
+  Json AfterCall(const Call& call, size_t volume, const Answer& answer);
+  Json AfterMount(size_t volume, const Answer& answer);
+  Result<std::map<std::string, std::string>> CreateOptions(const VolumeState& v, const Json& options,
+                                                           std::string* refused);
+  Result<Json> Stage(const Json& request);
+  Status StageOne(const Json& item, size_t index);
+  Result<Json> Query(const Json& request);
+  int64_t LeftMs() const;
+
+  Core& core_;
+  PrepareRequest request_;
+  std::shared_ptr<const Revision> revision_;
+  Recorder recorder_;
+  std::vector<VolumeState> volumes_;
+  std::unique_ptr<VolumeLocks> locks_;
+  bool begun_ = false, meta_written_ = false, created_any_ = false;
+  int64_t next_seq_ = 1;
+  Json policy_answer_;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_OPERATION_H_

@@ -1,0 +1,56 @@
+// The record of one operation: what went in, every host call with its answer, what came out.
+#ifndef DVDI_ENGINE_RECORDER_H_
+#define DVDI_ENGINE_RECORDER_H_
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/status.h"
+#include "ledger/rows.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+// Used by one thread at a time.
+class Recorder {
+ public:
+  // `max_bytes`: what is longer is cut, and says so.
+  Recorder(const Env& env, std::string kind, size_t max_bytes);
+
+  // Texts are JSON; they are kept as they are, redacted.
+  void Input(std::string_view export_name, std::string_view text);
+  void Answer(std::string_view export_name, std::string_view text);
+  void HostCall(std::string_view name, std::string_view request, std::string_view answer, int64_t ns);
+  void Undone(std::string text) { undone_.push_back(std::move(text)); }
+  void Note(std::string text) { notes_.push_back(std::move(text)); }
+  void Policy(const std::string& name, const std::string& version, const std::string& sha256);
+  // Values that must not be in any text from here on (promise 10).
+  void HideSecret(const std::string& value);
+  // The text without the secrets.
+  std::string Redact(std::string_view text) const;
+
+  int64_t started_ms() const { return started_ms_; }
+  // `outcome`: "ok" or the error's code.
+  RecordRow Finish(const OperationRow& operation, const std::string& outcome, const Status& status) const;
+
+ private:
+  void Add(std::string* to, std::string_view text);
+
+  const Env env_;
+  const std::string kind_;
+  const size_t max_bytes_;
+  const int64_t started_ms_, started_ns_;
+  size_t bytes_ = 0;
+  bool cut_ = false;
+  Json body_ = Json::object();
+  // Calls are kept as text: most records are never read.
+  std::string calls_;
+  std::vector<std::string> undone_, notes_, secrets_;
+};
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_RECORDER_H_

@@ -1,0 +1,154 @@
+// Bringing ledger and reality together: after a crash, a reboot, a lost ledger.
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+
+#include "base/guards.h"
+#include "engine/engine.h"
+#include "engine/meta.h"
+#include "engine/stage_meta.h"
+
+namespace dvdi {
+
+Status RebuildLedger(Core& core) {
+  auto ids = ListMeta(core.env, core.stage_root);
+  if (!ids.ok()) return ids.status().error_number() == ENOENT ? Status() : ids.status();
+  DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
+  for (const auto& id : *ids) {
+    auto meta = ReadMeta(core.env, core.stage_root, id);
+    if (!meta.ok()) continue;  // ReportStrangers names it
+    AttachmentRow a;
+    a.id = id, a.boot_id = meta->operation.boot_id, a.mount_sent = true;
+    a.created_ms = meta->operation.started_ms;
+    a.state = kReleasing, a.next_ms = core.env.clock->WallMs();
+    for (const auto& e : meta->attachments)
+      if (e.id == id) a.driver = e.driver, a.name = e.name;
+    std::vector<StageMeta> stages;
+    for (auto& s : ReadStageMetas(core.env, core.stage_root, id)) {
+      if (s.operation.boot_id == core.boot_id && FindMount(mounts, s.stage) != nullptr) stages.push_back(std::move(s));
+    }
+    if (!stages.empty()) a.state = kAttached;
+    DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
+      if (other && other->id != a.id) {
+        // Two IDs for one volume: the one in use stays; the other's Unmount would hit both.
+        if (other->state == kAttached || stages.empty()) return Status();
+        DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(other->id));
+      }
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
+      VolumeRow v;
+      v.driver = a.driver, v.name = a.name, v.state = "known", v.last_used_ms = a.created_ms;
+      DVDI_RETURN_IF_ERROR(tx.TouchVolume(v));
+      for (const auto& s : stages) {
+        DVDI_ASSIGN_OR_RETURN(auto known, tx.GetOperation(s.operation.id));
+        int64_t seq = 1;
+        if (known) {
+          DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(s.operation.id));
+          if (!effects.empty()) seq = effects.back().seq + 1;
+        } else {
+          OperationRow o = s.operation;
+          o.state = kCommitted, o.instance = "rebuilt";
+          DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
+        }
+        EffectRow e = s.attach;
+        e.operation = s.operation.id, e.seq = seq, e.kind = kAttach, e.done = true;
+        DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+        e.seq = seq + 1, e.kind = kStage, e.path = s.stage;
+        DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+      }
+      return Status();
+    }));
+  }
+  return Status();
+}
+
+void ReportStrangers(Core& core) {
+  std::vector<std::string> found;
+  std::vector<std::string> names;
+  if (core.env.sys->ListDir(AT_FDCWD, core.stage_root.c_str(), &names) == 0) {
+    for (const auto& name : names) {
+      std::string path = core.stage_root + "/" + name;
+      if (!IsAttachmentId(name)) {
+        found.push_back(path + " is not dvdi's");
+        continue;
+      }
+      auto meta = ReadMeta(core.env, core.stage_root, name);
+      if (!meta.ok()) {
+        found.push_back(meta.status().message());
+        continue;
+      }
+    }
+  }
+  std::lock_guard lock(core.reported_mu);
+  core.reported = std::move(found);
+}
+
+bool ScopeIsOver(Core& core, const OperationRow& o) {
+  if (o.boot_id != core.boot_id) return true;
+  if (o.mount_namespace != 0) {
+    // The process first: it is one look instead of one at every process of the node.
+    uint64_t start = 0, ns = 0;
+    if (core.env.sys->ProcessStart(o.pid, &start) == 0 && start == o.start_time &&
+        core.env.sys->MountNamespace(o.pid, &ns) == 0 && ns == o.mount_namespace)
+      return false;
+    auto left = core.env.sys->ProcessesIn(o.mount_namespace);
+    return left.ok() && left->empty();
+  }
+  // Without a process only a reboot ends it, or its owner's word. That its stages are not in our mountinfo
+  // says nothing: we may be in another mount namespace than the one that uses them.
+  return false;
+}
+
+Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why, int64_t lock_deadline_ms,
+                UndoOutcome* outcome) {
+  ActiveOperation active(&core, seen.id);
+  if (!active.mine()) return Status();
+  bool claimed = false;
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(claimed, tx.ClaimOperation(seen, kUndoing, core.instance->id()));
+    return Status();
+  }));
+  if (!claimed) return Status();
+  OperationRow mine = seen;
+  mine.state = kUndoing, mine.instance = core.instance->id();
+  Recorder recorder(core.env, kind, core.settings.record_bytes);
+  auto undone = Undo(core, mine, false, lock_deadline_ms, 0, 0, &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
+  if (!undone.ok()) return undone.status();
+  *outcome = std::move(*undone);
+  return Status();
+}
+
+Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live) {
+  RecoverOutcome out;
+  std::vector<OperationRow> operations;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
+    return Status();
+  }));
+  for (const auto& o : operations) {
+    bool unfinished = o.state != kCommitted;
+    bool over = false;
+    if (unfinished) {
+      // Promise of the instance lock: what a running engine has begun is its own to end.
+      over = !DVDI_GUARD(dead_instances) || !InstanceAlive(core.env, core.instances, o.instance);
+      if (o.instance == core.instance->id()) over = true;  // left over by a try of ours; active ones are passed over
+    } else if (o.owner == owner) {
+      bool named = false;
+      if (live != nullptr)
+        for (const Json& s : *live) named |= s.is_string() && s.get_ref<const std::string&>() == o.scope;
+      over = live != nullptr ? !named : ScopeIsOver(core, o);
+    }
+    if (!over) continue;
+    UndoOutcome undo;
+    Status s = TakeDown(core, o, "recover", Status(), core.env.clock->MonotonicMs() + 2000, &undo);
+    if (!s.ok()) {
+      out.problems.push_back(s.message());
+      continue;
+    }
+    for (const auto& p : undo.problems) out.problems.push_back(p);
+    (unfinished ? out.undone : out.ended).push_back(unfinished ? o.id : o.scope);
+  }
+  return out;
+}
+
+}  // namespace dvdi

@@ -1,0 +1,135 @@
+#include "engine/release.h"
+
+#include <algorithm>
+
+#include "base/guards.h"
+#include "engine/meta.h"
+
+namespace dvdi {
+namespace {
+
+// The volume's mountpoint as the plugin sees it now.
+enum class Seen { kMounted, kNotMounted, kUnknown };
+
+Seen Ask(Core& core, const AttachmentRow& a, std::string* why) {
+  Call call;
+  call.driver = a.driver, call.method = Method::kGet, call.volume = a.name;
+  call.deadline_ms = core.env.clock->MonotonicMs() + core.settings.call_max_ms;
+  Answer get = core.plugins->RunOne(call);
+  *why = get.error;
+  if (get.kind == Answer::Kind::kUnknown) return Seen::kUnknown;
+  if (get.kind == Answer::Kind::kOk) return get.mountpoint.empty() ? Seen::kNotMounted : Seen::kMounted;
+  // An error may mean that it knows no such volume, or that it cannot say: only its list tells.
+  call.method = Method::kList;
+  Answer list = core.plugins->RunOne(call);
+  if (list.kind != Answer::Kind::kOk) return Seen::kUnknown;
+  for (const auto& v : list.volumes)
+    if (v.name == a.name) return v.mountpoint.empty() ? Seen::kUnknown : Seen::kMounted;
+  return Seen::kNotMounted;
+}
+
+Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
+    return tx.DeleteAttachment(a.id);
+  }));
+  // After the commit: a folder without a row is found and removed by recovery, a row without its folder is not
+  // provably ours.
+  return RemoveMeta(core.env, core.stage_root, a.id);
+}
+
+Status Postpone(Core& core, AttachmentRow a, const std::string& why) {
+  ++a.attempts;
+  int64_t base = a.retry_base_ms > 0 ? a.retry_base_ms : core.settings.release_base_ms;
+  int64_t max = a.retry_max_ms > 0 ? a.retry_max_ms : core.settings.release_max_ms;
+  int64_t pause = base;
+  for (int64_t i = 1; i < a.attempts && pause < max; ++i) pause *= 2;
+  pause = std::min(pause, max);
+  uint32_t noise = 0;
+  core.env.random->Fill(&noise, sizeof noise);
+  pause += static_cast<int64_t>(noise % static_cast<uint32_t>(pause / 4 + 1));  // engines must not retry in step
+  a.next_ms = core.env.clock->WallMs() + pause;
+  a.error = why;
+  return core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
+}
+
+}  // namespace
+
+Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
+  std::optional<AttachmentRow> found;
+  bool used = false;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(found, tx.GetAttachment(attachment));
+    if (!found) return Status();
+    DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(attachment, core.boot_id));
+    used = !users.empty();
+    return Status();
+  }));
+  if (!found || found->state != kReleasing || used) return ReleaseResult::kTakenOver;
+  const AttachmentRow& a = *found;
+  std::string why;
+  bool same_boot = a.boot_id == core.boot_id;
+  if (!same_boot) {
+    // The reboot took the node's own mounts; only what the driver holds elsewhere can be left.
+    Seen seen = Ask(core, a, &why);
+    if (seen == Seen::kUnknown) {
+      DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
+      return ReleaseResult::kPending;
+    }
+    if (seen == Seen::kNotMounted) {
+      DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
+      return ReleaseResult::kUnconfirmed;
+    }
+  }
+  Call unmount;
+  unmount.driver = a.driver, unmount.method = Method::kUnmount, unmount.volume = a.name, unmount.id = a.id;
+  unmount.deadline_ms = core.env.clock->MonotonicMs() + core.settings.call_max_ms;
+  Answer answer = core.plugins->RunOne(unmount);
+  if (answer.kind == Answer::Kind::kOk) {
+    DVDI_RETURN_IF_ERROR(Forget(core, a, "known"));
+    return ReleaseResult::kReleased;
+  }
+  why = answer.error;
+  // It said no, or nothing: ask what is the case before deciding that it is still mounted.
+  std::string ignored;
+  if (answer.reason != "not-found" && Ask(core, a, &ignored) == Seen::kNotMounted) {
+    DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
+    return ReleaseResult::kUnconfirmed;
+  }
+  if (DVDI_GUARD(keep_pending)) {  // promise 6: what cannot be undone now stays in the ledger
+    DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
+  } else {
+    DVDI_RETURN_IF_ERROR(Forget(core, a, "known"));
+  }
+  return ReleaseResult::kPending;
+}
+
+int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
+  std::vector<AttachmentRow> rows;
+  Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(rows, tx.Releasing(256));
+    return Status();
+  });
+  if (!s.ok()) return INT64_MAX;
+  int64_t now = core->env.clock->WallMs(), next = INT64_MAX;
+  for (const AttachmentRow& a : rows) {
+    // A wall clock that was set back must not put a release off for years.
+    bool due = all || a.next_ms <= now || a.next_ms > now + 24 * 3600 * 1000LL;
+    if (!due) {
+      next = std::min(next, a.next_ms);
+      continue;
+    }
+    auto active = std::make_shared<ActiveOperation>(core.get(), "release " + a.id);
+    if (!active->mine()) continue;
+    core->admission->Submit(
+        "release", {a.driver}, core->env.clock->MonotonicMs() + core->settings.call_max_ms,
+        [core, active, a](const Status& admitted) {
+          if (!admitted.ok()) return;
+          auto locks = VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
+          if (locks.ok()) (void)Release(*core, a.id);
+        });
+  }
+  return next;
+}
+
+}  // namespace dvdi

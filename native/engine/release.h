@@ -1,0 +1,24 @@
+// Unmount: an attachment that nobody uses is given back to its driver, now or later (promise 6).
+#ifndef DVDI_ENGINE_RELEASE_H_
+#define DVDI_ENGINE_RELEASE_H_
+
+#include <string>
+
+#include "base/status.h"
+#include "engine/core.h"
+
+namespace dvdi {
+
+enum class ReleaseResult { kReleased, kUnconfirmed, kPending, kTakenOver };
+
+// Tries once. The caller holds the volume's lock. kPending: the driver is down or refused; the ledger has
+// the time of the next try. kTakenOver: somebody uses it again, or it is gone: nothing was done.
+Result<ReleaseResult> Release(Core& core, const std::string& attachment);
+
+// Starts a thread for each release that is due (at most `max_in_flight` for a driver); returns the wall time
+// of the next one that is not, INT64_MAX where there is none. `all`: those that wait for their time too.
+int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all);
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_RELEASE_H_

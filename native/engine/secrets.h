@@ -1,0 +1,29 @@
+// Values that the policy only holds a handle of (promise 10).
+#ifndef DVDI_ENGINE_SECRETS_H_
+#define DVDI_ENGINE_SECRETS_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "settings/settings.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+using SecretList = std::vector<std::pair<std::string, std::string>>;  // handle, value
+
+// The value of a handle: one taken from this request's own text, or the file of that name in the settings'
+// secrets folder (root-only). The trailing newline of a file is not part of it.
+Result<std::string> ResolveSecret(const Env& env, const Settings& settings, const SecretList& inline_secrets,
+                                  const std::string& name);
+
+// Takes the values of options that the settings list as secret out of a request's source text and puts handles
+// in their place, before any policy sees it. `form` is the source's form. What was taken is added to *taken.
+std::string TakeSecrets(const Settings& settings, const std::string& form, const std::string& text,
+                        SecretList* taken);
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_SECRETS_H_

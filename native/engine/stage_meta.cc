@@ -1,0 +1,55 @@
+#include "engine/stage_meta.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "base/json.h"
+#include "engine/files.h"
+#include "engine/meta.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+
+Status WriteStageMeta(const Env& env, const StageMeta& m) {
+  Json j = OperationToJson(m.operation);
+  j["attachment"] = m.attach.attachment;
+  j["target"] = m.attach.target, j["mode"] = m.attach.mode, j["access"] = m.attach.access;
+  std::string path = m.stage + ".json";
+  int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+  if (fd < 0) return Status::FromErrno(-fd, "cannot make " + path, path);
+  Status s = WriteAll(env, fd, Dump(j), path);
+  env.sys->Close(fd);
+  return s;
+}
+
+std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root, const std::string& attachment) {
+  std::vector<std::string> names;
+  std::string folder = stage_root + "/" + attachment;
+  std::vector<StageMeta> found;
+  if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return found;
+  for (const auto& name : names) {
+    if (!name.ends_with(".json") || name == "meta.json") continue;
+    auto text = ReadOwnFile(env, folder + "/" + name);
+    if (!text.ok()) continue;
+    auto j = ParseJson(*text, name);
+    if (!j.ok()) continue;
+    StageMeta m;
+    m.operation = OperationFromJson(*j);
+    m.attach.attachment = GetString(*j, "attachment");
+    m.attach.target = GetString(*j, "target");
+    m.attach.mode = GetString(*j, "mode"), m.attach.access = GetString(*j, "access");
+    m.stage = folder + "/" + name.substr(0, name.size() - 5);
+    if (m.attach.attachment == attachment && !m.operation.id.empty()) found.push_back(std::move(m));
+  }
+  return found;
+}
+
+Status RemoveStageMeta(const Env& env, const std::string& stage) {
+  std::string path = stage + ".json";
+  int r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
+  if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot remove " + path, path);
+  return Status();
+}
+
+}  // namespace dvdi

@@ -1,0 +1,29 @@
+// STAGE.json beside a stage's folder: whose stage it is. Not fsynced: a stage does not outlive the boot,
+// and this file serves only to rebuild a lost ledger within it.
+#ifndef DVDI_ENGINE_STAGE_META_H_
+#define DVDI_ENGINE_STAGE_META_H_
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "ledger/rows.h"
+#include "sys/env.h"
+
+namespace dvdi {
+
+struct StageMeta {
+  OperationRow operation;  // id, owner, scope, boot_id, process, started_ms
+  EffectRow attach;        // attachment, target, mode, access
+  std::string stage;       // the stage's folder
+};
+
+Status WriteStageMeta(const Env& env, const StageMeta& meta);
+// Those of one attachment whose files can be read; others are passed over.
+std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root, const std::string& attachment);
+// OK where it is gone.
+Status RemoveStageMeta(const Env& env, const std::string& stage);
+
+}  // namespace dvdi
+
+#endif  // DVDI_ENGINE_STAGE_META_H_

@@ -1,0 +1,268 @@
+// What the ledger knows, for people and tools. Asks no plugin unless told to.
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/text.h"
+#include "engine/engine.h"
+
+namespace dvdi {
+namespace {
+
+Json UsersOf(LedgerTx& tx, const std::string& id, const std::string& boot_id, Status* status) {
+  Json list = Json::array();
+  auto users = tx.Users(id, boot_id);
+  if (!users.ok()) {
+    *status = users.status();
+    return list;
+  }
+  for (const auto& u : *users)
+    list.push_back({{"owner", u.owner}, {"scope", u.scope}, {"target", u.target}, {"mode", u.mode},
+                    {"access", u.access}, {"stage", u.stage}, {"since_ms", u.since_ms}});
+  return list;
+}
+
+Result<Json> Volumes(Core& core, const std::string& driver, const std::string& name) {
+  Json list = Json::array();
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    std::map<std::pair<std::string, std::string>, std::pair<VolumeRow, std::optional<AttachmentRow>>> all;
+    DVDI_ASSIGN_OR_RETURN(auto volumes, tx.Volumes(name));
+    for (const auto& v : volumes) all[{v.driver, v.name}].first = v;
+    DVDI_ASSIGN_OR_RETURN(auto attachments, tx.Attachments());
+    for (const auto& a : attachments) {
+      if (!name.empty() && a.name != name) continue;
+      all[{a.driver, a.name}].second = a;
+    }
+    for (const auto& [key, both] : all) {
+      if (!driver.empty() && key.first != driver) continue;
+      const auto& [v, a] = both;
+      Json one = {{"driver", key.first}, {"name", key.second}, {"id", a ? a->id : ""},
+                  {"state", a ? a->state : v.state}, {"mountpoint", a ? a->mountpoint : ""},
+                  {"created_by_us", v.created_by_us}, {"created_ms", v.created_ms},
+                  {"last_used_ms", v.last_used_ms}, {"users", Json::array()}};
+      if (a) {
+        Status s;
+        one["users"] = UsersOf(tx, a->id, core.boot_id, &s);
+        DVDI_RETURN_IF_ERROR(s);
+        if (!a->error.empty()) one["error"] = a->error, one["attempts"] = a->attempts, one["next_ms"] = a->next_ms;
+      }
+      list.push_back(std::move(one));
+    }
+    return Status();
+  }));
+  return list;
+}
+
+Result<Json> Scopes(Core& core) {
+  Json list = Json::array();
+  std::vector<OperationRow> operations;
+  std::map<std::string, Json> volumes;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
+    for (const auto& o : operations) {
+      Json of = Json::array();
+      DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(o.id));
+      for (const auto& e : effects) {
+        if (e.kind != kAttach) continue;
+        DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(e.attachment));
+        std::string stage;
+        for (const auto& x : effects)
+          if (x.kind == kStage && x.attachment == e.attachment && x.target == e.target) stage = x.path;
+        of.push_back({{"driver", a ? a->driver : ""}, {"name", a ? a->name : ""}, {"target", e.target},
+                      {"stage", stage}, {"mode", e.mode}});
+      }
+      volumes[o.id] = std::move(of);
+    }
+    return Status();
+  }));
+  for (const auto& o : operations) {
+    uint64_t start = 0;
+    bool alive = o.pid > 0 && o.boot_id == core.boot_id && core.env.sys->ProcessStart(o.pid, &start) == 0 &&
+                 start == o.start_time;
+    list.push_back({{"owner", o.owner}, {"scope", o.scope}, {"operation", o.id}, {"state", o.state},
+                    {"since_ms", o.started_ms}, {"process", {{"pid", o.pid}, {"alive", alive}}},
+                    {"volumes", volumes[o.id]}});
+  }
+  return Json{{"scopes", std::move(list)}};
+}
+
+Result<Json> Summary(Core& core) {
+  Json pending = Json::array();
+  int64_t volumes = 0, scopes = 0, operations = 0;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(volumes, tx.Count("SELECT count(*) FROM volume"));
+    DVDI_ASSIGN_OR_RETURN(scopes, tx.Count("SELECT count(*) FROM operation WHERE state = 'committed'"));
+    DVDI_ASSIGN_OR_RETURN(operations, tx.Count("SELECT count(*) FROM operation WHERE state <> 'committed'"));
+    DVDI_ASSIGN_OR_RETURN(auto rows, tx.Releasing(1000));
+    for (const auto& a : rows)
+      pending.push_back({{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"next_ms", a.next_ms},
+                         {"error", a.error}});
+    return Status();
+  }));
+  Json policy;
+  auto revision = core.policy->Current();
+  if (revision.ok()) {
+    const PolicyManifest& m = (*revision)->module->manifest();
+    policy = {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()},
+              {"source", (*revision)->source}};
+  } else {
+    policy = {{"error", Json::parse(revision.status().ToJson(), nullptr, false)}};
+  }
+  Json drivers = Json::object();
+  for (const auto& [name, state] : core.plugins->Breakers()) drivers[name] = state;
+  Json reported = Json::array();
+  ReportStrangers(core);
+  {
+    std::lock_guard lock(core.reported_mu);
+    for (const auto& r : core.reported) reported.push_back(r);
+  }
+  return Json{{"node", core.settings.node}, {"boot_id", core.boot_id}, {"state_dir", core.settings.state_dir},
+              {"ledger", {{"ok", !core.ledger->damaged() && core.ledger->note().empty()}, {"note", core.ledger->note()}}},
+              {"policy", policy}, {"volumes", volumes}, {"scopes", scopes}, {"operations", operations},
+              {"pending", pending}, {"drivers", drivers}, {"reported", reported}};
+}
+
+Json AnswerJson(const Answer& a) {
+  const char* kind = a.kind == Answer::Kind::kOk ? "ok" : a.kind == Answer::Kind::kError ? "error" : "unknown";
+  Json j = {{"kind", kind}};
+  if (!a.error.empty()) j["error"] = a.error;
+  if (!a.reason.empty()) j["reason"] = a.reason;
+  if (!a.mountpoint.empty()) j["mountpoint"] = OneLine(a.mountpoint, 4096);
+  if (!a.created_at.empty()) j["created_at"] = OneLine(a.created_at, 64);
+  if (!a.status_json.empty()) j["status"] = Json::parse(a.status_json, nullptr, false);
+  return j;
+}
+
+Result<Json> Volume(Core& core, const Json& query) {
+  std::string name = GetString(query, "name"), driver = GetString(query, "driver");
+  if (name.empty()) return Status(Code::kInvalid, "status of a volume wants its name");
+  DVDI_ASSIGN_OR_RETURN(Json list, Volumes(core, driver, name));
+  if (list.size() > 1)
+    return Status(Code::kInvalid, "several drivers have a volume " + OneLine(name, 255), "name the driver too");
+  Json one;
+  if (list.empty()) {
+    if (!GetBool(query, "ask_plugin") || driver.empty())
+      return Status(Code::kNotFound, "no volume " + OneLine(name, 255) + " is known on this node",
+                    "`dvdi ls` lists those that are; name a driver to ask it");
+    one = {{"driver", driver}, {"name", name}, {"state", "unknown"}, {"users", Json::array()}};
+  } else {
+    one = list[0];
+  }
+  if (!GetBool(query, "ask_plugin")) return one;
+  Call get;
+  get.driver = GetString(one, "driver"), get.method = Method::kGet, get.volume = name;
+  int64_t wait = GetInt(query, "timeout_ms", 10'000);
+  get.deadline_ms = core.env.clock->MonotonicMs() + std::clamp<int64_t>(wait, 1, core.settings.call_max_ms);
+  one["plugin"] = AnswerJson(core.plugins->RunOne(get));
+  return one;
+}
+
+Json Drivers(Core& core, bool ask) {
+  auto breakers = core.plugins->Breakers();
+  Json list = Json::array();
+  std::vector<std::string> names = ListPlugins(core.plugins->paths());
+  std::vector<Call> calls;
+  for (const auto& name : names) {
+    Call call;
+    call.driver = name, call.method = Method::kActivate;
+    call.deadline_ms = core.env.clock->MonotonicMs() + 2000;
+    calls.push_back(std::move(call));
+  }
+  std::vector<Answer> answers;
+  if (ask) answers = core.plugins->Run(calls);
+  for (size_t i = 0; i < names.size(); ++i) {
+    auto address = DiscoverPlugin(core.plugins->paths(), names[i]);
+    Json one = {{"name", names[i]},
+                {"address", address.ok() ? address->ToString() : address.status().message()},
+                {"breaker", breakers.count(names[i]) != 0 ? breakers[names[i]] : "closed"}};
+    if (ask) {
+      one["reachable"] = answers[i].kind != Answer::Kind::kUnknown;
+      one["volume_driver"] = std::find(answers[i].implements.begin(), answers[i].implements.end(), "VolumeDriver") !=
+                             answers[i].implements.end();
+      if (!answers[i].error.empty()) one["error"] = answers[i].error;
+      uint64_t theirs = 0, ours = 0;
+      if (answers[i].peer_pid > 0 && core.env.sys->MountNamespace(answers[i].peer_pid, &theirs) == 0 &&
+          core.env.sys->MountNamespace(static_cast<pid_t>(::getpid()), &ours) == 0)
+        one["same_mount_namespace"] = theirs == ours;
+    }
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
+Json Doctor(Core& core) {
+  Json checks = Json::array();
+  auto add = [&](std::string name, bool ok, bool required, std::string found, std::string fix) {
+    checks.push_back({{"name", std::move(name)}, {"ok", ok}, {"required", required},
+                      {"found", std::move(found)}, {"fix", ok ? "" : std::move(fix)}});
+  };
+  add("state folder", true, true, core.settings.state_dir, "");
+  bool sound = !core.ledger->damaged() && core.ledger->note().empty();
+  add("ledger", sound, false, sound ? "sound" : core.ledger->note(), "look at the file that was put aside; then remove it");
+  auto revision = core.policy->Current();
+  add("policy", revision.ok(), true,
+      revision.ok() ? (*revision)->module->manifest().name + " " + (*revision)->module->manifest().version
+                    : revision.status().message(),
+      revision.status().hint());
+  Json drivers = Drivers(core, true);
+  add("drivers", !drivers.empty(), false, std::to_string(drivers.size()) + " found",
+      "start a volume plugin; its socket belongs in /run/docker/plugins, or name its folder with plugins.sockets");
+  for (const Json& d : drivers) {
+    std::string name = "driver " + GetString(d, "name");
+    bool ok = GetBool(d, "reachable") && GetBool(d, "volume_driver");
+    add(name, ok, false,
+        ok ? "answers at " + GetString(d, "address")
+           : GetBool(d, "reachable") ? "is no volume driver" : OneLine(GetString(d, "error", "does not answer")),
+        "start it, or remove its socket or spec file");
+    if (d.contains("same_mount_namespace") && !GetBool(d, "same_mount_namespace"))
+      add(name + " mount namespace", false, false, "the driver runs in another mount namespace",
+          "its mounts must reach this one: give it a folder with shared propagation (rshared)");
+  }
+  return checks;
+}
+
+}  // namespace
+
+Result<Json> Engine::StatusOf(const Json& query) {
+  std::string what = GetString(query, "what", "summary");
+  Core& core = *core_;
+  if (what == "summary") return Summary(core);
+  if (what == "volumes") {
+    DVDI_ASSIGN_OR_RETURN(Json list, Volumes(core, GetString(query, "driver"), GetString(query, "name")));
+    return Json{{"volumes", std::move(list)}};
+  }
+  if (what == "volume") return Volume(core, query);
+  if (what == "scopes") return Scopes(core);
+  if (what == "drivers") return Json{{"drivers", Drivers(core, GetBool(query, "ask", true))}};
+  if (what == "doctor") return Json{{"checks", Doctor(core)}};
+  return Status(Code::kInvalid, "status of " + OneLine(what, 40) +
+                                    "; summary, volumes, volume, scopes, drivers and doctor are accepted");
+}
+
+Result<Json> Engine::Explain(const Json& query) {
+  std::vector<RecordRow> rows;
+  int64_t last = std::clamp<int64_t>(GetInt(query, "last", 1), 1, 1000);
+  DVDI_RETURN_IF_ERROR(core_->ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(rows, tx.Records(GetString(query, "operation"), GetString(query, "scope"),
+                                           GetString(query, "driver"), GetString(query, "name"),
+                                           static_cast<int>(last)));
+    return Status();
+  }));
+  Json list = Json::array();
+  for (const auto& r : rows) {
+    Json one = {{"operation", r.operation}, {"kind", r.kind}, {"owner", r.owner}, {"scope", r.scope},
+                {"started_ms", r.started_ms}, {"duration_ms", static_cast<double>(r.duration_us) / 1000.0},
+                {"outcome", r.outcome}};
+    auto body = ParseJson(r.body, "a record");
+    if (body.ok()) one.update(*body);
+    for (Json& c : one["calls"]) {
+      c["ms"] = static_cast<double>(GetInt(c, "us")) / 1000.0;
+      c.erase("us");
+    }
+    list.push_back(std::move(one));
+  }
+  return Json{{"operations", std::move(list)}};
+}
+
+}  // namespace dvdi

@@ -1,0 +1,148 @@
+#include "engine/undo.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/guards.h"
+#include "engine/meta.h"
+#include "engine/stage_meta.h"
+#include "mount/stage.h"
+
+namespace dvdi {
+namespace {
+
+struct Local {
+  std::vector<EffectRow> attaches;
+  std::set<std::string> stuck;  // attachments of which a stage is still mounted
+  std::vector<std::string> problems;
+};
+
+// Removes the folder unless another operation has a target at or below it: rmdir(2) of a folder would
+// take a mount on it away in every other mount namespace. The other one inherits it then.
+Status UndoFolder(Core& core, const EffectRow& e) {
+  DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(core.env, core.lock_file, {kFoldersLock},
+                                                     core.env.clock->MonotonicMs() + 5000));
+  std::string other;
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(other, tx.OtherUserOfFolder(e.path, e.operation));
+    return other.empty() ? Status() : tx.PassEffect(e.operation, e.seq, other);
+  }));
+  return other.empty() ? RemoveFolder(core.env, e.path) : Status();
+}
+
+// Stages and folders, last first. What was undone leaves `effects`' rows in the ledger with the next commit.
+Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<EffectRow>* gone, Recorder* recorder) {
+  Local local;
+  for (auto it = effects.rbegin(); it != effects.rend(); ++it) {
+    const EffectRow& e = *it;
+    Status s;
+    if (e.kind == kStage) {
+      s = RemoveStage(core.env, core.stage_root, e.path);
+      if (s.ok()) s = RemoveStageMeta(core.env, e.path);
+      if (!s.ok()) local.stuck.insert(e.attachment);
+    } else if (e.kind == kFolder) {
+      s = UndoFolder(core, e);
+    } else {
+      local.attaches.push_back(e);
+      continue;
+    }
+    if (s.ok()) {
+      gone->push_back(e);
+      if (recorder != nullptr) recorder->Undone(e.kind + " " + e.path);
+    } else {
+      local.problems.push_back(s.message());
+    }
+  }
+  return local;
+}
+
+// Ends the use of an attachment; decides, under the volume's lock, whether anybody else uses it.
+Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms, int64_t max_ms, UndoOutcome* out) {
+  DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e.operation, e.seq));
+  DVDI_ASSIGN_OR_RETURN(auto found, tx.GetAttachment(e.attachment));
+  if (!found) return Status();
+  AttachmentRow a = *found;
+  if (DVDI_GUARD(in_use)) {  // promise 1: a volume in use is never unmounted
+    DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(a.id, core.boot_id));
+    if (!users.empty()) {
+      bool own = std::all_of(users.begin(), users.end(), [&](const UserRow& u) { return u.operation == e.operation; });
+      if (!own) out->kept.push_back(a);
+      return Status();  // the last of this operation's uses will find no other
+    }
+  }
+  int64_t now = core.env.clock->WallMs();
+  if (!a.mount_sent) {
+    out->dropped.push_back(a);
+    return tx.DeleteAttachment(a.id);
+  }
+  a.state = kReleasing;
+  a.next_ms = now;
+  a.attempts = 0;
+  a.retry_base_ms = base_ms, a.retry_max_ms = max_ms;
+  out->releasing.push_back(a);
+  return tx.PutAttachment(a);
+}
+
+}  // namespace
+
+Result<VolumeLocks::Names> VolumesOf(Core& core, const std::string& operation) {
+  std::set<std::pair<std::string, std::string>> names;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(operation));
+    for (const auto& e : effects) {
+      if (e.kind != kAttach) continue;
+      DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(e.attachment));
+      if (a) names.insert({a->driver, a->name});
+    }
+    return Status();
+  }));
+  return VolumeLocks::Names(names.begin(), names.end());
+}
+
+Result<UndoOutcome> Undo(Core& core, const OperationRow& operation, bool locked, int64_t lock_deadline_ms,
+                         int64_t retry_base_ms, int64_t retry_max_ms, Recorder* recorder,
+                         const std::string& outcome, const Status& why) {
+  UndoOutcome out;
+  std::vector<EffectRow> effects, gone;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(operation.id));
+    return Status();
+  }));
+  Local local = UndoLocal(core, effects, &gone, recorder);
+  out.problems = local.problems;
+
+  std::unique_ptr<VolumeLocks> locks;
+  bool can_detach = true;
+  DVDI_ASSIGN_OR_RETURN(auto names, VolumesOf(core, operation.id));
+  if (!locked && !names.empty()) {
+    auto taken = VolumeLocks::Take(core.env, core.lock_file, names, lock_deadline_ms);
+    can_detach = taken.ok();
+    if (taken.ok())
+      locks = std::move(*taken);
+    else
+      out.problems.push_back(taken.status().message());
+  }
+  Status s = core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    UndoOutcome fresh;  // the body may run again in another batch
+    for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e.operation, e.seq));
+    for (const auto& e : local.attaches) {
+      if (!can_detach || local.stuck.count(e.attachment) != 0) continue;
+      DVDI_RETURN_IF_ERROR(UndoAttach(core, tx, e, retry_base_ms, retry_max_ms, &fresh));
+    }
+    out.releasing = fresh.releasing, out.kept = fresh.kept, out.dropped = fresh.dropped;
+    DVDI_ASSIGN_OR_RETURN(auto left, tx.Effects(operation.id));
+    out.finished = left.empty();
+    if (out.finished) DVDI_RETURN_IF_ERROR(tx.DeleteOperation(operation.id));
+    if (recorder == nullptr) return Status();
+    for (const auto& a : out.releasing) recorder->Undone("attach " + a.driver + "/" + a.name);
+    return tx.PutRecord(recorder->Finish(operation, outcome, why), names, core.settings.records_keep);
+  });
+  if (!s.ok()) return s;
+  for (const auto& a : out.dropped) (void)RemoveMeta(core.env, core.stage_root, a.id);
+  return out;
+}
+
+}  // namespace dvdi
