@@ -157,10 +157,15 @@ async function ctest({ build = NATIVE, match, env, onTest }) {
   ];
   if (match) args.push("-R", match);
   const { code, log } = await run("ctest", args, { env, timeoutMs: LIMIT_MS });
+  // How a test ended (a crash, the time limit) is only in what ctest prints.
+  const printed = log.matchAll(/^ *\d+\/\d+ Test +#\d+: (.+?) \.{2,} *(.*?) +[\d.]+ sec/gm);
+  const said = new Map([...printed].map(([, name, how]) => [name, how.replace(/\*+/, " ").replace(/:$/, "")]));
   const xml = existsSync(junit) ? readFileSync(junit, "utf8") : "";
   const tests = [];
   for (const [, attributes, body] of xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>([^]*?)<\/testcase>)/g)) {
-    tests.push(ctestCase(attributes, body ?? ""));
+    const test = ctestCase(attributes, body ?? "");
+    if (test.outcome === "failed" && said.has(test.name)) test.detail = `${said.get(test.name)}\n${test.detail}`;
+    tests.push(test);
   }
   tests.forEach(onTest);
   if (code !== 0 && !tests.some((test) => test.outcome === "failed")) {
