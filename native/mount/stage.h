@@ -10,12 +10,11 @@
 #include <vector>
 
 #include "base/status.h"
+#include "mount/types.h"
 #include "sys/env.h"
 #include "sys/sys.h"
 
 namespace dvdi {
-
-enum class Ownership { kNone, kRootDir, kIdmap, kRecursive };
 
 struct StageRequest {
   std::string mountpoint;  // the plugin's folder (absolute)
@@ -25,29 +24,33 @@ struct StageRequest {
   Ownership ownership = Ownership::kNone;
   uid_t uid = 0;
   gid_t gid = 0;
-  int64_t deadline_ms = 0;                             // Clock::MonotonicMs, for what may hang
-  std::function<void(int64_t done)> progress;          // kRecursive: entries done so far; may be null
+  int64_t deadline_ms = 0;                     // Clock::MonotonicMs, for what may hang (0: 10 s from now)
+  std::function<void(int64_t done)> progress;  // kRecursive: entries seen so far; may be null
   bool classic = false;  // use mount(2) even where the descriptor calls exist (tests force it)
 };
 
 // What a stage got that its request could not foresee.
 struct StageResult {
-  bool classic = false;       // the classic calls were used
-  std::string device;         // "MAJ:MIN" of what is mounted there, from mountinfo
+  bool classic = false;  // the classic calls were used
+  std::string device;    // "MAJ:MIN" of what is mounted there, from mountinfo
+  int64_t chowned = 0;   // entries whose owner was changed; that is never undone
 };
 
 // Makes `root` (0700, ours) a shared mount of its own; idempotent. Every stage lies below it.
 Status EnsureStageRoot(const Env& env, const std::string& root);
 
-// Mounts (the subpath of) the volume at the stage, flags applied before it becomes visible.
+// Mounts (the subpath of) the volume at the stage, flags applied before it becomes visible. Only that
+// one mount: what is mounted below the volume's folder is not in the stage. Flags are only added: a
+// volume that the plugin mounted read-only or nosuid stays so. The stage is in a peer group of its own,
+// so that nothing mounted in it reaches the plugin's mount, or the other way round.
 // Whatever may touch the plugin's filesystem runs in a helper process (helper/helper.h); a helper
 // that does not answer by the deadline is abandoned and the result is kTimeout.
 // kUnsupported where the filesystem cannot do what was asked (idmap), with what to do instead.
 // On failure nothing stays mounted.
 Result<StageResult> MakeStage(const Env& env, const StageRequest& request);
 
-// Unmounts the stage (MNT_DETACH) and removes its folder. OK where it is gone already. Never touches
-// a path that is not below `root`.
+// Unmounts the stage (MNT_DETACH, all that is stacked there) and removes its folder. OK where it is
+// gone already. Never touches a path that is not below `root` (kRefused).
 Status RemoveStage(const Env& env, const std::string& root, const std::string& stage);
 
 struct TargetRules {
@@ -60,20 +63,20 @@ Status CheckTarget(const Env& env, const TargetRules& rules, const std::vector<s
                    const std::string& target);
 // The folders that would have to be made for it, outermost first (empty: it exists).
 Result<std::vector<std::string>> MissingFolders(const Env& env, const std::string& target);
-// Makes one folder (0755) whose parent exists, without following symlinks; kRefused where it exists.
+// Makes one folder (0755, whatever the umask) whose parent exists, without following symlinks;
+// kRefused where it exists.
 Status MakeFolder(const Env& env, const std::string& path);
-// Removes it where it is an empty folder and no mount; OK where it is gone, not empty or in use.
+// Removes it where it is an empty folder and no mount; OK where it is gone, not empty or in use. In use
+// means a mount on it in any mount namespace with a process in it: the kernel would silently detach
+// another namespace's mount together with the folder.
 Status RemoveFolder(const Env& env, const std::string& path);
 
 // Promise 12: is the folder that the plugin named what the plugin sees? `peer` is the plugin's
 // process (0: unknown, then only our own view is checked). kRefused where the plugin lives in
-// another mount namespace in which the folder is on a mount that we do not have. kNotFound where
-// the folder does not exist here.
+// another mount namespace in which the folder is on a mount that we do not have, and for a system
+// folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here.
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms);
 
-struct Usage {
-  int64_t total_bytes = 0, used_bytes = 0, free_bytes = 0, inodes = 0, inodes_free = 0;
-};
 // statfs of a mountpoint, in a helper.
 Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms);
 

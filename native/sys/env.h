@@ -15,6 +15,7 @@ namespace dvdi {
 
 class Sys;
 class PluginTransport;
+class HelperRunner;
 
 class Clock {
  public:
@@ -63,6 +64,7 @@ struct Env {
   Random* random = nullptr;
   Scheduler* scheduler = nullptr;
   Store* store = nullptr;
+  HelperRunner* helper = nullptr;  // helper/helper.h; null is the real one
 };
 
 // The real world. Never destroyed.

@@ -1,0 +1,107 @@
+#include "mount/paths.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#include "base/text.h"
+
+namespace dvdi {
+namespace {
+
+// Appends the components of `path` to *out, each after a slash. False for "..", NUL, bad UTF-8, length.
+bool AppendComponents(std::string_view path, std::string* out) {
+  if (path.size() >= PATH_MAX || path.find('\0') != std::string_view::npos || !IsValidUtf8(path))
+    return false;
+  while (!path.empty()) {
+    size_t end = path.find('/');
+    std::string_view part = path.substr(0, end);
+    path.remove_prefix(end == std::string_view::npos ? path.size() : end + 1);
+    if (part.empty() || part == ".") continue;
+    if (part == ".." || part.size() > NAME_MAX) return false;
+    *out += '/';
+    *out += part;
+  }
+  return true;
+}
+
+// The folder itself and all below it.
+constexpr std::string_view kWithAllBelow[] = {
+    "/proc",      "/sys",       "/dev",        "/boot",        "/bin",       "/sbin",     "/lib",
+    "/lib32",     "/lib64",     "/libx32",     "/etc",         "/usr/bin",   "/usr/sbin", "/usr/lib",
+    "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/libexec", "/lost+found"};
+// The same, of what runs: no place for a target, though a plugin may keep its mountpoints there.
+constexpr std::string_view kRunning[] = {"/run/dvdi", "/run/docker", "/run/systemd", "/run/dbus",
+                                         "/run/udev", "/run/lock",   "/run/user"};
+// Only the folder itself: mounting there would hide what others keep in it, deeper hides nothing.
+constexpr std::string_view kItself[] = {
+    "/",         "/usr",     "/usr/local",      "/usr/share",   "/usr/local/bin", "/var",
+    "/var/lib",  "/var/log", "/var/cache",      "/var/spool",   "/var/run",       "/run",
+    "/var/lock", "/var/tmp", "/var/lib/docker", "/var/lib/dpkg"};
+
+}  // namespace
+
+std::string NormalPath(std::string_view path) {
+  std::string out;
+  if (path.empty() || path[0] != '/' || !AppendComponents(path, &out)) return "";
+  return out.empty() ? "/" : out;
+}
+
+bool IsNormalPath(std::string_view path) { return !path.empty() && NormalPath(path) == path; }
+
+bool NormalSubpath(std::string_view path, std::string* normal) {
+  std::string out;
+  if ((!path.empty() && path[0] == '/') || !AppendComponents(path, &out)) return false;
+  *normal = out.empty() ? "" : out.substr(1);
+  return true;
+}
+
+bool IsStrictlyBelow(std::string_view root, std::string_view path) {
+  if (root == "/") return path.size() > 1 && path[0] == '/';
+  return path.size() > root.size() + 1 && path.starts_with(root) && path[root.size()] == '/';
+}
+
+std::string ParentOf(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+std::string_view SystemFolderOf(std::string_view path, bool as_target) {
+  for (std::string_view folder : kWithAllBelow)
+    if (path == folder || IsStrictlyBelow(folder, path)) return folder;
+  for (std::string_view folder : kItself)
+    if (path == folder) return folder;
+  if (!as_target) return "";
+  for (std::string_view folder : kRunning)
+    if (path == folder || IsStrictlyBelow(folder, path)) return folder;
+  return "";
+}
+
+int OpenNoSymlinks(Sys* sys, const std::string& path, int flags) {
+  struct open_how how = {};
+  how.flags = static_cast<uint64_t>(static_cast<unsigned>(flags));
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  int fd = sys->OpenAt2(AT_FDCWD, path.c_str(), how);
+  if (fd != -ENOSYS) return fd;
+  if (path == "/") return sys->OpenAt(AT_FDCWD, "/", flags);
+  SysFd at(sys, sys->OpenAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY));
+  std::string_view rest = path;
+  while (at.valid() && !rest.empty()) {
+    rest.remove_prefix(1);
+    size_t end = rest.find('/');
+    std::string name(rest.substr(0, end));
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end);
+    // O_PATH|O_NOFOLLOW opens a symlink itself, and with O_DIRECTORY says ENOTDIR: look first.
+    struct stat st;
+    int r = sys->FstatAt(at.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+    if (r < 0) return r;
+    if (S_ISLNK(st.st_mode)) return -ELOOP;
+    at = SysFd(
+        sys, sys->OpenAt(at.get(), name.c_str(), (rest.empty() ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW));
+  }
+  return at.valid() ? at.Release() : -at.error();
+}
+
+}  // namespace dvdi

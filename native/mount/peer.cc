@@ -1,0 +1,62 @@
+// Whether a plugin and we mean the same by a path.
+#include <errno.h>
+
+#include "base/guards.h"
+#include "base/text.h"
+#include "mount/mountinfo.h"
+#include "mount/paths.h"
+#include "mount/stage.h"
+#include "mount/volume_folder.h"
+
+namespace dvdi {
+namespace {
+
+std::string Describe(const MountEntry* mount) {
+  if (mount == nullptr) return "nothing";
+  std::string out = "the " + OneLine(mount->type) + " at " + OneLine(mount->mountpoint);
+  return out;
+}
+
+// In the plugin's namespace and in ours, the path must be the same place of the same filesystem.
+Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,
+                       const std::vector<MountEntry>& ours) {
+  if (peer <= 0) return Status();
+  uint64_t own = 0, theirs = 0;
+  // A plugin that is gone, or that we may not look at, says nothing: only our own view is checked then.
+  if (env.sys->MountNamespace(peer, &theirs) < 0) return Status();
+  if (int r = env.sys->MountNamespace(0, &own); r < 0)
+    return Status::FromErrno(-r, "cannot tell our own mount namespace");
+  if (own == theirs) return Status();
+  auto text = env.sys->Mountinfo(peer);
+  if (!text.ok() || text->empty()) return Status();
+  std::vector<MountEntry> mounts = ParseMountinfo(*text);
+  const MountEntry* there = ContainingMount(mounts, path);
+  const MountEntry* here = ContainingMount(ours, path);
+  if (there == nullptr) return Status();
+  if (here != nullptr && here->device == there->device &&
+      PathInFilesystem(*here, path) == PathInFilesystem(*there, path))
+    return Status();
+  return Status(Code::kRefused,
+                "the driver (pid " + std::to_string(peer) + ") runs in another mount namespace, and its " +
+                    OneLine(path) + " (on " + Describe(there) +
+                    ") is not visible here, where that path is on " + Describe(here),
+                "run the driver in the node's mount namespace, or share the folder with it: bind it into the "
+                "driver's container as rshared, at the same path")
+      .WithPath(path);
+}
+
+}  // namespace
+
+Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms) {
+  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(env));
+  std::string path = NormalPath(mountpoint);
+  // Where it is no path at all, opening it says so.
+  if (DVDI_GUARD(mountpoint_namespace) && !path.empty())
+    DVDI_RETURN_IF_ERROR(CheckNamespaces(env, path, peer, mounts));
+  StageRequest look;
+  look.mountpoint = mountpoint;
+  look.deadline_ms = deadline_ms;
+  return OpenVolumeFolder(env, look, mounts).status();
+}
+
+}  // namespace dvdi

@@ -1,0 +1,183 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/guards.h"
+#include "base/text.h"
+#include "mount/mountinfo.h"
+#include "mount/paths.h"
+#include "mount/stage.h"
+#include "mount/volume_folder.h"
+
+namespace dvdi {
+namespace {
+
+Status NotNormal(const std::string& path) {
+  std::string normal = NormalPath(path);
+  return Status(Code::kInvalid, "the path \"" + OneLine(path) + "\" cannot be a mount target",
+                normal.empty() ? "name an absolute path without \"..\"" : "write it as " + OneLine(normal))
+      .WithPath(OneLine(path));
+}
+
+// For the message only: the kernel does not say which component it was.
+std::string SymlinkOn(Sys* sys, const std::string& path) {
+  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    std::string prefix = path.substr(0, slash);
+    struct stat st;
+    if (sys->FstatAt(AT_FDCWD, prefix.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return path;
+    if (S_ISLNK(st.st_mode)) return prefix;
+    if (slash == std::string::npos) return path;
+  }
+}
+
+Status CannotWalk(Sys* sys, int err, const std::string& path, const std::string& what) {
+  if (err == ELOOP)
+    return Status(Code::kRefused, what + ": " + OneLine(SymlinkOn(sys, path)) + " is a symbolic link",
+                  "name the real path")
+        .WithPath(path);
+  if (err == ENOTDIR)
+    return Status(Code::kRefused,
+                  what + ": " + OneLine(path) + " is not a folder, or lies below something that is none",
+                  "name a folder, or a path that does not exist yet")
+        .WithPath(path);
+  return Status::FromErrno(err, what, path);
+}
+
+Status CheckAllowed(const TargetRules& rules, const std::vector<std::string>& forbidden,
+                    const std::string& target) {
+  std::string shown = OneLine(target);
+  auto refused = [&](std::string why, std::string hint) {
+    return Status(Code::kRefused, "nothing is mounted at " + shown + ": " + std::move(why), std::move(hint))
+        .WithPath(target);
+  };
+  std::string allowed;
+  bool below = false;
+  for (const std::string& raw : rules.roots) {
+    std::string root = NormalPath(raw);
+    if (root.empty()) continue;
+    below = below || IsStrictlyBelow(root, target);
+    allowed += (allowed.empty() ? "" : ", ") + OneLine(root);
+  }
+  std::string_view system = SystemFolderOf(target, true);
+  if (!system.empty()) {
+    std::string name(system);
+    if (system == target)
+      return refused("it is a system folder", "name a folder below it, or another one, as /data");
+    return refused("it is in the system folder " + name, "name a folder elsewhere, as /data or below /srv");
+  }
+  if (!below)
+    return refused("it is not below " + (allowed.empty() ? "any folder that the settings allow" : allowed),
+                   "name a folder there, or add a root for targets to the settings");
+  for (const std::string& raw : forbidden) {
+    std::string folder = NormalPath(raw);
+    if (folder.empty()) continue;
+    if (target == folder || IsStrictlyBelow(folder, target))
+      return refused("it is in " + OneLine(folder) + ", where the engine keeps its own",
+                     "name a folder elsewhere");
+    if (IsStrictlyBelow(target, folder))
+      return refused("it would hide " + OneLine(folder) + ", where the engine keeps its own",
+                     "name a folder elsewhere");
+  }
+  return Status();
+}
+
+// Whether something is mounted on that folder in another mount namespace. Names differ there (a container
+// has a root of its own), so what is compared is where in which filesystem a mount sits.
+Result<bool> IsMountedOnElsewhere(const Env& env, const std::string& path) {
+  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> ours, ReadMounts(env));
+  const MountEntry* home = ContainingMount(ours, path);
+  uint64_t own = 0;
+  int r = env.sys->MountNamespace(0, &own);
+  if (r < 0) return Status::FromErrno(-r, "cannot tell our own mount namespace");
+  if (home == nullptr) return false;
+  std::string inside = PathInFilesystem(*home, path);
+  std::vector<std::string> names;
+  r = env.sys->ListDir(AT_FDCWD, "/proc", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
+  std::vector<uint64_t> seen = {own};
+  for (const std::string& name : names) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    auto pid = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
+    uint64_t space = 0;
+    if (env.sys->MountNamespace(pid, &space) < 0) continue;  // gone, or a kernel thread
+    if (std::find(seen.begin(), seen.end(), space) != seen.end()) continue;
+    auto text = env.sys->Mountinfo(pid);
+    if (!text.ok() || text->empty()) continue;  // gone meanwhile: another of its processes may come
+    seen.push_back(space);
+    std::vector<MountEntry> theirs = ParseMountinfo(*text);
+    for (const MountEntry& entry : theirs) {
+      // Cheap first: most mounts have another name.
+      if (NameOf(entry.mountpoint) != NameOf(path)) continue;
+      for (const MountEntry& parent : theirs)
+        if (parent.id == entry.parent && parent.id != entry.id && parent.device == home->device &&
+            PathInFilesystem(parent, entry.mountpoint) == inside)
+          return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> MissingFolders(const Env& env, const std::string& target) {
+  if (!IsNormalPath(target)) return NotNormal(target);
+  std::vector<std::string> missing;
+  for (std::string path = target;; path = ParentOf(path)) {
+    SysFd fd(env.sys, OpenNoSymlinks(env.sys, path, O_PATH | O_DIRECTORY));
+    if (fd.valid()) break;
+    if (fd.error() != ENOENT || path == "/")
+      return CannotWalk(env.sys, fd.error(), path, OneLine(target) + " cannot be a mount target");
+    missing.push_back(path);
+  }
+  std::reverse(missing.begin(), missing.end());
+  return missing;
+}
+
+Status CheckTarget(const Env& env, const TargetRules& rules, const std::vector<std::string>& forbidden,
+                   const std::string& target) {
+  if (!IsNormalPath(target)) return NotNormal(target);
+  if (DVDI_GUARD(target_allowed)) DVDI_RETURN_IF_ERROR(CheckAllowed(rules, forbidden, target));
+  return MissingFolders(env, target).status();
+}
+
+Status MakeFolder(const Env& env, const std::string& path) {
+  if (!IsNormalPath(path) || path == "/") return NotNormal(path);
+  std::string what = "cannot make the folder " + OneLine(path);
+  SysFd parent(env.sys, OpenNoSymlinks(env.sys, ParentOf(path), O_PATH | O_DIRECTORY));
+  if (!parent.valid()) return CannotWalk(env.sys, parent.error(), ParentOf(path), what);
+  std::string name = NameOf(path);
+  int r = env.sys->MkdirAt(parent.get(), name.c_str(), 0755);
+  if (r == -EEXIST) return Status(Code::kRefused, what + ": it exists already").WithPath(path);
+  if (r < 0) return Status::FromErrno(-r, what, path);
+  // The umask of the host must not keep a workload's user out.
+  SysFd made(env.sys, env.sys->OpenAt(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  struct stat st;
+  r = made.valid() ? env.sys->Fstat(made.get(), &st) : -made.error();
+  if (r >= 0 && (st.st_mode & 07777) != 0755) r = env.sys->Fchmod(made.get(), 0755);
+  if (r >= 0) return Status();
+  env.sys->UnlinkAt(parent.get(), name.c_str(), AT_REMOVEDIR);
+  return Status::FromErrno(-r, what, path);
+}
+
+Status RemoveFolder(const Env& env, const std::string& path) {
+  if (!IsNormalPath(path) || path == "/") return NotNormal(path);
+  std::string what = "cannot remove the folder " + OneLine(path);
+  SysFd parent(env.sys, OpenNoSymlinks(env.sys, ParentOf(path), O_PATH | O_DIRECTORY));
+  if (parent.error() == ENOENT) return Status();
+  if (!parent.valid()) return CannotWalk(env.sys, parent.error(), ParentOf(path), what);
+  std::string name = NameOf(path);
+  // Only a folder: where something else is now, it is not what we made.
+  struct stat st;
+  int r = env.sys->FstatAt(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+  if (r == -ENOENT || (r >= 0 && !S_ISDIR(st.st_mode))) return Status();
+  if (r < 0) return Status::FromErrno(-r, what, path);
+  DVDI_ASSIGN_OR_RETURN(bool elsewhere, IsMountedOnElsewhere(env, path));
+  if (DVDI_GUARD(folder_in_use) && elsewhere) return Status();
+  r = env.sys->UnlinkAt(parent.get(), name.c_str(), AT_REMOVEDIR);
+  if (r >= 0 || r == -ENOENT || r == -ENOTEMPTY || r == -EEXIST || r == -EBUSY) return Status();
+  return Status::FromErrno(-r, what, path);
+}
+
+}  // namespace dvdi

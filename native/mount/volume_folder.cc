@@ -1,0 +1,124 @@
+#include "mount/volume_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "helper/helper.h"
+
+namespace dvdi {
+namespace {
+
+// Filesystems of the kernel itself that answer a look-up of a mounted-on name from memory.
+constexpr std::string_view kLocal[] = {"ext2", "ext3",     "ext4",  "xfs",      "btrfs", "tmpfs",  "ramfs",
+                                       "zfs",  "devtmpfs", "f2fs",  "bcachefs", "erofs", "rootfs", "squashfs",
+                                       "vfat", "exfat",    "ntfs3", "iso9660",  "jfs",   "nilfs2"};
+
+bool IsLocal(const MountEntry& mount) {
+  return std::find(std::begin(kLocal), std::end(kLocal), mount.type) != std::end(kLocal);
+}
+bool IsFuse(const MountEntry& mount) { return mount.type == "fuse" || mount.type.starts_with("fuse."); }
+
+// By its id where the helper said it: the path may hold symlinks, or the mount be newer than `mounts`.
+Result<MountEntry> MountOf(const Env& env, int id, const std::string& path,
+                           const std::vector<MountEntry>& mounts) {
+  auto find = [&](const std::vector<MountEntry>& list) -> const MountEntry* {
+    if (id < 0) return ContainingMount(list, path);
+    for (const MountEntry& entry : list)
+      if (entry.id == id) return &entry;
+    return nullptr;
+  };
+  if (const MountEntry* found = find(mounts)) return *found;
+  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> fresh, ReadMounts(env));
+  if (const MountEntry* found = find(fresh)) return *found;
+  return Status(Code::kNotFound, "the mount of the driver's folder " + OneLine(path) + " went away",
+                "see the driver's log, then try again")
+      .WithPath(path);
+}
+
+}  // namespace
+
+Result<std::vector<MountEntry>> ReadMounts(const Env& env) {
+  DVDI_ASSIGN_OR_RETURN(std::string text, env.sys->Mountinfo());
+  return ParseMountinfo(text);
+}
+
+bool OpensWithoutWaiting(const std::vector<MountEntry>& mounts, const std::string& path) {
+  auto way = MountsOnTheWay(mounts, path);
+  if (way.empty()) return false;
+  const MountEntry* last = way.back();
+  for (const MountEntry* mount : way) {
+    if (mount == last) break;
+    // The root filesystem of a container is an overlay; names that are mounted on stay in its memory.
+    if (!IsLocal(*mount) && mount->type != "overlay") return false;
+  }
+  if (last->mountpoint == path && path != "/") return IsLocal(*last) || IsFuse(*last);
+  // A plain folder: its name may have to be read from a disk. The node's own root is as alive as we are.
+  return last->type == "tmpfs" || (last->mountpoint == "/" && IsLocal(*last));
+}
+
+Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& request,
+                                      const std::vector<MountEntry>& mounts) {
+  std::string path = NormalPath(request.mountpoint);
+  if (path.empty())
+    return Status(
+        Code::kDriver,
+        "the driver named the folder \"" + OneLine(request.mountpoint) + "\", which is no absolute path",
+        "see the driver's log");
+  HelperRequest ask;
+  if (!NormalSubpath(request.subpath, &ask.subpath))
+    return Status(Code::kInvalid,
+                  "the subpath \"" + OneLine(request.subpath) + "\" is no path inside a volume",
+                  "name it relative to the volume's root, without \"..\"");
+  std::string_view system = SystemFolderOf(path, false);
+  if (!system.empty())
+    return Status(
+               Code::kRefused,
+               "the driver named " + OneLine(path) + ", which is in the system folder " + std::string(system),
+               "a volume cannot be there: look at the driver's settings")
+        .WithPath(path);
+
+  VolumeFolder out;
+  if (OpensWithoutWaiting(mounts, path)) {
+    struct open_how how = {};
+    how.flags = O_PATH | O_DIRECTORY;
+    how.resolve = RESOLVE_NO_SYMLINKS;
+    int fd = env.sys->OpenAt2(AT_FDCWD, path.c_str(), how);
+    if (fd == -ENOENT)
+      return Status(Code::kNotFound,
+                    "the folder " + OneLine(path) + " that the driver named does not exist here",
+                    "see whether the driver runs in the node's mount namespace, and its log")
+          .WithPath(path);
+    if (fd == -ENOTDIR)
+      return Status(Code::kRefused, OneLine(path) + ", which the driver named, is not a folder",
+                    "see the driver's log")
+          .WithPath(path);
+    // A symlink may lead anywhere: that walk is the helper's.
+    if (fd < 0 && fd != -ELOOP && fd != -ENOSYS)
+      return Status::FromErrno(-fd, "cannot open the driver's folder " + OneLine(path), path);
+    if (fd >= 0) {
+      out.folder = SysFd(env.sys, fd);
+      if (ask.subpath.empty() && request.ownership == Ownership::kNone) {
+        DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, -1, path, mounts));
+        return out;
+      }
+    }
+  }
+  ask.mountpoint = path;
+  ask.fd = out.folder.get();
+  ask.ownership = request.ownership;
+  ask.uid = request.uid;
+  ask.gid = request.gid;
+  ask.deadline_ms = request.deadline_ms;
+  ask.progress = request.progress;
+  DVDI_ASSIGN_OR_RETURN(HelperReply reply, HelperOf(env)->Run(env, ask));
+  out.folder = SysFd(env.sys, reply.folder);
+  out.userns = SysFd(env.sys, reply.userns);
+  out.chowned = reply.chowned;
+  DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, reply.mount_id, path, mounts));
+  return out;
+}
+
+}  // namespace dvdi
