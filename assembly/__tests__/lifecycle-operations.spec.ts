@@ -7,7 +7,8 @@ import * as world from "./world";
 describe("configure", () => {
   it("fills in what is not said, and takes its own answer", () => {
     const first = runConfigure('{"settings":{"default_driver":"nfs"},"engine":{"version":"1.0.0","abi":1}}');
-    holds(first, '{"ok":{"default_driver":"nfs","pools":[],"retry":{"attempts":5');
+    holds(first, '"default_driver":"nfs"');
+    holds(first, '"retry":{"attempts":5');
     const config = readJson(first, "it").value!.object("ok")!;
     expect(config.length).toBeGreaterThan(3);
     const body = first.substring('{"ok":'.length, first.length - 1);
