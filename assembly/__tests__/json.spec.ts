@@ -1,6 +1,6 @@
 import { Node, readJson } from "../json/reader";
 import { JsonWriter, quote } from "../json/writer";
-import { Config } from "../model/config";
+import { Config, STOCK } from "../model/config";
 
 function failed(text: string): string {
   const result = readJson(text, "the text");
@@ -127,5 +127,19 @@ describe("config", () => {
     const again = Config.fromNode(node);
     expect(node.failure === null).toBe(true);
     expect(again.toJson()).toBe(text);
+  });
+
+  it("knows the stock settings by sight", () => {
+    expect(new Config().toJson()).toBe(STOCK);
+    const input = root('{"config":' + STOCK + ',"other":' + STOCK.replace("rexray", "rclone") + "}");
+    expect(input.isExactly("config", STOCK)).toBe(true);
+    expect(input.isExactly("other", STOCK)).toBe(false);
+    expect(input.isExactly("missing", STOCK)).toBe(false);
+    expect(Config.ofInput(input).toJson()).toBe(STOCK);
+    const changed = root('{"config":{"default_driver":"rclone"}}');
+    expect(Config.ofInput(changed).defaultDriver).toBe("rclone");
+    const wrong = root('{"config":{"default_driver":5}}');
+    Config.ofInput(wrong);
+    expect(wrong.failure!.message).toBe("config.default_driver must be text, not 5");
   });
 });

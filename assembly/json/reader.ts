@@ -29,7 +29,11 @@ export enum Kind {
 export class Document {
   failure: Failure | null = null;
 
-  constructor(public what: string) {}
+  constructor(
+    public what: string,
+    /** The text itself: nodes refer to it. */
+    readonly source: string,
+  ) {}
 
   fail(failure: Failure): void {
     if (this.failure === null) this.failure = failure;
@@ -41,6 +45,8 @@ export class Node {
   readonly kind: Kind;
   private obj: JSON.Obj | null = null;
   private arr: JSON.Arr | null = null;
+  /** Where a string stands in the source, quotes included: start << 32 | end; 0 for other values. */
+  private slice: u64 = 0;
 
   constructor(
     private value: JSON.Value,
@@ -49,22 +55,43 @@ export class Node {
     private name: string,
     private index: i32,
   ) {
-    const type = value.type;
-    if (type == JSON.Types.Object) {
-      this.kind = Kind.Object;
-      this.obj = value.get<JSON.Obj>();
-    } else if (type == JSON.Types.Array) {
-      this.kind = Kind.Array;
-      this.arr = value.get<JSON.Arr>();
-    } else if (type == JSON.Types.String) {
+    // json-as keeps strings, objects and arrays as slices of the source until somebody asks.
+    const slice = value.__lazySlice();
+    if (slice != 0 && load<u16>(<usize>(slice >>> 32)) == 0x22) {
       this.kind = Kind.String;
-    } else if (type == JSON.Types.F64) {
-      this.kind = Kind.Number;
-    } else if (type == JSON.Types.Bool) {
-      this.kind = Kind.Bool;
+      this.slice = slice;
     } else {
-      this.kind = Kind.Null;
+      const type = value.type;
+      if (type == JSON.Types.Object) {
+        this.kind = Kind.Object;
+        this.obj = value.get<JSON.Obj>();
+      } else if (type == JSON.Types.Array) {
+        this.kind = Kind.Array;
+        this.arr = value.get<JSON.Arr>();
+      } else if (type == JSON.Types.String) {
+        this.kind = Kind.String;
+      } else if (type == JSON.Types.F64) {
+        this.kind = Kind.Number;
+      } else if (type == JSON.Types.Bool) {
+        this.kind = Kind.Bool;
+      } else {
+        this.kind = Kind.Null;
+      }
     }
+  }
+
+  /** The string's text. Without an escape it is copied as it stands, which is what the library's decoder would make of it. */
+  private decoded(): string {
+    const slice = this.slice;
+    if (slice == 0) return this.value.get<string>();
+    const start = <usize>(slice >>> 32) + 2;
+    const end = <usize>(<u32>slice) - 2;
+    for (let at = start; at < end; at += 2) {
+      if (load<u16>(at) == 0x5c) return this.value.get<string>();
+    }
+    const out = changetype<string>(__new(end - start, idof<string>()));
+    memory.copy(changetype<usize>(out), start, end - start);
+    return out;
   }
 
   get isObject(): bool {
@@ -133,6 +160,19 @@ export class Node {
     return node !== null && node.kind == Kind.Null ? null : node;
   }
 
+  /** Whether the member is an object or list whose source is this text, to the letter. Cheaper than opening it. */
+  isExactly(key: string, source: string): bool {
+    const obj = this.obj;
+    if (obj === null) return false;
+    const value = obj.get(key);
+    if (value === null) return false;
+    const slice = value.__lazySlice();
+    const start = <usize>(slice >>> 32);
+    const length = <usize>source.length << 1;
+    if (slice == 0 || <usize>(<u32>slice) - start != length) return false;
+    return memory.compare(start, changetype<usize>(source), length) == 0;
+  }
+
   /** The element at an index in [0, length). */
   at(index: i32): Node {
     const arr = this.arr;
@@ -153,7 +193,7 @@ export class Node {
       this.expected("text");
       return "";
     }
-    const text = this.value.get<string>();
+    const text = this.decoded();
     if (text.length > limit) {
       this.refuse("is " + text.length.toString() + " characters long; at most " + limit.toString() + " are taken");
       return "";
@@ -248,7 +288,7 @@ export class Node {
     const node = this.some(key);
     if (node === null) return fallback;
     if (node.kind == Kind.String) {
-      const text = node.value.get<string>();
+      const text = node.decoded();
       if (choices.includes(text)) return text;
       const near = nearest(text, choices);
       node.expected("one of " + choices.join(", "), near.length ? 'did you mean "' + near + '"?' : "");
@@ -310,7 +350,7 @@ export class Node {
       case Kind.Number:
         return numberText(this.value.get<f64>());
       case Kind.String:
-        return '"' + show(this.value.get<string>()) + '"';
+        return '"' + show(this.decoded()) + '"';
       case Kind.Array:
         return "a list";
       default:
@@ -337,7 +377,7 @@ export function readJson(text: string, what: string): Result<Node> {
   }
   if (error.length) return Result.fail<Node>(new Failure("invalid", what + " cannot be read: " + error));
   const value = JSON.parse<JSON.Value>(text);
-  return Result.ok<Node>(new Node(value, new Document(what), null, "", -1));
+  return Result.ok<Node>(new Node(value, new Document(what, text), null, "", -1));
 }
 
 /** What makes a text unfit to be a value at all: NUL and lone surrogates. "" where it is fit. */

@@ -23,41 +23,27 @@ export class Scan {
   slashes: bool = false;
 }
 
-/** A set of the keys seen in the objects that are open, by object. Open addressing, doubled when half full. */
+/** Keys of one large object, so that the next is not compared to all of them. Open addressing, doubled when half full. */
 class KeySet {
-  private slots: StaticArray<i32> = new StaticArray<i32>(64);
-  private starts: StaticArray<usize> = new StaticArray<usize>(32);
-  private lengths: StaticArray<i32> = new StaticArray<i32>(32);
-  private owners: StaticArray<i32> = new StaticArray<i32>(32);
-  private hashes: StaticArray<u32> = new StaticArray<u32>(32);
+  private slots: StaticArray<i32> = new StaticArray<i32>(128);
+  private starts: StaticArray<usize> = new StaticArray<usize>(64);
+  private lengths: StaticArray<i32> = new StaticArray<i32>(64);
   private used: i32 = 0;
 
-  /** Adds a key of object number `owner`; false where it is there already. */
-  add(owner: i32, start: usize, length: i32): bool {
-    let hash: u32 = 0x811c9dc5 ^ (<u32>owner * 0x9e3779b1);
-    for (let i = 0; i < length; i++) hash = (hash ^ load<u16>(start + (<usize>i << 1))) * 0x01000193;
-    hash ^= hash >> 15;
+  /** Adds a key; false where it is there already. */
+  add(start: usize, length: i32): bool {
     const mask = this.slots.length - 1;
-    let slot = <i32>hash & mask;
+    let slot = hashOf(start, length) & mask;
     while (true) {
       const entry = unchecked(this.slots[slot]) - 1;
       if (entry < 0) break;
-      if (
-        unchecked(this.hashes[entry]) == hash &&
-        unchecked(this.owners[entry]) == owner &&
-        unchecked(this.lengths[entry]) == length &&
-        memory.compare(unchecked(this.starts[entry]), start, <usize>length << 1) == 0
-      ) {
-        return false;
-      }
+      if (sameKey(unchecked(this.starts[entry]), unchecked(this.lengths[entry]), start, length)) return false;
       slot = (slot + 1) & mask;
     }
     const index = this.used++;
     unchecked((this.slots[slot] = index + 1));
     unchecked((this.starts[index] = start));
     unchecked((this.lengths[index] = length));
-    unchecked((this.owners[index] = owner));
-    unchecked((this.hashes[index] = hash));
     if (this.used == this.starts.length) this.grow();
     return true;
   }
@@ -66,49 +52,183 @@ class KeySet {
     const capacity = this.used << 1;
     const starts = new StaticArray<usize>(capacity);
     const lengths = new StaticArray<i32>(capacity);
-    const owners = new StaticArray<i32>(capacity);
-    const hashes = new StaticArray<u32>(capacity);
-    const bytes = <usize>this.used << 2;
-    memory.copy(changetype<usize>(starts), changetype<usize>(this.starts), bytes);
-    memory.copy(changetype<usize>(lengths), changetype<usize>(this.lengths), bytes);
-    memory.copy(changetype<usize>(owners), changetype<usize>(this.owners), bytes);
-    memory.copy(changetype<usize>(hashes), changetype<usize>(this.hashes), bytes);
-    this.starts = starts;
-    this.lengths = lengths;
-    this.owners = owners;
-    this.hashes = hashes;
     const slots = new StaticArray<i32>(capacity << 1);
     const mask = slots.length - 1;
     for (let i = 0; i < this.used; i++) {
-      let slot = <i32>unchecked(hashes[i]) & mask;
+      const start = unchecked(this.starts[i]);
+      const length = unchecked(this.lengths[i]);
+      unchecked((starts[i] = start));
+      unchecked((lengths[i] = length));
+      let slot = hashOf(start, length) & mask;
       while (unchecked(slots[slot]) != 0) slot = (slot + 1) & mask;
       unchecked((slots[slot] = i + 1));
     }
+    this.starts = starts;
+    this.lengths = lengths;
     this.slots = slots;
   }
 }
 
+function hashOf(start: usize, length: i32): i32 {
+  let hash: u32 = 0x811c9dc5;
+  const end = start + (<usize>length << 1);
+  for (let at = start; at < end; at += 2) hash = (hash ^ load<u16>(at)) * 0x01000193;
+  return <i32>(hash ^ (hash >> 15));
+}
+
+// @ts-ignore: decorator
+@inline
+function sameKey(a: usize, aLength: i32, b: usize, bLength: i32): bool {
+  return aLength == bLength && memory.compare(a, b, <usize>aLength << 1) == 0;
+}
+
+/** Up to so many members an object's keys are compared one by one; from there on through a KeySet. */
+const FEW: i32 = 24;
+
+/** An array that is not zeroed: each of its elements is written before it is read. */
+function unset<T>(length: i32): StaticArray<T> {
+  return changetype<StaticArray<T>>(__new(<usize>length << alignof<T>(), idof<StaticArray<T>>()));
+}
+
+/** The state of one scan. Arrays are by depth, save the keys', which are a stack of all open objects' few keys. */
+class Scanner {
+  out: Scan = new Scan();
+  depth: i32 = 0;
+  /** Members or elements so far. */
+  counts: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
+  /** Where an object's keys begin on the stack. */
+  firsts: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
+  sets: Array<KeySet | null> | null = null;
+  starts: StaticArray<usize> = unset<usize>(64);
+  lengths: StaticArray<i32> = unset<i32>(64);
+  used: i32 = 0;
+  private base: usize = 0;
+
+  /** The scanner of a text. There is one, used again: memory that is not touched costs a fresh instance nothing. */
+  static of(base: usize): Scanner {
+    let scanner = shared;
+    if (scanner === null) {
+      scanner = new Scanner();
+      shared = scanner;
+    }
+    scanner.out = new Scan();
+    scanner.base = base;
+    scanner.depth = 0;
+    scanner.used = 0;
+    return scanner;
+  }
+
+  /** Takes a key; false where the text must be refused. */
+  key(start: usize, length: i32, escaped: bool): bool {
+    if (escaped) {
+      return this.refuse("a name holds a backslash at " + this.position(start) + "; write it without escapes");
+    }
+    if (length > MAX_KEY) {
+      return this.refuse(
+        "a name is " + length.toString() + " characters long at " + this.position(start) + "; at most " +
+          MAX_KEY.toString() + " are taken",
+      );
+    }
+    const depth = this.depth;
+    const count = unchecked(this.counts[depth]);
+    unchecked((this.counts[depth] = count + 1));
+    if (count >= MAX_MEMBERS) return this.refuse("an object has more than " + MAX_MEMBERS.toString() + " members");
+    if (count < FEW) {
+      const first = unchecked(this.firsts[depth]);
+      for (let i = first; i < this.used; i++) {
+        if (sameKey(unchecked(this.starts[i]), unchecked(this.lengths[i]), start, length)) return this.twice(start, length);
+      }
+      this.push(start, length);
+      return true;
+    }
+    const set = this.setAt(depth, count == FEW);
+    return set.add(start, length) ? true : this.twice(start, length);
+  }
+
+  private push(start: usize, length: i32): void {
+    const used = this.used;
+    if (used == this.starts.length) {
+      const starts = unset<usize>(used << 1);
+      const lengths = unset<i32>(used << 1);
+      memory.copy(changetype<usize>(starts), changetype<usize>(this.starts), <usize>used << 2);
+      memory.copy(changetype<usize>(lengths), changetype<usize>(this.lengths), <usize>used << 2);
+      this.starts = starts;
+      this.lengths = lengths;
+    }
+    unchecked((this.starts[used] = start));
+    unchecked((this.lengths[used] = length));
+    this.used = used + 1;
+  }
+
+  /** The set of a large object, begun with its few first keys. */
+  private setAt(depth: i32, fresh: bool): KeySet {
+    let sets = this.sets;
+    if (sets === null) {
+      sets = new Array<KeySet | null>(MAX_DEPTH + 1);
+      this.sets = sets;
+    }
+    if (fresh) {
+      const set = new KeySet();
+      for (let i = unchecked(this.firsts[depth]); i < this.used; i++) {
+        set.add(unchecked(this.starts[i]), unchecked(this.lengths[i]));
+      }
+      sets[depth] = set;
+      return set;
+    }
+    return sets[depth]!;
+  }
+
+  private twice(start: usize, length: i32): bool {
+    return this.refuse('the name "' + keyText(start, length) + '" is there twice in one object');
+  }
+
+  refuse(error: string): bool {
+    this.out.error = error;
+    return false;
+  }
+
+  position(at: usize): string {
+    return "character " + ((<i64>(at - this.base)) >> 1).toString();
+  }
+}
+
+let shared: Scanner | null = null;
+
+const LANE_ONES: u64 = 0x0001_0001_0001_0001;
+const LANE_HIGHS: u64 = 0x8000_8000_8000_8000;
+const QUOTES: u64 = 0x0022_0022_0022_0022;
+const BACKSLASHES: u64 = 0x005c_005c_005c_005c;
+
+/** Whether one of four units may be a quote or a backslash: never misses one. */
+// @ts-ignore: decorator
+@inline
+function special(four: u64): bool {
+  const quotes = four ^ QUOTES;
+  const backslashes = four ^ BACKSLASHES;
+  return ((((quotes - LANE_ONES) & ~quotes) | ((backslashes - LANE_ONES) & ~backslashes)) & LANE_HIGHS) != 0;
+}
+
 /** Checks a text whose syntax is valid JSON already. Positions in errors are UTF-16 units from 0. */
 export function scan(text: string): Scan {
-  const out = new Scan();
   const base = changetype<usize>(text);
   const end = base + (<usize>text.length << 1);
-  // For each open container: the number of the object (0 for an array) and its count of members or elements.
-  const owners = new StaticArray<i32>(MAX_DEPTH + 1);
-  const counts = new StaticArray<i32>(MAX_DEPTH + 1);
-  const keys = new KeySet();
-  let depth = 0;
-  let objects = 0;
+  const scanner = Scanner.of(base);
+  const out = scanner.out;
+  const counts = scanner.counts;
+  const firsts = scanner.firsts;
   // In an object, whether the next string is a key.
   let expectKey = false;
+  let inObject = false;
+  let objects: u64 = 0; // bit by depth: an object is open there
   let at = base;
   while (at < end) {
     const code = load<u16>(at);
+    at += 2;
     if (code == QUOTE) {
-      const start = at + 2;
+      const start = at;
       let escaped = false;
-      at = start;
       while (true) {
+        while (at + 8 <= end && !special(load<u64>(at))) at += 8;
         const inner = load<u16>(at);
         if (inner == QUOTE) break;
         if (inner == BACKSLASH) {
@@ -120,57 +240,39 @@ export function scan(text: string): Scan {
         }
       }
       if (expectKey) {
-        const length = <i32>((at - start) >> 1);
-        if (escaped) {
-          out.error = "a name holds a backslash at " + position(start, base) + "; write it without escapes";
-          return out;
-        }
-        if (length > MAX_KEY) {
-          out.error =
-            "a name is " + length.toString() + " characters long at " + position(start, base) +
-            "; at most " + MAX_KEY.toString() + " are taken";
-          return out;
-        }
-        if (!keys.add(unchecked(owners[depth]), start, length)) {
-          out.error = 'the name "' + keyText(start, length) + '" is there twice in one object';
-          return out;
-        }
-        counts[depth]++;
-        if (unchecked(counts[depth]) > MAX_MEMBERS) {
-          out.error = "an object has more than " + MAX_MEMBERS.toString() + " members";
-          return out;
-        }
+        if (!scanner.key(start, <i32>((at - start) >> 1), escaped)) return out;
         expectKey = false;
       }
       at += 2;
-      continue;
-    }
-    if (code == 0x7b || code == 0x5b) {
-      if (++depth > MAX_DEPTH) {
-        out.error = "it is nested more than " + MAX_DEPTH.toString() + " deep at " + position(at, base);
-        return out;
-      }
-      const isObject = code == 0x7b;
-      unchecked((owners[depth] = isObject ? ++objects : 0));
-      unchecked((counts[depth] = 0));
-      expectKey = isObject;
-    } else if (code == 0x7d || code == 0x5d) {
-      depth--;
-      expectKey = false;
     } else if (code == 0x2c) {
-      if (unchecked(owners[depth]) != 0) {
+      if (inObject) {
         expectKey = true;
       } else {
-        counts[depth]++;
-        if (unchecked(counts[depth]) < MAX_ELEMENTS) {
-          at += 2;
-          continue;
+        const depth = scanner.depth;
+        const count = unchecked(counts[depth]) + 1;
+        unchecked((counts[depth] = count));
+        if (count >= MAX_ELEMENTS) {
+          scanner.refuse("a list has more than " + MAX_ELEMENTS.toString() + " elements");
+          return out;
         }
-        out.error = "a list has more than " + MAX_ELEMENTS.toString() + " elements";
+      }
+    } else if (code == 0x7b || code == 0x5b) {
+      const depth = ++scanner.depth;
+      if (depth > MAX_DEPTH) {
+        scanner.refuse("it is nested more than " + MAX_DEPTH.toString() + " deep at " + scanner.position(at - 2));
         return out;
       }
+      inObject = code == 0x7b;
+      expectKey = inObject;
+      objects = (objects & ~((<u64>1) << depth)) | ((<u64>(inObject ? 1 : 0)) << depth);
+      unchecked((counts[depth] = 0));
+      unchecked((firsts[depth] = scanner.used));
+    } else if (code == 0x7d || code == 0x5d) {
+      scanner.used = unchecked(firsts[scanner.depth]);
+      const depth = --scanner.depth;
+      expectKey = false;
+      inObject = ((objects >> depth) & 1) != 0;
     }
-    at += 2;
   }
   return out;
 }
@@ -198,10 +300,6 @@ export function unescapeSlashes(text: string): string {
   }
   const used = <i32>((to - changetype<usize>(out)) >> 1);
   return out.substring(0, used);
-}
-
-function position(at: usize, base: usize): string {
-  return "character " + ((<i64>(at - base)) >> 1).toString();
 }
 
 function keyText(start: usize, length: i32): string {

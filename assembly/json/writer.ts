@@ -12,8 +12,8 @@ export class JsonWriter {
   /** Whether the next value or key must be preceded by a comma. */
   private comma: bool = false;
 
-  constructor(capacity: i32 = 512) {
-    this.buffer = new StaticArray<u16>(capacity);
+  constructor(capacity: i32 = 128) {
+    this.buffer = room(capacity);
   }
 
   beginObject(): JsonWriter {
@@ -106,7 +106,7 @@ export class JsonWriter {
     let capacity = this.buffer.length;
     if (need <= capacity) return;
     while (capacity < need) capacity <<= 1;
-    const grown = new StaticArray<u16>(capacity);
+    const grown = room(capacity);
     memory.copy(changetype<usize>(grown), changetype<usize>(this.buffer), <usize>this.used << 1);
     this.buffer = grown;
   }
@@ -149,6 +149,11 @@ export class JsonWriter {
     store<u16>(to, QUOTE);
     this.used = <i32>((to + 2 - changetype<usize>(this.buffer)) >> 1);
   }
+}
+
+/** A buffer that is not zeroed: what is read of it was written before. */
+function room(capacity: i32): StaticArray<u16> {
+  return changetype<StaticArray<u16>>(__new(<usize>capacity << 1, idof<StaticArray<u16>>()));
 }
 
 function escapedLength(text: string): i32 {

@@ -58,7 +58,7 @@ export function runParse(text: string): string {
   const read = readInput(text, "parse");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
-  const config = Config.fromNode(input.get("config"));
+  const config = Config.ofInput(input);
   needed(input, "sources");
   if (input.failure !== null) return input.failure!.toAnswer();
   const parsed = parseSources(input, config);
@@ -73,7 +73,7 @@ export function runPrepare(text: string): string {
   const read = readInput(text, "prepare");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
-  const config = Config.fromNode(input.get("config"));
+  const config = Config.ofInput(input);
   const scope = Scope.fromNode(input.object("scope"));
   const volumes: Volume[] = [];
   const list = needed(input, "volumes");
