@@ -1,0 +1,120 @@
+#include "cli/bind.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/mount.h>
+
+#include <algorithm>
+
+#include "sys/sys.h"
+
+#ifndef AT_RECURSIVE  // only in linux/fcntl.h, which does not go with fcntl.h
+#define AT_RECURSIVE 0x8000
+#endif
+
+namespace dvdi::cli {
+namespace {
+
+// Opens the folder without following any symlink on the way.
+Result<UniqueFd> OpenTarget(const std::string& target) {
+  Sys* sys = Sys::Real();
+  struct open_how how = {};
+  how.flags = O_PATH | O_DIRECTORY;
+  how.resolve = RESOLVE_NO_SYMLINKS;
+  int fd = sys->OpenAt2(AT_FDCWD, target.c_str(), how);
+  if (fd == -ENOSYS) {  // before Linux 5.6: one component after the other
+    fd = sys->OpenAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+    for (size_t at = 0; fd >= 0 && at < target.size();) {
+      size_t end = std::min(target.find('/', at), target.size());
+      std::string name = target.substr(at, end - at);
+      at = end + 1;
+      if (name.empty()) continue;
+      // O_DIRECTORY refuses the symlink itself, which O_PATH | O_NOFOLLOW alone would open.
+      UniqueFd parent(fd);
+      fd = sys->OpenAt(parent.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    }
+  }
+  if (fd >= 0) return UniqueFd(fd);
+  Status status = Status::FromErrno(-fd, "cannot open the target " + target, target);
+  if (fd == -ELOOP) return std::move(status).WithHint("A target's path must have no symlink in it");
+  if (fd == -ENOENT)
+    return std::move(status).WithHint("A target inside another volume must be a folder that this volume has");
+  return status;
+}
+
+Status NotAMount(const std::string& stage, const char* hint) {
+  return Status(Code::kSystem, "the stage " + stage + " is not mounted", hint).WithPath(stage);
+}
+
+}  // namespace
+
+Result<std::vector<MountEntry>> OwnMounts() {
+  auto text = Sys::Real()->Mountinfo();
+  if (!text.ok()) return text.status();
+  return ParseMountinfo(*text);
+}
+
+bool IsBindOf(const std::vector<MountEntry>& mounts, const std::string& stage, const std::string& target) {
+  const MountEntry* at_stage = FindMount(mounts, stage);
+  const MountEntry* at_target = FindMount(mounts, target);
+  return at_stage != nullptr && at_target != nullptr && at_stage->device == at_target->device &&
+         at_stage->root == at_target->root;
+}
+
+Result<UniqueFd> CloneStage(const std::string& stage, bool classic) {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+  if (FindMount(mounts, stage) == nullptr)
+    return NotAMount(stage, "Something unmounted it: run `dvdi recover` and start again");
+  if (classic) return UniqueFd();
+  int fd =
+      Sys::Real()->OpenTree(AT_FDCWD, stage.c_str(), OPEN_TREE_CLONE | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW);
+  if (fd == -ENOSYS) return UniqueFd();
+  if (fd < 0) return Status::FromErrno(-fd, "cannot copy the mount at " + stage, stage);
+  return UniqueFd(fd);
+}
+
+Status BindStage(const UniqueFd& tree, const std::string& stage, const std::string& target) {
+  Sys* sys = Sys::Real();
+  DVDI_ASSIGN_OR_RETURN(UniqueFd folder, OpenTarget(target));
+  // The descriptor, not the path, is what gets mounted on: it cannot be swapped for a symlink any more.
+  const std::string by_fd = "/proc/self/fd/" + std::to_string(folder.get());
+  bool slave = false;
+  if (tree.valid()) {
+    int r = sys->MountSetattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1);
+    if (r < 0 && r != -ENOSYS)
+      return Status::FromErrno(-r, "cannot set the propagation of " + target, target);
+    slave = r >= 0;
+    r = sys->MoveMount(tree.get(), "", folder.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    if (r < 0) return Status::FromErrno(-r, "cannot mount at " + target, target);
+  } else {
+    DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+    if (FindMount(mounts, stage) == nullptr)
+      return NotAMount(
+          stage, "This kernel lacks open_tree: make the root mount shared, with `mount --make-rshared /`");
+    int r = sys->Mount(stage.c_str(), by_fd.c_str(), nullptr, MS_BIND | MS_REC, nullptr);
+    if (r < 0) return Status::FromErrno(-r, "cannot mount at " + target, target);
+  }
+  if (!slave) {
+    int r = sys->Mount(nullptr, target.c_str(), nullptr, MS_SLAVE | MS_REC, nullptr);
+    if (r < 0) {
+      sys->Umount(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+      return Status::FromErrno(-r, "cannot set the propagation of " + target, target);
+    }
+  }
+  return OkStatus();
+}
+
+Result<bool> UnbindStage(const std::string& stage, const std::string& target) {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+  if (!IsBindOf(mounts, stage, target)) return false;
+  int r = Sys::Real()->Umount(target.c_str(), UMOUNT_NOFOLLOW);
+  if (r == -EBUSY)
+    return Status(Code::kRefused, "the target " + target + " is in use",
+                  "End the processes that use it (see `fuser -m " + target + "`) and try again")
+        .WithPath(target);
+  if (r < 0) return Status::FromErrno(-r, "cannot unmount " + target, target);
+  return true;
+}
+
+}  // namespace dvdi::cli

@@ -1,0 +1,37 @@
+// Binding a stage at its target in the calling process's own mount namespace, and taking it away.
+#ifndef DVDI_CLI_BIND_H_
+#define DVDI_CLI_BIND_H_
+
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+#include "mount/mountinfo.h"
+
+namespace dvdi::cli {
+
+// A detached copy of the mount at `stage`, made in the caller's mount namespace; it can be attached in
+// another one. An invalid descriptor where the kernel lacks open_tree (or `classic`): BindStage then
+// binds by path. kSystem where `stage` is not a mount: binding an empty folder would let a workload
+// write to the node's own disk.
+Result<UniqueFd> CloneStage(const std::string& stage, bool classic);
+
+// Mounts the stage at `target`, an existing folder on whose way there is no symlink. `tree` is from
+// CloneStage; where it is invalid the stage must be a mount in this namespace too. The mount is a slave
+// of the stage: what changes below the stage reaches it, and nothing goes back.
+Status BindStage(const UniqueFd& tree, const std::string& stage, const std::string& target);
+
+// Unmounts `target` where the mount on it is a bind of the stage; true where it did. Anything else that
+// is mounted there is left alone (false). kRefused where it is in use.
+Result<bool> UnbindStage(const std::string& stage, const std::string& target);
+
+// Whether the top mount at `target` is a bind of what is mounted at `stage`.
+bool IsBindOf(const std::vector<MountEntry>& mounts, const std::string& stage, const std::string& target);
+
+// /proc/self/mountinfo.
+Result<std::vector<MountEntry>> OwnMounts();
+
+}  // namespace dvdi::cli
+
+#endif  // DVDI_CLI_BIND_H_

@@ -1,0 +1,259 @@
+#include "cli/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+
+#include "cli/bind.h"
+#include "cli/print.h"
+
+namespace dvdi::cli {
+namespace {
+
+// Messages are a letter and NUL-separated fields; each is one packet.
+//   parent -> child   H mountpoint | B stage target (+ descriptor) | G
+//   child -> parent   R namespace  | E exit-code errno message hint
+constexpr size_t kMostMessage = 64 * 1024;  // two paths and some text are far below
+
+std::vector<std::string> Fields(const std::string& message) {
+  std::vector<std::string> fields;
+  for (size_t at = 1; at <= message.size();) {
+    size_t end = std::min(message.find('\0', at), message.size());
+    fields.push_back(message.substr(at, end - at));
+    at = end + 1;
+  }
+  return fields;
+}
+
+std::string Join(char kind, std::initializer_list<std::string> fields) {
+  std::string message(1, kind);
+  for (const auto& f : fields) {
+    if (message.size() > 1) message += '\0';
+    message += f;
+  }
+  return message;
+}
+
+// One packet and the descriptor that came with it. An empty message is the end of the connection.
+Result<std::string> ReceivePacket(int socket, UniqueFd* fd) {
+  std::string buffer(kMostMessage, '\0');
+  struct iovec part = {buffer.data(), buffer.size()};
+  alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  struct msghdr header = {};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  ssize_t n;
+  do {
+    n = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+    // A peer that ended before it had read everything: said once, and what it sent comes after it.
+  } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+  if (n < 0) return Status::FromErrno(errno, "cannot receive from the other side of dvdi run");
+  for (struct cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    int received;
+    ::memcpy(&received, CMSG_DATA(c), sizeof received);
+    UniqueFd owned(received);
+    if (fd != nullptr) *fd = std::move(owned);
+  }
+  buffer.resize(static_cast<size_t>(n));
+  return buffer;
+}
+
+Status SendPacket(int socket, const std::string& message, int fd) {
+  if (message.size() > kMostMessage) return Status(Code::kInvalid, "a path is too long");
+  struct iovec part = {const_cast<char*>(message.data()), message.size()};
+  alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  struct msghdr header = {};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (fd >= 0) {
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+    struct cmsghdr* c = CMSG_FIRSTHDR(&header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof fd);
+    ::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  }
+  ssize_t n;
+  do {
+    n = ::sendmsg(socket, &header, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return Status::FromErrno(errno, "cannot reach the child of dvdi run");
+  return OkStatus();
+}
+
+// --- in the child
+
+[[noreturn]] void Fail(int socket, int exit_code, const Status& status) {
+  // Nobody left to tell is no reason to go on.
+  (void)SendPacket(socket,
+                   Join('E', {std::to_string(exit_code), std::to_string(static_cast<int>(status.code())),
+                              status.message(), status.hint(), status.path()}),
+                   -1);
+  ::_exit(exit_code);
+}
+
+Status EnterNamespace() {
+  if (::unshare(CLONE_NEWNS) < 0) {
+    int err = errno;
+    Status status = Status::FromErrno(err, "cannot make a mount namespace");
+    if (err == EPERM)
+      return std::move(status).WithHint("`dvdi run` needs root (CAP_SYS_ADMIN): run it with sudo");
+    return status;
+  }
+  // Slave: what is unmounted on the node is unmounted here, and nothing of ours shows on the node.
+  if (::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) < 0)
+    return Status::FromErrno(errno, "cannot make the mounts of the new namespace slaves");
+  return OkStatus();
+}
+
+Status HideHere(const std::string& mountpoint) {
+  if (mountpoint.size() < 2 || mountpoint[0] != '/')
+    return Status(Code::kInternal, "refused to unmount \"" + mountpoint + "\" in the new namespace");
+  if (::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return OkStatus();
+  // EINVAL: no mount here, as it may never have come into this namespace.
+  if (errno == EINVAL || errno == ENOENT) return OkStatus();
+  return Status::FromErrno(errno, "cannot hide another volume's mountpoint " + mountpoint, mountpoint);
+}
+
+Status BecomeUser(const UserIds& user) {
+  if (::setgroups(user.groups.size(), user.groups.data()) < 0)
+    return Status::FromErrno(errno, "cannot set the groups of the user " + user.name);
+  if (::setresgid(user.gid, user.gid, user.gid) < 0)
+    return Status::FromErrno(errno, "cannot become the group " + std::to_string(user.gid));
+  if (::setresuid(user.uid, user.uid, user.uid) < 0)
+    return Status::FromErrno(errno, "cannot become the user " + std::to_string(user.uid));
+  if (user.home.empty()) return OkStatus();
+  if (::setenv("HOME", user.home.c_str(), 1) < 0 || ::setenv("USER", user.name.c_str(), 1) < 0 ||
+      ::setenv("LOGNAME", user.name.c_str(), 1) < 0)
+    return Status::FromErrno(errno, "cannot set the environment of the user " + user.name);
+  return OkStatus();
+}
+
+[[noreturn]] void BecomeCommand(int socket, const ChildSpec& spec, const std::string& folder) {
+  // The same folder again, by its path: a volume may lie over it now.
+  if (!folder.empty() && ::chdir(folder.c_str()) < 0 && errno != ENOENT && errno != EACCES)
+    Fail(socket, kExitRunFailed, Status::FromErrno(errno, "cannot go back to the folder " + folder, folder));
+  if (spec.user.has_value())
+    if (Status s = BecomeUser(*spec.user); !s.ok()) Fail(socket, kExitRunFailed, s);
+  if (!spec.workdir.empty() && ::chdir(spec.workdir.c_str()) < 0)
+    Fail(socket, kExitRunFailed,
+         Status::FromErrno(errno, "cannot go to the folder " + spec.workdir, spec.workdir));
+  std::vector<char*> argv;
+  for (const auto& word : spec.command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  if (int err = ::pthread_sigmask(SIG_SETMASK, &spec.mask, nullptr); err != 0)
+    Fail(socket, kExitRunFailed, Status::FromErrno(err, "cannot set the signal mask"));
+  ::execvp(argv[0], argv.data());
+  int err = errno;
+  Fail(socket, err == ENOENT ? kExitNoCommand : kExitCannotExecute,
+       Status::FromErrno(err, "cannot run " + spec.command[0]));
+}
+
+[[noreturn]] void ChildMain(int socket, const ChildSpec& spec) {
+  char* cwd = ::getcwd(nullptr, 0);
+  const std::string folder = cwd == nullptr ? "" : cwd;
+  ::free(cwd);
+  if (Status s = EnterNamespace(); !s.ok()) Fail(socket, kExitRunFailed, s);
+  struct stat ns;
+  if (::stat("/proc/self/ns/mnt", &ns) < 0)
+    Fail(socket, kExitRunFailed,
+         Status::FromErrno(errno, "cannot read /proc/self/ns/mnt", "/proc/self/ns/mnt"));
+  if (!SendPacket(socket, Join('R', {std::to_string(ns.st_ino)}), -1).ok()) ::_exit(kExitRunFailed);
+  for (;;) {
+    UniqueFd tree;
+    auto message = ReceivePacket(socket, &tree);
+    if (!message.ok()) Fail(socket, kExitRunFailed, message.status());
+    if (message->empty()) ::_exit(kExitRunFailed);  // the parent gave up, or is gone
+    auto fields = Fields(*message);
+    Status status;
+    switch ((*message)[0]) {
+      case 'H': status = HideHere(fields.at(0)); break;
+      case 'B': status = BindStage(tree, fields.at(0), fields.at(1)); break;
+      case 'G': BecomeCommand(socket, spec, folder);
+      default: status = Status(Code::kInternal, "unknown step");
+    }
+    if (!status.ok()) Fail(socket, kExitRunFailed, status);
+  }
+}
+
+// Moves the socket away from 0, 1, 2 (which may have been closed by whoever started us) and closes all
+// above it. Returns the descriptor.
+int KeepOnly(int socket) {
+  int moved = socket > 2 ? socket : ::fcntl(socket, F_DUPFD_CLOEXEC, 3);
+  if (moved < 0) return -1;
+  auto close_range = [](unsigned first, unsigned last) {
+    if (first > last || ::syscall(SYS_close_range, first, last, 0) == 0) return;
+    long most = ::sysconf(_SC_OPEN_MAX);  // before Linux 5.9
+    for (long fd = first; fd <= static_cast<long>(last) && fd < most; ++fd) ::close(static_cast<int>(fd));
+  };
+  close_range(3, static_cast<unsigned>(moved) - 1);
+  close_range(static_cast<unsigned>(moved) + 1, UINT_MAX);
+  return moved;
+}
+
+}  // namespace
+
+Result<Child> Child::Start(const ChildSpec& spec) {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return Status::FromErrno(errno, "cannot make a socket pair");
+  UniqueFd ours(pair[0]), theirs(pair[1]);
+  pid_t pid = ::fork();
+  if (pid < 0) return Status::FromErrno(errno, "cannot make a child process");
+  if (pid == 0) {
+    ours.reset();
+    int socket = KeepOnly(theirs.release());
+    if (socket < 0) ::_exit(kExitRunFailed);
+    ChildMain(socket, spec);
+  }
+  Child child;
+  child.pid_ = pid;
+  child.socket_ = std::move(ours);
+  return child;
+}
+
+Result<ChildReport> Child::Receive() {
+  DVDI_ASSIGN_OR_RETURN(std::string message, ReceivePacket(socket_.get(), nullptr));
+  ChildReport report;
+  auto fields = Fields(message);
+  if (message.empty()) {
+    report.kind = ChildReport::Kind::kStarted;
+  } else if (message[0] == 'R' && fields.size() == 1) {
+    report.kind = ChildReport::Kind::kReady;
+    report.mount_namespace = ::strtoull(fields[0].c_str(), nullptr, 10);
+  } else if (message[0] == 'E' && fields.size() == 5) {
+    report.exit_code = ::atoi(fields[0].c_str());
+    report.failure =
+        Status(static_cast<Code>(::atoi(fields[1].c_str())), fields[2], fields[3]).WithPath(fields[4]);
+  } else {
+    return Status(Code::kInternal, "the child of dvdi run said something unknown");
+  }
+  return report;
+}
+
+Status Child::Send(const std::string& message, int fd) { return SendPacket(socket_.get(), message, fd); }
+Status Child::Hide(const std::string& mountpoint) { return Send(Join('H', {mountpoint}), -1); }
+Status Child::Bind(const UniqueFd& tree, const std::string& stage, const std::string& target) {
+  return Send(Join('B', {stage, target}), tree.get());
+}
+bool Child::IsLost(const Status& status) {
+  return status.error_number() == EPIPE || status.error_number() == ECONNRESET;
+}
+Status Child::Go() { return Send("G", -1); }
+
+}  // namespace dvdi::cli

@@ -1,0 +1,68 @@
+// The namespace side of `dvdi run`: a child in a mount namespace of its own, which waits for its
+// volumes and then becomes the command.
+#ifndef DVDI_CLI_CHILD_H_
+#define DVDI_CLI_CHILD_H_
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/status.h"
+#include "cli/user.h"
+
+namespace dvdi::cli {
+
+struct ChildSpec {
+  std::vector<std::string> command;
+  std::optional<UserIds> user;
+  std::string workdir;  // "" keeps the caller's
+  sigset_t mask;        // the signal mask that the command starts with
+};
+
+// What the child said.
+struct ChildReport {
+  enum class Kind { kReady, kStarted, kFailed };
+  Kind kind = Kind::kFailed;
+  uint64_t mount_namespace = 0;  // kReady: the inode number of its namespace
+  int exit_code = 0;             // kFailed: 125, or 126 or 127 where the command could not be started
+  Status failure;
+};
+
+// The parent's handle. The child outlives it: it is never killed here, but one that was not told to
+// start ends by itself as soon as the handle is gone.
+class Child {
+ public:
+  // Forks, so the caller must have one thread only. The child keeps no descriptor but 0, 1, 2.
+  static Result<Child> Start(const ChildSpec& spec);
+
+  pid_t pid() const { return pid_; }
+  // Readable when the child has something to say; Receive then does not block.
+  int fd() const { return socket_.get(); }
+  // kStarted is the end of the connection without a failure: the command runs (or the child died,
+  // which its wait status says).
+  Result<ChildReport> Receive();
+
+  // Steps that the child takes, in order. It answers only when one fails, or after Go.
+  // Unmounts a mountpoint in the child's namespace; that it is no mount there is fine.
+  Status Hide(const std::string& mountpoint);
+  // Mounts a stage at a target; `tree` as in BindStage.
+  Status Bind(const UniqueFd& tree, const std::string& stage, const std::string& target);
+  Status Go();
+  // Whether a step could not be sent because the child is gone; Receive says why it went.
+  static bool IsLost(const Status& status);
+  // Hangs up: a child that was not told to go ends.
+  void Abandon() { socket_.reset(); }
+
+ private:
+  Status Send(const std::string& message, int fd);
+  pid_t pid_ = -1;
+  UniqueFd socket_;
+};
+
+}  // namespace dvdi::cli
+
+#endif  // DVDI_CLI_CHILD_H_

@@ -1,0 +1,68 @@
+// dvdi: volumes for any command through Docker volume plugins, without Docker.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cli/doctor.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/run.h"
+#include "cli/verbs.h"
+
+namespace dvdi::cli {
+namespace {
+
+int Dispatch(const Options& options) {
+  switch (options.verb) {
+    case Verb::kRun: return Run(options);
+    case Verb::kMount: return Mount(options);
+    case Verb::kUnmount: return Unmount(options);
+    case Verb::kLs: return List(options);
+    case Verb::kInspect: return Inspect(options);
+    case Verb::kStatus: return ShowStatus(options);
+    case Verb::kRecover: return Recover(options);
+    case Verb::kForget: return Forget(options);
+    case Verb::kExplain: return Explain(options);
+    case Verb::kDoctor: return Doctor(options);
+    case Verb::kPolicyInstall: return PolicyInstall(options);
+    case Verb::kVersion: return Version(options);
+  }
+  return kExitUsage;
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  bool run = false;
+  auto parsed = ParseArguments(arguments, &run);
+  if (!parsed.ok()) {
+    // Before the options are known: JSON is what was asked for where --json stands among our words.
+    bool json = false;
+    for (const auto& a : arguments) {
+      if (a == "--") break;
+      json |= a == "--json";
+    }
+    PrintError(parsed.status(), json && !run);
+    return run ? kExitRunFailed : kExitUsage;
+  }
+  if (parsed->help) {
+    ::fputs(parsed->help_text.c_str(), stdout);
+    return kExitOk;
+  }
+  SetUpColors(parsed->options.global.no_color);
+  return Dispatch(parsed->options);
+}
+
+}  // namespace
+}  // namespace dvdi::cli
+
+int main(int argc, char** argv) {
+  // A descriptor that we open must never become 0, 1 or 2 and be written to as if it were a terminal.
+  int fd;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd < 3);
+  if (fd >= 3) ::close(fd);
+  return dvdi::cli::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

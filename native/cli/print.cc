@@ -1,0 +1,151 @@
+#include "cli/print.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/text.h"
+
+namespace dvdi::cli {
+namespace {
+
+bool colors_on = false;
+
+// Columns of a terminal, near enough: one for each character.
+size_t Width(std::string_view text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+void Write(FILE* stream, std::string_view text) {
+  // A reader that went away (`dvdi ls | head`) is no failure of ours.
+  if (::fwrite(text.data(), 1, text.size(), stream) == text.size()) ::fflush(stream);
+}
+
+}  // namespace
+
+int ExitCodeFor(const Status& status) {
+  return status.ok() ? kExitOk : kExitEngine + static_cast<int>(status.code());
+}
+
+std::string Clean(std::string_view text) { return OneLine(text, 1 << 20); }
+
+std::string ErrorLine(const Status& status) {
+  std::string line = status.message();
+  while (!line.empty() && (line.back() == '.' || line.back() == ' ')) line.pop_back();
+  std::string where;
+  auto add = [&](const char* what, const std::string& value) {
+    if (!value.empty()) where += (where.empty() ? "" : ", ") + std::string(what) + " " + value;
+  };
+  add("volume", status.volume());
+  add("driver", status.driver());
+  if (line.find(status.path()) == std::string::npos) add("path", status.path());
+  if (!where.empty()) line += " (" + where + ")";
+  if (!status.hint().empty()) line += ". " + status.hint();
+  return Clean(line);
+}
+
+void PrintError(const Status& status, bool json) {
+  if (json)
+    Write(stdout, "{\"error\":" + SafeJson(ParseJson(status.ToJson(), "a status").value()) + "}\n");
+  else
+    PrintNote(ErrorLine(status));
+}
+
+void PrintNote(std::string_view text) { Write(stderr, "dvdi: " + Clean(text) + "\n"); }
+
+std::string SafeJson(const Json& value) {
+  // Dump escapes what is below 0x20; the rest that moves a terminal can only stand inside strings.
+  std::string text = Dump(value), out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    auto c = static_cast<unsigned char>(text[i]);
+    auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (c == 0x7F) {
+      out += "\\u007f";
+    } else if (c == 0xC2 && next >= 0x80 && next < 0xA0) {
+      out += "\\u00" + Hex(&next, 1);
+      ++i;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+void PrintJson(const Json& value) { Write(stdout, SafeJson(value) + "\n"); }
+
+void SetUpColors(bool off) {
+  const char* term = ::getenv("TERM");
+  const char* no_color = ::getenv("NO_COLOR");
+  colors_on = !off && ::isatty(STDOUT_FILENO) && term != nullptr && std::string_view(term) != "dumb" &&
+              (no_color == nullptr || *no_color == '\0');
+}
+
+bool ColorsOn() { return colors_on; }
+
+std::string Paint(Color color, std::string_view text) {
+  if (!colors_on || color == Color::kPlain) return std::string(text);
+  const char* code = "";
+  switch (color) {
+    case Color::kPlain: break;
+    case Color::kBold: code = "1"; break;
+    case Color::kDim: code = "2"; break;
+    case Color::kRed: code = "31"; break;
+    case Color::kGreen: code = "32"; break;
+    case Color::kYellow: code = "33"; break;
+  }
+  return "\033[" + std::string(code) + "m" + std::string(text) + "\033[0m";
+}
+
+void Table::Add(std::vector<std::string> row, Color color, size_t colored) {
+  for (auto& cell : row) {
+    cell = Clean(cell);
+    if (cell.empty()) cell = "-";
+  }
+  row.resize(header_.size(), "-");
+  rows_.push_back({std::move(row), color, colored});
+}
+
+std::string Table::Text() const {
+  std::vector<size_t> widths;
+  for (size_t i = 0; i < header_.size(); ++i) {
+    size_t width = Width(header_[i]);
+    for (const auto& row : rows_) width = std::max(width, Width(row.cells[i]));
+    widths.push_back(width);
+  }
+  std::string out;
+  auto line = [&](const std::vector<std::string>& cells, auto&& color_of) {
+    for (size_t i = 0; i < cells.size(); ++i) {
+      out += Paint(color_of(i), cells[i]);
+      if (i + 1 < cells.size()) out.append(widths[i] - Width(cells[i]) + 2, ' ');
+    }
+    out += '\n';
+  };
+  line(header_, [](size_t) { return Color::kBold; });
+  for (const auto& row : rows_)
+    line(row.cells, [&](size_t i) { return i == row.colored ? row.color : Color::kPlain; });
+  return out;
+}
+
+std::string LocalTime(int64_t unix_ms) {
+  if (unix_ms <= 0) return "-";
+  time_t seconds = static_cast<time_t>(unix_ms / 1000);
+  struct tm parts;
+  char buffer[64];
+  if (::localtime_r(&seconds, &parts) == nullptr ||
+      ::strftime(buffer, sizeof buffer, "%Y-%m-%d %H:%M:%S", &parts) == 0)
+    return "-";
+  return buffer;
+}
+
+int64_t NowMs() {
+  struct timespec now;
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
+}
+
+}  // namespace dvdi::cli

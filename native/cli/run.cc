@@ -1,0 +1,296 @@
+#include "cli/run.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "base/text.h"
+#include "cli/bind.h"
+#include "cli/child.h"
+#include "cli/engine.h"
+#include "cli/prepare.h"
+#include "cli/print.h"
+#include "cli/signals.h"
+#include "cli/sources.h"
+#include "sys/env.h"
+#include "sys/sys.h"
+
+namespace dvdi::cli {
+namespace {
+
+constexpr int kReleaseWaitMs = 10000;
+
+// What one `dvdi run` holds. Its steps return an exit code only where the run is over.
+class Session {
+ public:
+  Session(const Options& options, Signals signals) : options_(options), signals_(std::move(signals)) {}
+
+  int Run();
+
+ private:
+  int Fail(const Status& status);
+  Status Begin(Json* request);
+  Status WaitFor(int fd);
+  Result<Json> Prepare(const Json& request);
+  Status GiveVolumes(const Json& answer);
+  Result<ChildReport> StartCommand();
+  int Supervise();
+  void StopChild();
+  void CleanUp();
+  bool ProcessesLeft();
+  void Close(int wait_ms);
+
+  const Options& options_;
+  Signals signals_;
+  std::optional<Child> child_;
+  std::unique_ptr<Engine> engine_;
+  std::string scope_;
+  uint64_t namespace_ = 0;
+  int interrupted_ = 0;  // the signal that asked us to end before the command ran
+  bool started_ = false;
+};
+
+int Session::Fail(const Status& status) {
+  // Standard output is the command's: even as JSON, a failure goes to standard error.
+  if (options_.global.json)
+    ::dprintf(STDERR_FILENO, "{\"error\":%s}\n",
+              SafeJson(ParseJson(status.ToJson(), "a status").value()).c_str());
+  else
+    PrintError(status, false);
+  return kExitRunFailed;
+}
+
+// Waits until `fd` is readable, and handles signals meanwhile. kRefused where the user gave up.
+Status Session::WaitFor(int fd) {
+  for (;;) {
+    struct pollfd fds[2] = {{fd, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return Status::FromErrno(errno, "cannot poll");
+    while (auto signal = signals_.Next()) {
+      int number = static_cast<int>(signal->ssi_signo);
+      if (started_) {
+        if (number != SIGCHLD) PassOn(*signal, child_->pid());
+      } else if (number == SIGTSTP) {
+        ::raise(SIGSTOP);
+      } else if (IsEnding(number)) {
+        if (interrupted_ != 0) {
+          PrintNote("left as it is; `dvdi recover` cleans up");
+          ::_exit(128 + number);
+        }
+        interrupted_ = number;
+        PrintNote(
+            "interrupted: waiting for the drivers, to undo what was begun (once more: leave it to `dvdi "
+            "recover`)");
+      }
+    }
+    if (fds[0].revents != 0) return OkStatus();
+  }
+}
+
+// The child, the engine, and what to ask of it.
+Status Session::Begin(Json* request) {
+  DVDI_ASSIGN_OR_RETURN(Json sources, LoadSources(options_.sources));
+  ChildSpec spec;
+  spec.command = options_.command;
+  spec.workdir = options_.workdir;
+  spec.mask = signals_.original_mask();
+  if (!options_.user.empty()) {
+    DVDI_ASSIGN_OR_RETURN(spec.user, ResolveUser(options_.user));
+  }
+  scope_ = options_.scope.empty() ? Random::Real()->HexId(16) : options_.scope;
+  DVDI_ASSIGN_OR_RETURN(child_, Child::Start(spec));
+  ::signal(SIGPIPE, SIG_IGN);  // after the fork: the command gets it as we got it
+  DVDI_ASSIGN_OR_RETURN(engine_, Engine::Open(options_.global));
+  DVDI_RETURN_IF_ERROR(WaitFor(child_->fd()));
+  DVDI_ASSIGN_OR_RETURN(ChildReport report, child_->Receive());
+  if (report.kind == ChildReport::Kind::kFailed) return report.failure;
+  if (report.kind != ChildReport::Kind::kReady)
+    return Status(Code::kSystem, "the child process of dvdi run died before the command started");
+  namespace_ = report.mount_namespace;
+  *request = PrepareRequest(options_, "run", scope_, std::move(sources));
+  (*request)["process"] = {{"pid", child_->pid()}};
+  if (spec.user.has_value()) (*request)["user"] = {{"uid", spec.user->uid}, {"gid", spec.user->gid}};
+  return OkStatus();
+}
+
+Result<Json> Session::Prepare(const Json& request) {
+  engine_->RecoverRuns(options_.global.json);
+  DVDI_ASSIGN_OR_RETURN(Pending pending, engine_->Start(dvdi_prepare, request));
+  DVDI_RETURN_IF_ERROR(WaitFor(pending.fd()));
+  return pending.Take();
+}
+
+Status Session::GiveVolumes(const Json& answer) {
+  for (const auto& mountpoint : GetMember(answer, "hide"))
+    if (mountpoint.is_string()) DVDI_RETURN_IF_ERROR(child_->Hide(mountpoint.get<std::string>()));
+  struct Volume {
+    std::string stage, target;
+  };
+  std::vector<Volume> volumes;
+  for (const auto& v : GetMember(answer, "volumes"))
+    volumes.push_back({GetString(v, "stage"), GetString(v, "target")});
+  // A target inside another one comes after it.
+  std::stable_sort(volumes.begin(), volumes.end(),
+                   [](const Volume& a, const Volume& b) { return a.target.size() < b.target.size(); });
+  for (const auto& v : volumes) {
+    DVDI_ASSIGN_OR_RETURN(UniqueFd tree, CloneStage(v.stage, false));
+    DVDI_RETURN_IF_ERROR(child_->Bind(tree, v.stage, v.target));
+  }
+  return OkStatus();
+}
+
+Result<ChildReport> Session::StartCommand() {
+  DVDI_RETURN_IF_ERROR(child_->Go());
+  started_ = true;
+  DVDI_RETURN_IF_ERROR(WaitFor(child_->fd()));
+  return child_->Receive();
+}
+
+// Until the command ends; its exit code.
+int Session::Supervise() {
+  for (;;) {
+    struct pollfd fd = {signals_.fd(), POLLIN, 0};
+    // First look, then wait: the command may have ended before anybody looked.
+    for (;;) {
+      int status = 0;
+      pid_t pid = ::waitpid(child_->pid(), &status, WNOHANG | WUNTRACED);
+      if (pid < 0 && errno == EINTR) continue;
+      if (pid < 0) return Fail(Status::FromErrno(errno, "cannot wait for the command"));
+      if (pid == 0) break;
+      if (WIFEXITED(status)) return WEXITSTATUS(status);
+      if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
+      if (WIFSTOPPED(status)) StopWith(child_->pid(), WSTOPSIG(status));
+    }
+    if (::poll(&fd, 1, -1) < 0 && errno != EINTR) return Fail(Status::FromErrno(errno, "cannot poll"));
+    while (auto signal = signals_.Next())
+      if (signal->ssi_signo != SIGCHLD) PassOn(*signal, child_->pid());
+  }
+}
+
+// Ends a child that has not become the command.
+void Session::StopChild() {
+  if (!child_.has_value()) return;
+  child_->Abandon();
+  while (::waitpid(child_->pid(), nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+// Whether the command left processes behind. Those that are ending just now get a moment.
+bool Session::ProcessesLeft() {
+  for (int round = 0;; ++round) {
+    auto left = Sys::Real()->ProcessesIn(namespace_);
+    if (left.ok() && left->empty()) return false;
+    if (round == 20) {
+      if (!left.ok()) PrintNote("note: " + ErrorLine(left.status()));
+      size_t n = left.ok() ? left->size() : 0;
+      PrintNote("note: the command left " + std::to_string(n) + (n == 1 ? " process" : " processes") +
+                " behind: the volumes stay until they end; then any `dvdi` call releases them");
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  }
+}
+
+void Session::CleanUp() {
+  Json request = {{"owner", "run"}, {"scope", scope_}, {"deadline_ms", options_.global.timeout_ms}};
+  auto answer = engine_->Do(dvdi_cleanup, request);
+  if (!answer.ok())
+    PrintNote("note: the volumes are not released yet, `dvdi recover` tries again: " +
+              ErrorLine(answer.status()));
+}
+
+void Session::Close(int wait_ms) {
+  // From here on a signal may end us: what is left is in the ledger.
+  signals_.Unblock();
+  if (engine_ != nullptr) engine_->Close(wait_ms);
+}
+
+int Session::Run() {
+  Json request;
+  if (Status s = Begin(&request); !s.ok()) {
+    int code = Fail(s);
+    StopChild();
+    Close(0);
+    return code;
+  }
+  auto answer = interrupted_ != 0 ? Result<Json>(Status(Code::kRefused, "interrupted")) : Prepare(request);
+  if (!answer.ok() || interrupted_ != 0) {
+    int code = interrupted_ != 0 ? 128 + interrupted_ : Fail(answer.status());
+    StopChild();
+    if (answer.ok()) CleanUp();
+    Close(kReleaseWaitMs);
+    return code;
+  }
+  PrintPrepared(*answer, options_.global.json);
+  int code = kExitRunFailed;
+  Status failure = GiveVolumes(*answer);
+  auto report = failure.ok() ? StartCommand() : Result<ChildReport>(failure);
+  // A lost connection is the child's failure, which it has told before it went.
+  if (!report.ok() && Child::IsLost(report.status())) report = child_->Receive();
+  if (!report.ok()) {
+    code = Fail(report.status());
+    StopChild();
+  } else if (report->kind == ChildReport::Kind::kFailed) {
+    Fail(report->failure);
+    code = report->exit_code;
+    StopChild();
+  } else {
+    code = Supervise();
+  }
+  bool left = ProcessesLeft();
+  if (!left) CleanUp();
+  Close(left ? 0 : CloseWait(options_, kReleaseWaitMs));
+  return code;
+}
+
+int DryRun(const Options& options) {
+  auto sources = LoadSources(options.sources);
+  if (!sources.ok()) {
+    PrintError(sources.status(), options.global.json);
+    return kExitRunFailed;
+  }
+  auto engine = Engine::Open(options.global);
+  auto answer = engine.ok() ? Result<Json>(Json()) : Result<Json>(engine.status());
+  if (engine.ok()) {
+    std::string scope = options.scope.empty() ? Random::Real()->HexId(16) : options.scope;
+    Json request = PrepareRequest(options, "run", scope, std::move(*sources));
+    request["dry_run"] = true;
+    if (!options.user.empty()) {
+      auto user = ResolveUser(options.user);
+      if (!user.ok()) {
+        PrintError(user.status(), options.global.json);
+        return kExitRunFailed;
+      }
+      request["user"] = {{"uid", user->uid}, {"gid", user->gid}};
+    }
+    answer = (*engine)->Do(dvdi_prepare, request);
+  }
+  if (!answer.ok()) {
+    PrintError(answer.status(), options.global.json);
+    return kExitRunFailed;
+  }
+  PrintDecision(*answer, options.global.json);
+  return kExitOk;
+}
+
+}  // namespace
+
+int Run(const Options& options) {
+  if (options.dry_run) return DryRun(options);
+  auto signals = Signals::Block();
+  if (!signals.ok()) {
+    PrintError(signals.status(), options.global.json);
+    return kExitRunFailed;
+  }
+  return Session(options, std::move(*signals)).Run();
+}
+
+}  // namespace dvdi::cli

@@ -1,0 +1,324 @@
+#include "cli/run.h"
+
+#include <fcntl.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "cli/testing/harness.h"
+
+namespace dvdi::cli {
+namespace {
+
+class Run : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    stage_ = MakeStage("data");
+    target_ = MakeFolder("target");
+    ScriptVolumes({{"data", stage_, target_}});
+  }
+
+  std::vector<std::string> Arguments(const std::string& shell, std::vector<std::string> options = {}) {
+    std::vector<std::string> arguments = {"run", "-v", "data:" + target_};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    for (const char* word : {"--", "/bin/sh", "-c"}) arguments.push_back(word);
+    arguments.push_back(shell);
+    return arguments;
+  }
+  Finished Shell(const std::string& shell, std::vector<std::string> options = {}) {
+    return Dvdi(Arguments(shell, std::move(options)));
+  }
+  // A FIFO that holds the answer of a call back until Release.
+  void Hold(const char* call) {
+    ASSERT_EQ(::mkfifo(Path("hold").c_str(), 0600), 0);
+    ASSERT_EQ(::mkfifo(Path("began").c_str(), 0600), 0);
+    script_[call]["hold"] = Path("hold");
+    script_[call]["began"] = Path("began");
+  }
+  // Opening a FIFO waits for its other end.
+  void WaitUntilBegun() { UniqueFd(::open(Path("began").c_str(), O_RDONLY | O_CLOEXEC)); }
+  void Release() { UniqueFd(::open(Path("hold").c_str(), O_WRONLY | O_CLOEXEC)); }
+
+  std::string stage_, target_;
+};
+
+TEST_F(Run, TheVolumeIsThereForTheCommandAndForNobodyElse) {
+  auto done = Shell("cat " + target_ + "/is-data && echo new > " + target_ + "/written");
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out, "data");
+  EXPECT_EQ(ReadFile(stage_ + "/written"), "new\n");
+  EXPECT_EQ(ReadFile(target_ + "/written"), "");
+  EXPECT_FALSE(IsMount(target_));
+  EXPECT_EQ(done.err.rfind("dvdi: created new volume data\n", 0), 0u) << done.err;
+}
+
+TEST_F(Run, AsksForWhatWasTyped) {
+  Shell("true", {"--mount", "m", "--volume-driver", "d", "--timeout", "7s", "--user", "nobody"});
+  Json request = OneCall("prepare");
+  EXPECT_EQ(request["owner"], "run");
+  EXPECT_EQ(request["scope"].get<std::string>().size(), 32u);
+  EXPECT_EQ(request["targets"], "make");
+  EXPECT_EQ(request["deadline_ms"], 7000);
+  EXPECT_EQ(request["default_driver"], "d");
+  EXPECT_EQ(request["user"]["uid"], 65534);
+  EXPECT_EQ(request["sources"], Json::array({{{"form", "volume"}, {"text", "data:" + target_}},
+                                             {{"form", "mount"}, {"text", "m"}}}));
+  bool own_namespace = false;
+  for (const auto& line : Log()) own_namespace |= GetBool(line, "own_namespace");
+  EXPECT_TRUE(own_namespace);
+  Json cleanup = OneCall("cleanup");
+  EXPECT_EQ(cleanup["scope"], request["scope"]);
+  EXPECT_EQ(cleanup["owner"], "run");
+  EXPECT_EQ(Calls("recover").size(), 1u);
+  EXPECT_EQ(Log().back()["wait_ms"], 7000);
+}
+
+TEST_F(Run, ExitCodesAreTheCommands) {
+  EXPECT_EQ(Shell("exit 7").exit_code, 7);
+  EXPECT_EQ(Shell("kill -KILL $$").exit_code, 128 + 9);
+  EXPECT_EQ(Dvdi({"run", "-v", "x:/x", "--", "/no/such/command"}).exit_code, 127);
+  EXPECT_EQ(Dvdi({"run", "-v", "x:/x", "--", "no-such-command"}).exit_code, 127);
+  auto cannot = Dvdi({"run", "-v", "x:/x", "--", WriteFile("plain", "text")});
+  EXPECT_EQ(cannot.exit_code, 126);
+  EXPECT_NE(cannot.err.find("cannot run " + Path("plain")), std::string::npos) << cannot.err;
+  EXPECT_EQ(Calls("cleanup").size(), 5u);
+}
+
+TEST_F(Run, ARefusalStartsNothing) {
+  script_["prepare"] = {{"code", 2},
+                        {"answer",
+                         {{"error",
+                           {{"code", "refused"},
+                            {"message", "node B\nholds it"},
+                            {"volume", "data"},
+                            {"driver", "d"},
+                            {"hint", "Stop it there"}}}}}};
+  auto done = Shell("touch " + Path("ran"));
+  EXPECT_EQ(done.exit_code, 125);
+  EXPECT_EQ(done.err, "dvdi: node B holds it (volume data, driver d). Stop it there\n");
+  EXPECT_EQ(done.out, "");
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+  EXPECT_TRUE(Calls("cleanup").empty());
+  auto json = Shell("true", {"--json"});
+  EXPECT_EQ(json.out, "");
+  EXPECT_EQ((*ParseJson(json.err, "err"))["error"]["volume"], "data");
+}
+
+TEST_F(Run, AnEngineThatDoesNotOpenStartsNothing) {
+  script_["open"] = {{"code", 7}, {"answer", {{"error", {{"message", "no state folder"}}}}}};
+  auto done = Shell("touch " + Path("ran"));
+  EXPECT_EQ(done.exit_code, 125);
+  EXPECT_EQ(done.err, "dvdi: no state folder\n");
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+}
+
+TEST_F(Run, OtherVolumesAreHidden) {
+  std::string other = MakeStage("other");
+  script_["prepare"]["answer"]["hide"] = {other, Path("absent"), MakeFolder("no-mount")};
+  auto done = Shell("test ! -e " + other + "/is-other");
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_TRUE(IsMount(other));
+}
+
+TEST_F(Run, TargetsInsideTargetsComeAfterThem) {
+  MakeFolder("stage-data/inner");
+  std::string inner = MakeStage("inner");
+  ScriptVolumes({{"inner", inner, target_ + "/inner"}, {"data", stage_, target_}});
+  auto done = Shell("cat " + target_ + "/is-data " + target_ + "/inner/is-inner");
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out, "datainner");
+}
+
+TEST_F(Run, AVolumeThatCannotBeBoundEndsTheScope) {
+  ASSERT_EQ(::symlink(target_.c_str(), Path("link").c_str()), 0);
+  ScriptVolumes({{"data", stage_, Path("link")}});
+  auto done = Shell("touch " + Path("ran"));
+  EXPECT_EQ(done.exit_code, 125);
+  EXPECT_NE(done.err.find("symlink"), std::string::npos) << done.err;
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+  OneCall("cleanup");
+}
+
+TEST_F(Run, AStageThatIsGoneEndsTheScope) {
+  ScriptVolumes({{"data", MakeFolder("not-mounted"), target_}});
+  auto done = Shell("true");
+  EXPECT_EQ(done.exit_code, 125);
+  EXPECT_NE(done.err.find("is not mounted"), std::string::npos) << done.err;
+  OneCall("cleanup");
+}
+
+TEST_F(Run, TheUserIsTheCommandsAlone) {
+  ASSERT_EQ(::chmod(Path("").c_str(), 0755), 0);
+  auto done = Shell("id -u; id -g; id -G; echo $HOME $USER", {"--user", "nobody"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out, "65534\n65534\n65534\n/nonexistent nobody\n");
+  EXPECT_EQ(Shell("id -u; id -g; id -G", {"--user", "12345:54321"}).out, "12345\n54321\n54321\n");
+  auto unknown = Shell("true", {"--user", "no-such-user"});
+  EXPECT_EQ(unknown.exit_code, 125);
+  EXPECT_NE(unknown.err.find("no user"), std::string::npos);
+}
+
+TEST_F(Run, TheWorkdirMayBeInTheVolume) {
+  EXPECT_EQ(Shell("cat is-data", {"--workdir", target_}).out, "data");
+  auto done = Shell("true", {"--workdir", Path("absent")});
+  EXPECT_EQ(done.exit_code, 125);
+  EXPECT_NE(done.err.find(Path("absent")), std::string::npos);
+}
+
+TEST_F(Run, TheCurrentFolderIsSeenThroughTheVolume) {
+  char* before = ::getcwd(nullptr, 0);
+  ASSERT_EQ(::chdir(target_.c_str()), 0);
+  auto done = Shell("cat is-data");
+  EXPECT_EQ(::chdir(before), 0);
+  ::free(before);
+  EXPECT_EQ(done.out, "data") << done.err;
+}
+
+TEST_F(Run, NothingOfOursReachesTheCommand) {
+  int inherited = ::fcntl(0, F_DUPFD, 57);
+  ASSERT_GE(inherited, 57);
+  auto done = Shell("ls /proc/$$/fd; grep SigBlk /proc/$$/status; grep SigIgn /proc/$$/status");
+  ::close(inherited);
+  // What is ignored is inherited (nohup), and nothing else is. The two signals above 31 are glibc's own.
+  auto ignored = [](const std::string& status) {
+    size_t at = status.find("SigIgn:\t");
+    return at == std::string::npos ? ~0UL : ::strtoul(status.c_str() + at + 8, nullptr, 16) & 0x7fffffff;
+  };
+  EXPECT_EQ(done.out.rfind("0\n1\n2\nSigBlk:\t0000000000000000\n", 0), 0u) << done.out;
+  EXPECT_EQ(ignored(done.out), ignored(ReadFile("/proc/self/status")));
+}
+
+TEST_F(Run, SignalsArePassedOn) {
+  auto running =
+      StartDvdi(Arguments("trap 'exit 9' TERM; trap 'echo usr1' USR1; echo ready; "
+                          "while :; do sleep 0.02; done"));
+  ASSERT_TRUE(running.WaitForOut("ready"));
+  running.Kill(SIGUSR1);
+  ASSERT_TRUE(running.WaitForOut("usr1"));
+  running.Kill(SIGTERM);
+  EXPECT_EQ(running.Finish().exit_code, 9);
+  OneCall("cleanup");
+}
+
+TEST_F(Run, ATerminalsInterruptComesOnce) {
+  auto arguments = Arguments(
+      "n=0; trap 'n=$((n+1)); echo int' INT; trap 'echo n=$n.; exit 3' USR1; echo ready; "
+      "while :; do sleep 0.02; done");
+  // On a terminal of its own, whose ^C goes to dvdi and the command alike.
+  int master = -1;
+  WriteFile("script.json", Dump(script_));
+  pid_t pid = ::forkpty(&master, nullptr, nullptr, nullptr);
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    ::setenv("DVDI_FAKE_SCRIPT", Path("script.json").c_str(), 1);
+    std::vector<char*> argv = {const_cast<char*>("dvdi")};
+    for (auto& a : arguments) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    ::execv(DVDI_FAKE_BINARY, argv.data());
+    ::_exit(99);
+  }
+  std::string seen;
+  auto wait_for = [&](const char* text) {
+    char buffer[256];
+    while (seen.find(text) == std::string::npos) {
+      ssize_t n = ::read(master, buffer, sizeof buffer);
+      if (n <= 0) return false;
+      seen.append(buffer, static_cast<size_t>(n));
+    }
+    return true;
+  };
+  EXPECT_TRUE(wait_for("ready")) << seen;
+  EXPECT_EQ(::write(master, "\x03", 1), 1);
+  EXPECT_TRUE(wait_for("int\r\n")) << seen;
+  // Passed on after an interrupt that would be, so the count is final when it arrives.
+  EXPECT_EQ(::kill(pid, SIGUSR1), 0);
+  EXPECT_TRUE(wait_for("n=1.")) << seen;
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(WEXITSTATUS(status), 3);
+  ::close(master);
+}
+
+TEST_F(Run, AnInterruptWhilePreparingUndoesIt) {
+  Hold("prepare");
+  auto running = StartDvdi(Arguments("touch " + Path("ran")));
+  WaitUntilBegun();
+  running.Kill(SIGTERM);
+  ASSERT_TRUE(running.WaitForErr("interrupted"));
+  Release();
+  EXPECT_EQ(running.Finish().exit_code, 128 + SIGTERM);
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+  OneCall("cleanup");
+}
+
+TEST_F(Run, ASecondInterruptLeavesItToRecover) {
+  Hold("prepare");
+  auto running = StartDvdi(Arguments("touch " + Path("ran")));
+  WaitUntilBegun();
+  running.Kill(SIGINT);
+  ASSERT_TRUE(running.WaitForErr("interrupted"));
+  running.Kill(SIGINT);
+  EXPECT_EQ(running.Finish().exit_code, 128 + SIGINT);
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+  EXPECT_TRUE(Calls("cleanup").empty());
+}
+
+TEST_F(Run, ProcessesLeftBehindKeepTheVolumes) {
+  auto done = Shell("sleep 1000 > /dev/null 2>&1 & echo $!; exit 4");
+  pid_t left = static_cast<pid_t>(::atoi(done.out.c_str()));
+  ASSERT_GT(left, 1);
+  EXPECT_EQ(::kill(left, SIGKILL), 0);
+  EXPECT_EQ(done.exit_code, 4);
+  EXPECT_NE(done.err.find("left 1 process behind"), std::string::npos) << done.err;
+  EXPECT_TRUE(Calls("cleanup").empty());
+}
+
+TEST_F(Run, TheCommandOutlivesAKilledDvdi) {
+  ASSERT_EQ(::mkfifo(Path("go").c_str(), 0600), 0);
+  ASSERT_EQ(::mkfifo(Path("end").c_str(), 0600), 0);
+  auto running = StartDvdi(
+      Arguments("echo ready; cat " + Path("go") + "; cat " + target_ + "/is-data > " + Path("end")));
+  ASSERT_TRUE(running.WaitForOut("ready"));
+  running.Kill(SIGKILL);
+  UniqueFd(::open(Path("go").c_str(), O_WRONLY | O_CLOEXEC));
+  EXPECT_EQ(ReadFile(Path("end")), "data");
+  EXPECT_EQ(running.Finish().exit_code, 128 + SIGKILL);
+  EXPECT_TRUE(Calls("cleanup").empty());
+}
+
+TEST_F(Run, ADryRunOnlyAsks) {
+  script_["prepare"]["answer"] = *ParseJson(
+      R"({"dry_run": true, "volumes": [{"driver": "d", "name": "data", "container_path": "/t", "mode": "ro",
+        "access": "multi-reader", "create": "never", "options": {"size": "1"}, "state": "attached",
+        "users": [{"owner": "run", "scope": "x"}]}], "notes": ["a note"]})",
+      "it");
+  auto done = Shell("touch " + Path("ran"), {"--dry-run"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out,
+            "data of driver d at /t (ro, multi-reader, create never), options {\"size\":\"1\"}; "
+            "attached on this node, used by run x\nnote: a note\n");
+  EXPECT_EQ(OneCall("prepare")["dry_run"], true);
+  EXPECT_TRUE(OneCall("prepare")["process"].is_null());
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+}
+
+TEST_F(Run, AStatementComesFromStandardInput) {
+  auto done = Dvdi({"run", "--statement", "-", "--", "true"}, "{\"volumes\": []}\n");
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(OneCall("prepare")["sources"][0]["text"], "{\"volumes\": []}\n");
+}
+
+TEST_F(Run, WrongUsageIsDvdisOwnFailure) {
+  EXPECT_EQ(Dvdi({"run", "--frobnicate", "--", "true"}).exit_code, 125);
+  EXPECT_EQ(Dvdi({"run", "--", "true"}).exit_code, 125);
+}
+
+}  // namespace
+}  // namespace dvdi::cli

@@ -1,0 +1,109 @@
+// recover, policy install, version; and what all verbs begin with.
+#include <cstdio>
+
+#include "cli/prepare.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+namespace dvdi::cli {
+namespace {
+
+constexpr int kAfterRecoveryWaitMs = 2000;
+constexpr int kRecoverWaitMs = 10000;
+
+// Appends the items of a member of `from`, each once.
+void Merge(const Json& from, const char* key, Json* into) {
+  Json& list = (*into)[key];
+  if (!list.is_array()) list = Json::array();
+  for (const auto& item : GetMember(from, key)) {
+    bool there = false;
+    for (const auto& known : list) there |= known == item;
+    if (!there) list.push_back(item);
+  }
+}
+
+std::string VolumeText(const Json& v) {
+  std::string why = GetString(v, "why", GetString(v, "error"));
+  return GetString(v, "name") + " (driver " + GetString(v, "driver") + ")" + (why.empty() ? "" : ": " + why);
+}
+
+void PrintRecovered(const Json& answer) {
+  std::string text;
+  auto line = [&](const char* what, const Json& item) {
+    text += Clean(std::string(what) + " " +
+                  (item.is_string()   ? item.get<std::string>()
+                   : item.is_object() ? VolumeText(item)
+                                      : Dump(item))) +
+            "\n";
+  };
+  for (const auto& i : GetMember(answer, "undone")) line("undid the unfinished operation", i);
+  for (const auto& i : GetMember(answer, "ended")) line("ended the scope", i);
+  for (const auto& i : GetMember(answer, "released")) line("released", i);
+  for (const auto& i : GetMember(answer, "pending")) line("still to be released:", i);
+  for (const auto& i : GetMember(answer, "reported")) line("not ours, left alone:", i);
+  ::fputs(text.empty() ? "nothing to do\n" : text.c_str(), stdout);
+}
+
+}  // namespace
+
+Result<OpenedEngine> OpenEngine(const Options& options) {
+  DVDI_ASSIGN_OR_RETURN(auto engine, Engine::Open(options.global));
+  bool freed = engine->RecoverRuns(options.global.json);
+  return OpenedEngine(std::move(engine), freed ? kAfterRecoveryWaitMs : 0);
+}
+
+int Failed(const Options& options, const Status& status) {
+  PrintError(status, options.global.json);
+  return ExitCodeFor(status);
+}
+
+int Recover(const Options& options) {
+  auto engine = Engine::Open(options.global);
+  if (!engine.ok()) return Failed(options, engine.status());
+  std::vector<std::string> owners = options.owners;
+  if (owners.empty()) owners = {"run", "manual"};
+  Json all = Json::object();
+  Status failure;
+  for (const auto& owner : owners) {
+    int wait = options.wait ? CloseWait(options, kRecoverWaitMs) : 0;
+    auto answer = (*engine)->Do(dvdi_recover, {{"owner", owner}, {"wait_ms", wait}});
+    // One owner's trouble is no reason to leave the others.
+    if (!answer.ok() && failure.ok()) failure = answer.status();
+    for (const char* key : {"undone", "ended", "released", "pending", "reported"})
+      Merge(answer.ok() ? *answer : Json(), key, &all);
+  }
+  (*engine)->Close(options.wait ? 0 : kAfterRecoveryWaitMs);
+  if (!failure.ok()) return Failed(options, failure);
+  if (options.global.json)
+    PrintJson(all);
+  else
+    PrintRecovered(all);
+  return kExitOk;
+}
+
+int PolicyInstall(const Options& options) {
+  auto engine = OpenEngine(options);
+  if (!engine.ok()) return Failed(options, engine.status());
+  auto answer = (*engine)->Ask(dvdi_policy_install,
+                               {{"path", options.file}, {"allow_downgrade", options.allow_downgrade}});
+  if (!answer.ok()) return Failed(options, answer.status());
+  if (options.global.json) {
+    PrintJson(*answer);
+    return kExitOk;
+  }
+  const Json& policy = GetMember(*answer, "policy").is_object() ? GetMember(*answer, "policy") : *answer;
+  ::printf("active policy: %s\n", Clean(GetString(policy, "name") + " " + GetString(policy, "version") +
+                                        " (sha256 " + GetString(policy, "sha256") + ")")
+                                      .c_str());
+  return kExitOk;
+}
+
+int Version(const Options& options) {
+  if (options.global.json)
+    PrintJson({{"version", dvdi_version()}});
+  else
+    ::printf("dvdi %s\n", Clean(dvdi_version()).c_str());
+  return kExitOk;
+}
+
+}  // namespace dvdi::cli

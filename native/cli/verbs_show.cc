@@ -1,0 +1,165 @@
+// ls, inspect, status: what the ledger knows.
+#include <algorithm>
+#include <cstdio>
+
+#include "base/text.h"
+#include "cli/bind.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+namespace dvdi::cli {
+namespace {
+
+Color StateColor(const std::string& state) {
+  if (state == "attached") return Color::kGreen;
+  if (state == "releasing") return Color::kYellow;
+  if (state == "released-unconfirmed") return Color::kRed;
+  return Color::kPlain;
+}
+
+std::string When(int64_t unix_ms) { return unix_ms > 0 ? Ago(unix_ms, NowMs()) : "-"; }
+
+// Where a user has the volume. A manual mount that was bound nowhere is used at its stage.
+std::string UserTarget(const std::vector<MountEntry>& mounts, const Json& user) {
+  std::string target = GetString(user, "target"), stage = GetString(user, "stage");
+  if (GetString(user, "owner") == "manual" && !IsBindOf(mounts, stage, target)) return stage;
+  return target;
+}
+
+void Put(const std::string& text) { ::fputs(text.c_str(), stdout); }
+
+void PutField(const char* name, const std::string& value) {
+  if (value.empty()) return;
+  std::string label = std::string(name) + ":";
+  label.resize(std::max<size_t>(label.size() + 1, 16), ' ');
+  Put(Paint(Color::kBold, label) + Clean(value) + "\n");
+}
+
+// A value of a plugin's Status as text: nested ones as JSON.
+std::string ValueText(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : SafeJson(value);
+}
+
+std::vector<MountEntry> MountsOrNone() {
+  auto mounts = OwnMounts();
+  return mounts.ok() ? std::move(*mounts) : std::vector<MountEntry>();
+}
+
+void PutVolume(const Json& volume) {
+  auto mounts = MountsOrNone();
+  PutField("Volume", GetString(volume, "name"));
+  PutField("Driver", GetString(volume, "driver"));
+  PutField("State", GetString(volume, "state"));
+  PutField("Mountpoint", GetString(volume, "mountpoint"));
+  PutField("Attachment", GetString(volume, "id"));
+  if (int64_t created = GetInt(volume, "created_ms"); created > 0)
+    PutField("Created", LocalTime(created) + (GetBool(volume, "created_by_us") ? " (by this node)" : ""));
+  int64_t used = GetInt(volume, "last_used_ms");
+  PutField("Last used", used > 0 ? LocalTime(used) + " (" + When(used) + ")" : "never");
+  for (const auto& user : GetMember(volume, "users"))
+    PutField("User", GetString(user, "owner") + " " + GetString(user, "scope") + " at " +
+                         UserTarget(mounts, user) + " (" + GetString(user, "mode") + ", " +
+                         GetString(user, "access") + "), since " + When(GetInt(user, "since_ms")));
+  const Json& plugin = GetMember(volume, "plugin");
+  if (!plugin.is_object()) return;
+  std::string kind = GetString(plugin, "kind");
+  PutField("Plugin says", kind == "ok" ? "ok" : kind + " " + GetString(plugin, "error"));
+  PutField("  Mountpoint", GetString(plugin, "mountpoint"));
+  PutField("  Created", GetString(plugin, "created_at"));
+  const Json& status = GetMember(plugin, "status");
+  if (status.is_object())
+    for (const auto& [key, value] : status.items()) PutField(Clean("  " + key).c_str(), ValueText(value));
+}
+
+}  // namespace
+
+int List(const Options& options) {
+  auto engine = OpenEngine(options);
+  if (!engine.ok()) return Failed(options, engine.status());
+  auto answer = (*engine)->Ask(dvdi_status, {{"what", "volumes"}});
+  if (!answer.ok()) return Failed(options, answer.status());
+  if (options.global.json) {
+    PrintJson(*answer);
+    return kExitOk;
+  }
+  auto mounts = MountsOrNone();
+  Table table({"VOLUME", "DRIVER", "STATE", "USERS", "TARGETS", "LAST-USED"});
+  for (const auto& v : GetMember(*answer, "volumes")) {
+    const Json& users = GetMember(v, "users");
+    std::string targets;
+    for (const auto& user : users) targets += (targets.empty() ? "" : ", ") + UserTarget(mounts, user);
+    std::string state = GetString(v, "state");
+    std::string last = state == "attached" && !users.empty() ? "in use" : When(GetInt(v, "last_used_ms"));
+    table.Add(
+        {GetString(v, "name"), GetString(v, "driver"), state, std::to_string(users.size()), targets, last},
+        StateColor(state), 2);
+  }
+  if (table.empty())
+    PrintNote("no volume is known on this node");
+  else
+    Put(table.Text());
+  return kExitOk;
+}
+
+int Inspect(const Options& options) {
+  auto engine = OpenEngine(options);
+  if (!engine.ok()) return Failed(options, engine.status());
+  VolumeName volume = SplitVolumeName(options.volume, options.default_driver);
+  Json query = {{"what", "volume"}, {"name", volume.name}, {"ask_plugin", true}};
+  if (!volume.driver.empty()) query["driver"] = volume.driver;
+  auto answer = (*engine)->Ask(dvdi_status, query);
+  if (!answer.ok()) return Failed(options, answer.status());
+  if (options.global.json)
+    PrintJson(*answer);
+  else
+    PutVolume(*answer);
+  return kExitOk;
+}
+
+int ShowStatus(const Options& options) {
+  auto engine = OpenEngine(options);
+  if (!engine.ok()) return Failed(options, engine.status());
+  auto answer = (*engine)->Ask(dvdi_status, {{"what", "summary"}});
+  if (!answer.ok()) return Failed(options, answer.status());
+  if (options.global.json) {
+    PrintJson(*answer);
+    return kExitOk;
+  }
+  const Json& a = *answer;
+  PutField("Version", GetString(a, "version", dvdi_version()));
+  PutField("Node", GetString(a, "node"));
+  PutField("Boot", GetString(a, "boot_id"));
+  PutField("State folder", GetString(a, "state_dir"));
+  const Json& ledger = GetMember(a, "ledger");
+  std::string note = GetString(ledger, "note");
+  PutField("Ledger", (GetBool(ledger, "ok") ? "ok" : "not ok") + (note.empty() ? "" : ": " + note));
+  const Json& policy = GetMember(a, "policy");
+  const Json& broken = GetMember(policy, "error");
+  PutField("Policy", broken.is_object() ? "none that works: " + GetString(broken, "message") + " " +
+                                              GetString(broken, "hint")
+                                        : GetString(policy, "name") + " " + GetString(policy, "version") +
+                                              " (" + GetString(policy, "source") + ", sha256 " +
+                                              GetString(policy, "sha256").substr(0, 12) + ")");
+  PutField("Volumes", std::to_string(GetInt(a, "volumes")));
+  PutField("Scopes", std::to_string(GetInt(a, "scopes")));
+  PutField("Operations", std::to_string(GetInt(a, "operations")));
+  const Json& drivers = GetMember(a, "drivers");
+  if (drivers.is_object())
+    for (const auto& [name, breaker] : drivers.items())
+      PutField("Driver", name + ": " +
+                             (breaker.is_string() ? breaker.get<std::string>()
+                                                  : GetString(breaker, "state", SafeJson(breaker))));
+  for (const auto& p : GetMember(a, "pending")) {
+    int64_t left_s = (GetInt(p, "next_ms") - NowMs() + 999) / 1000;
+    std::string error = GetString(p, "error");
+    PutField("Pending", "release of " + GetString(p, "name") + " (driver " + GetString(p, "driver") +
+                            "), tried " + std::to_string(GetInt(p, "attempts")) + " times, next " +
+                            (left_s > 0 ? "in " + std::to_string(left_s) + " s" : "now") +
+                            (error.empty() ? "" : "; " + error));
+  }
+  for (const auto& r : GetMember(a, "reported"))
+    PutField("Not ours", r.is_string() ? r.get<std::string>() : SafeJson(r));
+  return kExitOk;
+}
+
+}  // namespace dvdi::cli

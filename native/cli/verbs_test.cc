@@ -1,0 +1,343 @@
+#include "cli/verbs.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "cli/doctor.h"
+#include "cli/testing/harness.h"
+
+namespace dvdi::cli {
+namespace {
+
+using Verbs = CommandTest;
+
+Json ErrorAnswer(int code, const char* message) {
+  return {{"code", code},
+          {"answer", {{"error", {{"code", "x"}, {"message", message}, {"hint", "Do this"}}}}}};
+}
+
+TEST_F(Verbs, LsIsATableWithoutControls) {
+  script_["status"]["volumes"]["answer"] = {
+      {"volumes",
+       {{{"driver", "d"},
+         {"name", "data"},
+         {"state", "attached"},
+         {"last_used_ms", 1000},
+         {"users", {{{"owner", "run"}, {"scope", "s"}, {"target", "/data"}, {"stage", "/st"}}}}},
+        {{"driver", "evil\x1b[2J"},
+         {"name", "old"},
+         {"state", "known"},
+         {"last_used_ms", 0},
+         {"users", Json::array()}}}}};
+  auto done = Dvdi({"ls"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out,
+            "VOLUME  DRIVER    STATE     USERS  TARGETS  LAST-USED\n"
+            "data    d         attached  1      /data    in use\n"
+            "old     evil?[2J  known     0      -        -\n");
+  auto json = Dvdi({"ls", "--json"});
+  EXPECT_EQ(*ParseJson(json.out, "out"), script_["status"]["volumes"]["answer"]);
+}
+
+TEST_F(Verbs, OptionsBecomeSettings) {
+  environment_ = {"DVDI_CONFIG=/c.yaml"};
+  Dvdi({"ls", "--state-dir", "/s", "--runtime-dir", "/r", "--policy-dir", "/p", "--node", "n", "--plugin-dir",
+        "/a", "--plugin-dir", "/b", "--spec-dir", "/e"});
+  EXPECT_EQ(OneCall("open"), Json({{"config", "/c.yaml"},
+                                   {"owner_of_recovery", "run"},
+                                   {"settings",
+                                    {{"state_dir", "/s"},
+                                     {"runtime_dir", "/r"},
+                                     {"policy_dir", "/p"},
+                                     {"node", "n"},
+                                     {"plugins", {{"sockets", {"/a", "/b"}}, {"specs", {"/e"}}}}}}}));
+}
+
+TEST_F(Verbs, EveryCallCleansUpAfterEndedRuns) {
+  script_["recover"]["answer"] = {{"ended", {"abc"}}};
+  auto done = Dvdi({"ls"});
+  EXPECT_EQ(OneCall("recover"), Json({{"owner", "run"}, {"wait_ms", 0}}));
+  EXPECT_NE(done.err.find("cleaned up after the run abc"), std::string::npos);
+  EXPECT_EQ(Log().back()["wait_ms"], 2000);  // a moment for the release
+}
+
+TEST_F(Verbs, ARecoveryThatFailsIsNoFailureOfTheVerb) {
+  script_["recover"] = ErrorAnswer(7, "no");
+  auto done = Dvdi({"ls"});
+  EXPECT_EQ(done.exit_code, 0);
+  EXPECT_NE(done.err.find("note: cleaning up after ended runs failed: no. Do this"), std::string::npos);
+  EXPECT_EQ(Log().back()["wait_ms"], 0);
+}
+
+TEST_F(Verbs, ErrorsHaveTheirExitCodes) {
+  for (int code = 1; code <= 10; ++code) {
+    script_["forget"] = ErrorAnswer(code, "it failed");
+    auto done = Dvdi({"forget", "d/x"});
+    EXPECT_EQ(done.exit_code, 10 + code);
+    EXPECT_EQ(done.err, "dvdi: it failed. Do this\n");
+    EXPECT_EQ(done.out, "");
+    auto json = Dvdi({"forget", "d/x", "--json"});
+    EXPECT_EQ(json.exit_code, 10 + code);
+    EXPECT_EQ(json.err, "");
+    EXPECT_EQ((*ParseJson(json.out, "out"))["error"]["message"], "it failed");
+  }
+  script_["prepare"] = {{"code", 9}, {"not_accepted", true}};
+  EXPECT_EQ(Dvdi({"mount", "x"}).exit_code, 19);
+  EXPECT_EQ(Dvdi({"frobnicate"}).exit_code, 2);
+  EXPECT_EQ(Dvdi({"ls", "--json", "--frobnicate"}).out.rfind("{\"error\":", 0), 0u);
+}
+
+TEST_F(Verbs, InspectAsksThePlugin) {
+  script_["status"]["volume"]["answer"] = {
+      {"driver", "d"},
+      {"name", "data"},
+      {"state", "attached"},
+      {"id", "aa"},
+      {"mountpoint", "/m"},
+      {"created_ms", 1000},
+      {"created_by_us", true},
+      {"last_used_ms", 0},
+      {"users",
+       {{{"owner", "run"}, {"scope", "s1"}, {"target", "/t"}, {"mode", "rw"}, {"access", "single-writer"}}}},
+      {"plugin", {{"kind", "ok"}, {"mountpoint", "/pm"}, {"status", {{"Nested", {{"a", 1}}}}}}}};
+  auto done = Dvdi({"inspect", "d/data"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(OneCall("status"),
+            Json({{"what", "volume"}, {"driver", "d"}, {"name", "data"}, {"ask_plugin", true}}));
+  for (const char* part : {"State:          attached", "(by this node)", "run s1 at /t (rw, single-writer)",
+                           "Last used:      never", "/pm", "{\"a\":1}"})
+    EXPECT_NE(done.out.find(part), std::string::npos) << part << "\n" << done.out;
+}
+
+TEST_F(Verbs, StatusSaysWhatIsPending) {
+  script_["status"]["summary"]["answer"] = {
+      {"node", "n1"},
+      {"version", "1"},
+      {"ledger", {{"ok", false}, {"note", "rebuilt"}}},
+      {"policy",
+       {{"name", "stock"}, {"version", "1.0"}, {"sha256", "0123456789abcdef"}, {"source", "built-in"}}},
+      {"volumes", 3},
+      {"drivers", {{"d", "open"}}},
+      {"pending", {{{"driver", "d"}, {"name", "v"}, {"attempts", 4}, {"next_ms", 1500}, {"error", "down"}}}},
+      {"reported", {"/x"}}};
+  auto done = Dvdi({"status"});
+  for (const char* part : {"n1", "not ok: rebuilt", "stock 1.0 (built-in, sha256 0123456789ab)", "d: open",
+                           "release of v (driver d), tried 4 times, next now; down", "Not ours:       /x"})
+    EXPECT_NE(done.out.find(part), std::string::npos) << part << "\n" << done.out;
+}
+
+TEST_F(Verbs, MountOfANamePrintsTheStage) {
+  script_["prepare"]["answer"] = {
+      {"volumes", {{{"name", "da.ta"}, {"stage", "/st/1"}, {"message", "re-attached da.ta"}}}}};
+  auto done = Dvdi({"mount", "d/da.ta"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out, "/st/1\n");
+  EXPECT_EQ(done.err, "dvdi: re-attached da.ta\n");
+  Json request = OneCall("prepare");
+  EXPECT_EQ(request["owner"], "manual");
+  EXPECT_EQ(request["scope"], "manual:d/da.ta");
+  EXPECT_EQ(request["targets"], "ignore");
+  EXPECT_EQ(request["sources"],
+            Json::array({{{"form", "mount"},
+                          {"text", "type=volume,source=da.ta,target=/mnt/da-ta,volume-driver=d"}}}));
+}
+
+TEST_F(Verbs, UnmountNeedsOneScope) {
+  auto scope = [](const char* owner, const char* name, const char* driver) -> Json {
+    return {
+        {"owner", owner},
+        {"scope", name},
+        {"volumes", {{{"driver", driver}, {"name", "data"}, {"target", "/nowhere"}, {"stage", "/none"}}}}};
+  };
+  script_["status"]["scopes"]["answer"] = {
+      {"scopes", {scope("run", "r", "d"), scope("manual", "m1", "d"), scope("manual", "m2", "e")}}};
+  auto both = Dvdi({"unmount", "data"});
+  EXPECT_EQ(both.exit_code, 11);
+  EXPECT_NE(both.err.find("--name m1 or --name m2"), std::string::npos) << both.err;
+  EXPECT_EQ(Dvdi({"unmount", "other"}).exit_code, 13);
+  EXPECT_EQ(Dvdi({"unmount", "--name", "r"}).exit_code, 13);  // not a manual one
+  EXPECT_TRUE(Calls("cleanup").empty());
+  EXPECT_EQ(Dvdi({"unmount", "e/data"}).exit_code, 0);
+  EXPECT_EQ(OneCall("cleanup"), Json({{"owner", "manual"}, {"scope", "m2"}, {"deadline_ms", 0}}));
+}
+
+TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {
+  script_["recover"]["answer"] = {{"undone", {"op1"}},
+                                  {"ended", Json::array()},
+                                  {"pending", {{{"driver", "d"}, {"name", "v"}, {"why", "down"}}}}};
+  auto done = Dvdi({"recover", "--wait", "--timeout", "1s"});
+  EXPECT_EQ(done.exit_code, 0);
+  auto calls = Calls("recover");
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[0], Json({{"owner", "run"}, {"wait_ms", 1000}}));
+  EXPECT_EQ(calls[1], Json({{"owner", "manual"}, {"wait_ms", 1000}}));
+  EXPECT_EQ(done.out, "undid the unfinished operation op1\nstill to be released: v (driver d): down\n");
+  script_["recover"]["answer"] = Json::object();
+  EXPECT_EQ(Dvdi({"recover", "--owner", "x"}).out, "nothing to do\n");
+}
+
+TEST_F(Verbs, PolicyInstallGivesAnAbsolutePath) {
+  script_["policy_install"]["answer"] = {{"name", "p"}, {"version", "2"}, {"sha256", "ff"}};
+  EXPECT_EQ(Dvdi({"policy", "install", "x.wasm", "--allow-downgrade"}).out,
+            "active policy: p 2 (sha256 ff)\n");
+  Json request = OneCall("policy_install");
+  EXPECT_EQ(request["path"].get<std::string>()[0], '/');
+  EXPECT_EQ(request["allow_downgrade"], true);
+}
+
+TEST_F(Verbs, ExplainTellsTheCallsInOrder) {
+  Json input =
+      *ParseJson(R"({"volumes": [{"index": 0, "driver": "d", "name": "data", "container_path": "/data",
+    "mode": "rw", "class": {"pool": "fast", "passed_over": [{"pool": "slow", "reason": "too slow"}]}}]})",
+                 "it");
+  script_["explain"]["answer"] = *ParseJson(R"({"operations": [{
+    "operation": "op1", "kind": "prepare", "owner": "run", "scope": "s", "started_ms": 1000, "duration_ms": 12.3,
+    "policy": {"name": "stock", "version": "1", "sha256": "0123456789abcdef"},
+    "calls": [
+      {"call": "plugin_call", "ms": 3.04,
+       "request": {"calls": [{"method": "Get", "volume": 0}, {"method": "List", "driver": "d"}]},
+       "answer": {"ok": {"answers": [{"kind": "error", "error": "no such\nvolume"}, {"kind": "ok", "volumes": []}]}}},
+      {"call": "plugin_call", "ms": 400, "request": {"calls": [{"method": "Mount", "volume": 0}]},
+       "answer": {"ok": {"answers": [{"kind": "unknown", "reason": "timeout", "sent": true, "error": "late"}]}}},
+      {"call": "stage", "ms": 1, "request": {"stages": [{"volume": 0, "read_only": true, "subpath": "x"}]},
+       "answer": {"ok": {"stages": [{"error": {"message": "no such folder"}}]}}}],
+    "outcome": "driver", "error": {"message": "it failed", "hint": "Try"}, "notes": ["a note"],
+    "undone": ["Mount of data"]}]})",
+                                            "it");
+  Json& record = script_["explain"]["answer"]["operations"][0];
+  record["input"] = {{"parse", "{}"}, {"prepare", Dump(input)}};
+  record["answer"] = {
+      {"prepare", R"({"ok": {"volumes": [{"index": 0, "message": "created new volume data"}]}})"}};
+  auto done = Dvdi({"explain", "data", "--last", "3"});
+  EXPECT_EQ(OneCall("explain"), Json({{"name", "data"}, {"last", 3}}));
+  std::string time = done.out.substr(
+      done.out.find("started"), done.out.find('\n', done.out.find("started")) - done.out.find("started"));
+  EXPECT_NE(time.find("took 12 ms"), std::string::npos);
+  std::string rest = done.out;
+  rest.erase(rest.find("  " + time), time.size() + 3);
+  EXPECT_EQ(rest,
+            "prepare for run s (operation op1)\n"
+            "  policy      stock 1 (sha256 0123456789ab)\n"
+            "  volume      data of driver d at /data (rw)\n"
+            "              pool fast for its class\n"
+            "              not pool slow: too slow\n"
+            "  3.0 ms      Get data -> error: no such volume\n"
+            "              List of driver d -> ok, names 0 of our volumes\n"
+            "  400 ms      Mount data -> unknown (timeout, it may have acted): late\n"
+            "  1.0 ms      stage data read-only, subpath x -> error: no such folder\n"
+            "  decided     created new volume data\n"
+            "  note        a note\n"
+            "  outcome     driver: it failed. Try\n"
+            "  undone      Mount of data\n");
+  Dvdi({"explain"});
+  EXPECT_EQ(Calls("explain").back(), Json({{"last", 1}}));
+}
+
+TEST_F(Verbs, DoctorFailsOnWhatIsRequired) {
+  script_["status"]["summary"]["answer"] = {{"state_dir", Path("state")}};
+  script_["status"]["doctor"]["answer"] = {
+      {"checks",
+       {{{"name", "socket x"}, {"ok", false}, {"required", true}, {"found", "down"}, {"fix", "start it"}}}}};
+  auto done = Dvdi({"doctor"});
+  EXPECT_EQ(done.exit_code, 1);
+  EXPECT_NE(done.out.find("MISSING"), std::string::npos);
+  EXPECT_NE(done.out.find("down. To get it: start it"), std::string::npos) << done.out;
+  EXPECT_NE(done.out.find(Path("state")), std::string::npos);
+  auto json = Dvdi({"doctor", "--json"});
+  EXPECT_EQ((*ParseJson(json.out, "out"))["ok"], false);
+}
+
+TEST_F(Verbs, DoctorSpeaksWithoutAnEngine) {
+  script_["open"] = ErrorAnswer(7, "not root");
+  auto done = Dvdi({"doctor"});
+  EXPECT_EQ(done.exit_code, 1);
+  EXPECT_NE(done.out.find("not root. Do this"), std::string::npos);
+  EXPECT_NE(done.out.find("CAP_SYS_ADMIN"), std::string::npos);
+}
+
+TEST_F(Verbs, StateFolderOfOthersIsRefused) {
+  std::string folder = MakeFolder("state");
+  ASSERT_EQ(::chmod(folder.c_str(), 0700), 0);
+  EXPECT_TRUE(CheckStateFolder(folder).ok);
+  ASSERT_EQ(::chmod(folder.c_str(), 0777), 0);
+  DoctorCheck check = CheckStateFolder(folder);
+  EXPECT_FALSE(check.ok);
+  EXPECT_NE(check.found.find("mode 0777"), std::string::npos);
+  EXPECT_NE(check.fix.find("chmod"), std::string::npos);
+  EXPECT_TRUE(CheckStateFolder(Path("not/yet")).ok);
+  EXPECT_FALSE(CheckStateFolder(WriteFile("file", "")).ok);
+}
+
+TEST_F(Verbs, VersionIsTheEngines) {
+  EXPECT_EQ(Dvdi({"version"}).out, "dvdi 9.8.7 (abi 1)\n");
+  EXPECT_EQ(Dvdi({"version", "--json"}).out, "{\"version\":\"9.8.7 (abi 1)\"}\n");
+  EXPECT_EQ(Dvdi({"--version"}).out, "dvdi 9.8.7 (abi 1)\n");
+}
+
+class ManualMount : public MountTest {
+ protected:
+  void ScriptScope(const std::string& stage, const std::string& target) {
+    script_["status"]["scopes"]["answer"] = {
+        {"scopes",
+         {{{"owner", "manual"},
+           {"scope", "manual:data"},
+           {"volumes", {{{"driver", "d"}, {"name", "data"}, {"target", target}, {"stage", stage}}}}}}}};
+  }
+};
+
+TEST_F(ManualMount, BindsAtTheTargetAndBack) {
+  std::string stage = MakeStage("a"), target = MakeFolder("target");
+  ScriptVolumes({{"data", stage, target}});
+  auto done = Dvdi({"mount", "-v", "data:" + target});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(done.out, target + "\n");
+  EXPECT_EQ(ReadFile(target + "/is-a"), "a");
+  EXPECT_EQ(OneCall("prepare")["scope"], "manual:data");
+  EXPECT_EQ(OneCall("prepare")["targets"], "make");
+  // Asked for again, it is not laid over itself: one unmount is enough.
+  EXPECT_EQ(Dvdi({"mount", "-v", "data:" + target}).exit_code, 0);
+  ScriptScope(stage, target);
+  done = Dvdi({"unmount", "data"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_FALSE(IsMount(target));
+  EXPECT_EQ(OneCall("cleanup")["scope"], "manual:data");
+}
+
+TEST_F(ManualMount, ATargetInUseKeepsTheScope) {
+  std::string stage = MakeStage("a"), target = MakeFolder("target");
+  ScriptVolumes({{"data", stage, target}});
+  ASSERT_EQ(Dvdi({"mount", "-v", "data:" + target}).exit_code, 0);
+  ScriptScope(stage, target);
+  UniqueFd user(::open((target + "/is-a").c_str(), O_RDONLY | O_CLOEXEC));
+  auto done = Dvdi({"unmount", "data"});
+  EXPECT_EQ(done.exit_code, 12) << done.err;
+  EXPECT_TRUE(IsMount(target));
+  EXPECT_TRUE(Calls("cleanup").empty());
+}
+
+TEST_F(ManualMount, AllOrNothing) {
+  std::string stage = MakeStage("a"), target = MakeFolder("target");
+  ScriptVolumes({{"data", stage, target}, {"more", MakeStage("b"), Path("absent")}});
+  auto done = Dvdi({"mount", "-v", "data:" + target, "-v", "more:" + Path("absent"), "--name", "both"});
+  EXPECT_EQ(done.exit_code, 17) << done.err;
+  EXPECT_NE(done.err.find("volume more"), std::string::npos) << done.err;
+  EXPECT_FALSE(IsMount(target));
+  EXPECT_EQ(OneCall("cleanup")["scope"], "both");
+}
+
+TEST_F(ManualMount, LsShowsWhereItIsReallyUsed) {
+  std::string stage = MakeStage("a"), target = MakeFolder("target");
+  script_["status"]["volumes"]["answer"] = {
+      {"volumes",
+       {{{"driver", "d"},
+         {"name", "data"},
+         {"state", "attached"},
+         {"users", {{{"owner", "manual"}, {"target", target}, {"stage", stage}}}}}}}};
+  EXPECT_NE(Dvdi({"ls"}).out.find(" " + stage + " "), std::string::npos);
+  ASSERT_EQ(::mount(stage.c_str(), target.c_str(), nullptr, MS_BIND, nullptr), 0);
+  EXPECT_NE(Dvdi({"ls"}).out.find(" " + target + " "), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dvdi::cli
