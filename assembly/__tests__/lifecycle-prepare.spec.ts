@@ -203,6 +203,14 @@ describe("prepare: drivers", () => {
   it("lives with a plugin that knows no Capabilities", () => {
     world.answer("Capabilities", '{"kind":"error","error":"404"}');
     expect(prepareOne(new Asked("data")).ok).toBe(true);
+    world.reset();
+    world.answer("Capabilities", '{"kind":"unknown","reason":"not-json","error":"a page","sent":true}', -1, "", 0);
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + "; Mount 0; stage 0 rw");
+    world.reset();
+    world.answer("Capabilities", DOWN);
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+    holds(world.calls(), "Capabilities rexray + Get 0; sleep 459; Capabilities rexray; Mount 0");
   });
 
   it("waits for a plugin that is not up yet", () => {

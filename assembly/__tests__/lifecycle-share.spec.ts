@@ -44,8 +44,6 @@ describe("sharing: the stock rules", () => {
       "counts on nobody writing to it / wait until that user ends, or ask",
     );
     holds(beside("multi-writer", "rw", "multi-reader", "ro"), "refused");
-    const failure = shareRules(request("multi-reader", "rw"), []);
-    expect(failure === null ? "" : failure.code).toBe("invalid");
   });
 
   it("multi-writer needs all writers to say so", () => {
@@ -74,6 +72,17 @@ describe("sharing: prepare", () => {
     expect(outcome.volume).toBe("b");
     expect(outcome.driver).toBe("rexray");
     expect(world.calls()).toBe("");
+  });
+
+  it("refuses a reader that writes, even alone", () => {
+    const asked = new Asked("a");
+    asked.access = "multi-reader";
+    const outcome = prepareOne(asked);
+    expect(outcome.code).toBe("invalid");
+    holds(outcome.message, "multi-reader and rw, and a reader does not write");
+    expect(world.calls()).toBe("");
+    asked.mode = "ro";
+    expect(prepareOne(asked).ok).toBe(true);
   });
 
   it("goes by the users, whatever state the attachment is in", () => {

@@ -8,7 +8,7 @@ import { Failure } from "../model/result";
 import { existsAlready, heldElsewhere, transient } from "./failures";
 import { readInput, runParse } from "./operations";
 import { policyInPlace } from "./policy";
-import { shareRules } from "./share";
+import { contradiction, shareRules } from "./share";
 import { ago } from "./text";
 import { User } from "./volume";
 
@@ -149,7 +149,7 @@ function checkSharing(checks: Checks): void {
     if (modes[i] != "multi-reader") checkBeside(checks, new User("run", "a", modes[i], "rw"), besideWriter[i]);
     checkBeside(checks, new User("run", "a", modes[i], "ro"), besideReader[i]);
   }
-  checks.that(shareRules(request("multi-reader", "rw"), []) !== null, "a reader that writes is refused");
+  checks.that(contradiction(request("multi-reader", "rw")) !== null, "a reader that writes is refused");
 }
 
 function checkBeside(checks: Checks, user: User, granted: string): void {

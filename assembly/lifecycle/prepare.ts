@@ -7,6 +7,7 @@ import { Call, Kind } from "./calls";
 import { existsAlready, failureOfCall, nothingKnown, pluginSaidNo, transient } from "./failures";
 import { Policy } from "./policy";
 import { Asker } from "./retry";
+import { contradiction } from "./share";
 import { stageAll } from "./stages";
 import { Scope, Volume } from "./volume";
 
@@ -89,7 +90,8 @@ export class Preparation {
   private admit(): Failure | null {
     for (let i = 0; i < this.volumes.length; i++) {
       const volume = unchecked(this.volumes[i]);
-      let failure = this.policy.admit(volume, this.scope);
+      let failure = contradiction(volume.request);
+      if (failure === null) failure = this.policy.admit(volume, this.scope);
       if (failure === null && volume.users.length) failure = this.policy.share(volume, volume.users);
       if (failure === null) failure = this.own(volume);
       if (failure !== null) return named(failure, volume);

@@ -35,6 +35,8 @@ export class Asker {
         const answer = call.answer;
         if (answer.kind != Kind.Unknown) continue;
         if (answer.sent && (call.method == "Create" || call.method == "Mount")) continue;
+        // A plugin that has no Capabilities, or something odd in its place, is local: no reason to wait.
+        if (answer.sent && call.method == "Capabilities") continue;
         const ms = this.policy.retry(answer.reason, call.attempts, this.config);
         if (ms < 0) continue;
         if (ms > wait) wait = ms;

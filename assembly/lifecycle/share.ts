@@ -11,13 +11,6 @@ import { User } from "./volume";
  * - multi-writer: any number that write, where all of them say multi-writer, and any number that read.
  */
 export function shareRules(request: VolumeRequest, users: User[]): Failure | null {
-  if (request.access == "multi-reader" && !request.readOnly) {
-    return new Failure(
-      "invalid",
-      request.title() + " is asked for as multi-reader and rw, and a reader does not write",
-      "ask for it with mode ro, or with access single-writer or multi-writer",
-    ).at("access", request.access);
-  }
   for (let i = 0; i < users.length; i++) {
     const user = users[i];
     if (compatible(request, user)) continue;
@@ -26,6 +19,18 @@ export function shareRules(request: VolumeRequest, users: User[]): Failure | nul
       request.title() + " is in use by " + user.description + reason(request, user),
       hint(request, user),
     );
+  }
+  return null;
+}
+
+/** A request that contradicts itself, whoever else is there; null where it does not. */
+export function contradiction(request: VolumeRequest): Failure | null {
+  if (request.access == "multi-reader" && !request.readOnly) {
+    return new Failure(
+      "invalid",
+      request.title() + " is asked for as multi-reader and rw, and a reader does not write",
+      "ask for it with mode ro, or with access single-writer or multi-writer",
+    ).at("access", request.access);
   }
   return null;
 }
