@@ -5,6 +5,8 @@
 #include <boost/beast/http/string_body.hpp>
 #include <optional>
 
+#include "base/guards.h"
+
 namespace dvdi {
 namespace {
 
@@ -38,7 +40,7 @@ struct HttpResponse::Impl {
     // Content-Length is over the limit, and loses that error (Boost 1.74).
     parser->eager(false);
     parser->header_limit(kMaxHeader);
-    parser->body_limit(max_body);
+    if (DVDI_GUARD(body_bound)) parser->body_limit(max_body);
   }
   State Fail(std::string why) {
     error = std::move(why);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/guards.h"
 #include "base/json.h"
 #include "base/text.h"
 
@@ -139,6 +140,8 @@ Answer Reader::Read() {
     answer_.scope = "local";
     return Ok();
   }
+  // A page or a plain line may come from anything that is not the plugin's own word on the volume.
+  if (!json && !DVDI_GUARD(answer_is_json) && !success) return Error(OneLine(reply_.body));
   if (!json) return NotJson();
   if (!success)
     return Malformed("status " + std::to_string(reply_.status) + " and no Err: " + OneLine(reply_.body, 160));
