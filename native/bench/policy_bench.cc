@@ -43,7 +43,8 @@ T Must(Result<T> result) {
   return std::move(result.value());
 }
 
-// Answers as an engine with one healthy driver would. Each answer is made once, then looked up by its request.
+// Answers as an engine with one healthy driver would. Each answer is made once, then looked up by its
+// request.
 class ScriptedHost {
  public:
   Result<std::string> operator()(std::string_view name, std::string_view request) {
@@ -70,7 +71,8 @@ class ScriptedHost {
         Json answer = {{"kind", "ok"}};
         if (method == "Activate") answer["implements"] = {"VolumeDriver"};
         if (method == "Capabilities") answer["scope"] = "global";
-        if (method == "Get" || method == "Mount" || method == "Path") answer["mountpoint"] = "/var/lib/driver/v";
+        if (method == "Get" || method == "Mount" || method == "Path")
+          answer["mountpoint"] = "/var/lib/driver/v";
         if (method == "List") answer["volumes"] = Json::array();
         ok["answers"].push_back(std::move(answer));
       }
@@ -101,8 +103,8 @@ struct Decision {
     Json sources = Json::array();
     for (int i = 0; i < volumes; ++i)
       sources.push_back({{"form", "mount"},
-                         {"text", "type=volume,src=data" + std::to_string(i) + ",dst=/data" + std::to_string(i) +
-                                      ",volume-driver=rexray"}});
+                         {"text", "type=volume,src=data" + std::to_string(i) + ",dst=/data" +
+                                      std::to_string(i) + ",volume-driver=rexray"}});
     parse_input = Dump(Json{{"config", config}, {"sources", sources}});
     Json requests = Ask("parse", parse_input).at("volumes");
     int index = 0;

@@ -10,7 +10,8 @@ Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view 
   };
   auto json = ParseJson(answer, "it");
   if (!json.ok()) return malformed(json.status().message());
-  if (!json->is_object() || json->size() != 1) return malformed("it must have one member, \"ok\" or \"error\"");
+  if (!json->is_object() || json->size() != 1)
+    return malformed("it must have one member, \"ok\" or \"error\"");
   if (auto ok = json->find("ok"); ok != json->end()) return std::move(*ok);
   const Json& error = GetMember(*json, "error");
   const std::string name = GetString(error, "code");
@@ -21,7 +22,8 @@ Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view 
   if (code == Code::kOk || (code == Code::kInternal && name != "internal"))
     return malformed("its error has the unknown code \"" + OneLine(name, 40) + "\"");
   Status status(code, message, OneLine(GetString(error, "hint"), 2'000));
-  return std::move(status).WithVolume(OneLine(GetString(error, "driver")), OneLine(GetString(error, "volume")));
+  return std::move(status).WithVolume(OneLine(GetString(error, "driver")),
+                                      OneLine(GetString(error, "volume")));
 }
 
 }  // namespace dvdi

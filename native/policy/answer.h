@@ -10,8 +10,8 @@
 
 namespace dvdi {
 
-// The `ok` member of an export's answer; the Status that `error` says (code, message, hint, volume, driver; each
-// one line); kPolicy where the answer is neither. `export_name` is for messages.
+// The `ok` member of an export's answer; the Status that `error` says (code, message, hint, volume, driver;
+// each one line); kPolicy where the answer is neither. `export_name` is for messages.
 Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view answer);
 
 }  // namespace dvdi

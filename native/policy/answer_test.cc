@@ -14,7 +14,8 @@ TEST(PolicyAnswer, Ok) {
 TEST(PolicyAnswer, ErrorKeepsItsFields) {
   auto r = ParsePolicyAnswer(
       "prepare",
-      R"({"error":{"code":"refused","message":"in use\nby B","hint":"wait","volume":"data","driver":"rexray"}})");
+      R"({"error":{"code":"refused","message":"in use\nby B","hint":"wait",)"
+      R"("volume":"data","driver":"rexray"}})");
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kRefused);
   EXPECT_EQ(r.status().message(), "in use by B");  // one line
@@ -25,8 +26,8 @@ TEST(PolicyAnswer, ErrorKeepsItsFields) {
 
 TEST(PolicyAnswer, AnythingElseIsThePolicysFault) {
   for (const char* bad :
-       {"", "x", "[]", "1", "{}", R"({"OK":{}})", R"({"ok":1,"error":{}})", R"({"error":{}})", R"({"error":"no"})",
-        R"({"error":{"code":"refused"}})", R"({"error":{"message":"x"}})",
+       {"", "x", "[]", "1", "{}", R"({"OK":{}})", R"({"ok":1,"error":{}})", R"({"error":{}})",
+        R"({"error":"no"})", R"({"error":{"code":"refused"}})", R"({"error":{"message":"x"}})",
         R"({"error":{"code":"strange","message":"x"}})", R"({"error":{"code":"ok","message":"x"}})",
         R"({"error":{"code":1,"message":"x"}})", R"({"ok":{}} {"ok":{}})"}) {
     auto r = ParsePolicyAnswer("parse", bad);

@@ -25,8 +25,19 @@ constexpr std::array<const char*, 6> kOperations = {"configure", "parse",   "pre
                                                     "cleanup",   "recover", "canary"};
 
 enum SectionId : uint8_t {
-  kCustom = 0, kType = 1, kImport = 2, kFunction = 3, kTable = 4, kMemory = 5, kGlobal = 6,
-  kExport = 7, kStart = 8, kElement = 9, kCode = 10, kData = 11, kDataCount = 12,
+  kCustom = 0,
+  kType = 1,
+  kImport = 2,
+  kFunction = 3,
+  kTable = 4,
+  kMemory = 5,
+  kGlobal = 6,
+  kExport = 7,
+  kStart = 8,
+  kElement = 9,
+  kCode = 10,
+  kData = 11,
+  kDataCount = 12,
 };
 enum ExternKind : uint8_t { kFunc = 0, kTableKind = 1, kMemoryKind = 2, kGlobalKind = 3 };
 
@@ -54,9 +65,9 @@ struct FunctionType {
   bool operator==(const FunctionType&) const = default;
 };
 
-const FunctionType kOperationType = {"\x7F\x7F", "\x7E"};          // (i32, i32) -> i64
-const FunctionType kAllocType = {"\x7F", "\x7F"};                  // (i32) -> i32
-const FunctionType kAbortType = {"\x7F\x7F\x7F\x7F", ""};          // (i32, i32, i32, i32) -> ()
+const FunctionType kOperationType = {"\x7F\x7F", "\x7E"};  // (i32, i32) -> i64
+const FunctionType kAllocType = {"\x7F", "\x7F"};          // (i32) -> i32
+const FunctionType kAbortType = {"\x7F\x7F\x7F\x7F", ""};  // (i32, i32, i32, i32) -> ()
 
 std::string ToText(const FunctionType& type) {
   auto list = [](const std::string& types) {
@@ -272,7 +283,8 @@ class Inspector {
     if (memory == exports_.end() || memory->kind != kMemoryKind)
       return Refuse("it does not export its memory as \"memory\"");
     DVDI_RETURN_IF_ERROR(CheckFunction("dvdi_alloc", find("dvdi_alloc"), kAllocType));
-    for (const char* name : kOperations) DVDI_RETURN_IF_ERROR(CheckFunction(name, find(name), kOperationType));
+    for (const char* name : kOperations)
+      DVDI_RETURN_IF_ERROR(CheckFunction(name, find(name), kOperationType));
     return Status();
   }
 
@@ -307,9 +319,11 @@ class Inspector {
     if (manifest_.name.empty() || manifest_.name.size() > 64 ||
         !std::all_of(manifest_.name.begin(), manifest_.name.end(), plain))
       return Refuse("its manifest's name " + Quote(manifest_.name) +
-                        " is not 1 to 64 letters, digits, \"-\", \"_\" or \".\"", hint);
+                        " is not 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
+                    hint);
     if (!ParseSemVer(manifest_.version))
-      return Refuse("its manifest's version " + Quote(manifest_.version) + " is not three numbers like 1.2.3", hint);
+      return Refuse("its manifest's version " + Quote(manifest_.version) + " is not three numbers like 1.2.3",
+                    hint);
     if (abi != 1)
       return Refuse("its manifest's abi is " + (abi < 0 ? std::string("missing") : std::to_string(abi)) +
                     "; this engine speaks 1");
@@ -329,7 +343,8 @@ class Inspector {
     imports_.erase(std::unique(imports_.begin(), imports_.end()), imports_.end());
     if (manifest_.imports != imports_)
       return Refuse("its manifest names the imports " + Join(manifest_.imports) + ", its code imports " +
-                        Join(imports_), hint);
+                        Join(imports_),
+                    hint);
     return Status();
   }
 

@@ -24,8 +24,8 @@ std::optional<SemVer> ParseSemVer(std::string_view text);
 
 // Checks everything of ABI 1 that can be checked on the bytes (docs/abi.md): size, sections, manifest,
 // imports and exports with their types, memory, tables, no start function, and the sizes that bound the
-// compiler's work. It does not check that the code is valid: wasmtime does, afterwards. kPolicy, naming what is
-// wrong and what is accepted. Thread-safe.
+// compiler's work. It does not check that the code is valid: wasmtime does, afterwards. kPolicy, naming what
+// is wrong and what is accepted. Thread-safe.
 Result<PolicyManifest> InspectBlob(std::string_view blob, const PolicyLimits& limits);
 
 }  // namespace dvdi

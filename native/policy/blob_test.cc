@@ -22,7 +22,8 @@ std::string Why(const std::string& blob, const PolicyLimits& limits = {}) {
 
 TEST(Blob, AcceptsAGoodOne) {
   BlobBuilder b;
-  b.imports = {{"dvdi", "log", kFunc1}, {"env", "abort", std::string("\x00\x02", 2)}, {"dvdi", "now", kFunc1}};
+  b.imports = {
+      {"dvdi", "log", kFunc1}, {"env", "abort", std::string("\x00\x02", 2)}, {"dvdi", "now", kFunc1}};
   b.manifest = Manifest(R"(["now","log"])", "1.20.3", "stock");
   auto r = InspectBlob(b.Build(), {});
   ASSERT_TRUE(r.ok()) << r.status().message();
@@ -53,7 +54,8 @@ TEST(Blob, SurvivesEveryTruncation) {
 }
 
 TEST(Blob, SurvivesEveryChangedByte) {
-  // Many of these are accepted here (a byte of code, of a name): wasmtime validates afterwards. None may crash.
+  // Many of these are accepted here (a byte of code, of a name): wasmtime validates afterwards. None may
+  // crash.
   const std::string good = HostileBlob();
   for (size_t i = 0; i < good.size(); ++i)
     for (unsigned char c : {0x00, 0x01, 0x7F, 0x80, 0xFF}) {
@@ -66,7 +68,8 @@ TEST(Blob, SurvivesEveryChangedByte) {
 TEST(Blob, RefusesUnknownImports) {
   BlobBuilder b;
   b.imports = {{"dvdi", "exec", kFunc1}};
-  EXPECT_HAS(Why(b.Build()), R"(it imports "dvdi.exec"; offered are env.abort and, in module dvdi, log, now)");
+  EXPECT_HAS(Why(b.Build()),
+             R"(it imports "dvdi.exec"; offered are env.abort and, in module dvdi, log, now)");
   b.imports = {{"wasi_snapshot_preview1", "fd_write", kFunc1}};
   EXPECT_HAS(Why(b.Build()), "wasi_snapshot_preview1.fd_write");
   b.imports = {{"env", "log", kFunc1}};
@@ -182,7 +185,8 @@ TEST(Blob, RefusesWrongManifests) {
   EXPECT_HAS(with(Manifest(R"(["exec"])")), R"(asks for the import "exec")");
   EXPECT_HAS(with(Manifest("[1]")), "asks for the import");
   EXPECT_HAS(with(Manifest(R"(["log"])")), "names the imports log, its code imports none");
-  EXPECT_HAS(with(R"({"name":"a","version":"1.0.0","abi":2,"imports":[]})"), "abi is 2; this engine speaks 1");
+  EXPECT_HAS(with(R"({"name":"a","version":"1.0.0","abi":2,"imports":[]})"),
+             "abi is 2; this engine speaks 1");
   EXPECT_HAS(with(R"({"name":"a","version":"1.0.0","imports":[]})"), "abi is missing");
 }
 
@@ -190,8 +194,8 @@ TEST(SemVer, Parses) {
   EXPECT_EQ(ParseSemVer("1.20.3"), (SemVer{1, 20, 3}));
   EXPECT_EQ(ParseSemVer("0.0.0"), (SemVer{0, 0, 0}));
   EXPECT_EQ(ParseSemVer("999999999.0.1"), (SemVer{999'999'999, 0, 1}));
-  for (const char* bad : {"", "1", "1.2", "1.2.", "1.2.3.4", "1.2.3-rc", "01.2.3", "1.2.x", "-1.2.3", " 1.2.3",
-                          "1.2.3 ", "1..3", "9999999999.0.0"})
+  for (const char* bad : {"", "1", "1.2", "1.2.", "1.2.3.4", "1.2.3-rc", "01.2.3", "1.2.x", "-1.2.3",
+                          " 1.2.3", "1.2.3 ", "1..3", "9999999999.0.0"})
     EXPECT_FALSE(ParseSemVer(bad)) << bad;
   EXPECT_LT(*ParseSemVer("1.9.9"), *ParseSemVer("1.10.0"));
 }

@@ -51,7 +51,8 @@ std::optional<CachedForm> CompiledCache::Get(const std::string& key) const {
   std::string_view bytes = *file;
   if (bytes.substr(0, kMagic.size()) != kMagic || bytes.size() < kMagic.size() + kChecksumBytes)
     return std::nullopt;
-  if (Checksum(key, bytes.substr(kMagic.size() + kChecksumBytes)) != bytes.substr(kMagic.size(), kChecksumBytes))
+  if (Checksum(key, bytes.substr(kMagic.size() + kChecksumBytes)) !=
+      bytes.substr(kMagic.size(), kChecksumBytes))
     return std::nullopt;
   return CachedForm{std::move(*file), kMagic.size() + kChecksumBytes};
 }
@@ -86,7 +87,8 @@ void CompiledCache::Prune(int folder) const {
   }
   if (entries.size() <= kKept) return;
   std::sort(entries.begin(), entries.end());
-  for (size_t i = 0; i + kKept < entries.size(); ++i) env_.sys->UnlinkAt(folder, entries[i].second.c_str(), 0);
+  for (size_t i = 0; i + kKept < entries.size(); ++i)
+    env_.sys->UnlinkAt(folder, entries[i].second.c_str(), 0);
 }
 
 }  // namespace dvdi

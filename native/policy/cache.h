@@ -1,5 +1,5 @@
-// Compiled forms of blobs on disk. What is loaded from here runs as machine code: only what this user wrote is
-// used, and only whole.
+// Compiled forms of blobs on disk. What is loaded from here runs as machine code: only what this user wrote
+// is used, and only whole.
 #ifndef DVDI_POLICY_CACHE_H_
 #define DVDI_POLICY_CACHE_H_
 
@@ -18,7 +18,8 @@ struct CachedForm {
   std::string_view compiled() const { return std::string_view(file).substr(header); }
 };
 
-// Thread-safe; several processes may share the folder. No failure here is an error: the blob is compiled then.
+// Thread-safe; several processes may share the folder. No failure here is an error: the blob is compiled
+// then.
 class CompiledCache {
  public:
   // `folder` is made where it is missing ("" for no cache).

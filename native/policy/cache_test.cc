@@ -163,7 +163,9 @@ class RuntimeCacheTest : public CacheTest {
   // It answers, and it traps where it should.
   void ExpectWorks(const std::shared_ptr<const PolicyModule>& module) {
     ASSERT_NE(module, nullptr);
-    auto host = [](std::string_view, std::string_view request) { return Result<std::string>(std::string(request)); };
+    auto host = [](std::string_view, std::string_view request) {
+      return Result<std::string>(std::string(request));
+    };
     auto r = module->Call("prepare", "hello", host);
     ASSERT_TRUE(r.ok()) << r.status().message();
     EXPECT_EQ(*r, "ello");

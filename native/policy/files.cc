@@ -14,8 +14,9 @@ Status CheckOwner(const struct stat& st, const std::string& path) {
   char mode[16];
   std::snprintf(mode, sizeof mode, "%04o", st.st_mode & 07777U);
   if (st.st_uid != ::geteuid())
-    return Status(Code::kRefused, path + " belongs to user " + std::to_string(st.st_uid) + ", not to " +
-                                      std::to_string(::geteuid()) + ": it is not trusted",
+    return Status(Code::kRefused,
+                  path + " belongs to user " + std::to_string(st.st_uid) + ", not to " +
+                      std::to_string(::geteuid()) + ": it is not trusted",
                   "chown it, after finding out who made it")
         .WithPath(path);
   if ((st.st_mode & 022) != 0)

@@ -20,7 +20,8 @@ struct Call {
   uint64_t host_calls = 0;
   uint64_t host_bytes = 0;
   bool in_alloc = false;
-  // Why a host function ended the operation. Set before it returns its trap, so that the trap itself says nothing.
+  // Why a host function ended the operation. Set before it returns its trap, so that the trap itself says
+  // nothing.
   Status failure;
 
   Status Fail(const std::string& why, std::string hint = "") const {
@@ -111,7 +112,8 @@ Status Ended(const Call& call, wasmtime_context_t* context, const wasmtime_error
     return fail("overflowed its stack (" + Mebibytes(call.limits.stack_bytes) + ")" + where,
                 "the policy recurses without end, or limits.stack_bytes is too small");
   if (code == WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED && call.memory.store_id != 0) {
-    // wasmtime only answers -1 to memory.grow; the language's allocator then gives up here. It grows by doubling.
+    // wasmtime only answers -1 to memory.grow; the language's allocator then gives up here. It grows by
+    // doubling.
     const uint64_t used = wasmtime_memory_data_size(context, &call.memory);
     if (used > call.limits.memory_bytes / 2 || used + asked > call.limits.memory_bytes)
       return fail("ran out of memory (" + Mebibytes(used) + " in use, limit " +
@@ -153,8 +155,8 @@ Status Put(wasmtime_context_t* context, Call& call, std::string_view text, uint3
   return Status();
 }
 
-Status DoHostCall(wasmtime_context_t* context, Call& call, const std::string& name, uint32_t ptr, uint32_t len,
-                  uint64_t* packed) {
+Status DoHostCall(wasmtime_context_t* context, Call& call, const std::string& name, uint32_t ptr,
+                  uint32_t len, uint64_t* packed) {
   if (call.in_alloc) return call.Fail("called " + name + " out of dvdi_alloc, which may only allocate");
   const PolicyLimits& limits = call.limits;
   if (++call.host_calls > limits.host_calls)
@@ -299,8 +301,8 @@ wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, const wasmtime_val_t
   try {
     uint64_t packed = 0;
     Status status =
-        DoHostCall(context, *call, *static_cast<const std::string*>(env), static_cast<uint32_t>(args[0].of.i32),
-                   static_cast<uint32_t>(args[1].of.i32), &packed);
+        DoHostCall(context, *call, *static_cast<const std::string*>(env),
+                   static_cast<uint32_t>(args[0].of.i32), static_cast<uint32_t>(args[1].of.i32), &packed);
     if (!status.ok()) {
       call->failure = std::move(status);
       return Unwind();
@@ -323,12 +325,11 @@ wasm_trap_t* HostAbort(void*, wasmtime_caller_t* caller, const wasmtime_val_t* a
   try {
     const std::string message = LanguageString(context, *call, static_cast<uint32_t>(args[0].of.i32));
     const std::string file = LanguageString(context, *call, static_cast<uint32_t>(args[1].of.i32));
-    call->failure =
-        Status(Code::kPolicy, call->label + ": " + call->export_name + ": policy aborted: " +
-                                  (message.empty() ? "no message" : message) + " at " +
-                                  (file.empty() ? "?" : file) + ":" +
-                                  std::to_string(static_cast<uint32_t>(args[2].of.i32)) + ":" +
-                                  std::to_string(static_cast<uint32_t>(args[3].of.i32)));
+    call->failure = Status(Code::kPolicy, call->label + ": " + call->export_name + ": policy aborted: " +
+                                              (message.empty() ? "no message" : message) + " at " +
+                                              (file.empty() ? "?" : file) + ":" +
+                                              std::to_string(static_cast<uint32_t>(args[2].of.i32)) + ":" +
+                                              std::to_string(static_cast<uint32_t>(args[3].of.i32)));
   } catch (const std::exception&) {
     call->failure = Status(Code::kPolicy, "policy aborted");
   }
@@ -343,9 +344,9 @@ Result<std::string> RunInstance(WasmEngine* engine, const wasmtime_instance_pre_
   // A guard page hit by Wasm would be a crash of the whole process: wasmtime counts from where it is entered.
   const int64_t left = StackLeft(), need = static_cast<int64_t>(limits.stack_bytes + kHostStackBytes);
   if (left >= 0 && left < need)
-    return Status(Code::kInternal, "this thread has " + std::to_string(left >> 10) +
-                                       " KiB of stack left; calling a policy needs " +
-                                       std::to_string(need >> 10) + " KiB",
+    return Status(Code::kInternal,
+                  "this thread has " + std::to_string(left >> 10) +
+                      " KiB of stack left; calling a policy needs " + std::to_string(need >> 10) + " KiB",
                   "start the thread with OperationStackKb(limits)");
   try {
     Call call{.limits = limits, .label = label, .export_name = export_name, .host = host};

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/guards.h"
 #include "base/text.h"
 #include "policy/answer.h"
 #include "policy/blob.h"
@@ -26,7 +27,7 @@ constexpr const char* kStateName = "state.json";
 using FileIdentity = std::tuple<uint64_t, uint64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 
 FileIdentity Identity(const struct stat& st) {
-  return {st.st_dev,         st.st_ino,          st.st_size,        st.st_mtim.tv_sec,
+  return {st.st_dev,          st.st_ino,         st.st_size,        st.st_mtim.tv_sec,
           st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec};
 }
 
@@ -60,8 +61,7 @@ struct PolicySelector::State {
   // The imports that make sense before there is an operation.
   Result<std::string> Host(std::string_view name, std::string_view) const {
     if (name == "log") return std::string(R"({"ok":{}})");
-    if (name == "now")
-      return Dump(Json{{"ok", {{"unix_ms", env.clock->WallMs()}, {"left_ms", 1'000}}}});
+    if (name == "now") return Dump(Json{{"ok", {{"unix_ms", env.clock->WallMs()}, {"left_ms", 1'000}}}});
     if (name == "random") {
       uint32_t value = 0;
       env.random->Fill(&value, sizeof value);
@@ -130,12 +130,17 @@ struct PolicySelector::State {
     DVDI_ASSIGN_OR_RETURN(std::string text,
                           ReadOwnedFile(env.sys, folder, kStateName, kMaxStateBytes, StatePath(), st));
     auto state = ParsePolicyState(text);
-    if (!state.ok())
-      return Status(Code::kPolicy, StatePath() + " is damaged: " + state.status().message());
+    if (!state.ok()) return Status(Code::kPolicy, StatePath() + " is damaged: " + state.status().message());
     return state;
   }
 
   Result<std::shared_ptr<const Revision>> Current() {
+    auto revision = Select();
+    if (!revision.ok() && !DVDI_GUARD(policy_fails_closed)) return Builtin();
+    return revision;
+  }
+
+  Result<std::shared_ptr<const Revision>> Select() {
     if (policy_dir.empty()) return Builtin();
     struct stat st;
     const int r = env.sys->FstatAt(AT_FDCWD, StatePath().c_str(), &st, AT_SYMLINK_NOFOLLOW);
@@ -194,10 +199,12 @@ struct PolicySelector::State {
     DVDI_ASSIGN_OR_RETURN(auto revision, Configure(module, blobs + "/" + name));
     auto canary = Ask(*module, "canary", Json{{"config", revision->config}});
     if (!canary.ok())
-      return Status(Code::kPolicy, "the policy is not installed: its canary failed: " + canary.status().message(),
+      return Status(Code::kPolicy,
+                    "the policy is not installed: its canary failed: " + canary.status().message(),
                     canary.status().hint());
     if (GetInt(*canary, "checks", -1) < 0)
-      return Status(Code::kPolicy, "the policy is not installed: its canary does not say how many checks it made");
+      return Status(Code::kPolicy,
+                    "the policy is not installed: its canary does not say how many checks it made");
 
     DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnedFolder(sys, policy_dir, true));
     SysFd lock(sys, sys->OpenAt(folder.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));

@@ -49,7 +49,9 @@ class FailingSys : public Sys {
   int fail_at = -1;
   int calls = 0;
   int err = ENOSPC;
-  ssize_t Write(int fd, const void* data, size_t n) override { return Fails() ? -err : Sys::Write(fd, data, n); }
+  ssize_t Write(int fd, const void* data, size_t n) override {
+    return Fails() ? -err : Sys::Write(fd, data, n);
+  }
   int Fsync(int fd) override { return Fails() ? -err : Sys::Fsync(fd); }
   int RenameAt(int a, const char* from, int b, const char* to) override {
     return Fails() ? -err : Sys::RenameAt(a, from, b, to);
@@ -211,7 +213,8 @@ TEST_F(RevisionTest, FailsClosedWhereStateIsDamaged) {
   missing.active = std::string(64, '0');
   for (const std::string& text :
        {std::string(), std::string("{"), std::string("[]"), std::string("{}"), std::string(300'000, ' '),
-        std::string(R"({"active":"../../etc","version":"1.0.0","watermark":"1.0.0","barred":[],"installed_ms":1})"),
+        std::string(
+            R"({"active":"../../etc","version":"1.0.0","watermark":"1.0.0","barred":[],"installed_ms":1})"),
         ToText(bad), ToText(missing)}) {
     WriteState(text);
     EXPECT_HAS(Now(), "no policy decides on this node: ");
@@ -233,7 +236,8 @@ TEST_F(RevisionTest, FailsClosedWhereTheBlobIsDamaged) {
 
 TEST_F(RevisionTest, FailsClosedWhereOthersCouldHaveWritten) {
   Install("1.0.0");
-  for (const std::string& path : {StatePath(), dir_, dir_ + "/blobs", dir_ + "/blobs/" + State().active + ".wasm"}) {
+  for (const std::string& path :
+       {StatePath(), dir_, dir_ + "/blobs", dir_ + "/blobs/" + State().active + ".wasm"}) {
     const auto mode = fs::status(path).permissions();
     fs::permissions(path, mode | fs::perms::group_write);
     EXPECT_HAS(Now(), path + " can be written by others");
@@ -293,7 +297,8 @@ TEST_F(RevisionTest, ABadBlobChangesNothing) {
 TEST_F(RevisionTest, SettingsThatThePolicyRefusesAreInvalid) {
   BlobBuilder b;
   b.configure_answer =
-      R"({"error":{"code":"invalid","message":"settings: unknown member \"pols\"","hint":"did you mean pools"}})";
+      R"({"error":{"code":"invalid","message":"settings: unknown member \"pols\"",)"
+      R"("hint":"did you mean pools"}})";
   auto s = Selector();
   auto r = s.Install(b.Build(), false);
   ASSERT_FALSE(r.ok());

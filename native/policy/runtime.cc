@@ -81,7 +81,8 @@ struct Compiled {
 
 class Module : public PolicyModule {
  public:
-  Module(const Env& env, const PolicyLimits& limits, std::string sha256, PolicyManifest manifest, Compiled main)
+  Module(const Env& env, const PolicyLimits& limits, std::string sha256, PolicyManifest manifest,
+         Compiled main)
       : env_(env),
         limits_(limits),
         sha256_(std::move(sha256)),
@@ -100,9 +101,9 @@ class Module : public PolicyModule {
     for (auto name : kExports) known = known || name == export_name;
     if (!known) return Status(Code::kInternal, label_ + ": no operation is called " + export_name);
     if (input.size() > limits_.input_bytes)
-      return Status(Code::kInvalid, "the input of " + export_name + " has " + std::to_string(input.size()) +
-                                        " bytes; at most " + std::to_string(limits_.input_bytes) +
-                                        " are accepted",
+      return Status(Code::kInvalid,
+                    "the input of " + export_name + " has " + std::to_string(input.size()) +
+                        " bytes; at most " + std::to_string(limits_.input_bytes) + " are accepted",
                     "declare less, or raise limits.input_bytes");
     if (!IsValidUtf8(input)) return Status(Code::kInvalid, "the input of " + export_name + " is not UTF-8");
 
@@ -113,8 +114,8 @@ class Module : public PolicyModule {
       if (!reserve.ok()) return reserve.status();
       compiled = *reserve;
     }
-    auto result = RunInstance(compiled->engine, compiled->pre.get(), limits_, label_, export_name, input, host,
-                              stats);
+    auto result =
+        RunInstance(compiled->engine, compiled->pre.get(), limits_, label_, export_name, input, host, stats);
     compiled->engine->Release();
     if (stats != nullptr) stats->duration_ns = env_.clock->MonotonicNs() - start;
     return result;

@@ -19,11 +19,11 @@ struct PolicyLimits {
   uint64_t fuel = 500'000'000;
   uint64_t memory_bytes = 64u << 20;
   uint64_t stack_bytes = 256u << 10;
-  uint64_t blob_bytes = 4u << 20;        // size of a blob
-  uint64_t host_calls = 10'000;          // number
-  uint64_t host_bytes = 16u << 20;       // requests and answers together
-  uint64_t reply_bytes = 4u << 20;       // an export's answer
-  uint64_t input_bytes = 4u << 20;       // an export's input
+  uint64_t blob_bytes = 4u << 20;   // size of a blob
+  uint64_t host_calls = 10'000;     // number
+  uint64_t host_bytes = 16u << 20;  // requests and answers together
+  uint64_t reply_bytes = 4u << 20;  // an export's answer
+  uint64_t input_bytes = 4u << 20;  // an export's input
 };
 
 // Stack that a call of a policy must find on its thread, beside limits.stack_bytes for the Wasm itself: what

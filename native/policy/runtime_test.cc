@@ -33,7 +33,8 @@ std::shared_ptr<const PolicyModule> Hostile(const PolicyLimits& limits = {}) {
   return *module;
 }
 
-// `prepare` of the hostile blob in the mode that `input` begins with: the failure's message, which must be kPolicy.
+// `prepare` of the hostile blob in the mode that `input` begins with: the failure's message, which must be
+// kPolicy.
 std::string Failure(const std::shared_ptr<const PolicyModule>& module, const std::string& input,
                     const HostFunction& host = Ok, CallStats* stats = nullptr) {
   auto r = module->Call("prepare", input, host, stats);
@@ -178,7 +179,8 @@ TEST(Hostile, GrowsMemory) {
   PolicyLimits limits;
   limits.memory_bytes = 8u << 20;
   CallStats stats;
-  EXPECT_HAS(Failure(Hostile(limits), "m", Ok, &stats), "prepare ran out of memory (8 MiB in use, limit 8 MiB)");
+  EXPECT_HAS(Failure(Hostile(limits), "m", Ok, &stats),
+             "prepare ran out of memory (8 MiB in use, limit 8 MiB)");
   EXPECT_EQ(stats.memory_bytes, limits.memory_bytes);
 }
 
@@ -257,7 +259,8 @@ TEST(Hostile, ForgesAnswers) {
 TEST(Hostile, MisallocatesTheInput) {
   auto module = Hostile();
   EXPECT_HAS(Failure(module, std::string(7777, 'e')), "bad pointer by dvdi_alloc: 7777 bytes at 4294967280");
-  EXPECT_HAS(Failure(module, std::string(7778, 'e')), "dvdi_alloc trapped: unreachable code was reached in alloc");
+  EXPECT_HAS(Failure(module, std::string(7778, 'e')),
+             "dvdi_alloc trapped: unreachable code was reached in alloc");
   EXPECT_HAS(Failure(module, std::string(7778, 'e')), "(called for prepare)");
 }
 
@@ -393,9 +396,8 @@ TEST(Host, ItsAnswerMustBeUtf8) {
 
 TEST(Host, MayCallAnotherPolicy) {
   auto module = Hostile();
-  auto r = module->Call("prepare", "h", [&](std::string_view, std::string_view) {
-    return module->Call("parse", "inner", Ok);
-  });
+  auto r = module->Call(
+      "prepare", "h", [&](std::string_view, std::string_view) { return module->Call("parse", "inner", Ok); });
   ASSERT_TRUE(r.ok()) << r.status().message();
   EXPECT_EQ(*r, "inner");
 }

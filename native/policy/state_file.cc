@@ -34,7 +34,8 @@ Result<PolicyState> ParsePolicyState(std::string_view text) {
   const Json& barred = GetMember(*json, "barred");
   if (!barred.is_array() || barred.size() > kMaxBarred) return wrong("barred", "a list of at most 1000");
   for (const Json& item : barred) {
-    if (!item.is_string() || !IsSha256(item.get<std::string>())) return wrong("barred", "a list of SHA-256 in hex");
+    if (!item.is_string() || !IsSha256(item.get<std::string>()))
+      return wrong("barred", "a list of SHA-256 in hex");
     state.barred.push_back(item.get<std::string>());
   }
   return state;

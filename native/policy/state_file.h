@@ -12,9 +12,9 @@
 namespace dvdi {
 
 struct PolicyState {
-  std::string active;     // sha256 of the blob, 64 lower-case hex characters
-  std::string version;    // of the active blob
-  std::string watermark;  // the highest version that was ever active
+  std::string active;               // sha256 of the blob, 64 lower-case hex characters
+  std::string version;              // of the active blob
+  std::string watermark;            // the highest version that was ever active
   std::vector<std::string> barred;  // sha256 of blobs that must not become active
   int64_t installed_ms = 0;         // Unix time
 };

@@ -69,17 +69,21 @@ std::string HostileBlob(const std::string& version) {
 
 BlobBuilder::BlobBuilder() {
   // Functions: 0 dvdi_alloc, 1 an operation, 2 canary, 3 configure (behind the imports).
-  exports = {{"memory", std::string("\x02\x00", 2)}, {"dvdi_abi_1", std::string("\x03\x00", 2)},
-             {"dvdi_alloc", "f0"},                    {"parse", "f1"},
-             {"prepare", "f1"},                       {"cleanup", "f1"},
-             {"recover", "f1"},                       {"canary", "f2"},
+  exports = {{"memory", std::string("\x02\x00", 2)},
+             {"dvdi_abi_1", std::string("\x03\x00", 2)},
+             {"dvdi_alloc", "f0"},
+             {"parse", "f1"},
+             {"prepare", "f1"},
+             {"cleanup", "f1"},
+             {"recover", "f1"},
+             {"canary", "f2"},
              {"configure", "f3"}};
 }
 
 void BlobBuilder::Drop(const std::string& export_name) {
-  exports.erase(std::remove_if(exports.begin(), exports.end(),
-                               [&](const auto& e) { return e.first == export_name; }),
-                exports.end());
+  exports.erase(
+      std::remove_if(exports.begin(), exports.end(), [&](const auto& e) { return e.first == export_name; }),
+      exports.end());
 }
 
 std::string BlobBuilder::Build() const {
@@ -96,7 +100,8 @@ std::string BlobBuilder::Build() const {
                                 "\x60\x01\x7F\x01\x7F"
                                 "\x60\x02\x7F\x7F\x01\x7E"
                                 "\x60\x04\x7F\x7F\x7F\x7F\x00"
-                                "\x60\x00\x00", 1 + 5 + 6 + 7 + 3));
+                                "\x60\x00\x00",
+                                1 + 5 + 6 + 7 + 3));
   if (!imports.empty()) {
     std::string content = Leb(imports.size());
     for (const Import& i : imports) content += Sized(i.module) + Sized(i.name) + i.descriptor;

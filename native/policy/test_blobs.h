@@ -34,14 +34,14 @@ struct BlobBuilder {
     std::string descriptor;  // kind and index or type, as bytes
   };
   std::vector<Import> imports;
-  std::string memory = std::string("\x01\x00\x01", 3);        // content of the memory section
-  std::string table;                                             // content of the table section
-  std::vector<std::pair<std::string, std::string>> exports;      // name, kind and index as bytes
+  std::string memory = std::string("\x01\x00\x01", 3);       // content of the memory section
+  std::string table;                                         // content of the table section
+  std::vector<std::pair<std::string, std::string>> exports;  // name, kind and index as bytes
   std::string configure_answer = R"({"ok":{}})";
   std::string canary_answer = R"({"ok":{"checks":1}})";
   uint32_t data_offset = 16;
-  std::string extra;          // sections as bytes, before the code section (start: "\x08…")
-  std::string extra_body;     // a further function's body
+  std::string extra;       // sections as bytes, before the code section (start: "\x08…")
+  std::string extra_body;  // a further function's body
   std::string manifest = Manifest("[]");
   bool has_manifest = true;
 

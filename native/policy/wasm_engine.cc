@@ -22,8 +22,8 @@ constexpr uint32_t kWarmSlots = 8;
 
 uint64_t RoundUp(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
-// Whether so much address space can be had (RLIMIT_AS, a crowded process). wasmtime ends the process where its
-// own reservation fails.
+// Whether so much address space can be had (RLIMIT_AS, a crowded process). wasmtime ends the process where
+// its own reservation fails.
 bool CanReserve(uint64_t bytes) {
   void* p = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) return false;
@@ -135,7 +135,8 @@ WasmEngine::WasmEngine(const PolicyLimits& limits, bool pooled) : pooled_(pooled
     ErrorPtr error(wasmtime_linker_define_func(linker_, "dvdi", 4, name.data(), name.size(), call, &HostCall,
                                                const_cast<std::string*>(&name), nullptr));
   }
-  ErrorPtr error(wasmtime_linker_define_func(linker_, "env", 3, "abort", 5, abort, &HostAbort, nullptr, nullptr));
+  ErrorPtr error(
+      wasmtime_linker_define_func(linker_, "env", 3, "abort", 5, abort, &HostAbort, nullptr, nullptr));
   wasm_functype_delete(call);
   wasm_functype_delete(abort);
 }

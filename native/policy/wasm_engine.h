@@ -1,4 +1,5 @@
-// The process's wasmtime engines, and what wasmtime's C objects need around them. Only native/policy/ uses this.
+// The process's wasmtime engines, and what wasmtime's C objects need around them. Only native/policy/ uses
+// this.
 #ifndef DVDI_POLICY_WASM_ENGINE_H_
 #define DVDI_POLICY_WASM_ENGINE_H_
 
@@ -36,8 +37,8 @@ std::string ErrorText(const wasmtime_error_t* error);
 // ends the process. kInvalid, naming the setting and its range.
 Status CheckLimits(const PolicyLimits& limits);
 
-// One wasmtime engine with the host functions of ABI 1 defined in its linker. Two kinds exist for each pair of
-// stack and memory limits (one pair in a real process; tests use more):
+// One wasmtime engine with the host functions of ABI 1 defined in its linker. Two kinds exist for each pair
+// of stack and memory limits (one pair in a real process; tests use more):
 //  - the pool keeps the memories of past instances mapped and clears them by writing zeroes. An instance then
 //    costs a microsecond and no page faults, which are most of the cost otherwise;
 //  - the reserve maps memory anew for each instance. It serves while every slot of the pool is taken (each
