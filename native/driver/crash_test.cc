@@ -60,7 +60,8 @@ class CrashTest : public ::testing::Test {
 
   // Runs `prepare`, then `operation` in a process that ends at its nth step, then `check`; for n = 1, 2, …
   // until the operation gets to its end. The number of crash points.
-  int AtEachStep(const Operation& prepare, const Operation& operation, const std::function<void(World&)>& check) {
+  int AtEachStep(const Operation& prepare, const Operation& operation,
+                 const std::function<void(World&)>& check) {
     for (int n = 1;; ++n) {
       SCOPED_TRACE("ended at step " + std::to_string(n));
       World world;

@@ -38,8 +38,9 @@ Driver::~Driver() = default;
 Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& options) {
   DVDI_RETURN_IF_ERROR(CheckName(options.node, "node id"));
   if (options.default_size < SmallestSize(options.default_filesystem))
-    return Status(Code::kInvalid, std::string("the default size ") + FormatSize(options.default_size) + " is too small for " +
-                                      FilesystemName(options.default_filesystem),
+    return Status(Code::kInvalid,
+                  std::string("the default size ") + FormatSize(options.default_size) + " is too small for " +
+                      FilesystemName(options.default_filesystem),
                   "give at least " + FormatSize(SmallestSize(options.default_filesystem)));
   DVDI_ASSIGN_OR_RETURN(Pool pool, Pool::Open(options.pool, options.node));
   DVDI_ASSIGN_OR_RETURN(Holder self, Holder::Self(options.node));
@@ -153,7 +154,8 @@ Result<std::string> Driver::JoinMount(const std::string& name, const std::string
                                       const std::string& device) {
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), name));
   if (!IsLoopOver(device, image.get()))
-    return Status(Code::kRefused, "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
+    return Status(Code::kRefused,
+                  "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
                   "unmount it (umount " + root_.Mountpoint(name) + "), then mount again")
         .WithPath(root_.Mountpoint(name));
   DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
@@ -161,7 +163,8 @@ Result<std::string> Driver::JoinMount(const std::string& name, const std::string
   if (held.has_value() && LeaseFile::OursToTake(*held, self_)) {
     lease = *held;
   } else {
-    if (!held.has_value()) Log(LogLevel::kWarning, "volume " + name + " is mounted here without a lease: taking one");
+    if (!held.has_value())
+      Log(LogLevel::kWarning, "volume " + name + " is mounted here without a lease: taking one");
     // Refuses, naming the node, where another one has it.
     DVDI_ASSIGN_OR_RETURN(lease, volume.lease->Acquire(self_));
   }
@@ -175,8 +178,8 @@ Result<std::string> Driver::JoinMount(const std::string& name, const std::string
   return root_.Mountpoint(name);
 }
 
-Status Driver::FreshMount(const VolumeMeta& meta, const std::string& id, const Volume& volume, const Lease& lease,
-                          bool* attached) {
+Status Driver::FreshMount(const VolumeMeta& meta, const std::string& id, const Volume& volume,
+                          const Lease& lease, bool* attached) {
   DVDI_RETURN_IF_ERROR(pool_.RemoveTemporaries(volume.fd.get()));
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), meta.name));
   DVDI_ASSIGN_OR_RETURN(auto device, FindLoop(image.get()));
@@ -214,8 +217,9 @@ Status Driver::PrepareImage(VolumeMeta meta, const Volume& volume, bool* formatt
   std::string wanted = FilesystemName(meta.filesystem);
   if (meta.formatted) {
     if (signature == wanted) return OkStatus();
-    return Status(Code::kSystem, "the image of volume " + meta.name + " should hold " + wanted + " but holds " +
-                                     (signature.empty() ? "no known filesystem" : signature) + "; it was not formatted",
+    return Status(Code::kSystem,
+                  "the image of volume " + meta.name + " should hold " + wanted + " but holds " +
+                      (signature.empty() ? "no known filesystem" : signature) + "; it was not formatted",
                   "restore it from a copy, or remove the volume")
         .WithPath(pool_.VolumePath(meta.name) + "/image");
   }
@@ -225,7 +229,8 @@ Status Driver::PrepareImage(VolumeMeta meta, const Volume& volume, bool* formatt
   } else {
     DVDI_RETURN_IF_ERROR(FormatImage(pool_, volume.fd.get(), meta, self_.node));
     *formatted_now = true;
-    Log(LogLevel::kInfo, "formatted volume " + meta.name + " (" + FormatSize(meta.size_bytes) + ", " + wanted + ")");
+    Log(LogLevel::kInfo,
+        "formatted volume " + meta.name + " (" + FormatSize(meta.size_bytes) + ", " + wanted + ")");
   }
   meta.formatted = true;
   DVDI_RETURN_IF_ERROR(pool_.WriteMeta(volume.fd.get(), meta));
@@ -248,7 +253,8 @@ void Driver::UndoFreshMount(const std::string& name, const Volume& volume, const
   }
   if (undone.ok()) undone = states_.Remove(name);
   if (undone.ok()) undone = volume.lease->Release(lease, clean);
-  if (!undone.ok()) Log(LogLevel::kError, "volume " + name + ": cannot give the lease back: " + undone.message());
+  if (!undone.ok())
+    Log(LogLevel::kError, "volume " + name + ": cannot give the lease back: " + undone.message());
 }
 
 Status Driver::Unmount(const std::string& name, const std::string& id) {
@@ -263,7 +269,8 @@ Status Driver::Unmount(const std::string& name, const std::string& id) {
   if (!device.has_value()) return GiveBack(name, *volume, state.generation, false);
   // Users that are not known (their state was lost) are guarded by the kernel alone.
   if (!state.ids.empty() && state.ids.count(id) == 0) {
-    Log(LogLevel::kInfo, "volume " + name + ": unmount by an ID that does not have it; " + Users(state.ids.size()) + " left");
+    Log(LogLevel::kInfo,
+        "volume " + name + ": unmount by an ID that does not have it; " + Users(state.ids.size()) + " left");
     return OkStatus();
   }
   if (state.ids.size() > 1) {
@@ -275,7 +282,8 @@ Status Driver::Unmount(const std::string& name, const std::string& id) {
   }
   auto image = pool_.OpenImage(volume->fd.get(), name);
   if (image.ok() && !IsLoopOver(*device, image->get()))
-    return Status(Code::kRefused, "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
+    return Status(Code::kRefused,
+                  "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
                   "unmount it by hand (umount " + root_.Mountpoint(name) + ")")
         .WithPath(root_.Mountpoint(name));
   DVDI_RETURN_IF_ERROR(root_.Unmount(name));
@@ -300,15 +308,17 @@ Status Driver::UnmountOrphan(const std::string& name, const std::string& id) {
 }
 
 // After the unmount here: the lease goes when no copy of the mount keeps the image attached.
-Status Driver::GiveBack(const std::string& name, const Volume& volume, uint64_t generation, bool was_mounted) {
+Status Driver::GiveBack(const std::string& name, const Volume& volume, uint64_t generation,
+                        bool was_mounted) {
   DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
   bool ours = held.has_value() && LeaseFile::OursToTake(*held, self_) &&
               (generation == 0 || held->generation == generation);
   if (!ours) {
     if (was_mounted)
-      Log(LogLevel::kError, "volume " + name + " was mounted here while its lease was " +
-                                (held.has_value() ? "node " + held->holder.node + "'s" : std::string("gone")) +
-                                ": check its filesystem");
+      Log(LogLevel::kError,
+          "volume " + name + " was mounted here while its lease was " +
+              (held.has_value() ? "node " + held->holder.node + "'s" : std::string("gone")) +
+              ": check its filesystem");
     return states_.Remove(name);
   }
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), name));
@@ -320,7 +330,8 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, uint64_t 
     std::lock_guard<std::mutex> hold(mu_);
     draining_.insert(name);
     return Status(Code::kRefused,
-                  "volume " + name + " is unmounted here, but a process in another mount namespace still has it, so node " +
+                  "volume " + name +
+                      " is unmounted here, but a process in another mount namespace still has it, so node " +
                       self_.node + " keeps its lease",
                   "end that process; the lease is given back then");
   }
@@ -336,7 +347,8 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, uint64_t 
     std::lock_guard<std::mutex> hold(mu_);
     draining_.erase(name);
   }
-  Log(LogLevel::kInfo, "unmounted volume " + name + ", lease " + std::to_string(held->generation) + " given back");
+  Log(LogLevel::kInfo,
+      "unmounted volume " + name + ", lease " + std::to_string(held->generation) + " given back");
   return OkStatus();
 }
 

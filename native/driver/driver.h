@@ -84,7 +84,8 @@ class Driver {
   Status FreshMount(const VolumeMeta& meta, const std::string& id, const Volume& volume, const Lease& lease,
                     bool* attached);
   Status PrepareImage(VolumeMeta meta, const Volume& volume, bool* formatted_now);
-  void UndoFreshMount(const std::string& name, const Volume& volume, const Lease& lease, bool attached, bool clean);
+  void UndoFreshMount(const std::string& name, const Volume& volume, const Lease& lease, bool attached,
+                      bool clean);
   Status GiveBack(const std::string& name, const Volume& volume, uint64_t generation, bool was_mounted);
   Status UnmountOrphan(const std::string& name, const std::string& id);
   void Recover();

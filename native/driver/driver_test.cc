@@ -40,10 +40,10 @@ class DriverTest : public ::testing::Test {
   TempDir dir_{TempDir::kMemory};
 };
 
-#define ASSERT_OK(expr)                                    \
-  do {                                                     \
-    const auto& r_ = (expr);                               \
-    ASSERT_TRUE(r_.ok()) << Text(r_);                      \
+#define ASSERT_OK(expr)               \
+  do {                                \
+    const auto& r_ = (expr);          \
+    ASSERT_TRUE(r_.ok()) << Text(r_); \
   } while (0)
 std::string Text(const Status& s) { return s.message(); }
 template <class T>
@@ -202,7 +202,8 @@ class Elsewhere {
       // The lock files of the test's drivers are not to be held here too.
       ::dup2(ready[1], 3);
       ::close_range(4, ~0U, 0);
-      bool ok = ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | propagation, nullptr) == 0;
+      bool ok =
+          ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | propagation, nullptr) == 0;
       if (!hold_open.empty()) ok = ok && ::open(hold_open.c_str(), O_RDONLY) >= 0;
       char c = ok ? 'y' : 'n';
       [[maybe_unused]] ssize_t n = ::write(3, &c, 1);

@@ -33,7 +33,8 @@ Status WriteTemp(int dirfd, std::string_view text, const std::string& temp) {
   Status written = WriteAll(fd.get(), text, temp);
   if (written.ok() && ::fsync(fd.get()) < 0) written = Status::FromErrno(errno, "cannot fsync " + temp, temp);
   // NFS and quotas report a failed write only here.
-  if (::close(fd.release()) < 0 && written.ok()) written = Status::FromErrno(errno, "cannot close " + temp, temp);
+  if (::close(fd.release()) < 0 && written.ok())
+    written = Status::FromErrno(errno, "cannot close " + temp, temp);
   if (!written.ok()) ::unlinkat(dirfd, temp.c_str(), 0);
   return written;
 }
@@ -71,7 +72,8 @@ Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max
     if (n == 0) return out;
     out.append(buffer, static_cast<size_t>(n));
     if (out.size() > max)
-      return Status(Code::kInvalid, name + " is longer than " + std::to_string(max) + " bytes").WithPath(name);
+      return Status(Code::kInvalid, name + " is longer than " + std::to_string(max) + " bytes")
+          .WithPath(name);
   }
 }
 
@@ -87,7 +89,8 @@ Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, co
   return FsyncFolder(dirfd, name);
 }
 
-Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text, const std::string& temp) {
+Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text,
+                           const std::string& temp) {
   DVDI_RETURN_IF_ERROR(WriteTemp(dirfd, text, temp));
   Step("temp-written");
   int err = ::linkat(dirfd, temp.c_str(), dirfd, name.c_str(), 0) < 0 ? errno : 0;

@@ -32,7 +32,8 @@ Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, co
 
 // Makes `name` with `text`, whole and durable, where it does not exist; kRefused where it does. Works
 // on NFS, where link(2) may report a failure although it was done.
-Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text, const std::string& temp);
+Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text,
+                           const std::string& temp);
 
 // unlink(2); OK where it does not exist.
 Status RemoveFile(int dirfd, const std::string& name);

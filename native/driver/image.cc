@@ -53,8 +53,10 @@ Status RunMkfs(Filesystem fs, int image_fd, const std::string& volume) {
   if (::pipe2(pipe_fds, O_CLOEXEC) < 0) return Status::FromErrno(errno, "cannot make a pipe for " + tool);
   UniqueFd read_end(pipe_fds[0]), write_end(pipe_fds[1]);
   // Away from 0..3, so that the child's own numbers can be made one after another.
-  UniqueFd image(::fcntl(image_fd, F_DUPFD_CLOEXEC, 10)), output(::fcntl(write_end.get(), F_DUPFD_CLOEXEC, 10));
-  if (!image.valid() || !output.valid()) return Status::FromErrno(errno, "cannot prepare descriptors for " + tool);
+  UniqueFd image(::fcntl(image_fd, F_DUPFD_CLOEXEC, 10)),
+      output(::fcntl(write_end.get(), F_DUPFD_CLOEXEC, 10));
+  if (!image.valid() || !output.valid())
+    return Status::FromErrno(errno, "cannot prepare descriptors for " + tool);
   write_end.reset();
 
   posix_spawn_file_actions_t actions;
@@ -99,7 +101,8 @@ Status RunMkfs(Filesystem fs, int image_fd, const std::string& volume) {
   if (WIFEXITED(state) && WEXITSTATUS(state) == 0) return OkStatus();
   std::string how = WIFEXITED(state) ? "exit status " + std::to_string(WEXITSTATUS(state))
                                      : "signal " + std::to_string(WTERMSIG(state));
-  return Status(Code::kSystem, tool + " failed for volume " + volume + " (" + how + "): " + OneLine(text, 300));
+  return Status(Code::kSystem,
+                tool + " failed for volume " + volume + " (" + how + "): " + OneLine(text, 300));
 }
 
 }  // namespace
@@ -139,7 +142,8 @@ Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, cons
   DVDI_ASSIGN_OR_RETURN(UniqueFd old, pool.OpenImage(volume_fd, meta.name));
   DVDI_ASSIGN_OR_RETURN(std::string signature, ProbeSignature(old.get(), meta.name));
   if (!signature.empty())
-    return Status(Code::kRefused, "the image of volume " + meta.name + " holds " + signature + "; it is never formatted",
+    return Status(Code::kRefused,
+                  "the image of volume " + meta.name + " holds " + signature + "; it is never formatted",
                   "if its content is not needed, remove the volume and create it again")
         .WithPath(pool.VolumePath(meta.name) + "/image");
   std::string temp = TempName(node);
@@ -147,7 +151,8 @@ Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, cons
   if (!fresh.valid()) return Status::FromErrno(errno, "cannot make a new image for volume " + meta.name);
   Status done;
   if (::ftruncate(fresh.get(), meta.size_bytes) < 0)
-    done = Status::FromErrno(errno, "cannot make an image of " + FormatSize(meta.size_bytes) + " for volume " + meta.name);
+    done = Status::FromErrno(
+        errno, "cannot make an image of " + FormatSize(meta.size_bytes) + " for volume " + meta.name);
   if (done.ok()) done = RunMkfs(meta.filesystem, fresh.get(), meta.name);
   if (done.ok()) {
     Step("mkfs-done");

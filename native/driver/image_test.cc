@@ -81,7 +81,9 @@ TEST_F(ImageTest, WhatHasASignatureIsNeverFormatted) {
     int64_t offset;
     std::string bytes;
   } cases[] = {
-      {"crypto_LUKS", 0, std::string("LUKS\xba\xbe\0\x01", 8) + std::string(160, '\0') + std::string("12345678-1234-1234-1234-123456789abc")},
+      {"crypto_LUKS", 0,
+       std::string("LUKS\xba\xbe\0\x01", 8) + std::string(160, '\0') +
+           std::string("12345678-1234-1234-1234-123456789abc")},
       {"swap", 4086, "SWAPSPACE2"},
       {"dos", 0, mbr},
   };

@@ -56,7 +56,8 @@ Result<Holder> Holder::Self(const std::string& node) {
   DVDI_ASSIGN_OR_RETURN(h.boot_id, Sys::Real()->BootId());
   auto machine = ReadSmallFile(AT_FDCWD, "/etc/machine-id");
   // The raw id is not for other machines' eyes (machine-id(5)).
-  if (machine.ok() && machine->size() >= 32) h.machine = Sha256Hex("dvdi-driver:" + machine->substr(0, 32)).substr(0, 32);
+  if (machine.ok() && machine->size() >= 32)
+    h.machine = Sha256Hex("dvdi-driver:" + machine->substr(0, 32)).substr(0, 32);
   h.pid = ::getpid();
   int r = Sys::Real()->ProcessStart(h.pid, &h.start_time);
   if (r < 0) return Status::FromErrno(-r, "cannot read the start time of this process from /proc");
@@ -92,8 +93,9 @@ Result<std::optional<Lease>> LeaseFile::Read() const {
       why = "a field is missing";
     }
   }
-  return Status(Code::kRefused, "the lease file of volume " + volume_ + " cannot be relied on (" + why +
-                                    "), so the volume counts as in use",
+  return Status(Code::kRefused,
+                "the lease file of volume " + volume_ + " cannot be relied on (" + why +
+                    "), so the volume counts as in use",
                 "make sure that no node has it mounted, then remove " + path_ + "/" + kLease)
       .WithPath(path_ + "/" + kLease);
 }
@@ -136,7 +138,8 @@ Status LeaseFile::Held(const Lease& lease, const Holder& self) const {
                   "end its use there; only if that node is known to be dead, remove " + file);
   if (lease.holder.boot_id == self.boot_id)
     return Status(Code::kRefused,
-                  "volume " + volume_ + " is in use on " + by + " by another dvdi-driver with the same node id (process " +
+                  "volume " + volume_ + " is in use on " + by +
+                      " by another dvdi-driver with the same node id (process " +
                       std::to_string(lease.holder.pid) + ")",
                   "give each driver a node id of its own");
   return Status(Code::kRefused,
@@ -197,11 +200,13 @@ Status LeaseFile::Release(const Lease& lease, bool clean) const {
   DVDI_ASSIGN_OR_RETURN(std::optional<Lease> held, Read());
   if (!held.has_value()) return OkStatus();
   if (held->holder.node != lease.holder.node || held->generation != lease.generation)
-    return Status(Code::kRefused, "the lease of volume " + volume_ + " was lost to node " +
-                                      OneLine(held->holder.node, 128) + " while it was mounted here",
+    return Status(Code::kRefused,
+                  "the lease of volume " + volume_ + " was lost to node " + OneLine(held->holder.node, 128) +
+                      " while it was mounted here",
                   "check the volume's filesystem: two nodes may have written to it");
   DVDI_ASSIGN_OR_RETURN(Generation before, ReadGeneration());
-  DVDI_RETURN_IF_ERROR(WriteGeneration({std::max(before.number, lease.generation), clean}, lease.holder.node));
+  DVDI_RETURN_IF_ERROR(
+      WriteGeneration({std::max(before.number, lease.generation), clean}, lease.holder.node));
   Step("release-begun");
   DVDI_RETURN_IF_ERROR(RemoveFile(dirfd_, kLease));
   Step("lease-removed");

@@ -31,7 +31,7 @@ struct Holder {
 struct Lease {
   Holder holder;
   uint64_t generation = 0;
-  std::string since;  // RFC 3339
+  std::string since;        // RFC 3339
   bool taken_over = false;  // not stored: Acquire found it ours already
 };
 

@@ -47,7 +47,8 @@ TEST_F(LeaseTest, OneNodeAtATimeAndTheRefusalNamesIt) {
   auto refused = File().Acquire(b_);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), Code::kRefused);
-  EXPECT_NE(refused.status().message().find("volume v is in use on node A since " + lease->since), std::string::npos)
+  EXPECT_NE(refused.status().message().find("volume v is in use on node A since " + lease->since),
+            std::string::npos)
       << refused.status().message();
   ASSERT_TRUE(File().Release(*lease, true).ok());
   EXPECT_TRUE(File().Acquire(b_).ok());
@@ -80,9 +81,10 @@ TEST_F(LeaseTest, CleanTellsHowTheLastHolderWent) {
 }
 
 TEST_F(LeaseTest, ADamagedLeaseCountsAsHeld) {
-  for (const char* text : {"", "{", "null", "[]", "{}", "{\"format\":1,\"node\":\"A\"}",
-                           "{\"format\":2,\"node\":\"A\",\"generation\":1,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
-                           "\"start_time\":1}"}) {
+  for (const char* text :
+       {"", "{", "null", "[]", "{}", "{\"format\":1,\"node\":\"A\"}",
+        "{\"format\":2,\"node\":\"A\",\"generation\":1,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
+        "\"start_time\":1}"}) {
     WriteFile(dir_ / "lease", text);
     auto r = File().Acquire(a_);
     ASSERT_FALSE(r.ok()) << text;

@@ -23,7 +23,8 @@ Result<LocalState> LocalStates::Read(const std::string& volume) const {
   auto json = ParseJson(*text, "it", 4);
   const Json& ids = json.ok() ? GetMember(*json, "ids") : GetMember(Json(), "");
   if (!ids.is_array()) {
-    Log(LogLevel::kWarning, "the node-local state of volume " + volume + " is damaged: its users are not known");
+    Log(LogLevel::kWarning,
+        "the node-local state of volume " + volume + " is damaged: its users are not known");
     return state;
   }
   if (GetString(*json, "boot_id") != boot_id_) return state;

@@ -23,8 +23,8 @@ class LocalStates {
  public:
   LocalStates(int dirfd, std::string node, std::string boot_id)
       : dirfd_(dirfd), node_(std::move(node)), boot_id_(std::move(boot_id)) {}
-  // Empty where there is none, or one of another boot. A damaged file reads as empty too, with a line in the log: what is mounted
-  // is known from mountinfo, and what is in use is not unmounted by the kernel.
+  // Empty where there is none, or one of another boot. A damaged file reads as empty too, with a line in the
+  // log: what is mounted is known from mountinfo, and what is in use is not unmounted by the kernel.
   Result<LocalState> Read(const std::string& volume) const;
   Status Write(const std::string& volume, const LocalState& state) const;
   Status Remove(const std::string& volume) const;

@@ -18,7 +18,8 @@ namespace dvdi {
 namespace {
 
 constexpr int kAttempts = 64;
-constexpr char kNoLoop[] = "load the kernel module loop, and give the driver access to /dev/loop-control and /dev/loop*";
+constexpr char kNoLoop[] =
+    "load the kernel module loop, and give the driver access to /dev/loop-control and /dev/loop*";
 
 void SleepMs(int ms) {
   struct timespec t = {ms / 1000, (ms % 1000) * 1000000L};
@@ -37,7 +38,8 @@ bool BacksImage(int loop_fd, const struct stat& image) {
 Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume) {
   UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (!control.valid()) {
-    Status s = Status::FromErrno(errno, "cannot attach volume " + volume + ": /dev/loop-control", "/dev/loop-control");
+    Status s = Status::FromErrno(errno, "cannot attach volume " + volume + ": /dev/loop-control",
+                                 "/dev/loop-control");
     return Status(Code::kUnsupported, s.message(), kNoLoop);
   }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -52,7 +54,8 @@ Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume) {
         SleepMs(1 + attempt);
         continue;
       }
-      return Status::FromErrno(errno, "cannot open " + path + " for volume " + volume, path).WithHint(kNoLoop);
+      return Status::FromErrno(errno, "cannot open " + path + " for volume " + volume, path)
+          .WithHint(kNoLoop);
     }
     struct loop_config config = {};
     config.fd = static_cast<__u32>(image_fd);
@@ -73,9 +76,10 @@ Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume) {
       return Status::FromErrno(err, "cannot attach the image of volume " + volume + " to " + path, path);
     SleepMs(1 + attempt % 8);
   }
-  return Status(Code::kSystem, "no loop device could be had for volume " + volume + " in " +
-                                   std::to_string(kAttempts) + " attempts",
-                "try again");
+  return Status(
+      Code::kSystem,
+      "no loop device could be had for volume " + volume + " in " + std::to_string(kAttempts) + " attempts",
+      "try again");
 }
 
 Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
@@ -94,7 +98,8 @@ Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
     if (!device.fd.valid()) device.fd.reset(::open(device.path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!device.fd.valid()) {
       if (errno == ENXIO || errno == ENOENT || errno == ENODEV) continue;
-      return Status::FromErrno(errno, "cannot open " + device.path + " to see what it is attached to", device.path);
+      return Status::FromErrno(errno, "cannot open " + device.path + " to see what it is attached to",
+                               device.path);
     }
     if (BacksImage(device.fd.get(), image)) return std::optional<LoopDevice>(std::move(device));
   }

@@ -19,7 +19,8 @@ struct LoopDevice {
 // with sectors of 512 bytes. kUnsupported where this machine has no loop devices.
 Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume);
 
-// The loop device that the image is attached to anywhere on this machine (any mount namespace), opened, or nothing.
+// The loop device that the image is attached to anywhere on this machine (any mount namespace), opened, or
+// nothing.
 Result<std::optional<LoopDevice>> FindLoop(int image_fd);
 
 // Whether the block device "MAJ:MIN" (as mountinfo has it) is a loop device over that image.

@@ -42,13 +42,17 @@ int Run(int argc, char** argv) {
   std::string size = "1g", filesystem = "ext4";
   bool foreground = false;
 
-  CLI::App app("Docker volume plugin over a folder of image files, one node at a time for each volume.", "dvdi-driver");
+  CLI::App app("Docker volume plugin over a folder of image files, one node at a time for each volume.",
+               "dvdi-driver");
   app.add_option("--pool", options.pool, "Folder of the volumes, shared by the nodes")->required();
   app.add_option("--node-id", options.node, "Name of this node, of no other node of the pool")->required();
-  app.add_option("--socket", server_options.socket, "Where to listen (default " + server_options.socket + ")");
-  app.add_option("--mount-root", options.mount_root, "Where volumes are mounted (default /run/dvdi-driver/NODE)");
+  app.add_option("--socket", server_options.socket,
+                 "Where to listen (default " + server_options.socket + ")");
+  app.add_option("--mount-root", options.mount_root,
+                 "Where volumes are mounted (default /run/dvdi-driver/NODE)");
   app.add_option("--default-size", size, "Size of a volume that names none (default 1g)");
-  app.add_option("--default-fs", filesystem, "Filesystem of a volume that names none: ext4 or xfs (default ext4)");
+  app.add_option("--default-fs", filesystem,
+                 "Filesystem of a volume that names none: ext4 or xfs (default ext4)");
   app.add_flag("--foreground", foreground, "Accepted; the driver never goes to the background");
   app.set_version_flag("--version", "dvdi-driver " DVDI_VERSION);
   try {
@@ -66,7 +70,9 @@ int Run(int argc, char** argv) {
   if (options.mount_root.empty()) options.mount_root = "/run/dvdi-driver/" + options.node;
   if (Status node = CheckName(options.node, "node id"); !node.ok()) return Fail(kExitUsage, node);
   if (::geteuid() != 0)
-    return Fail(kExitFailure, Status(Code::kUnsupported, "the driver attaches loop devices and mounts filesystems", "run it as root"));
+    return Fail(kExitFailure,
+                Status(Code::kUnsupported, "the driver attaches loop devices and mounts filesystems",
+                       "run it as root"));
 
   // Every thread inherits the mask, so that only WaitForStop sees them.
   sigset_t stop;

@@ -38,7 +38,8 @@ Status MakeSharedMount(const std::string& path) {
   const char* hint = "the driver must run as root (CAP_SYS_ADMIN)";
   if (entry == nullptr) {
     if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0)
-      return Status::FromErrno(errno, "cannot make the mount root " + path + " a mount of its own", path).WithHint(hint);
+      return Status::FromErrno(errno, "cannot make the mount root " + path + " a mount of its own", path)
+          .WithHint(hint);
     // Out of the peer group of what it was bound from, so that ours is a group of its own.
     if (::mount(nullptr, path.c_str(), nullptr, MS_PRIVATE, nullptr) < 0)
       return Status::FromErrno(errno, "cannot make the mount root " + path + " private", path).WithHint(hint);
@@ -65,7 +66,8 @@ Result<MountRoot> MountRoot::Open(const std::string& path) {
     return Status::FromErrno(errno, "cannot make " + state_path, state_path);
   DVDI_ASSIGN_OR_RETURN(UniqueFd state, OpenFolder(AT_FDCWD, state_path));
   UniqueFd lock(::openat(state.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!lock.valid()) return Status::FromErrno(errno, "cannot open " + state_path + "/lock", state_path + "/lock");
+  if (!lock.valid())
+    return Status::FromErrno(errno, "cannot open " + state_path + "/lock", state_path + "/lock");
   // Node-local, between processes of one kernel: what a lock is good for (the pool has leases).
   int r = Sys::Real()->TryLock(lock.get());
   if (r == -EAGAIN)
@@ -99,16 +101,19 @@ Status MountRoot::Mount(const std::string& volume, const std::string& device, Fi
   std::string target = Mountpoint(volume);
   if (::mkdir(target.c_str(), 0755) < 0 && errno != EEXIST)
     return Status::FromErrno(errno, "cannot make the mountpoint of volume " + volume, target);
-  if (::mount(device.c_str(), target.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, nullptr) == 0) return OkStatus();
+  if (::mount(device.c_str(), target.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, nullptr) == 0)
+    return OkStatus();
   int err = errno;
   ::rmdir(target.c_str());
-  Status s = Status::FromErrno(err, "cannot mount volume " + volume + " (" + FilesystemName(fs) + " on " + device + ") at " +
-                                        target,
-                               target);
+  Status s = Status::FromErrno(
+      err, "cannot mount volume " + volume + " (" + FilesystemName(fs) + " on " + device + ") at " + target,
+      target);
   if (err == ENODEV)
-    return std::move(s).WithHint(std::string("this kernel has no ") + FilesystemName(fs) + ": load its module");
+    return std::move(s).WithHint(std::string("this kernel has no ") + FilesystemName(fs) +
+                                 ": load its module");
   if (err == EPERM) return std::move(s).WithHint("the driver must run as root (CAP_SYS_ADMIN)");
-  return std::move(s).WithHint("the kernel's log (dmesg) says why; a damaged filesystem needs fsck before it mounts");
+  return std::move(s).WithHint(
+      "the kernel's log (dmesg) says why; a damaged filesystem needs fsck before it mounts");
 }
 
 Status MountRoot::Unmount(const std::string& volume) const {
@@ -122,8 +127,8 @@ Status MountRoot::Unmount(const std::string& volume) const {
     if (errno != EINVAL && errno != ENOENT)
       return Status::FromErrno(errno, "cannot unmount volume " + volume + " from " + target, target);
   }
-  // Beside tidying up: the kernel detaches copies of the mount that other namespaces have at this folder, also where
-  // no propagation reaches them. What is open there stays open, and keeps the device.
+  // Beside tidying up: the kernel detaches copies of the mount that other namespaces have at this folder,
+  // also where no propagation reaches them. What is open there stays open, and keeps the device.
   if (::rmdir(target.c_str()) < 0 && errno != ENOENT && errno != EBUSY)
     return Status::FromErrno(errno, "cannot remove the mountpoint of volume " + volume, target);
   return OkStatus();

@@ -24,31 +24,35 @@ std::string Lower(std::string_view text) {
 
 Status CheckName(std::string_view name, std::string_view what) {
   std::string w(what);
-  const char* accepted = "1 to 128 of letters, digits, '_', '.' and '-', beginning with a letter, digit or '_'";
+  const char* accepted =
+      "1 to 128 of letters, digits, '_', '.' and '-', beginning with a letter, digit or '_'";
   if (name.empty()) return Status(Code::kInvalid, "the " + w + " is empty", accepted);
   if (name.size() > kNameMax)
     return Status(Code::kInvalid,
-                  "the " + w + " " + Quoted(name) + " is " + std::to_string(name.size()) + " bytes long", accepted);
-  if (!IsAlnum(name[0]) && name[0] != '_')
-    return Status(Code::kInvalid, "the " + w + " " + Quoted(name) + " begins with " + Quoted(name.substr(0, 1)),
+                  "the " + w + " " + Quoted(name) + " is " + std::to_string(name.size()) + " bytes long",
                   accepted);
+  if (!IsAlnum(name[0]) && name[0] != '_')
+    return Status(Code::kInvalid,
+                  "the " + w + " " + Quoted(name) + " begins with " + Quoted(name.substr(0, 1)), accepted);
   for (char c : name)
     if (!IsAlnum(c) && c != '_' && c != '.' && c != '-')
-      return Status(Code::kInvalid, "the " + w + " " + Quoted(name) + " holds a character that is not allowed",
-                    accepted);
+      return Status(Code::kInvalid,
+                    "the " + w + " " + Quoted(name) + " holds a character that is not allowed", accepted);
   return OkStatus();
 }
 
 Result<int64_t> ParseSize(std::string_view text) {
-  Status wrong(Code::kInvalid, "size " + Quoted(text) + " is not understood",
-               "give a whole number with k, m, g or t (powers of 1024), as 512m or 10g; without a unit it is GiB");
+  Status wrong(
+      Code::kInvalid, "size " + Quoted(text) + " is not understood",
+      "give a whole number with k, m, g or t (powers of 1024), as 512m or 10g; without a unit it is GiB");
   size_t digits = 0;
   int64_t number = 0;
   while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
     if (number > kLargest) break;
     number = number * 10 + (text[digits++] - '0');
   }
-  if (digits == 0 || (digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && number <= kLargest))
+  if (digits == 0 ||
+      (digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && number <= kLargest))
     return wrong;
   Status large(Code::kInvalid, "size " + Quoted(text) + " is above 64 TiB",
                "a number without a unit counts GiB; give a unit, as 512m or 10g");

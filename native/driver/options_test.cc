@@ -10,8 +10,9 @@ TEST(DriverOptionsText, SizesThatAreUnderstood) {
   struct {
     const char* text;
     int64_t bytes;
-  } cases[] = {{"1g", gib},          {"1G", gib},         {"1gb", gib},     {"1GiB", gib},        {"10", 10 * gib},
-               {"512m", 512 * mib},  {"512MB", 512 * mib}, {"2t", 2048 * gib}, {"8192k", 8 * mib}, {"64t", 65536 * gib}};
+  } cases[] = {{"1g", gib},        {"1G", gib},         {"1gb", gib},         {"1GiB", gib},
+               {"10", 10 * gib},   {"512m", 512 * mib}, {"512MB", 512 * mib}, {"2t", 2048 * gib},
+               {"8192k", 8 * mib}, {"64t", 65536 * gib}};
   for (const auto& c : cases) {
     auto r = ParseSize(c.text);
     ASSERT_TRUE(r.ok()) << c.text << ": " << r.status().message();
@@ -20,8 +21,9 @@ TEST(DriverOptionsText, SizesThatAreUnderstood) {
 }
 
 TEST(DriverOptionsText, SizesThatAreRefusedSayWhatIsAccepted) {
-  for (const char* text : {"", "g", " 1g", "1g ", "1.5g", "-1g", "+1g", "0", "0g", "1x", "1gg", "1gibs", "1 g", "0x10",
-                           "1073741824", "65t", "99999999999999999999", "18446744073709551616k", "1e3"}) {
+  for (const char* text :
+       {"", "g", " 1g", "1g ", "1.5g", "-1g", "+1g", "0", "0g", "1x", "1gg", "1gibs", "1 g", "0x10",
+        "1073741824", "65t", "99999999999999999999", "18446744073709551616k", "1e3"}) {
     auto r = ParseSize(text);
     ASSERT_FALSE(r.ok()) << text;
     EXPECT_EQ(r.status().code(), Code::kInvalid) << text;
@@ -39,9 +41,10 @@ TEST(DriverOptionsText, Names) {
   for (const char* name : {"a", "data", "Data_1.x-y", "_x", "9", "a..b"})
     EXPECT_TRUE(CheckName(name, "volume name").ok()) << name;
   EXPECT_TRUE(CheckName(std::string(128, 'n'), "volume name").ok());
-  for (std::string name : {std::string(""), std::string("."), std::string(".."), std::string(".x"), std::string("-x"),
-                           std::string("a/b"), std::string("../x"), std::string("a b"), std::string("a\n"),
-                           std::string("a\0b", 3), std::string("\xC3\xA9"), std::string(129, 'n')}) {
+  for (std::string name :
+       {std::string(""), std::string("."), std::string(".."), std::string(".x"), std::string("-x"),
+        std::string("a/b"), std::string("../x"), std::string("a b"), std::string("a\n"),
+        std::string("a\0b", 3), std::string("\xC3\xA9"), std::string(129, 'n')}) {
     Status s = CheckName(name, "volume name");
     EXPECT_EQ(s.code(), Code::kInvalid) << name;
     EXPECT_NE(s.message().find("volume name"), std::string::npos);

@@ -112,7 +112,8 @@ Result<UniqueFd> Pool::OpenImage(int volume_fd, const std::string& name) const {
   std::string path = VolumePath(name) + "/" + kImage;
   if (!fd.valid()) return Status::FromErrno(errno, "cannot open the image of volume " + name, path);
   struct stat st;
-  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the image of volume " + name, path);
+  if (::fstat(fd.get(), &st) < 0)
+    return Status::FromErrno(errno, "cannot stat the image of volume " + name, path);
   if (!S_ISREG(st.st_mode))
     return Status(Code::kInvalid, "the image of volume " + name + " is not a regular file").WithPath(path);
   return fd;
@@ -122,9 +123,10 @@ Status Pool::FillNew(int folder_fd, const VolumeMeta& meta) const {
   UniqueFd image(::openat(folder_fd, kImage, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!image.valid()) return Status::FromErrno(errno, "cannot make the image of volume " + meta.name);
   if (::ftruncate(image.get(), meta.size_bytes) < 0)
-    return Status::FromErrno(errno, "cannot make an image of " + FormatSize(meta.size_bytes) + " for volume " +
-                                        meta.name + " in the pool " + path_);
-  if (::fsync(image.get()) < 0) return Status::FromErrno(errno, "cannot fsync the image of volume " + meta.name);
+    return Status::FromErrno(errno, "cannot make an image of " + FormatSize(meta.size_bytes) +
+                                        " for volume " + meta.name + " in the pool " + path_);
+  if (::fsync(image.get()) < 0)
+    return Status::FromErrno(errno, "cannot fsync the image of volume " + meta.name);
   Step("image-made");
   return WriteMeta(folder_fd, meta);
 }
@@ -141,7 +143,8 @@ Status Pool::Create(const VolumeMeta& meta) const {
     return made;
   }
   Step("folder-filled");
-  int err = ::renameat2(fd_.get(), work.c_str(), fd_.get(), meta.name.c_str(), RENAME_NOREPLACE) < 0 ? errno : 0;
+  int err =
+      ::renameat2(fd_.get(), work.c_str(), fd_.get(), meta.name.c_str(), RENAME_NOREPLACE) < 0 ? errno : 0;
   // Not every filesystem has the flag; a plain rename replaces at most an empty folder.
   if (err == EINVAL || err == ENOSYS)
     err = ::renameat(fd_.get(), work.c_str(), fd_.get(), meta.name.c_str()) < 0 ? errno : 0;
@@ -163,7 +166,8 @@ Status Pool::Remove(const std::string& name) const {
   for (const auto& file : files)
     if (!IsOurFile(file))
       return Status(Code::kRefused,
-                    "the folder of volume " + name + " holds a file that is not the driver's: " + OneLine(file, 80),
+                    "the folder of volume " + name +
+                        " holds a file that is not the driver's: " + OneLine(file, 80),
                     "move it away, then remove the volume again")
           .WithPath(VolumePath(name) + "/" + file);
   std::string gone = kGone + node_ + "." + RandomHex();
@@ -215,7 +219,8 @@ Status Pool::RemoveLeftovers() const {
   int r = Sys::Real()->ListDir(fd_.get(), ".", &names);
   if (r < 0) return Status::FromErrno(-r, "cannot list the pool " + path_, path_);
   for (const auto& name : names)
-    if (IsWorkFolder(name, kNew, node_) || IsWorkFolder(name, kGone, node_)) DVDI_RETURN_IF_ERROR(DeleteFolder(name));
+    if (IsWorkFolder(name, kNew, node_) || IsWorkFolder(name, kGone, node_))
+      DVDI_RETURN_IF_ERROR(DeleteFolder(name));
   return OkStatus();
 }
 

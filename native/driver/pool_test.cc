@@ -92,8 +92,8 @@ TEST_F(PoolTest, DamagedMetadataIsListedAndSaysWhatToDo) {
   std::string good = ReadFile(dir_ / "pool/v/volume.json");
   auto fd = pool.OpenVolume("v");
   ASSERT_TRUE(fd.ok());
-  for (std::string text : {std::string(""), good.substr(0, good.size() / 2), std::string("{}"), std::string("[1]"),
-                           std::string(good).replace(good.find("\"v\""), 3, "\"w\"")}) {
+  for (std::string text : {std::string(""), good.substr(0, good.size() / 2), std::string("{}"),
+                           std::string("[1]"), std::string(good).replace(good.find("\"v\""), 3, "\"w\"")}) {
     WriteFile(dir_ / "pool/v/volume.json", text);
     auto r = pool.ReadMeta(fd->get(), "v");
     ASSERT_FALSE(r.ok()) << text;

@@ -26,8 +26,8 @@ class Process {
   // With `own_namespace` the process gets a mount namespace of its own.
   Process(const TempDir& dir, const std::string& node, bool own_namespace = false)
       : socket_(dir / (node + ".sock")), log_(dir / (node + ".log")) {
-    Start({"--pool", dir / "pool", "--node-id", node, "--socket", socket_, "--mount-root", dir / ("mnt-" + node),
-           "--default-size", "16m"},
+    Start({"--pool", dir / "pool", "--node-id", node, "--socket", socket_, "--mount-root",
+           dir / ("mnt-" + node), "--default-size", "16m"},
           own_namespace);
   }
   Process(const TempDir& dir, std::vector<std::string> arguments) : log_(dir / "log") {
@@ -62,7 +62,9 @@ class Process {
     return Post(socket_, "/VolumeDriver." + method, body);
   }
   // The mountpoint, as the process sees it, reached from this mount namespace.
-  std::string Reach(const std::string& path) const { return "/proc/" + std::to_string(pid_) + "/root" + path; }
+  std::string Reach(const std::string& path) const {
+    return "/proc/" + std::to_string(pid_) + "/root" + path;
+  }
 
  private:
   void Start(std::vector<std::string> arguments, bool own_namespace) {
@@ -76,7 +78,8 @@ class Process {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     int log = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (::getppid() != parent || log < 0 || ::dup2(log, 1) < 0 || ::dup2(log, 2) < 0) ::_exit(99);
-    if (own_namespace && (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0))
+    if (own_namespace &&
+        (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0))
       ::_exit(98);
     ::execv(argv[0], argv.data());
     ::_exit(97);

@@ -35,8 +35,7 @@ HttpReply Done(const std::string& method, const Status& s) {
 Status StringField(const Json& body, const char* key, std::string* out) {
   const Json& m = GetMemberNoCase(body, key);
   if (m.is_null()) return OkStatus();
-  if (!m.is_string())
-    return Status(Code::kInvalid, std::string("the request's ") + key + " is not a string");
+  if (!m.is_string()) return Status(Code::kInvalid, std::string("the request's ") + key + " is not a string");
   *out = m.get<std::string>();
   return OkStatus();
 }
@@ -50,7 +49,8 @@ Result<std::map<std::string, std::string>> OptsField(const Json& body) {
     return Status(Code::kInvalid, "the request has more than " + std::to_string(kMaxOptions) + " Opts");
   for (auto it = m.begin(); it != m.end(); ++it) {
     if (!it.value().is_string())
-      return Status(Code::kInvalid, "option '" + OneLine(it.key(), 80) + "' is not a string", "write it in quotes");
+      return Status(Code::kInvalid, "option '" + OneLine(it.key(), 80) + "' is not a string",
+                    "write it in quotes");
     out[it.key()] = it.value().get<std::string>();
   }
   return out;
@@ -81,7 +81,8 @@ HttpReply Volumes(Driver& driver) {
   auto list = driver.List();
   if (!list.ok()) return Fail(500, "List", list.status());
   Json volumes = Json::array();
-  for (const auto& [name, mountpoint] : *list) volumes.push_back({{"Name", name}, {"Mountpoint", mountpoint}});
+  for (const auto& [name, mountpoint] : *list)
+    volumes.push_back({{"Name", name}, {"Mountpoint", mountpoint}});
   return Reply(200, Json{{"Volumes", volumes}});
 }
 
@@ -123,10 +124,12 @@ HttpReply Handle(Driver& driver, const HttpRequest& request) {
   if (request.target.rfind(kPrefix, 0) == 0) method = request.target.substr(kPrefix.size());
   bool plain = method == "List" || method == "Capabilities";
   if (!activate && !plain && !IsVolumeMethod(method))
-    return Fail(404, "request", Status(Code::kInvalid, "there is no " + OneLine(request.target, 100),
-                                       "this is a Docker volume plugin (VolumeDriver)"));
+    return Fail(404, "request",
+                Status(Code::kInvalid, "there is no " + OneLine(request.target, 100),
+                       "this is a Docker volume plugin (VolumeDriver)"));
   if (request.method != "POST" && !(activate && request.method == "GET"))
-    return Fail(405, "request", Status(Code::kInvalid, request.target + " takes POST, not " + OneLine(request.method, 20)));
+    return Fail(405, "request",
+                Status(Code::kInvalid, request.target + " takes POST, not " + OneLine(request.method, 20)));
   if (activate) return Reply(200, Json{{"Implements", {"VolumeDriver"}}});
   if (method == "Capabilities") return Reply(200, Json{{"Capabilities", {{"Scope", "global"}}}});
   if (method == "List") return Volumes(driver);

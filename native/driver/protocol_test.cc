@@ -99,11 +99,12 @@ TEST_F(ProtocolTest, WrongOptionsMakeNothing) {
 
 TEST_F(ProtocolTest, RequestsThatAreNotOfTheProtocol) {
   std::string deep(200, '[');
-  for (std::string body : {std::string("{"), std::string("[]"), std::string("1"), std::string("\"x\""), deep,
-                           std::string("{\"Name\":1}"), std::string("{\"Name\":[\"v\"]}"), std::string("{}"),
-                           std::string(""), std::string("null"), std::string("{\"Name\":\"\"}"),
-                           std::string("{\"Name\":\"v\",\"Opts\":[]}"), std::string("{\"Name\":\"v\",\"Opts\":{\"size\":1}}"),
-                           std::string("{\"Name\":\"v\",\"ID\":7}"), std::string("{\"Name\":\"\xff\"}")}) {
+  for (std::string body :
+       {std::string("{"), std::string("[]"), std::string("1"), std::string("\"x\""), deep,
+        std::string("{\"Name\":1}"), std::string("{\"Name\":[\"v\"]}"), std::string("{}"), std::string(""),
+        std::string("null"), std::string("{\"Name\":\"\"}"), std::string("{\"Name\":\"v\",\"Opts\":[]}"),
+        std::string("{\"Name\":\"v\",\"Opts\":{\"size\":1}}"), std::string("{\"Name\":\"v\",\"ID\":7}"),
+        std::string("{\"Name\":\"\xff\"}")}) {
     HttpReply r = Ask("/VolumeDriver.Create", body);
     EXPECT_EQ(r.status, 400) << body;
     EXPECT_NE(Body(r)["Err"], "") << body;

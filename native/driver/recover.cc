@@ -53,14 +53,17 @@ Status Driver::RecoverVolume(const std::string& name) {
   DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
   bool ours = held.has_value() && LeaseFile::OursToTake(*held, self_);
   if (held.has_value() && held->holder.node == self_.node && !ours)
-    return Status(Code::kRefused, "volume " + name + " is leased to another machine or driver with this node's id, " + self_.node,
-                  "give each node an id of its own");
+    return Status(
+        Code::kRefused,
+        "volume " + name + " is leased to another machine or driver with this node's id, " + self_.node,
+        "give each node an id of its own");
   // The node's own temporary files: no other process of it is at work here.
   DVDI_RETURN_IF_ERROR(pool_.RemoveTemporaries(volume.fd.get()));
   if (ours) return RecoverLeased(name, volume, *held, device.has_value());
   if (!device.has_value()) return states_.Remove(name);
   if (held.has_value())
-    return Status(Code::kRefused, "volume " + name + " is mounted here although node " + held->holder.node + " has its lease",
+    return Status(Code::kRefused,
+                  "volume " + name + " is mounted here although node " + held->holder.node + " has its lease",
                   "unmount it here at once, and check its filesystem");
   // Mounted without a lease: somebody removed it. With it, other nodes stay away again.
   DVDI_ASSIGN_OR_RETURN(Lease lease, volume.lease->Acquire(self_));
@@ -70,7 +73,8 @@ Status Driver::RecoverVolume(const std::string& name) {
   return states_.Write(name, state);
 }
 
-Status Driver::RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease, bool mounted) {
+Status Driver::RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease,
+                             bool mounted) {
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
   if (mounted) {
     DVDI_RETURN_IF_ERROR(volume.lease->Refresh(lease, self_));
@@ -84,10 +88,13 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
     DVDI_RETURN_IF_ERROR(volume.lease->Refresh(lease, self_));
     std::lock_guard<std::mutex> hold(mu_);
     draining_.insert(name);
-    return Status(Code::kRefused, "volume " + name + " is not mounted here but still attached: its lease is kept until that ends");
+    return Status(
+        Code::kRefused,
+        "volume " + name + " is not mounted here but still attached: its lease is kept until that ends");
   }
   // Only a driver that unmounted it whole leaves a state without users.
-  bool clean = lease.holder.boot_id == self_.boot_id && state.generation == lease.generation && state.ids.empty();
+  bool clean =
+      lease.holder.boot_id == self_.boot_id && state.generation == lease.generation && state.ids.empty();
   DVDI_RETURN_IF_ERROR(volume.lease->Release(lease, clean));
   DVDI_RETURN_IF_ERROR(states_.Remove(name));
   Log(LogLevel::kInfo, "gave back lease " + std::to_string(lease.generation) + " of volume " + name +

@@ -48,13 +48,15 @@ class DeadlineStream {
   template <class Buffers>
   size_t read_some(const Buffers& buffers, ErrorCode& ec) {
     auto to = FirstBuffer<boost::asio::mutable_buffer>(buffers);
-    return Transfer(POLLIN, ec, [&] { return ::recv(fd_, to.data(), to.size(), MSG_DONTWAIT); }, to.size());
+    return Transfer(
+        POLLIN, ec, [&] { return ::recv(fd_, to.data(), to.size(), MSG_DONTWAIT); }, to.size());
   }
   template <class Buffers>
   size_t write_some(const Buffers& buffers, ErrorCode& ec) {
     auto from = FirstBuffer<boost::asio::const_buffer>(buffers);
-    return Transfer(POLLOUT, ec, [&] { return ::send(fd_, from.data(), from.size(), MSG_DONTWAIT | MSG_NOSIGNAL); },
-                    from.size(), false);
+    return Transfer(
+        POLLOUT, ec, [&] { return ::send(fd_, from.data(), from.size(), MSG_DONTWAIT | MSG_NOSIGNAL); },
+        from.size(), false);
   }
   // The forms that throw, which the concept asks for; nothing here calls them.
   template <class Buffers>
@@ -75,7 +77,8 @@ class DeadlineStream {
  private:
   template <class Buffer, class Buffers>
   static Buffer FirstBuffer(const Buffers& buffers) {
-    for (auto it = boost::asio::buffer_sequence_begin(buffers); it != boost::asio::buffer_sequence_end(buffers); ++it)
+    for (auto it = boost::asio::buffer_sequence_begin(buffers);
+         it != boost::asio::buffer_sequence_end(buffers); ++it)
       if (Buffer b(*it); b.size() > 0) return b;
     return Buffer();
   }
@@ -154,7 +157,8 @@ Status CheckSocketPath(const std::string& path) {
   int r = ::connect(fd.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address);
   // EAGAIN: its backlog is full, so somebody listens.
   if (r == 0 || errno == EAGAIN)
-    return Status(Code::kRefused, "another plugin answers on " + path, "stop it, or give another --socket").WithPath(path);
+    return Status(Code::kRefused, "another plugin answers on " + path, "stop it, or give another --socket")
+        .WithPath(path);
   if (errno == ECONNREFUSED || errno == ENOENT) return OkStatus();
   return Status::FromErrno(errno, "cannot see whether somebody serves " + path, path);
 }
@@ -179,13 +183,14 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Hand
   DVDI_RETURN_IF_ERROR(CheckSocketPath(options.socket));
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener.valid()) return Status::FromErrno(errno, "cannot make a socket");
-  if (::unlink(aside.c_str()) < 0 && errno != ENOENT) return Status::FromErrno(errno, "cannot remove " + aside, aside);
+  if (::unlink(aside.c_str()) < 0 && errno != ENOENT)
+    return Status::FromErrno(errno, "cannot remove " + aside, aside);
   if (::bind(listener.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) < 0)
     return Status::FromErrno(errno, "cannot bind " + aside, aside);
   Status put;
   struct stat st = {};
-  if (::chmod(aside.c_str(), 0600) < 0 || ::listen(listener.get(), 128) < 0 || ::lstat(aside.c_str(), &st) < 0 ||
-      ::rename(aside.c_str(), options.socket.c_str()) < 0)
+  if (::chmod(aside.c_str(), 0600) < 0 || ::listen(listener.get(), 128) < 0 ||
+      ::lstat(aside.c_str(), &st) < 0 || ::rename(aside.c_str(), options.socket.c_str()) < 0)
     put = Status::FromErrno(errno, "cannot listen on " + options.socket, options.socket);
   int wake[2];
   if (put.ok() && ::pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0) {
@@ -207,7 +212,8 @@ Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Hand
   return server;
 }
 
-Server::Server(const ServerOptions& options, Handler handler, UniqueFd listener, UniqueFd wake_read, UniqueFd wake_write)
+Server::Server(const ServerOptions& options, Handler handler, UniqueFd listener, UniqueFd wake_read,
+               UniqueFd wake_write)
     : options_(options),
       handler_(std::move(handler)),
       listener_(std::move(listener)),
@@ -228,7 +234,8 @@ void Server::Stop() {
   [[maybe_unused]] ssize_t n = ::write(wake_write_.get(), "x", 1);
   // A successor may have put its own socket there meanwhile.
   struct stat st;
-  if (::lstat(options_.socket.c_str(), &st) == 0 && st.st_ino == socket_.st_ino && st.st_dev == socket_.st_dev)
+  if (::lstat(options_.socket.c_str(), &st) == 0 && st.st_ino == socket_.st_ino &&
+      st.st_dev == socket_.st_dev)
     ::unlink(options_.socket.c_str());
   if (acceptor_.joinable()) acceptor_.join();
   listener_.reset();
@@ -256,7 +263,8 @@ void Server::Reap(bool all) {
     if (c.thread.joinable()) c.thread.join();
 }
 
-// Where all places are taken, closes the connection that has been idle longest and waits for a place. False when stopping.
+// Where all places are taken, closes the connection that has been idle longest and waits for a place. False
+// when stopping.
 bool Server::MakeRoom() {
   for (;;) {
     Reap(false);

@@ -53,7 +53,8 @@ class Server {
     bool idle = true, done = false;
   };
 
-  Server(const ServerOptions& options, Handler handler, UniqueFd listener, UniqueFd wake_read, UniqueFd wake_write);
+  Server(const ServerOptions& options, Handler handler, UniqueFd listener, UniqueFd wake_read,
+         UniqueFd wake_write);
   void Accept();
   void Reap(bool all);
   bool MakeRoom();

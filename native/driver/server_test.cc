@@ -20,7 +20,9 @@ class ServerTest : public ::testing::Test {
   void SetUp() override { options_.socket = dir_ / "s.sock"; }
   void Start(Server::Handler handler = nullptr) {
     if (handler == nullptr)
-      handler = [](const HttpRequest& r) { return HttpReply{200, r.method + " " + r.target + " " + r.body + "\n"}; };
+      handler = [](const HttpRequest& r) {
+        return HttpReply{200, r.method + " " + r.target + " " + r.body + "\n"};
+      };
     auto server = Server::Start(options_, std::move(handler));
     ASSERT_TRUE(server.ok()) << server.status().message();
     server_ = std::move(*server);
@@ -66,7 +68,8 @@ TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
 TEST_F(ServerTest, ChunkedBodiesByteByByte) {
   Start();
   RawClient client(options_.socket);
-  std::string text = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
+  std::string text =
+      "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
   for (char c : text) ASSERT_TRUE(client.Send(std::string(1, c)));
   EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /c abcde\n");
 }
@@ -77,7 +80,8 @@ TEST_F(ServerTest, OldAndOddClients) {
   std::string old = SendAndReadAll("GET /Plugin.Activate HTTP/1.0\r\n\r\n");
   EXPECT_EQ(BodyOf(old), "GET /Plugin.Activate \n");
   // An empty Host, lower-case names, Connection: close.
-  std::string odd = SendAndReadAll("POST /x HTTP/1.1\r\nhost:\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi");
+  std::string odd =
+      SendAndReadAll("POST /x HTTP/1.1\r\nhost:\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi");
   EXPECT_EQ(BodyOf(odd), "POST /x hi\n");
   EXPECT_NE(odd.find("Connection: close"), std::string::npos);
 }
@@ -85,7 +89,8 @@ TEST_F(ServerTest, OldAndOddClients) {
 TEST_F(ServerTest, ExpectContinueIsAnswered) {
   Start();
   RawClient client(options_.socket);
-  ASSERT_TRUE(client.Send("POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
+  ASSERT_TRUE(
+      client.Send("POST /e HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
   EXPECT_EQ(client.ReadResponse().rfind("HTTP/1.1 100 ", 0), 0u);
   ASSERT_TRUE(client.Send("ok"));
   EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /e ok\n");
@@ -109,10 +114,10 @@ TEST_F(ServerTest, BodiesAndHeadersAreBounded) {
 
 TEST_F(ServerTest, WhatIsNotHttpGetsA400AndHarmsNobody) {
   Start();
-  for (std::string text : {std::string("hello\r\n\r\n"), std::string("\x16\x03\x01\x02\x00\x01\x00", 7) + "\r\n\r\n",
-                           std::string("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"),
-                           std::string("POST / HTTP/9.9\r\n\r\n"),
-                           std::string("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")}) {
+  for (std::string text :
+       {std::string("hello\r\n\r\n"), std::string("\x16\x03\x01\x02\x00\x01\x00", 7) + "\r\n\r\n",
+        std::string("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"), std::string("POST / HTTP/9.9\r\n\r\n"),
+        std::string("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")}) {
     std::string r = SendAndReadAll(text);
     EXPECT_EQ(r.rfind("HTTP/1.1 400 ", 0), 0u) << text << " -> " << r;
   }
@@ -203,7 +208,8 @@ TEST_F(ServerTest, StopLetsTheRunningRequestEndAndRemovesTheSocket) {
 
 TEST_F(ServerTest, AStaleSocketIsReplacedALiveOneAndOtherFilesAreNot) {
   Start();
-  EXPECT_EQ(Server::Start(options_, [](const HttpRequest&) { return HttpReply{}; }).status().code(), Code::kRefused);
+  EXPECT_EQ(Server::Start(options_, [](const HttpRequest&) { return HttpReply{}; }).status().code(),
+            Code::kRefused);
   EXPECT_TRUE(Is200(testing::Post(options_.socket, "/", "")));
   server_->Stop();
 
@@ -219,7 +225,8 @@ TEST_F(ServerTest, AStaleSocketIsReplacedALiveOneAndOtherFilesAreNot) {
   ServerOptions other = options_;
   other.socket = dir_ / "file";
   testing::WriteFile(other.socket, "data");
-  EXPECT_EQ(Server::Start(other, [](const HttpRequest&) { return HttpReply{}; }).status().code(), Code::kRefused);
+  EXPECT_EQ(Server::Start(other, [](const HttpRequest&) { return HttpReply{}; }).status().code(),
+            Code::kRefused);
   EXPECT_EQ(testing::ReadFile(other.socket), "data");
 }
 

@@ -43,7 +43,8 @@ inline std::string EnterOwnNamespace() {
 inline std::string NeedVolumes(const std::string& fs = "ext4") {
   if (std::string why = EnterOwnNamespace(); !why.empty()) return why;
   if (::access("/dev/loop-control", R_OK | W_OK) < 0) return "needs loop devices (/dev/loop-control)";
-  if (::access(("/usr/sbin/mkfs." + fs).c_str(), X_OK) < 0 && ::access(("/sbin/mkfs." + fs).c_str(), X_OK) < 0)
+  if (::access(("/usr/sbin/mkfs." + fs).c_str(), X_OK) < 0 &&
+      ::access(("/sbin/mkfs." + fs).c_str(), X_OK) < 0)
     return "needs mkfs." + fs;
   std::ifstream in("/proc/filesystems");
   std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -51,8 +52,8 @@ inline std::string NeedVolumes(const std::string& fs = "ext4") {
   return "";
 }
 
-#define DVDI_SKIP_UNLESS(reason)                                \
-  do {                                                          \
+#define DVDI_SKIP_UNLESS(reason)                                          \
+  do {                                                                    \
     if (std::string why_ = (reason); !why_.empty()) GTEST_SKIP() << why_; \
   } while (0)
 
@@ -68,8 +69,8 @@ class TempDir {
   explicit TempDir(Kind kind = kDisk) {
     char path[] = "/tmp/dvdi-driver-test.XXXXXX";
     if (::mkdtemp(path) != nullptr) path_ = path;
-    if (kind == kMemory && EnterOwnNamespace().empty())
-      [[maybe_unused]] int r = ::mount("none", path_.c_str(), "tmpfs", 0, "mode=0700");
+    if (kind == kMemory && EnterOwnNamespace().empty()) [[maybe_unused]]
+      int r = ::mount("none", path_.c_str(), "tmpfs", 0, "mode=0700");
   }
   ~TempDir() {
     if (path_.empty()) return;
@@ -163,7 +164,8 @@ class RawClient {
 };
 
 inline std::string PostText(const std::string& target, const std::string& body) {
-  return "POST " + target + " HTTP/1.1\r\nHost: \r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  return "POST " + target + " HTTP/1.1\r\nHost: \r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
 }
 // The whole response to one POST; "" where there is none.
 inline std::string Post(const std::string& socket, const std::string& target, const std::string& body) {
