@@ -115,7 +115,17 @@ describe("writer", () => {
 
   it("puts commas", () => {
     const w = new JsonWriter(4);
-    w.beginObject().key("a").int(-1).key("b").beginArray().bool(true).null().endArray().key("c").beginObject().endObject();
+    w.beginObject()
+      .key("a")
+      .int(-1)
+      .key("b")
+      .beginArray()
+      .bool(true)
+      .null()
+      .endArray()
+      .key("c")
+      .beginObject()
+      .endObject();
     expect(w.endObject().toString()).toBe('{"a":-1,"b":[true,null],"c":{}}');
   });
 });

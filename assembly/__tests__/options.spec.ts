@@ -29,14 +29,20 @@ function refused(driver: string, name: string, values: string[], accepted: strin
 describe("options of known drivers", () => {
   it("EBS", () => {
     const names = ["ebs", "rexray/ebs", "rexray/ebs:0.11.4", "rexray-ebs", "ec2"];
-    for (let i = 0; i < names.length; i++) taken(names[i], "volumetype", ["gp2", "gp3", "io1", "IO2", "standard", "st1", "sc1"]);
+    for (let i = 0; i < names.length; i++)
+      taken(names[i], "volumetype", ["gp2", "gp3", "io1", "IO2", "standard", "st1", "sc1"]);
     taken("ebs", "size", ["1", "16384"]);
     taken("ebs", "iops", ["100", "64000"]);
     taken("ebs", "newFsType", ["ext4", "xfs"]);
     taken("ebs", "overwritefs", ["true", "false", "0"]);
     taken("ebs", "availabilityZone", ["eu-central-1a"]);
     taken("ebs", "snapshotid", ["snap-0123"]);
-    refused("ebs", "size", ["0", "-1", "1.5", "70000", "", "ten", "99999999999999999999"], "a whole number of GB from 1 to 65536");
+    refused(
+      "ebs",
+      "size",
+      ["0", "-1", "1.5", "70000", "", "ten", "99999999999999999999"],
+      "a whole number of GB from 1 to 65536",
+    );
     refused("ebs", "iops", ["5", "fast"], "a whole number of IOPS from 100 to 256000");
     refused("ebs", "volumetype", ["gp9", ""], "one of standard, gp2, gp3, io1, io2, st1, sc1");
     refused("ebs", "newfstype", ["ntfs"], "one of ext2, ext3, ext4, xfs, btrfs");
@@ -100,7 +106,8 @@ describe("options of known drivers", () => {
   });
 
   it("secrets are not looked at", () => {
-    const text = '{"volumes":[{"name":"v","container_path":"/d","driver":"ebs","options":{"encryptionkey":{"secret":"k"},"size":{"secret":"s"}}}]}';
+    const text =
+      '{"volumes":[{"name":"v","container_path":"/d","driver":"ebs","options":{"encryptionkey":{"secret":"k"},"size":{"secret":"s"}}}]}';
     expect(parse("statement", text).message).toBe("");
   });
 });

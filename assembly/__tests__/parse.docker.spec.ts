@@ -32,7 +32,10 @@ describe("docker run -v", () => {
     const texts = ["/srv/data:/data", "./x:/data", "../x:/data", "~/x:/data", ".:/data"];
     for (let i = 0; i < texts.length; i++) {
       const parsed = parse("volume", texts[i]);
-      expect(parsed.message.includes("that is a bind mount, not a volume")).toBe(true, texts[i] + ": " + parsed.message);
+      expect(parsed.message.includes("that is a bind mount, not a volume")).toBe(
+        true,
+        texts[i] + ": " + parsed.message,
+      );
       expect(parsed.field).toBe("volume");
     }
   });
@@ -88,7 +91,9 @@ describe("docker run --mount", () => {
   it("reads quotes as encoding/csv does", () => {
     const parsed = parse("mount", 'src=data,dst=/data,volume-driver=own,"volume-opt=o=addr=10.0.0.1,vers=4,""x"""');
     expect(parsed.short).toBe('own data at /data rw {"o":"addr=10.0.0.1,vers=4,\\"x\\""}');
-    expect(parse("mount", 'src=data,dst=/data,"volume-opt=o=a').message.endsWith("has a quote that is not closed")).toBe(true);
+    expect(
+      parse("mount", 'src=data,dst=/data,"volume-opt=o=a').message.endsWith("has a quote that is not closed"),
+    ).toBe(true);
     expect(parse("mount", 'src=data,dst=/d"a"').message.includes("a quote inside a part")).toBe(true);
     expect(parse("mount", '"src=data"x,dst=/data').message.includes("text after a closing quote")).toBe(true);
   });
@@ -104,7 +109,9 @@ describe("docker run --mount", () => {
   it("refuses what is nearly right", () => {
     expect(parse("mount", "src=data").message).toBe('mount "src=data" names no target');
     expect(parse("mount", "dst=/data").message).toBe('mount "dst=/data" names no volume');
-    expect(parse("mount", "src=a,dst=/data,readonly=maybe").message).toBe('mount readonly must be true or false, not "maybe"');
+    expect(parse("mount", "src=a,dst=/data,readonly=maybe").message).toBe(
+      'mount readonly must be true or false, not "maybe"',
+    );
     expect(parse("mount", "src=a,source=b,dst=/data").message.endsWith("names two sources")).toBe(true);
     expect(parse("mount", "src=a,dst=/a,target=/b").message.endsWith("names two targets")).toBe(true);
     expect(parse("mount", "src,dst=/a").message.includes('has "src" without "="')).toBe(true);
@@ -114,11 +121,15 @@ describe("docker run --mount", () => {
     expect(parse("mount", "src=a,dst=/a,volume-driver=../x").message.includes('starts with "."')).toBe(true);
     expect(parse("mount", "src=a,dst=/a,volume-driver=a//b").message.includes("has an empty part")).toBe(true);
     expect(parse("mount", "src=a,dst=/a,volume-opt=").message.includes("a volume-opt without a name")).toBe(true);
-    expect(parse("mount", "src=a,dst=/a,volume-driver=o,volume-opt=k=1,volume-opt=k=2").message.includes("twice")).toBe(true);
+    expect(parse("mount", "src=a,dst=/a,volume-driver=o,volume-opt=k=1,volume-opt=k=2").message.includes("twice")).toBe(
+      true,
+    );
     expect(parse("mount", "src=a,dst=/a,volume-subpath=../x").message.includes('holds ".."')).toBe(true);
   });
 
   it("leaves out what means nothing here, with a note", () => {
-    expect(parse("mount", "src=a,dst=/a,volume-label=x=y").notes).toBe("mount: volume-label=x=y means nothing here and was left out");
+    expect(parse("mount", "src=a,dst=/a,volume-label=x=y").notes).toBe(
+      "mount: volume-label=x=y means nothing here and was left out",
+    );
   });
 });

@@ -66,11 +66,20 @@ describe("DVDI_* variables", () => {
     expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "rexray/ebs:0.11"]).first.containerPath).toBe(
       "/var/lib/rexray/volumes/v",
     );
-    expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own:1"]).first.containerPath).toBe("/var/lib/own_1/volumes/v");
+    expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own:1"]).first.containerPath).toBe(
+      "/var/lib/own_1/volumes/v",
+    );
   });
 
   it("keeps all of an option's value behind the first equals sign", () => {
-    const parsed = parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own", "DVDI_VOLUME_OPTS", "a=b=c=, d = e ,,x="]);
+    const parsed = parse([
+      "DVDI_VOLUME_NAME",
+      "v",
+      "DVDI_VOLUME_DRIVER",
+      "own",
+      "DVDI_VOLUME_OPTS",
+      "a=b=c=, d = e ,,x=",
+    ]);
     expect(parsed.short).toBe('own v at /var/lib/own/volumes/v rw {"a":"b=c=","d":"e","x":""}');
   });
 
@@ -82,7 +91,9 @@ describe("DVDI_* variables", () => {
       expect(parseWith("{}", sources).first.create).toBe("if-missing");
       expect(parseWith(never, sources).first.create).toBe("never");
     }
-    expect(parseWith(never, [env(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_EXPLICITCREATE", " True "])]).first.create).toBe("if-missing");
+    expect(
+      parseWith(never, [env(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_EXPLICITCREATE", " True "])]).first.create,
+    ).toBe("if-missing");
     expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_EXPLICITCREATE", "yes"]).message).toBe(
       'DVDI_VOLUME_EXPLICITCREATE must be true or false, not "yes"',
     );
@@ -94,7 +105,8 @@ describe("DVDI_* variables", () => {
       const parsed = parse(["DVDI_VOLUME_NAME", "v", names[i], "/usr/bin/dvdcli"]);
       expect(parsed.failure!.code).toBe("refused");
       expect(parsed.message).toBe(
-        names[i] + " is refused: it named a program that the node would run with root's rights, and no program is run here",
+        names[i] +
+          " is refused: it named a program that the node would run with root's rights, and no program is run here",
       );
       expect(parsed.field).toBe(names[i]);
     }
@@ -129,7 +141,9 @@ describe("DVDI_* variables", () => {
     expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_OPTS", "=5"]).message).toBe(
       'DVDI_VOLUME_OPTS has "=5", which is no name=value',
     );
-    expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_OPTS", "size=5,size=6"]).message).toBe('DVDI_VOLUME_OPTS gives "size" twice');
+    expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_OPTS", "size=5,size=6"]).message).toBe(
+      'DVDI_VOLUME_OPTS gives "size" twice',
+    );
     const wrong = parse(["DVDI_VOLUME_NAME1", "v", "DVDI_VOLUME_OPTS1", "size=5GB"]);
     expect(wrong.message).toBe('DVDI_VOLUME_OPTS1.size must be a whole number of GB from 1 to 1048576, not "5GB"');
     expect(wrong.hint).toBe("write 5: the unit is always GB");

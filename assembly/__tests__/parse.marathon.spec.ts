@@ -62,7 +62,10 @@ const VARIABLES = `{
 }`;
 
 function app(external: string, around: string = '"containerPath":"/d","mode":"RW"'): Parsed {
-  return parse("marathon", '{"id":"a","container":{"type":"MESOS","volumes":[{' + around + ',"external":' + external + "}]}}");
+  return parse(
+    "marathon",
+    '{"id":"a","container":{"type":"MESOS","volumes":[{' + around + ',"external":' + external + "}]}}",
+  );
 }
 
 function options(members: string): Parsed {
@@ -96,7 +99,16 @@ describe("a Marathon app", () => {
   });
 
   it("and the variables that Marathon made of it are one declaration", () => {
-    const made = env(["DVDI_VOLUME_CONTAINERPATH", "journal-data", "DVDI_VOLUME_NAME", "journal", "DVDI_VOLUME_DRIVER", "rexray", "DVDI_VOLUME_OPTS", "size=100"]);
+    const made = env([
+      "DVDI_VOLUME_CONTAINERPATH",
+      "journal-data",
+      "DVDI_VOLUME_NAME",
+      "journal",
+      "DVDI_VOLUME_DRIVER",
+      "rexray",
+      "DVDI_VOLUME_OPTS",
+      "size=100",
+    ]);
     const parsed = parseWith("{}", [source("marathon", RELATIVE), made]);
     expect(parsed.short).toBe('rexray journal at journal-data rw {"size":"100"}');
     expect(parsed.notes).toBe(
@@ -120,7 +132,9 @@ describe("a Marathon app", () => {
   });
 
   it("that is shared allows many writers", () => {
-    expect(app('{"name":"v","provider":"dvdi","shared":true,"options":{"dvdi/driver":"own"}}').first.access).toBe("multi-writer");
+    expect(app('{"name":"v","provider":"dvdi","shared":true,"options":{"dvdi/driver":"own"}}').first.access).toBe(
+      "multi-writer",
+    );
   });
 
   it("external.size wins over dvdi/size, with a note", () => {
@@ -184,21 +198,25 @@ describe("a Marathon app that is nearly right", () => {
     expect(app('{"name":"v","size":1.5,"provider":"dvdi","options":{"dvdi/driver":"own"}}').message).toBe(
       "container.volumes[0].external.size must be a whole number, not 1.5",
     );
-    expect(app('{"name":"v","size":0,"provider":"dvdi","options":{"dvdi/driver":"own"}}').message.includes("from 1 to")).toBe(true);
+    expect(
+      app('{"name":"v","size":0,"provider":"dvdi","options":{"dvdi/driver":"own"}}').message.includes("from 1 to"),
+    ).toBe(true);
     expect(app('{"nmae":"v","provider":"dvdi"}').hint).toBe('did you mean "name"?');
-    expect(app('{"name":"v","provider":"dvdi","options":{"dvdi/driver":"own"}}', '"containerPath":"/d","mode":"rw"').message).toBe(
-      'container.volumes[0].mode must be one of RW, RO, not "rw"',
-    );
-    expect(app('{"name":"v","provider":"dvdi","options":{"dvdi/driver":"own"}}', '"containerPath":"../d"').message).toBe(
-      'container.volumes[0].containerPath "../d" holds ".."',
-    );
+    expect(
+      app('{"name":"v","provider":"dvdi","options":{"dvdi/driver":"own"}}', '"containerPath":"/d","mode":"rw"').message,
+    ).toBe('container.volumes[0].mode must be one of RW, RO, not "rw"');
+    expect(
+      app('{"name":"v","provider":"dvdi","options":{"dvdi/driver":"own"}}', '"containerPath":"../d"').message,
+    ).toBe('container.volumes[0].containerPath "../d" holds ".."');
     expect(options('"dvdi/driver":"own","dvdi/x":[1]').message).toBe(
       "container.volumes[0].external.options.dvdi/x must be text, not a list",
     );
     expect(options('"dvdi/driver":"rexray","dvdi/iops":"b"').message).toBe(
       'container.volumes[0].external.options.iops must be a whole number of IOPS from 1 to 1000000, not "b"',
     );
-    expect(options('"dvdi/driver":"rexray","dvdi/newfstype":""').message.includes("newfstype must be one of")).toBe(true);
+    expect(options('"dvdi/driver":"rexray","dvdi/newfstype":""').message.includes("newfstype must be one of")).toBe(
+      true,
+    );
   });
 
   it("misspells external", () => {
@@ -208,13 +226,17 @@ describe("a Marathon app that is nearly right", () => {
   });
 
   it("is not one app", () => {
-    expect(parse("marathon", "[" + RELATIVE + "," + DOCKER + "]").message).toBe("the Marathon app holds 2 apps; a workload is one app");
+    expect(parse("marathon", "[" + RELATIVE + "," + DOCKER + "]").message).toBe(
+      "the Marathon app holds 2 apps; a workload is one app",
+    );
     expect(parse("marathon", "[]").message).toBe("the Marathon app holds no app");
     const pod = parse("marathon", '{"id":"p","containers":[],"volumes":[]}');
     expect(pod.message).toBe("the Marathon app is a pod, which cannot have dvdi volumes in Marathon");
     expect(pod.failure!.code).toBe("unsupported");
     expect(parse("marathon", "5").message).toBe("the Marathon app must be an object, not 5");
-    expect(parse("marathon", '{"id":"a"').message.startsWith("the Marathon app cannot be read: it is not JSON")).toBe(true);
+    expect(parse("marathon", '{"id":"a"').message.startsWith("the Marathon app cannot be read: it is not JSON")).toBe(
+      true,
+    );
   });
 });
 
@@ -226,7 +248,9 @@ if (published.length > 0) {
         const parsed = parse("marathon", published.at(i).string("text"));
         expect(parsed.message).toBe("", published.at(i).string("name"));
         expect(parsed.volumes.length).toBeGreaterThan(0, published.at(i).string("name"));
-        log<string>(published.at(i).string("name") + ": " + parsed.short + (parsed.notes.length ? " | " + parsed.notes : ""));
+        log<string>(
+          published.at(i).string("name") + ": " + parsed.short + (parsed.notes.length ? " | " + parsed.notes : ""),
+        );
       }
     });
   });

@@ -4,7 +4,8 @@ function parse(sources: string[]): Parsed {
   return parseWith("{}", sources);
 }
 
-const MESOS = '{"volumes":[{"mode":"RW","container_path":"/d","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"own","name":"v"}}}]}';
+const MESOS =
+  '{"volumes":[{"mode":"RW","container_path":"/d","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"own","name":"v"}}}]}';
 
 describe("several forms", () => {
   it("are one workload's volumes, in order", () => {
@@ -31,33 +32,55 @@ describe("several forms", () => {
     expect(parsed.message).toBe(
       'two volumes are to be at /d: volume "a" (driver rexray) by --volume a:/d and volume "b" (driver rexray) by --volume b:/d/',
     );
-    expect(parse([source("volume", "a:/d"), env(["DVDI_VOLUME_NAME", "b", "DVDI_VOLUME_CONTAINERPATH", "/d"])]).failure !== null).toBe(true);
+    expect(
+      parse([source("volume", "a:/d"), env(["DVDI_VOLUME_NAME", "b", "DVDI_VOLUME_CONTAINERPATH", "/d"])]).failure !==
+        null,
+    ).toBe(true);
   });
 
   it("the same volume on the same path is taken once", () => {
     const parsed = parse([source("volume", "a:/d"), source("mount", "src=a,dst=/d")]);
     expect(parsed.short).toBe("rexray a at /d rw {}");
-    expect(parsed.notes).toBe('volume "a" (driver rexray) is declared twice, in --volume a:/d and in --mount src=a,dst=/d: taken once');
+    expect(parsed.notes).toBe(
+      'volume "a" (driver rexray) is declared twice, in --volume a:/d and in --mount src=a,dst=/d: taken once',
+    );
   });
 
   it("one volume at two paths is two", () => {
-    expect(parse([source("volume", "a:/d"), source("volume", "a:/e:ro")]).short).toBe("rexray a at /d rw {}; rexray a at /e ro {}");
+    expect(parse([source("volume", "a:/d"), source("volume", "a:/e:ro")]).short).toBe(
+      "rexray a at /d rw {}; rexray a at /e ro {}",
+    );
   });
 
   it("contradictions are errors", () => {
     expect(parse([source("volume", "a:/d"), source("volume", "a:/d:ro")]).message).toBe(
       'volume "a" (driver rexray) is asked for twice in ways that contradict: --volume a:/d and --volume a:/d:ro differ in mode',
     );
-    const options = parse([source("mount", "src=a,dst=/d,volume-opt=size=1"), source("mount", "src=a,dst=/e,volume-opt=size=2")]);
+    const options = parse([
+      source("mount", "src=a,dst=/d,volume-opt=size=1"),
+      source("mount", "src=a,dst=/e,volume-opt=size=2"),
+    ]);
     expect(options.message.endsWith("differ in options")).toBe(true, options.message);
     const access = parse([
-      source("statement", '{"volumes":[{"name":"a","container_path":"/d"},{"name":"a","container_path":"/e","access":"multi-reader","create":"never"}]}'),
+      source(
+        "statement",
+        '{"volumes":[{"name":"a","container_path":"/d"},{"name":"a","container_path":"/e","access":"multi-reader","create":"never"}]}',
+      ),
     ]);
     expect(access.message.endsWith("differ in access, create")).toBe(true, access.message);
   });
 
   it("the environment yields to every other form, with a note", () => {
-    const vars = ["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own", "DVDI_VOLUME_OPTS", "size=5", "DVDI_VOLUME_CONTAINERPATH", "/d"];
+    const vars = [
+      "DVDI_VOLUME_NAME",
+      "v",
+      "DVDI_VOLUME_DRIVER",
+      "own",
+      "DVDI_VOLUME_OPTS",
+      "size=5",
+      "DVDI_VOLUME_CONTAINERPATH",
+      "/d",
+    ];
     // In any order of the sources.
     const parsed = parse([env(vars), source("mesos", MESOS)]);
     expect(parsed.short).toBe("own v at /d rw {}");
@@ -76,11 +99,23 @@ describe("several forms", () => {
   });
 
   it("another path in the environment is another use, and must not contradict", () => {
-    const same = parse([source("mesos", MESOS), env(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own", "DVDI_VOLUME_CONTAINERPATH", "/e"])]);
+    const same = parse([
+      source("mesos", MESOS),
+      env(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own", "DVDI_VOLUME_CONTAINERPATH", "/e"]),
+    ]);
     expect(same.short).toBe("own v at /d rw {}; own v at /e rw {}");
     const other = parse([
       source("mesos", MESOS),
-      env(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own", "DVDI_VOLUME_CONTAINERPATH", "/e", "DVDI_VOLUME_OPTS", "a=b"]),
+      env([
+        "DVDI_VOLUME_NAME",
+        "v",
+        "DVDI_VOLUME_DRIVER",
+        "own",
+        "DVDI_VOLUME_CONTAINERPATH",
+        "/e",
+        "DVDI_VOLUME_OPTS",
+        "a=b",
+      ]),
     ]);
     expect(other.message.endsWith("differ in options")).toBe(true, other.message);
   });
@@ -105,9 +140,15 @@ describe("the input", () => {
     many.pop();
     expect(parse(many).message).toBe("");
     const deep = '{"volumes":' + "[".repeat(1000) + "]".repeat(1000) + "}";
-    expect(parse([source("statement", deep)]).message.startsWith("the statement cannot be read: it is nested more than 32 deep")).toBe(true);
+    expect(
+      parse([source("statement", deep)]).message.startsWith(
+        "the statement cannot be read: it is nested more than 32 deep",
+      ),
+    ).toBe(true);
     const nested = '{"volumes":' + "[".repeat(40) + "]".repeat(40) + "}";
     expect(parse([source("statement", nested)]).message.includes("nested more than 32 deep")).toBe(true);
-    expect(parse([source("statement", '{"volumes":"' + "x".repeat(1 << 20) + '"}')]).message.includes("characters long")).toBe(true);
+    expect(
+      parse([source("statement", '{"volumes":"' + "x".repeat(1 << 20) + '"}')]).message.includes("characters long"),
+    ).toBe(true);
   });
 });

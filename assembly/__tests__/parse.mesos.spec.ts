@@ -14,7 +14,9 @@ const CAMEL = `{"type": "MESOS", "volumes": [{"mode": "RW", "containerPath": "/d
   "dockerVolume": {"name": "vol2", "driverOptions": {"parameter": [{"key": "size", "value": "1"}]}}}}]}`;
 
 function one(docker: string, rest: string = ""): string {
-  return '{"volumes":[{"container_path":"/d","source":{"type":"DOCKER_VOLUME","docker_volume":' + docker + "}" + rest + "}]}";
+  return (
+    '{"volumes":[{"container_path":"/d","source":{"type":"DOCKER_VOLUME","docker_volume":' + docker + "}" + rest + "}]}"
+  );
 }
 
 describe("Mesos ContainerInfo", () => {
@@ -34,11 +36,15 @@ describe("Mesos ContainerInfo", () => {
   it("takes a container without volumes", () => {
     expect(parse("mesos", '{"type": "MESOS"}').short).toBe("");
     expect(parse("mesos", '{"type": "MESOS", "volumes": []}').short).toBe("");
-    expect(parse("mesos", '{"volumes": [{"mode":"RW","container_path":"x","source":{"type":"NEWER_KIND"}}]}').short).toBe("");
+    expect(
+      parse("mesos", '{"volumes": [{"mode":"RW","container_path":"x","source":{"type":"NEWER_KIND"}}]}').short,
+    ).toBe("");
   });
 
   it("refuses what is nearly right", () => {
-    expect(parse("mesos", SNAKE.replace('"DOCKER_VOLUME"', '"docker_volume"')).hint).toBe('did you mean "DOCKER_VOLUME"?');
+    expect(parse("mesos", SNAKE.replace('"DOCKER_VOLUME"', '"docker_volume"')).hint).toBe(
+      'did you mean "DOCKER_VOLUME"?',
+    );
     expect(parse("mesos", SNAKE.replace('"DOCKER_VOLUME"', '"DOCKERVOLUME"')).message).toBe(
       'volumes[0].source.type must be one of DOCKER_VOLUME, UNKNOWN, HOST_PATH, SANDBOX_PATH, SECRET, CSI_VOLUME, not "DOCKERVOLUME"',
     );
@@ -48,7 +54,9 @@ describe("Mesos ContainerInfo", () => {
     expect(parse("mesos", one('{"driver":"d"}')).message).toBe(
       "volumes[0].source.docker_volume.name is empty; a volume needs a name",
     );
-    expect(parse("mesos", SNAKE.replace('"RO"', '"ro"')).message).toBe('volumes[0].mode must be one of RW, RO, not "ro"');
+    expect(parse("mesos", SNAKE.replace('"RO"', '"ro"')).message).toBe(
+      'volumes[0].mode must be one of RW, RO, not "ro"',
+    );
     expect(parse("mesos", SNAKE.replace('"container_path": "data"', '"container_path": ""')).message).toBe(
       'volumes[0].container_path "" is empty',
     );
@@ -59,7 +67,10 @@ describe("Mesos ContainerInfo", () => {
       "volumes[0].source.docker_volume.driver_options.parameter[0].value must be text, not 5",
     );
     expect(
-      parse("mesos", one('{"name":"v","driver_options":{"parameter":[{"key":"a","value":"1"},{"key":"a","value":"2"}]}}')).message,
+      parse(
+        "mesos",
+        one('{"name":"v","driver_options":{"parameter":[{"key":"a","value":"1"},{"key":"a","value":"2"}]}}'),
+      ).message,
     ).toBe('volumes[0].source.docker_volume.driver_options.parameter[1] gives the option "a" a second time');
     expect(parse("mesos", one('{"name":"v"}', ',"containerPath":"/e"')).message).toBe(
       "volumes[0] has both container_path and containerPath",

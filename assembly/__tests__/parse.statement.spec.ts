@@ -31,7 +31,9 @@ describe("the statement", () => {
     expect(parse("statement", volume(',"size":"1TB"')).short).toBe('rexray v at /d rw {"size":"1024"}');
     expect(parse("statement", volume(',"size":"512m","driver":"dvdi"')).short).toBe('dvdi v at /d rw {"size":"512m"}');
     expect(parse("statement", volume(',"size":"10GiB","driver":"own"')).short).toBe('own v at /d rw {"size":"10GiB"}');
-    expect(parse("statement", volume(',"size":10,"options":{"size":"10"}')).short).toBe('rexray v at /d rw {"size":"10"}');
+    expect(parse("statement", volume(',"size":10,"options":{"size":"10"}')).short).toBe(
+      'rexray v at /d rw {"size":"10"}',
+    );
   });
 
   it("refuses sizes that are none", () => {
@@ -79,8 +81,12 @@ describe("the statement", () => {
     expect(parse("statement", volume(',"options":{"a":{"secret":5}}')).message).toBe(
       "volumes[0].options.a.secret must be text, not 5",
     );
-    expect(parse("statement", volume(',"options":[]')).message).toBe("volumes[0].options must be an object, not a list");
-    expect(parse("statement", volume(',"subpath":"a/../../b"')).message).toBe('volumes[0].subpath "a/../../b" holds ".."');
+    expect(parse("statement", volume(',"options":[]')).message).toBe(
+      "volumes[0].options must be an object, not a list",
+    );
+    expect(parse("statement", volume(',"subpath":"a/../../b"')).message).toBe(
+      'volumes[0].subpath "a/../../b" holds ".."',
+    );
     expect(parse("statement", volume(',"driver":"a b"')).message).toBe('volumes[0].driver "a b" holds " "');
     expect(parse("statement", volume(',"name2":1').replace('"name":"v",', '"name":7,')).failure !== null).toBe(true);
   });
@@ -102,7 +108,9 @@ function byClass(members: string): string {
 
 describe("classes", () => {
   it("become the first pool that has what is wanted", () => {
-    const parsed = parseWith(POOLS, [source("statement", byClass('{"media":"SSD","iops":{"min":3000},"size":"100GB"}'))]);
+    const parsed = parseWith(POOLS, [
+      source("statement", byClass('{"media":"SSD","iops":{"min":3000},"size":"100GB"}')),
+    ]);
     expect(parsed.short).toBe('rexray/ebs v at /d rw {"volumetype":"io1","iops":"3000","size":"100"}');
     const choice = parsed.first.classChoice!;
     expect(choice.pool).toBe("fast");
@@ -128,7 +136,8 @@ describe("classes", () => {
   });
 
   it("let a request's own options win", () => {
-    const text = '{"volumes":[{"name":"v","container_path":"/d","options":{"volumetype":"io2"},"class":{"media":"ssd"}}]}';
+    const text =
+      '{"volumes":[{"name":"v","container_path":"/d","options":{"volumetype":"io2"},"class":{"media":"ssd"}}]}';
     expect(parseWith(POOLS, [source("statement", text)]).short).toBe('rexray/ebs v at /d rw {"volumetype":"io2"}');
   });
 
@@ -148,13 +157,19 @@ describe("classes", () => {
     const both = '{"volumes":[{"name":"v","container_path":"/d","driver":"own","class":{"media":"ssd"}}]}';
     expect(parseWith(POOLS, [source("statement", both)]).message).toBe("volumes[0] has both a driver and a class");
     const sizes = '{"volumes":[{"name":"v","container_path":"/d","size":5,"class":{"size":5}}]}';
-    expect(parseWith(POOLS, [source("statement", sizes)]).message).toBe("volumes[0] has a size beside the one of its class");
+    expect(parseWith(POOLS, [source("statement", sizes)]).message).toBe(
+      "volumes[0] has a size beside the one of its class",
+    );
     expect(parseWith(POOLS, [source("statement", byClass('{"iops":{"min":5,"max":1}}'))]).message).toBe(
       "volumes[0].class.iops has a min that is greater than its max",
     );
     expect(parseWith(POOLS, [source("statement", byClass('{"iops":{"least":5}}'))]).message).toBe(
       '"least" is not known in volumes[0].class.iops; it takes min, max',
     );
-    expect(parseWith(POOLS, [source("statement", byClass('{"iops":null}'))]).message.startsWith("volumes[0].class.iops must be")).toBe(true);
+    expect(
+      parseWith(POOLS, [source("statement", byClass('{"iops":null}'))]).message.startsWith(
+        "volumes[0].class.iops must be",
+      ),
+    ).toBe(true);
   });
 });

@@ -30,9 +30,7 @@ export function createWorld() {
   const scripted = (on, volume, driver) => {
     const index = state.script.findIndex(
       (rule) =>
-        rule.on === on &&
-        (rule.volume < 0 || rule.volume === volume) &&
-        (rule.driver === "" || rule.driver === driver),
+        rule.on === on && (rule.volume < 0 || rule.volume === volume) && (rule.driver === "" || rule.driver === driver),
     );
     if (index < 0) return undefined;
     const rule = state.script[index];
@@ -73,7 +71,9 @@ export function createWorld() {
     stage: ({ stages }) => ({
       ok: { stages: stages.map((stage) => scripted("stage.one", stage.volume) ?? { ok: true }) },
     }),
-    query: () => ({ ok: { attachment: { state: "none", users: [] }, history: { known: false, created_by_us: false } } }),
+    query: () => ({
+      ok: { attachment: { state: "none", users: [] }, history: { known: false, created_by_us: false } },
+    }),
     log: () => ({ ok: {} }),
     now: () => ({ ok: { unix_ms: state.clock, left_ms: state.left } }),
     sleep: ({ ms }) => {
@@ -104,7 +104,8 @@ export function createWorld() {
         })
         .join(" + ");
     }
-    if (name === "stage") return request.stages.map((s) => `stage ${s.volume} ${s.read_only ? "ro" : "rw"}`).join(" + ");
+    if (name === "stage")
+      return request.stages.map((s) => `stage ${s.volume} ${s.read_only ? "ro" : "rw"}`).join(" + ");
     if (name === "sleep") return `sleep ${request.ms}`;
     if (name === "query") return `query ${request.volume}`;
     return name;

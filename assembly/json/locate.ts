@@ -35,7 +35,8 @@ class Cursor {
       if (escape == 0x75) {
         for (let i = 1; i <= 4; i++) {
           const digit = this.at + i < this.text.length ? this.text.charCodeAt(this.at + i) | 0x20 : 0;
-          if (!((digit >= 0x30 && digit <= 0x39) || (digit >= 0x61 && digit <= 0x66))) return this.fail("four hex digits after \\u");
+          if (!((digit >= 0x30 && digit <= 0x39) || (digit >= 0x61 && digit <= 0x66)))
+            return this.fail("four hex digits after \\u");
         }
         this.at += 5;
       } else if (escape >= 0 && '"\\/bfnrt'.includes(String.fromCharCode(escape))) {
@@ -82,7 +83,12 @@ export function locate(text: string): string {
   }
   const column = cursor.at - start + 1;
   return (
-    "line " + line.toString() + ", column " + column.toString() + ": expected " + cursor.expected +
+    "line " +
+    line.toString() +
+    ", column " +
+    column.toString() +
+    ": expected " +
+    cursor.expected +
     (cursor.at >= text.length ? ", found the end" : "")
   );
 }

@@ -168,7 +168,7 @@ export class Node {
     if (value === null) return false;
     const slice = value.__lazySlice();
     const start = <usize>(slice >>> 32);
-    const length = <usize>source.length << 1;
+    const length = (<usize>source.length) << 1;
     if (slice == 0 || <usize>(<u32>slice) - start != length) return false;
     return memory.compare(start, changetype<usize>(source), length) == 0;
   }
@@ -336,7 +336,10 @@ export class Node {
   /** Records: PLACE PROBLEM. */
   refuse(problem: string, hint: string = "", code: string = "invalid"): void {
     this.document.fail(
-      new Failure(code, this.place() + " " + problem, hint).at(this.path(), this.kind == Kind.Object ? "" : this.shown()),
+      new Failure(code, this.place() + " " + problem, hint).at(
+        this.path(),
+        this.kind == Kind.Object ? "" : this.shown(),
+      ),
     );
   }
 
@@ -369,7 +372,12 @@ export function readJson(text: string, what: string): Result<Node> {
     error = "it is longer than " + MAX_TEXT.toString() + " characters";
   } else if (!validateJSON(text)) {
     const where = locate(text);
-    error = text.length == 0 ? "it is empty" : where.startsWith("it is") ? where : "it is not JSON" + (where.length ? ": " + where : "");
+    error =
+      text.length == 0
+        ? "it is empty"
+        : where.startsWith("it is")
+          ? where
+          : "it is not JSON" + (where.length ? ": " + where : "");
   } else {
     const scanned = scan(text);
     error = scanned.error;
@@ -401,7 +409,8 @@ export function badLine(text: string): string {
   if (bad.length) return bad;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (isControl(code)) return "holds a control character (U+" + code.toString(16).toUpperCase().padStart(4, "0") + ")";
+    if (isControl(code))
+      return "holds a control character (U+" + code.toString(16).toUpperCase().padStart(4, "0") + ")";
   }
   return "";
 }

@@ -71,7 +71,7 @@ class KeySet {
 
 function hashOf(start: usize, length: i32): i32 {
   let hash: u32 = 0x811c9dc5;
-  const end = start + (<usize>length << 1);
+  const end = start + ((<usize>length) << 1);
   for (let at = start; at < end; at += 2) hash = (hash ^ load<u16>(at)) * 0x01000193;
   return <i32>(hash ^ (hash >> 15));
 }
@@ -79,7 +79,7 @@ function hashOf(start: usize, length: i32): i32 {
 // @ts-ignore: decorator
 @inline
 function sameKey(a: usize, aLength: i32, b: usize, bLength: i32): bool {
-  return aLength == bLength && memory.compare(a, b, <usize>aLength << 1) == 0;
+  return aLength == bLength && memory.compare(a, b, (<usize>aLength) << 1) == 0;
 }
 
 /** Up to so many members an object's keys are compared one by one; from there on through a KeySet. */
@@ -87,7 +87,7 @@ const FEW: i32 = 24;
 
 /** An array that is not zeroed: each of its elements is written before it is read. */
 function unset<T>(length: i32): StaticArray<T> {
-  return changetype<StaticArray<T>>(__new(<usize>length << alignof<T>(), idof<StaticArray<T>>()));
+  return changetype<StaticArray<T>>(__new((<usize>length) << alignof<T>(), idof<StaticArray<T>>()));
 }
 
 /** The state of one scan. Arrays are by depth, save the keys', which are a stack of all open objects' few keys. */
@@ -125,8 +125,13 @@ class Scanner {
     }
     if (length > MAX_KEY) {
       return this.refuse(
-        "a name is " + length.toString() + " characters long at " + this.position(start) + "; at most " +
-          MAX_KEY.toString() + " are taken",
+        "a name is " +
+          length.toString() +
+          " characters long at " +
+          this.position(start) +
+          "; at most " +
+          MAX_KEY.toString() +
+          " are taken",
       );
     }
     const depth = this.depth;
@@ -136,7 +141,8 @@ class Scanner {
     if (count < FEW) {
       const first = unchecked(this.firsts[depth]);
       for (let i = first; i < this.used; i++) {
-        if (sameKey(unchecked(this.starts[i]), unchecked(this.lengths[i]), start, length)) return this.twice(start, length);
+        if (sameKey(unchecked(this.starts[i]), unchecked(this.lengths[i]), start, length))
+          return this.twice(start, length);
       }
       this.push(start, length);
       return true;
@@ -150,8 +156,8 @@ class Scanner {
     if (used == this.starts.length) {
       const starts = unset<usize>(used << 1);
       const lengths = unset<i32>(used << 1);
-      memory.copy(changetype<usize>(starts), changetype<usize>(this.starts), <usize>used << 2);
-      memory.copy(changetype<usize>(lengths), changetype<usize>(this.lengths), <usize>used << 2);
+      memory.copy(changetype<usize>(starts), changetype<usize>(this.starts), (<usize>used) << 2);
+      memory.copy(changetype<usize>(lengths), changetype<usize>(this.lengths), (<usize>used) << 2);
       this.starts = starts;
       this.lengths = lengths;
     }
@@ -211,7 +217,7 @@ function special(four: u64): bool {
 /** Checks a text whose syntax is valid JSON already. Positions in errors are UTF-16 units from 0. */
 export function scan(text: string): Scan {
   const base = changetype<usize>(text);
-  const end = base + (<usize>text.length << 1);
+  const end = base + ((<usize>text.length) << 1);
   const scanner = Scanner.of(base);
   const out = scanner.out;
   const counts = scanner.counts;
@@ -280,8 +286,8 @@ export function scan(text: string): Scan {
 /** Rewrites the escape `\/` to `/`, which json-as would decode to NUL. */
 export function unescapeSlashes(text: string): string {
   const length = text.length;
-  const out = changetype<string>(__new(<usize>length << 1, idof<string>()));
-  const end = changetype<usize>(text) + (<usize>length << 1);
+  const out = changetype<string>(__new((<usize>length) << 1, idof<string>()));
+  const end = changetype<usize>(text) + ((<usize>length) << 1);
   let to = changetype<usize>(out);
   for (let at = changetype<usize>(text); at < end; at += 2) {
     const code = load<u16>(at);
@@ -304,7 +310,7 @@ export function unescapeSlashes(text: string): string {
 
 function keyText(start: usize, length: i32): string {
   const shown = length > 64 ? 64 : length;
-  const out = changetype<string>(__new(<usize>shown << 1, idof<string>()));
-  memory.copy(changetype<usize>(out), start, <usize>shown << 1);
+  const out = changetype<string>(__new((<usize>shown) << 1, idof<string>()));
+  memory.copy(changetype<usize>(out), start, (<usize>shown) << 1);
   return shown < length ? out + "…" : out;
 }

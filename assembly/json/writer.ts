@@ -74,21 +74,21 @@ export class JsonWriter {
     this.separate();
     const length = json.length;
     this.reserve(length);
-    memory.copy(this.at(this.used), changetype<usize>(json), <usize>length << 1);
+    memory.copy(this.at(this.used), changetype<usize>(json), (<usize>length) << 1);
     this.used += length;
     this.comma = true;
     return this;
   }
 
   toString(): string {
-    const bytes = <usize>this.used << 1;
+    const bytes = (<usize>this.used) << 1;
     const out = changetype<string>(__new(bytes, idof<string>()));
     memory.copy(changetype<usize>(out), changetype<usize>(this.buffer), bytes);
     return out;
   }
 
   private at(index: i32): usize {
-    return changetype<usize>(this.buffer) + (<usize>index << 1);
+    return changetype<usize>(this.buffer) + ((<usize>index) << 1);
   }
 
   private separate(): void {
@@ -107,7 +107,7 @@ export class JsonWriter {
     if (need <= capacity) return;
     while (capacity < need) capacity <<= 1;
     const grown = room(capacity);
-    memory.copy(changetype<usize>(grown), changetype<usize>(this.buffer), <usize>this.used << 1);
+    memory.copy(changetype<usize>(grown), changetype<usize>(this.buffer), (<usize>this.used) << 1);
     this.buffer = grown;
   }
 
@@ -120,7 +120,7 @@ export class JsonWriter {
     store<u16>(to, QUOTE);
     to += 2;
     for (let i = 0; i < length; i++) {
-      const code = load<u16>(from + (<usize>i << 1));
+      const code = load<u16>(from + ((<usize>i) << 1));
       if (code == QUOTE || code == BACKSLASH) {
         store<u16>(to, BACKSLASH);
         store<u16>(to, code, 2);
@@ -131,10 +131,9 @@ export class JsonWriter {
         store<u16>(to, hexDigit(code & 15), 10);
         to += 12;
       } else if ((code & 0xf800) == 0xd800) {
-        const pair =
-          code < 0xdc00 && i + 1 < length && (load<u16>(from + (<usize>i << 1), 2) & 0xfc00) == 0xdc00;
+        const pair = code < 0xdc00 && i + 1 < length && (load<u16>(from + ((<usize>i) << 1), 2) & 0xfc00) == 0xdc00;
         if (pair) {
-          store<u32>(to, load<u32>(from + (<usize>i << 1)));
+          store<u32>(to, load<u32>(from + ((<usize>i) << 1)));
           i++;
           to += 4;
         } else {
@@ -153,7 +152,7 @@ export class JsonWriter {
 
 /** A buffer that is not zeroed: what is read of it was written before. */
 function room(capacity: i32): StaticArray<u16> {
-  return changetype<StaticArray<u16>>(__new(<usize>capacity << 1, idof<StaticArray<u16>>()));
+  return changetype<StaticArray<u16>>(__new((<usize>capacity) << 1, idof<StaticArray<u16>>()));
 }
 
 function escapedLength(text: string): i32 {

@@ -56,7 +56,8 @@ export class Attribute {
       else out.setNumber(number, number);
       w.string(text);
     } else if (node.isArray) {
-      if (node.length == 0 || node.length > MAX_CHOICES) node.expected("a list of 1 to " + MAX_CHOICES.toString() + " texts");
+      if (node.length == 0 || node.length > MAX_CHOICES)
+        node.expected("a list of 1 to " + MAX_CHOICES.toString() + " texts");
       w.beginArray();
       for (let i = 0; i < node.length && node.failure === null; i++) {
         const text = node.at(i).text(MAX_NAME);

@@ -127,8 +127,12 @@ export class Config {
         node.document.fail(
           new Failure(
             "invalid",
-            retry.place() + ".max_ms (" + out.retryMaxMs.toString() + ") is less than base_ms (" +
-              out.retryBaseMs.toString() + ")",
+            retry.place() +
+              ".max_ms (" +
+              out.retryMaxMs.toString() +
+              ") is less than base_ms (" +
+              out.retryBaseMs.toString() +
+              ")",
           ).at(retry.path() + ".max_ms", out.retryMaxMs.toString()),
         );
       }

@@ -20,7 +20,10 @@ export const MAX_VOLUMES: i32 = 1024;
 
 /** FIELD must be WHAT, not "VALUE". */
 export function wrong(field: string, value: string, what: string, hint: string = ""): Failure {
-  return new Failure("invalid", field + " must be " + what + ', not "' + show(value) + '"', hint).at(field, show(value));
+  return new Failure("invalid", field + " must be " + what + ', not "' + show(value) + '"', hint).at(
+    field,
+    show(value),
+  );
 }
 
 /** FIELD must be one of …, with the nearest as the hint. */

@@ -14,7 +14,9 @@ export function checkOptions(field: string, request: VolumeRequest): Failure | n
     return new Failure(
       "invalid",
       field + " has " + options.size.toString() + " options; at most " + MAX_OPTIONS.toString() + " are taken",
-    ).at(field).of(request.name, request.driver);
+    )
+      .at(field)
+      .of(request.name, request.driver);
   }
   const schema = schemaOf(request.driver);
   for (let i = 0; i < options.size; i++) {
@@ -23,10 +25,9 @@ export function checkOptions(field: string, request: VolumeRequest): Failure | n
     let failure = checkName(field, name);
     const place = field + "." + name;
     if (failure === null && value.text.length > MAX_OPTION_VALUE) {
-      failure = new Failure(
-        "invalid",
-        place + " is longer than " + MAX_OPTION_VALUE.toString() + " characters",
-      ).at(place);
+      failure = new Failure("invalid", place + " is longer than " + MAX_OPTION_VALUE.toString() + " characters").at(
+        place,
+      );
     }
     if (failure === null && !value.isSecret) {
       const bad = badLine(value.text);
@@ -70,11 +71,7 @@ function ruleFor(schema: string[], name: string): string {
   const lower = name.toLowerCase();
   for (let i = 0; i < schema.length; i++) {
     const rule = unchecked(schema[i]);
-    if (
-      rule.length > lower.length &&
-      rule.charCodeAt(lower.length) == 0x20 &&
-      rule.startsWith(lower)
-    ) {
+    if (rule.length > lower.length && rule.charCodeAt(lower.length) == 0x20 && rule.startsWith(lower)) {
       return rule;
     }
   }
@@ -138,7 +135,15 @@ function checkInteger(place: string, value: string, minText: string, maxText: st
 
 /** The words that Go's ParseBool takes: what plugins read. */
 export function isTruth(value: string): bool {
-  return isTrue(value) || value == "false" || value == "False" || value == "FALSE" || value == "f" || value == "F" || value == "0";
+  return (
+    isTrue(value) ||
+    value == "false" ||
+    value == "False" ||
+    value == "FALSE" ||
+    value == "f" ||
+    value == "F" ||
+    value == "0"
+  );
 }
 
 export function isTrue(value: string): bool {

@@ -131,7 +131,13 @@ export function schemaOf(driver: string): string[] | null {
   if (name == "ebs" || name == "ec2" || name == "aws") return EBS;
   if (name == "scaleio") return SCALEIO;
   if (name == "xtremio") return XTREMIO;
-  if (name == "nfs" || name == "nfs4" || name == "netshare" || name == "docker-volume-netshare" || name == "nfs-volume-plugin") {
+  if (
+    name == "nfs" ||
+    name == "nfs4" ||
+    name == "netshare" ||
+    name == "docker-volume-netshare" ||
+    name == "nfs-volume-plugin"
+  ) {
     return NFS;
   }
   if (name == "dvdi" || name == "dvdi-driver") return DVDI;

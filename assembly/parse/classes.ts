@@ -38,8 +38,13 @@ export function resolveClass(request: VolumeRequest, wanted: Attributes, config:
   }
   return new Failure(
     "invalid",
-    'volume "' + request.name + '": no pool fits its class' + (reasons.length ? reasons : ": the settings have no pools"),
-    config.pools.length ? "ask for less, or name a driver" : "name a driver, or have pools set in policy.pools of the node's settings",
+    'volume "' +
+      request.name +
+      '": no pool fits its class' +
+      (reasons.length ? reasons : ": the settings have no pools"),
+    config.pools.length
+      ? "ask for less, or name a driver"
+      : "name a driver, or have pools set in policy.pools of the node's settings",
   ).of(request.name);
 }
 

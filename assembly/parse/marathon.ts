@@ -93,7 +93,10 @@ function parseApp(context: Context, app: Node): Failure | null {
   const instances = app.some("instances");
   if (external > 0 && instances !== null && instances.isNumber && instances.number() > 1) {
     context.note(
-      instances.place() + " is " + instances.shown() + ": every instance asks for the same volumes, which is refused unless their access allows it",
+      instances.place() +
+        " is " +
+        instances.shown() +
+        ": every instance asks for the same volumes, which is refused unless their access allows it",
     );
   }
   return null;
@@ -117,7 +120,9 @@ function parseExternal(context: Context, volume: Node, external: Node): Failure 
   let failure = volume.failure;
   if (failure !== null) return failure;
   if (provider.length == 0) {
-    return new Failure("invalid", place + ' has no provider; accepted is "dvdi"', 'add "provider": "dvdi"').at(place + ".provider");
+    return new Failure("invalid", place + ' has no provider; accepted is "dvdi"', 'add "provider": "dvdi"').at(
+      place + ".provider",
+    );
   }
   if (provider != "dvdi") {
     return new Failure(
@@ -128,7 +133,9 @@ function parseExternal(context: Context, volume: Node, external: Node): Failure 
   }
   const request = context.request("Marathon " + volume.path());
   if (!external.has("name")) {
-    return new Failure("invalid", place + " has no name; Marathon wants one for an external volume").at(place + ".name");
+    return new Failure("invalid", place + " has no name; Marathon wants one for an external volume").at(
+      place + ".name",
+    );
   }
   request.name = external.string("name", "", MAX_NAME);
   failure = readOptions(context, external, request);
@@ -174,7 +181,10 @@ function readOptions(context: Context, external: Node, request: VolumeRequest): 
       } else if (!key.startsWith(PREFIX)) {
         // As Marathon has it: such an option does not reach the driver.
         context.note(
-          place + ': "' + show(key) + '" does not begin with dvdi/ and reaches no driver' +
+          place +
+            ': "' +
+            show(key) +
+            '" does not begin with dvdi/ and reaches no driver' +
             (key.length && !key.includes("/") ? '; did you mean "' + PREFIX + show(key) + '"?' : ""),
         );
       } else if (key == SIZE) {

@@ -36,13 +36,22 @@ function place(context: Context, kept: Declaration[], next: Declaration): Failur
       const difference = differs(other, request, true);
       if (there.firstClass != next.firstClass) {
         context.note(
-          request.title() + " is declared in " + other.from + " and in " + request.from + ": " + other.from +
-            " is taken" + (difference.length ? "; they differ in " + difference : ""),
+          request.title() +
+            " is declared in " +
+            other.from +
+            " and in " +
+            request.from +
+            ": " +
+            other.from +
+            " is taken" +
+            (difference.length ? "; they differ in " + difference : ""),
         );
         return null;
       }
       if (difference.length == 0) {
-        context.note(request.title() + " is declared twice, in " + other.from + " and in " + request.from + ": taken once");
+        context.note(
+          request.title() + " is declared twice, in " + other.from + " and in " + request.from + ": taken once",
+        );
         return null;
       }
       return contradiction(other, request, difference);
@@ -54,8 +63,16 @@ function place(context: Context, kept: Declaration[], next: Declaration): Failur
     }
     return new Failure(
       "invalid",
-      "two volumes are to be at " + show(request.containerPath) + ": " + other.title() + " by " + other.from + " and " +
-        request.title() + " by " + request.from,
+      "two volumes are to be at " +
+        show(request.containerPath) +
+        ": " +
+        other.title() +
+        " by " +
+        other.from +
+        " and " +
+        request.title() +
+        " by " +
+        request.from,
       "give each volume a path of its own",
     )
       .at("container_path", show(request.containerPath))
@@ -80,7 +97,13 @@ function differs(a: VolumeRequest, b: VolumeRequest, samePath: bool): string {
 function contradiction(a: VolumeRequest, b: VolumeRequest, difference: string): Failure {
   return new Failure(
     "invalid",
-    b.title() + " is asked for twice in ways that contradict: " + a.from + " and " + b.from + " differ in " + difference,
+    b.title() +
+      " is asked for twice in ways that contradict: " +
+      a.from +
+      " and " +
+      b.from +
+      " differ in " +
+      difference,
     "make both the same, or leave one out",
   )
     .at(difference)

@@ -42,7 +42,8 @@ export function parseMount(context: Context, text: string): Failure | null {
       if (equals >= 0 && !isTruth(value)) return bad(key, value, "true or false");
       if (key == "volume-nocopy") continue;
       const mode = equals < 0 || isTrue(value) ? "ro" : "rw";
-      if (seenReadOnly && mode != request.mode) return fail(text, "says both read-only and not read-only", "write one of them");
+      if (seenReadOnly && mode != request.mode)
+        return fail(text, "says both read-only and not read-only", "write one of them");
       seenReadOnly = true;
       request.mode = mode;
       continue;
@@ -54,7 +55,12 @@ export function parseMount(context: Context, text: string): Failure | null {
     if (key == "type") {
       if (value.toLowerCase() == "volume") continue;
       const known = value == "bind" || value == "tmpfs" || value == "npipe" || value == "cluster" || value == "image";
-      return bad(key, value, "volume", known ? "only volumes of volume drivers are given to workloads here" : didYouMean(value, ["volume"]));
+      return bad(
+        key,
+        value,
+        "volume",
+        known ? "only volumes of volume drivers are given to workloads here" : didYouMean(value, ["volume"]),
+      );
     }
     if (key == "source" || key == "src") {
       if (request.name.length && request.name != value) return fail(text, "names two sources", "name one volume");
@@ -88,11 +94,7 @@ export function parseMount(context: Context, text: string): Failure | null {
     } else if (key == "volume-label" || key == "consistency") {
       context.note(FIELD + ": " + key + "=" + show(value) + " means nothing here and was left out");
     } else {
-      return fail(
-        text,
-        'has the unknown key "' + show(key) + '"; it takes ' + KEYS.join(", "),
-        didYouMean(key, KEYS),
-      );
+      return fail(text, 'has the unknown key "' + show(key) + '"; it takes ' + KEYS.join(", "), didYouMean(key, KEYS));
     }
   }
   if (request.name.length == 0) return fail(text, "names no volume", "add source=NAME");
@@ -150,7 +152,10 @@ function splitCsv(text: string, out: string[]): string {
 
 function bad(key: string, value: string, accepted: string, hint: string = ""): Failure {
   const field = FIELD + " " + key;
-  return new Failure("invalid", field + " must be " + accepted + ', not "' + show(value) + '"', hint).at(field, show(value));
+  return new Failure("invalid", field + " must be " + accepted + ', not "' + show(value) + '"', hint).at(
+    field,
+    show(value),
+  );
 }
 
 function fail(text: string, problem: string, hint: string): Failure {

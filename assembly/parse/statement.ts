@@ -1,7 +1,16 @@
 // Our own statement: {"volumes": [{…}]} (docs/statement.md, docs/statement.schema.json). The CLI turns YAML into JSON.
 import { Node, readJson } from "../json/reader";
 import { Attribute, Attributes } from "../model/attributes";
-import { ACCESS_MODES, CREATE_MODES, MAX_DRIVER, MAX_NAME, MAX_PATH, MODES, OWNERSHIP_MODES, wrong } from "../model/errors";
+import {
+  ACCESS_MODES,
+  CREATE_MODES,
+  MAX_DRIVER,
+  MAX_NAME,
+  MAX_PATH,
+  MODES,
+  OWNERSHIP_MODES,
+  wrong,
+} from "../model/errors";
 import { OptionValue, Options, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { sizeFor } from "../options/check";
@@ -129,7 +138,10 @@ function applySize(context: Context, place: string, request: VolumeRequest, size
   const driver = request.driver.length ? request.driver : context.defaultDriver;
   const text = sizeFor(driver, size);
   if (text === null) {
-    return wrong(place + ".size", size, "a whole number of GB, which driver " + driver + " counts in").of(request.name, driver);
+    return wrong(place + ".size", size, "a whole number of GB, which driver " + driver + " counts in").of(
+      request.name,
+      driver,
+    );
   }
   const before = request.options.get("size");
   if (before !== null && before.text != text) {
@@ -137,7 +149,9 @@ function applySize(context: Context, place: string, request: VolumeRequest, size
       "invalid",
       place + " has the size " + size + " and the option size " + before.text,
       "give one of them",
-    ).at(place + ".size", size).of(request.name, driver);
+    )
+      .at(place + ".size", size)
+      .of(request.name, driver);
   }
   if (before === null) request.options.set("size", new OptionValue(text));
   return null;
@@ -150,7 +164,14 @@ function aliasHint(node: Node): Failure | null {
   const dot = failure.field.lastIndexOf(".");
   const name = failure.field.substring(dot + 1).toLowerCase();
   let meant = "";
-  if (name == "path" || name == "target" || name == "dst" || name == "destination" || name == "mountpath" || name == "mountpoint") {
+  if (
+    name == "path" ||
+    name == "target" ||
+    name == "dst" ||
+    name == "destination" ||
+    name == "mountpath" ||
+    name == "mountpoint"
+  ) {
     meant = "container_path";
   } else if (name == "source" || name == "src" || name == "volume") {
     meant = "name";

@@ -22,7 +22,12 @@ export function parseVolume(context: Context, text: string): Failure | null {
     );
   }
   if (parts.length == 1) return fail(text, 'has no ":/path"', FORM);
-  if (parts.length > 3) return fail(text, 'has more than three parts between its ":"', FORM + "; neither a name nor a path may hold a colon");
+  if (parts.length > 3)
+    return fail(
+      text,
+      'has more than three parts between its ":"',
+      FORM + "; neither a name nor a path may hold a colon",
+    );
   const name = parts[0];
   if (name.length == 0) return fail(text, "has no name before the colon", FORM);
 

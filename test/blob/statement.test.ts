@@ -12,7 +12,9 @@ const blob = Blob.shipped();
 const schema = JSON.parse(readFileSync(join(ROOT, "docs/statement.schema.json"), "utf8")) as Record<string, Json>;
 const valid = new Ajv({ strict: false, allErrors: true }).compile(schema);
 
-const POOLS = [{ name: "any", driver: "own", attributes: { media: ["ssd", "nvme"], iops: { min: 1 }, encrypted: true } }];
+const POOLS = [
+  { name: "any", driver: "own", attributes: { media: ["ssd", "nvme"], iops: { min: 1 }, encrypted: true } },
+];
 const config = blob.run("configure", { settings: { pools: POOLS } }).answer.ok as Json;
 
 function parse(statement: Json): { ok?: Json; error?: Record<string, Json> } {
