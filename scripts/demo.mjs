@@ -149,7 +149,7 @@ async function story(a, b, holds) {
     const listed = dvdi(node, "ls");
     expect(listed.code === 0 && listed.stdout.includes("notes"), `${node.name} knows its volumes`, listed.all);
   }
-  const explained = dvdi(a, "explain", "two");
+  const explained = dvdi(a, "explain", "two", "--last", "2");
   expect(explained.code === 0 && explained.stdout.includes("two"), "the decision is on record", explained.all);
 }
 

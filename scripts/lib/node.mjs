@@ -92,7 +92,9 @@ export class Node {
   }
 
   #enter(file, args) {
-    return ["nsenter", [`--mount=/proc/${this.holder.pid}/ns/mnt`, "--", file, ...args]];
+    // The same current folder, as it is in the other namespace: files are named from here.
+    const into = [`--mount=/proc/${this.holder.pid}/ns/mnt`, `--wdns=${process.cwd()}`];
+    return ["nsenter", [...into, "--", file, ...args]];
   }
 
   #must(file, args) {
