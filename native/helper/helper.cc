@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <condition_variable>
 #include <list>
-#include <map>
 #include <mutex>
+#include <set>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -54,9 +54,9 @@ class RealRunner : public HelperRunner {
   std::string path_;
   UniqueFd executable_;
   std::vector<HelperProcess> idle_;
-  std::list<Abandoned> abandoned_;     // killed, not reaped yet
-  std::list<HelperProcess> leaving_;   // told to end (socket closed), not reaped yet
-  std::map<std::string, int> in_use_;  // mountpoints that a request runs for
+  std::list<Abandoned> abandoned_;    // killed, not reaped yet
+  std::list<HelperProcess> leaving_;  // told to end (socket closed), not reaped yet
+  std::set<std::string> in_use_;      // mountpoints that a request runs for
 };
 
 Status Gone(const HelperRequest& request) {
@@ -131,10 +131,14 @@ Status RealRunner::EnterLocked(const Env& env, std::unique_lock<std::mutex>& loc
                         ": the filesystem there does not answer",
                     "restart the driver, or unmount it with umount -f; then try again")
           .WithPath(mountpoint);
-    if (!stuck && in_use_.count(mountpoint) == 0) {
-      in_use_[mountpoint] = 1;
+    if (!stuck && in_use_.count(mountpoint) == 0 && now < deadline_ms) {
+      in_use_.insert(mountpoint);
       return Status();
     }
+    if (now >= deadline_ms && in_use_.count(mountpoint) == 0)
+      return Status(Code::kTimeout, "the deadline had passed before " + mountpoint + " could be looked at",
+                    "give the operation more time")
+          .WithPath(mountpoint);
     if (now >= deadline_ms)
       return Status(Code::kTimeout,
                     "another operation was still at work in " + mountpoint + " at the deadline",

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -79,6 +80,29 @@ TEST_F(HelperTest, WaitingHelpersOfAnotherNamespaceAreNotUsed) {
   std::string verdict;
   std::ifstream(Path("verdict")) >> verdict;
   EXPECT_EQ("same", verdict);
+}
+
+TEST_F(HelperTest, AForkedChildDoesNotTakeTheParentsHelpers) {
+  std::string volume = MakeTmpfs("vol", "size=1m"), other = MakeTmpfs("other", "size=2m");
+  ASSERT_TRUE(StatUsage(env_, volume, In(10'000)).ok());
+  pid_t child = ::fork();
+  if (child == 0) {
+    auto usage = StatUsage(env_, other, In(30'000));
+    ::_exit(usage.ok() && usage->total_bytes == 2 << 20 ? 0 : 1);
+  }
+  for (int i = 0; i < 20; ++i) {
+    auto usage = StatUsage(env_, volume, In(30'000));
+    ASSERT_TRUE(usage.ok());
+    EXPECT_EQ(1 << 20, usage->total_bytes);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(0, status);
+}
+
+TEST_F(HelperTest, ADeadlineThatHasPassedIsATimeout) {
+  std::string volume = MakeTmpfs("vol");
+  EXPECT_EQ(Code::kTimeout, StatUsage(env_, volume, In(-1)).status().code());
 }
 
 TEST_F(HelperTest, AHelperThatWasKilledIsReplaced) {
@@ -185,17 +209,22 @@ TEST_F(DeadFuseTest, TheCallerIsBackByTheDeadlineAndTheNextOneAtOnce) {
   request.mountpoint = volume_;
   request.subpath = "sub";
   request.stage = MakeDir("stage/s");
-  request.deadline_ms = In(300);
-  auto made = MakeStage(env_, request);
-  ASSERT_FALSE(made.ok());
-  EXPECT_EQ(Code::kTimeout, made.status().code()) << made.status().message();
-  EXPECT_EQ(nullptr, FindMount(Mounts(), request.stage));
+  // On a busy machine a deadline may pass before the helper has got as far as the dead server; then it dies.
   auto stuck = StuckHelpers();
+  for (int64_t ms = 300; ms < 20'000 && stuck.empty(); ms *= 2) {
+    request.deadline_ms = In(ms);
+    auto late = MakeStage(env_, request);
+    ASSERT_FALSE(late.ok());
+    EXPECT_EQ(Code::kTimeout, late.status().code()) << late.status().message();
+    EXPECT_EQ(nullptr, FindMount(Mounts(), request.stage));
+    ::usleep(100'000);
+    stuck = StuckHelpers();
+  }
   ASSERT_EQ(1u, stuck.size());
   EXPECT_EQ(volume_, stuck[0].mountpoint);
 
   // With a deadline far off: only an answer that does not wait for it comes back while the server is stopped.
-  auto usage = StatUsage(env_, volume_, In(600'000));
+  auto usage = StatUsage(env_, volume_, In(100'000));
   ASSERT_FALSE(usage.ok());
   EXPECT_EQ(Code::kTimeout, usage.status().code());
   EXPECT_NE(std::string::npos, usage.status().message().find("earlier helper")) << usage.status().message();
@@ -207,7 +236,7 @@ TEST_F(DeadFuseTest, TheCallerIsBackByTheDeadlineAndTheNextOneAtOnce) {
   ASSERT_EQ(0, ::kill(server_, SIGCONT));
   EXPECT_TRUE(Eventually([] { return StuckHelpers().empty(); }));
   request.deadline_ms = In(30'000);
-  made = MakeStage(env_, request);
+  auto made = MakeStage(env_, request);
   EXPECT_TRUE(made.ok()) << made.status().message();
 }
 
@@ -222,7 +251,7 @@ TEST_F(DeadFuseTest, OneThatWaitsBehindAStuckOneFailsWithIt) {
   }
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(4, timeouts.load());
-  EXPECT_EQ(1u, StuckHelpers().size()) << "at most one for each mountpoint";
+  EXPECT_LE(StuckHelpers().size(), 1u) << "at most one for each mountpoint";
   ASSERT_EQ(0, ::kill(server_, SIGKILL));
   EXPECT_TRUE(Eventually([] { return StuckHelpers().empty(); }));
 }

@@ -128,10 +128,12 @@ Result<HelperProcess> StartHelper(int executable) {
   process.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
   process.socket = std::move(ours);
   process.mount_namespace = OwnMountNamespace();
+  process.owner = ::getpid();
   return process;
 }
 
 bool HelperProcess::Usable() const {
+  if (owner != ::getpid()) return false;
   char byte;
   ssize_t n = ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && mount_namespace == OwnMountNamespace();

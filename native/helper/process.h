@@ -19,9 +19,11 @@ struct HelperProcess {
   UniqueFd pidfd;  // invalid where the kernel has none
   UniqueFd socket;
   uint64_t mount_namespace = 0;  // that it was started in
+  pid_t owner = 0;               // who started it
   bool waited = false;           // it has answered before
 
-  // True where it waits for a request, in the mount namespace of this thread.
+  // True where it waits for a request of this process, in the mount namespace of this thread. A forked child
+  // of ours has a copy of the socket, and would take answers that are the parent's.
   bool Usable() const;
   void Kill();
   // True when it is gone for good. Never waits.
