@@ -8,6 +8,7 @@
 #include "engine/files.h"
 #include "engine/operation.h"
 #include "engine/release.h"
+#include "helper/helper.h"
 #include "mount/stage.h"
 
 namespace dvdi {
@@ -51,16 +52,18 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   core->instances = s.state_dir + "/instances";
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->stage_root));
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->instances));
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, s.policy_dir));  // the compiled blob is kept there
   DVDI_ASSIGN_OR_RETURN(core->instance, InstanceLock::Take(env, core->instances));
   {
     // One at a time opens (and, where need be, rebuilds) the ledger.
     DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(env, core->lock_file, {{"", "ledger"}},
-                                                       env.clock->MonotonicMs() + 30'000));
+                                                       env.clock->MonotonicMs() + s.lock_wait_ms));
     core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
     DVDI_RETURN_IF_ERROR(core->ledger->Open());
     if (core->ledger->rebuilt()) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
   }
   SweepInstances(env, core->instances);
+  if (!s.helper.empty()) SetHelperPath(s.helper);
   core->plugins = std::make_unique<PluginClient>(env, s.plugin_paths, s.breaker, s.max_body);
   DVDI_ASSIGN_OR_RETURN(core->runtime, PolicyRuntime::Create(env, s.limits, s.policy_dir + "/compiled"));
   core->policy = std::make_unique<PolicySelector>(env, core->runtime.get(), s.policy_dir, s.policy);
@@ -169,6 +172,8 @@ Status Engine::Recover(const Json& request, Done done) {
     if (!admitted.ok()) return done(admitted, Json());
     auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr);
     if (!outcome.ok()) return done(outcome.status(), Json());
+    Status swept = SweepStageRoot(*core);
+    if (!swept.ok()) outcome->problems.push_back(swept.message());
     ReportStrangers(*core);
     std::vector<AttachmentRow> before, after;
     auto list = [&core](std::vector<AttachmentRow>* to) {

@@ -84,6 +84,9 @@ struct RecoverOutcome {
   Json undone = Json::array(), ended = Json::array(), problems = Json::array();
 };
 Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live);
+// Folders of attachments that the ledger does not know: removed where they are only left over, taken into the ledger
+// where the row was lost.
+Status SweepStageRoot(Core& core);
 // Finds what is below the stage root and not provably ours, for status. Nothing is touched.
 void ReportStrangers(Core& core);
 // Whether a committed operation's scope is over, as far as the node can tell.

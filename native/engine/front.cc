@@ -189,6 +189,8 @@ void Engine::PrepareFront(Json raw, Done done) {
         // Behind the answer, on this thread: it holds the volumes' locks already.
         for (const auto& a : outcome.releasing) (void)Release(c, a.id);
         outcome.locks.reset();
+        // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
+        c.plugins->CloseIdle();
         if (!outcome.status.ok()) Wake();
       });
 }

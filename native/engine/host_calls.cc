@@ -244,7 +244,6 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
   if (call.method == Method::kCapabilities) j["scope"] = answer.scope;
   if (call.method == Method::kActivate) j["implements"] = answer.implements;
   if (!answer.created_at.empty()) j["created_at"] = OneLine(answer.created_at, 64);
-  if (!answer.status_json.empty()) j["status"] = Json::parse(answer.status_json, nullptr, false);
   if (call.method == Method::kList) {
     Json list = Json::array();
     for (const auto& l : answer.volumes)

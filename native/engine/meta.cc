@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/json.h"
@@ -81,6 +82,7 @@ Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& sta
   if (r < 0) return Status::FromErrno(-r, "cannot list " + stage_root, stage_root);
   for (auto& n : names)
     if (IsAttachmentId(n)) ids.push_back(std::move(n));
+  std::sort(ids.begin(), ids.end());  // the order of a folder is no order: the same world, the same history
   return ids;
 }
 

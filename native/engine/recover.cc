@@ -62,12 +62,71 @@ Status RebuildLedger(Core& core) {
   return Status();
 }
 
+namespace {
+
+// Removes what is left of an attachment that the ledger has let go: only folders and files of ours, and only
+// where nothing is mounted.
+void RemoveRemains(Core& core, const std::string& id, const std::vector<MountEntry>& mounts) {
+  std::string folder = core.stage_root + "/" + id;
+  std::vector<std::string> names;
+  if (core.env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return;
+  for (const auto& name : names)
+    if (FindMount(mounts, folder + "/" + name) != nullptr) return;
+  for (const auto& name : names) {
+    bool file = name.ends_with(".json");
+    core.env.sys->UnlinkAt(AT_FDCWD, (folder + "/" + name).c_str(), file ? 0 : AT_REMOVEDIR);
+  }
+  (void)RemoveMeta(core.env, core.stage_root, id);
+}
+
+}  // namespace
+
+Status SweepStageRoot(Core& core) {
+  // First the folders, then the rows: a row is always there before its folder.
+  auto ids = ListMeta(core.env, core.stage_root);
+  if (!ids.ok()) return ids.status();
+  DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
+  for (const auto& id : *ids) {
+    bool known = false;
+    DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(id));
+      known = row.has_value();
+      return Status();
+    }));
+    if (known) continue;
+    auto meta = ReadMeta(core.env, core.stage_root, id);
+    if (!meta.ok() && meta.status().error_number() != ENOENT) continue;  // not provably ours: reported
+    AttachmentRow a;
+    if (meta.ok())
+      for (const auto& e : meta->attachments)
+        if (e.id == id) a.driver = e.driver, a.name = e.name;
+    DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(core.env, core.lock_file, {{a.driver, a.name}},
+                                                       core.env.clock->MonotonicMs() + 1000));
+    bool adopted = false;
+    if (meta.ok() && meta->operation.boot_id != core.boot_id) {
+      // The row may have been lost with the power while this file was not: the driver is to be asked.
+      DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+        DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
+        adopted = !other.has_value();
+        if (!adopted) return Status();
+        a.id = id, a.boot_id = meta->operation.boot_id, a.mount_sent = true, a.state = kReleasing;
+        a.next_ms = core.env.clock->WallMs(), a.created_ms = meta->operation.started_ms;
+        return tx.PutAttachment(a);
+      }));
+    }
+    // In one boot no row gets lost: this one was let go, and its folder was to be removed.
+    if (!adopted) RemoveRemains(core, id, mounts);
+  }
+  return Status();
+}
+
 void ReportStrangers(Core& core) {
   std::vector<std::string> found;
   std::vector<std::string> names;
   if (core.env.sys->ListDir(AT_FDCWD, core.stage_root.c_str(), &names) == 0) {
     for (const auto& name : names) {
       std::string path = core.stage_root + "/" + name;
+      if (name.starts_with(".meta-")) continue;  // about to become a meta.json
       if (!IsAttachmentId(name)) {
         found.push_back(path + " is not dvdi's");
         continue;

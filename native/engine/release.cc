@@ -127,6 +127,7 @@ int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
           if (!admitted.ok()) return;
           auto locks = VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
           if (locks.ok()) (void)Release(*core, a.id);
+          core->plugins->CloseIdle();
         });
   }
   return next;
