@@ -282,9 +282,12 @@ int Doctor(const Options& options) {
     add({CheckStateFolder(state_dir)});
     auto answer = (*engine)->Ask(dvdi_status, {{"what", "doctor"}});
     if (answer.ok()) {
-      for (const auto& c : GetMember(*answer, "checks"))
-        add({{GetString(c, "name"), GetBool(c, "ok"), GetBool(c, "required"), GetString(c, "found"),
-              GetString(c, "fix")}});
+      for (const auto& c : GetMember(*answer, "checks")) {
+        std::string name = GetString(c, "name");
+        auto same = [&](const DoctorCheck& known) { return known.name == name; };
+        if (std::any_of(checks.begin(), checks.end(), same)) continue;  // ours looks closer
+        add({{name, GetBool(c, "ok"), GetBool(c, "required"), GetString(c, "found"), GetString(c, "fix")}});
+      }
     } else {
       add({{"engine", false, true, ErrorLine(answer.status()), ""}});
     }

@@ -105,7 +105,7 @@ Status CheckVerb(const Options& o, bool has_separator) {
   if (on_stdin > 1) return usage("only one of the files can be - (standard input)");
   if (o.verb == Verb::kMount && o.volume.empty() == o.sources.empty())
     return usage("`dvdi mount` takes either a volume's name or --volume and --mount",
-                 "dvdi mount NAME prints where it is; dvdi mount -v NAME:/PATH binds it at /PATH");
+                 "`dvdi mount NAME` prints where it is, `dvdi mount -v NAME:/PATH` binds it at /PATH");
   if (o.verb == Verb::kUnmount && o.volume.empty() == o.scope.empty())
     return usage("`dvdi unmount` takes either a volume's name or --name SCOPE");
   if (o.verb == Verb::kExplain && !o.volume.empty() + !o.operation.empty() + !o.scope.empty() > 1)

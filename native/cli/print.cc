@@ -44,7 +44,9 @@ std::string ErrorLine(const Status& status) {
   add("driver", status.driver());
   if (line.find(status.path()) == std::string::npos) add("path", status.path());
   if (!where.empty()) line += " (" + where + ")";
-  if (!status.hint().empty()) line += ". " + status.hint();
+  std::string hint = status.hint();
+  if (!hint.empty() && hint[0] >= 'a' && hint[0] <= 'z') hint[0] = static_cast<char>(hint[0] - 'a' + 'A');
+  if (!hint.empty()) line += ". " + hint;
   return Clean(line);
 }
 

@@ -6,7 +6,7 @@ namespace dvdi::cli {
 namespace {
 
 TEST(ErrorLines, SayWhatWhereAndWhatToDo) {
-  Status status(Code::kDriver, "Mount failed: no space.", "Free some space");
+  Status status(Code::kDriver, "Mount failed: no space.", "free some space");
   status.WithVolume("d", "data");
   EXPECT_EQ(ErrorLine(status), "Mount failed: no space (volume data, driver d). Free some space");
   EXPECT_EQ(ErrorLine(Status(Code::kSystem, "cannot open /x").WithPath("/x")), "cannot open /x");
@@ -19,7 +19,7 @@ TEST(ErrorLines, AreOneLineWithoutControls) {
                 "d\x7f",
                 "h\r\ni");
   std::string line = ErrorLine(status);
-  EXPECT_EQ(line, "a b?[31mc?d?. h i");
+  EXPECT_EQ(line, "a b?[31mc?d?. H i");
 }
 
 TEST(ExitCodes, FollowTheAbi) {

@@ -123,6 +123,15 @@ Status Session::Begin(Json* request) {
 
 Result<Json> Session::Prepare(const Json& request) {
   engine_->RecoverRuns(options_.global.json);
+  // A request that was answered before is answered the same again: two runs of one name would share a scope,
+  // and the first to end would end it for both.
+  if (!options_.scope.empty()) {
+    DVDI_ASSIGN_OR_RETURN(Json scopes, engine_->Ask(dvdi_status, {{"what", "scopes"}}));
+    for (const auto& scope : GetMember(scopes, "scopes"))
+      if (GetString(scope, "owner") == "run" && GetString(scope, "scope") == scope_)
+        return Status(Code::kRefused, "a run with the name " + scope_ + " is there already",
+                      "Give another --name, or none");
+  }
   DVDI_ASSIGN_OR_RETURN(Pending pending, engine_->Start(dvdi_prepare, request));
   DVDI_RETURN_IF_ERROR(WaitFor(pending.fd()));
   return pending.Take();

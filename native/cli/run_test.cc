@@ -111,6 +111,17 @@ TEST_F(Run, ARefusalStartsNothing) {
   EXPECT_EQ((*ParseJson(json.err, "err"))["error"]["volume"], "data");
 }
 
+TEST_F(Run, ANameIsForOneRunAtATime) {
+  script_["status"]["scopes"]["answer"] = {{"scopes", {{{"owner", "manual"}, {"scope", "x"}}}}};
+  EXPECT_EQ(Shell("true", {"--name", "x"}).exit_code, 0);
+  EXPECT_EQ(OneCall("prepare")["scope"], "x");
+  script_["status"]["scopes"]["answer"]["scopes"].push_back({{"owner", "run"}, {"scope", "x"}});
+  auto done = Shell("true", {"--name", "x"});
+  EXPECT_EQ(done.exit_code, 125);
+  EXPECT_NE(done.err.find("a run with the name x is there already"), std::string::npos) << done.err;
+  OneCall("prepare");
+}
+
 TEST_F(Run, AnEngineThatDoesNotOpenStartsNothing) {
   script_["open"] = {{"code", 7}, {"answer", {{"error", {{"message", "no state folder"}}}}}};
   auto done = Shell("touch " + Path("ran"));
@@ -207,43 +218,90 @@ TEST_F(Run, SignalsArePassedOn) {
   OneCall("cleanup");
 }
 
-TEST_F(Run, ATerminalsInterruptComesOnce) {
-  auto arguments = Arguments(
-      "n=0; trap 'n=$((n+1)); echo int' INT; trap 'echo n=$n.; exit 3' USR1; echo ready; "
-      "while :; do sleep 0.02; done");
-  // On a terminal of its own, whose ^C goes to dvdi and the command alike.
-  int master = -1;
-  WriteFile("script.json", Dump(script_));
-  pid_t pid = ::forkpty(&master, nullptr, nullptr, nullptr);
-  ASSERT_GE(pid, 0);
-  if (pid == 0) {
-    ::setenv("DVDI_FAKE_SCRIPT", Path("script.json").c_str(), 1);
-    std::vector<char*> argv = {const_cast<char*>("dvdi")};
-    for (auto& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    ::execv(DVDI_FAKE_BINARY, argv.data());
-    ::_exit(99);
+// A program that leads a session on a terminal of its own.
+class OnTerminal : public Run {
+ protected:
+  void TearDown() override {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+    if (pid_ > 0) ::waitpid(pid_, nullptr, 0);
+    Run::TearDown();
   }
-  std::string seen;
-  auto wait_for = [&](const char* text) {
+  void Start(std::vector<std::string> words) {
+    WriteFile("script.json", Dump(script_));
+    int master = -1;
+    pid_ = ::forkpty(&master, nullptr, nullptr, nullptr);
+    ASSERT_GE(pid_, 0);
+    if (pid_ == 0) {
+      ::setenv("DVDI_FAKE_SCRIPT", Path("script.json").c_str(), 1);
+      std::vector<char*> argv;
+      for (auto& w : words) argv.push_back(w.data());
+      argv.push_back(nullptr);
+      ::execv(argv[0], argv.data());
+      ::_exit(99);
+    }
+    master_.reset(master);
+  }
+  void StartDvdiHere(const std::string& shell) {
+    auto words = Arguments(shell);
+    words.insert(words.begin(), DVDI_FAKE_BINARY);
+    Start(std::move(words));
+  }
+  void Type(const char* text) { ASSERT_EQ(::write(master_.get(), text, 1), 1); }
+  bool WaitFor(const std::string& text) {
     char buffer[256];
-    while (seen.find(text) == std::string::npos) {
-      ssize_t n = ::read(master, buffer, sizeof buffer);
+    while (seen_.find(text) == std::string::npos) {
+      ssize_t n = ::read(master_.get(), buffer, sizeof buffer);
       if (n <= 0) return false;
-      seen.append(buffer, static_cast<size_t>(n));
+      seen_.append(buffer, static_cast<size_t>(n));
     }
     return true;
-  };
-  EXPECT_TRUE(wait_for("ready")) << seen;
-  EXPECT_EQ(::write(master, "\x03", 1), 1);
-  EXPECT_TRUE(wait_for("int\r\n")) << seen;
+  }
+  int ExitCode() {
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid_, &status, 0), pid_);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  pid_t pid_ = -1;
+  UniqueFd master_;
+  std::string seen_;
+};
+
+TEST_F(OnTerminal, AnInterruptComesOnce) {
+  StartDvdiHere(
+      "n=0; trap 'n=$((n+1)); echo int' INT; trap 'echo n=$n.; exit 3' USR1; echo ready; "
+      "while :; do sleep 0.02; done");
+  ASSERT_TRUE(WaitFor("ready")) << seen_;
+  Type("\x03");
+  ASSERT_TRUE(WaitFor("int\r\n")) << seen_;
   // Passed on after an interrupt that would be, so the count is final when it arrives.
-  EXPECT_EQ(::kill(pid, SIGUSR1), 0);
-  EXPECT_TRUE(wait_for("n=1.")) << seen;
-  int status = 0;
-  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
-  EXPECT_EQ(WEXITSTATUS(status), 3);
-  ::close(master);
+  ASSERT_EQ(::kill(pid_, SIGUSR1), 0);
+  EXPECT_TRUE(WaitFor("n=1.")) << seen_;
+  EXPECT_EQ(ExitCode(), 3);
+}
+
+TEST_F(OnTerminal, AHangUpReachesTheCommand) {
+  StartDvdiHere("trap 'echo hup > " + Path("hup") +
+                "; exit 5' HUP; echo ready; while :; do sleep 0.02; done");
+  ASSERT_TRUE(WaitFor("ready")) << seen_;
+  master_.reset();
+  EXPECT_EQ(ExitCode(), 5);
+  EXPECT_EQ(ReadFile(Path("hup")), "hup\n");
+}
+
+TEST_F(OnTerminal, AJobStopsAndGoesOn) {
+  if (::access("/bin/bash", X_OK) != 0) GTEST_SKIP() << "no /bin/bash, whose job control is needed";
+  std::vector<std::string> words = {"/bin/bash", "-c",
+                                    "set -m; \"$@\"; echo stopped=$?.; fg > /dev/null; echo end=$?.", "bash",
+                                    DVDI_FAKE_BINARY};
+  for (auto& w : Arguments("trap 'exit 6' CONT; echo ready; while :; do sleep 0.02; done"))
+    words.push_back(w);
+  Start(std::move(words));
+  ASSERT_TRUE(WaitFor("ready")) << seen_;
+  Type("\x1a");
+  EXPECT_TRUE(WaitFor("stopped=" + std::to_string(128 + SIGSTOP) + ".")) << seen_;
+  EXPECT_TRUE(WaitFor("end=6.")) << seen_;
+  EXPECT_EQ(ExitCode(), 0);
 }
 
 TEST_F(Run, AnInterruptWhilePreparingUndoesIt) {

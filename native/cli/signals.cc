@@ -53,7 +53,9 @@ bool IsEnding(int signal) {
 
 void PassOn(const signalfd_siginfo& signal, pid_t child) {
   bool from_terminal = signal.ssi_code == SI_KERNEL;
-  if (from_terminal && ::getpgid(child) == ::getpgrp()) return;
+  // A terminal that hangs up tells the leader of the session alone, which has to tell the others.
+  bool hang_up = signal.ssi_signo == SIGHUP && ::getsid(0) == ::getpid();
+  if (from_terminal && !hang_up && ::getpgid(child) == ::getpgrp()) return;
   ::kill(child, static_cast<int>(signal.ssi_signo));  // ESRCH: it ended meanwhile
 }
 

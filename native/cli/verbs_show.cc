@@ -68,7 +68,7 @@ void PutVolume(const Json& volume) {
   PutField("  Created", GetString(plugin, "created_at"));
   const Json& status = GetMember(plugin, "status");
   if (status.is_object())
-    for (const auto& [key, value] : status.items()) PutField(Clean("  " + key).c_str(), ValueText(value));
+    for (const auto& [key, value] : status.items()) PutField(("  " + Clean(key)).c_str(), ValueText(value));
 }
 
 }  // namespace

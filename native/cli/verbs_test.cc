@@ -106,7 +106,7 @@ TEST_F(Verbs, InspectAsksThePlugin) {
   EXPECT_EQ(OneCall("status"),
             Json({{"what", "volume"}, {"driver", "d"}, {"name", "data"}, {"ask_plugin", true}}));
   for (const char* part : {"State:          attached", "(by this node)", "run s1 at /t (rw, single-writer)",
-                           "Last used:      never", "/pm", "{\"a\":1}"})
+                           "Last used:      never", "/pm", "\n  Nested:       {\"a\":1}\n"})
     EXPECT_NE(done.out.find(part), std::string::npos) << part << "\n" << done.out;
 }
 
@@ -192,15 +192,19 @@ TEST_F(Verbs, ExplainTellsTheCallsInOrder) {
     "mode": "rw", "class": {"pool": "fast", "passed_over": [{"pool": "slow", "reason": "too slow"}]}}]})",
                  "it");
   script_["explain"]["answer"] = *ParseJson(R"({"operations": [{
-    "operation": "op1", "kind": "prepare", "owner": "run", "scope": "s", "started_ms": 1000, "duration_ms": 12.3,
+    "operation": "op1", "kind": "prepare", "owner": "run", "scope": "s", "started_ms": 1000,
+    "duration_ms": 12.3,
     "policy": {"name": "stock", "version": "1", "sha256": "0123456789abcdef"},
     "calls": [
       {"call": "plugin_call", "ms": 3.04,
        "request": {"calls": [{"method": "Get", "volume": 0}, {"method": "List", "driver": "d"}]},
-       "answer": {"ok": {"answers": [{"kind": "error", "error": "no such\nvolume"}, {"kind": "ok", "volumes": []}]}}},
+       "answer": {"ok": {"answers": [{"kind": "error", "error": "no such\nvolume"},
+                                     {"kind": "ok", "volumes": []}]}}},
       {"call": "plugin_call", "ms": 400, "request": {"calls": [{"method": "Mount", "volume": 0}]},
-       "answer": {"ok": {"answers": [{"kind": "unknown", "reason": "timeout", "sent": true, "error": "late"}]}}},
-      {"call": "stage", "ms": 1, "request": {"stages": [{"volume": 0, "read_only": true, "subpath": "x"}]},
+       "answer": {"ok": {"answers": [{"kind": "unknown", "reason": "timeout", "sent": true,
+                                      "error": "late"}]}}},
+      {"call": "stage", "ms": 1,
+       "request": {"stages": [{"volume": 0, "read_only": true, "subpath": "x"}]},
        "answer": {"ok": {"stages": [{"error": {"message": "no such folder"}}]}}}],
     "outcome": "driver", "error": {"message": "it failed", "hint": "Try"}, "notes": ["a note"],
     "undone": ["Mount of data"]}]})",
