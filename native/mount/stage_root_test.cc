@@ -103,8 +103,9 @@ TEST_F(RemoveStageTest, TouchesNothingThatIsNotBelowTheRoot) {
   std::string root = Path("stage");
   ASSERT_TRUE(EnsureStageRoot(env, root).ok());
   std::string other = MakeTmpfs("other");
-  for (const std::string& path : {other, root, root + "/../other", root + "/", Path("stage2"),
-                                  std::string("/"), std::string("stage/x"), root + "//x"})
+  // Not "/" itself: a build without the guard would take this program's own root away.
+  for (const std::string& path :
+       {other, root, root + "/../other", root + "/", Path("stage2"), std::string("stage/x"), root + "//x"})
     EXPECT_EQ(Code::kRefused, RemoveStage(env, root, path).code()) << path;
   ASSERT_EQ(0, ::symlink(dir_.c_str(), Path("stage/link").c_str()));
   EXPECT_EQ(Code::kRefused, RemoveStage(env, root, root + "/link/other").code());
