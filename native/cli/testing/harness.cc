@@ -69,6 +69,8 @@ Finished Running::Finish() {
 }
 
 void CommandTest::SetUp() {
+  // Ignored where the tests run in the background of a shell, and a shell cannot trap what it got ignored.
+  for (int s : {SIGINT, SIGQUIT, SIGHUP, SIGTERM}) ::signal(s, SIG_DFL);
   char name[] = "/tmp/dvdi-cli-test-XXXXXX";
   ASSERT_NE(::mkdtemp(name), nullptr);
   folder_ = name;
