@@ -1,0 +1,119 @@
+// A volume plugin that says what a test wants it to say. It lives in the test's own process, so in the machine's mount
+// namespace: a volume that it mounts itself needs a world of that kind, a plain folder does not.
+import assert from "node:assert/strict";
+import { mkdirSync, rmSync } from "node:fs";
+import { createServer, type ServerResponse } from "node:http";
+import { join } from "node:path";
+
+import type { World } from "./world.ts";
+
+export interface Body {
+  Name: string;
+  ID?: string;
+  Opts?: Record<string, string> | null;
+}
+
+/** An answer: an object is sent as JSON with status 200; a text as it is; a function does what it wants. */
+export type Answer =
+  | Record<string, unknown>
+  | string
+  | { status: number; text: string }
+  | ((response: ServerResponse) => void);
+
+export type Method = "Activate" | "Capabilities" | "Get" | "List" | "Create" | "Mount" | "Unmount" | "Remove" | "Path";
+export type Behaviour = Partial<Record<Method, (body: Body) => Answer | Promise<Answer>>> & {
+  /** Those that are there from the beginning. */
+  volumes?: string[];
+};
+
+/** Speaks the protocol well, with plain folders as volumes, save where it is told otherwise. */
+export class ScriptedPlugin {
+  /** What it was asked, in order: "Mount data". */
+  readonly calls: string[] = [];
+  readonly bodies: { method: string; body: Body }[] = [];
+  readonly volumes: Set<string>;
+  readonly folder: string;
+  readonly #server = createServer((request, response) => {
+    let text = "";
+    request.setEncoding("utf8").on("data", (part: string) => (text += part));
+    request.on("end", () => {
+      const method = (request.url ?? "").replace(/^\/(Plugin|VolumeDriver)\./, "") as Method;
+      const body = (text.trim() ? JSON.parse(text) : {}) as Body;
+      this.calls.push([method, body.Name].filter(Boolean).join(" "));
+      this.bodies.push({ method, body });
+      Promise.resolve((this.behaviour[method] ?? this.#usual(method))(body)).then(
+        (answer) => send(response, answer),
+        (error: unknown) => send(response, { status: 500, text: JSON.stringify({ Err: String(error) }) }),
+      );
+    });
+  });
+
+  private constructor(
+    world: World,
+    readonly name: string,
+    private readonly behaviour: Behaviour,
+  ) {
+    this.volumes = new Set(behaviour.volumes ?? []);
+    this.folder = join(world.home, name);
+  }
+
+  /** Serves as driver `name` of that node until the test ends. */
+  static async serve(world: World, name: string, behaviour: Behaviour = {}): Promise<ScriptedPlugin> {
+    const plugin = new ScriptedPlugin(world, name, behaviour);
+    mkdirSync(plugin.folder, { recursive: true });
+    for (const volume of plugin.volumes) mkdirSync(join(plugin.folder, volume));
+    const socket = world.socket(name);
+    await new Promise<void>((done, failed) => {
+      plugin.#server.once("error", failed).listen(socket, done);
+    });
+    world.atEnd(() => {
+      plugin.#server.close();
+      plugin.#server.closeAllConnections();
+      rmSync(socket, { force: true });
+    });
+    return plugin;
+  }
+
+  /** How often it was asked for this: "Mount", or "Mount data". */
+  count(call: string): number {
+    return this.calls.filter((one) => one === call || one.startsWith(`${call} `)).length;
+  }
+
+  #usual(method: Method): (body: Body) => Answer {
+    const known = (body: Body, answer: Answer): Answer =>
+      this.volumes.has(body.Name) ? answer : { status: 500, text: JSON.stringify({ Err: `no volume ${body.Name}` }) };
+    switch (method) {
+      case "Activate":
+        return () => ({ Implements: ["VolumeDriver"] });
+      case "Capabilities":
+        return () => ({ Capabilities: { Scope: "local" } });
+      case "List":
+        return () => ({ Volumes: [...this.volumes].map((Name) => ({ Name })), Err: "" });
+      case "Get":
+        return (body) => known(body, { Volume: { Name: body.Name }, Err: "" });
+      case "Create":
+        return (body) => {
+          this.volumes.add(body.Name);
+          mkdirSync(join(this.folder, body.Name), { recursive: true });
+          return { Err: "" };
+        };
+      case "Mount":
+      case "Path":
+        return (body) => known(body, { Mountpoint: join(this.folder, body.Name), Err: "" });
+      case "Unmount":
+        return (body) => known(body, { Err: "" });
+      default:
+        return () => assert.fail(`nobody should ask for ${method}`);
+    }
+  }
+}
+
+function send(response: ServerResponse, answer: Answer): void {
+  if (typeof answer === "function") return answer(response);
+  if (typeof answer === "string") return void response.end(answer);
+  if (typeof answer["status"] === "number" && typeof answer["text"] === "string") {
+    response.statusCode = answer["status"];
+    return void response.end(answer["text"]);
+  }
+  return void response.end(`${JSON.stringify(answer)}\n`);
+}
