@@ -199,6 +199,8 @@ TEST_F(DeadFuseTest, AStageOfItsRootDoesNotAskIt) {
   request.stage = MakeDir("stage/s");
   request.deadline_ms = In(60'000);
   EXPECT_TRUE(CheckMountpoint(env_, volume_, 0, In(60'000)).ok());
+  EXPECT_TRUE(CheckTarget(env_, TargetRules(), {}, volume_).ok());
+  EXPECT_TRUE(RemoveFolder(env_, volume_).ok());
   ASSERT_TRUE(MakeStage(env_, request).ok());
   ASSERT_TRUE(RemoveStage(env_, Path("stage"), request.stage).ok());
 }

@@ -85,8 +85,8 @@ Status CheckAllowed(const TargetRules& rules, const std::vector<std::string>& fo
 
 // Whether something is mounted on that folder in another mount namespace. Names differ there (a container
 // has a root of its own), so what is compared is where in which filesystem a mount sits.
-Result<bool> IsMountedOnElsewhere(const Env& env, const std::string& path) {
-  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> ours, ReadMounts(env));
+Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>& ours,
+                                  const std::string& path) {
   const MountEntry* home = ContainingMount(ours, path);
   uint64_t own = 0;
   int r = env.sys->MountNamespace(0, &own);
@@ -153,7 +153,7 @@ Status MakeFolder(const Env& env, const std::string& path) {
   if (r < 0) return Status::FromErrno(-r, what, path);
   // The umask of the host must not keep a workload's user out.
   SysFd made(env.sys, env.sys->OpenAt(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  struct stat st;
+  struct stat st = {};
   r = made.valid() ? env.sys->Fstat(made.get(), &st) : -made.error();
   if (r >= 0 && (st.st_mode & 07777) != 0755) r = env.sys->Fchmod(made.get(), 0755);
   if (r >= 0) return Status();
@@ -168,12 +168,15 @@ Status RemoveFolder(const Env& env, const std::string& path) {
   if (parent.error() == ENOENT) return Status();
   if (!parent.valid()) return CannotWalk(env.sys, parent.error(), ParentOf(path), what);
   std::string name = NameOf(path);
+  // Before it is looked at: a mount there may be a dead one.
+  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> ours, ReadMounts(env));
+  if (FindMount(ours, path) != nullptr) return Status();
   // Only a folder: where something else is now, it is not what we made.
   struct stat st;
   int r = env.sys->FstatAt(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
   if (r == -ENOENT || (r >= 0 && !S_ISDIR(st.st_mode))) return Status();
   if (r < 0) return Status::FromErrno(-r, what, path);
-  DVDI_ASSIGN_OR_RETURN(bool elsewhere, IsMountedOnElsewhere(env, path));
+  DVDI_ASSIGN_OR_RETURN(bool elsewhere, IsMountedOnElsewhere(env, ours, path));
   if (DVDI_GUARD(folder_in_use) && elsewhere) return Status();
   r = env.sys->UnlinkAt(parent.get(), name.c_str(), AT_REMOVEDIR);
   if (r >= 0 || r == -ENOENT || r == -ENOTEMPTY || r == -EEXIST || r == -EBUSY) return Status();
