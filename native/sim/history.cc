@@ -16,7 +16,7 @@ constexpr const char* kNames[] = {"a", "b", "c"};
 
 class History {
  public:
-  explicit History(const HistoryOptions& options) : options_(options), world_(options.seed, options.folder) {
+  explicit History(const HistoryOptions& options) : options_(options), world_(options.seed, options.folder, options.volumes) {
     for (const char* d : kDrivers) world_.AddPlugin(d);
     world_.transport.violation = [this](const std::string& what) { Violation(what); };
     world_.transport.in_use = [this](const std::string& d, const std::string& n) { return InUse(d, n); };
@@ -84,6 +84,7 @@ class History {
   }
 
   void Drop() {
+    if (!engine_) return;
     engine_->Close(0);
     engine_.reset();
     world_.scheduler.RunAll();

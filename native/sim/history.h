@@ -13,6 +13,7 @@ struct HistoryOptions {
   uint64_t seed = 0;
   int steps = 40;
   std::string folder;      // empty, removed by the caller
+  std::string volumes;     // where the plugins' mountpoints are: not in a system folder; removed by the caller
   std::string policy_dir;  // shared by histories, so that the blob is compiled once
 };
 

@@ -119,7 +119,7 @@ std::string SimTransport::Act(const std::string& driver, SimPlugin& plugin, cons
     if (id.size() != 64) violation("Mount of " + driver + "/" + name + " with ID \"" + id + "\"");
     v.ids.insert(id);
     if (v.mountpoint.empty()) {
-      v.mountpoint = root_ + "/volumes/" + driver + "-" + name;
+      v.mountpoint = root_ + "/" + driver + "-" + name;
       ::mkdir(v.mountpoint.c_str(), 0755);
       if (!sys_->IsMounted(v.mountpoint)) sys_->AddMount(v.mountpoint, "ext4", "7:" + std::to_string(++plugin.device));
     }

@@ -16,28 +16,38 @@ namespace {
 class SimTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/dvdi-sim-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    root_ = name;
+    // In memory where that is there: SQLite's fsyncs are real, and power loss is not simulated.
+    char memory[] = "/dev/shm/dvdi-sim-XXXXXX", disk[] = "/tmp/dvdi-sim-XXXXXX";
+    const char* made = ::mkdtemp(memory);
+    if (made == nullptr) made = ::mkdtemp(disk);
+    ASSERT_NE(made, nullptr);
+    root_ = made;
+    // No volume may be below /dev.
+    ASSERT_NE(::mkdtemp(volumes_), nullptr);
     // Compiled before any history: the first one would write the cache, and the others not.
     ASSERT_EQ(::mkdir((root_ + "/policy").c_str(), 0700), 0);
     auto runtime = PolicyRuntime::Create(RealEnv(), PolicyLimits{}, root_ + "/policy/compiled");
     ASSERT_TRUE(runtime.ok());
     ASSERT_TRUE((*runtime)->Load(BuiltinPolicy()).ok());
   }
-  void TearDown() override { std::filesystem::remove_all(root_); }
+  void TearDown() override {
+    std::filesystem::remove_all(root_);
+    std::filesystem::remove_all(volumes_);
+  }
 
   HistoryResult Run(uint64_t seed) {
     HistoryOptions o;
     o.seed = seed;
     // The folder's name is part of the history: the same for the same seed.
     o.folder = root_ + "/world";
+    o.volumes = volumes_;
     o.policy_dir = root_ + "/policy";
     std::filesystem::remove_all(o.folder);
     std::filesystem::create_directory(o.folder);
     return RunHistory(o);
   }
   std::string root_;
+  char volumes_[32] = "/tmp/dvdi-sim-volumes-XXXXXX";
 };
 
 TEST_F(SimTest, AHundredSeedsKeepThePromises) {

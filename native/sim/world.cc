@@ -49,10 +49,9 @@ Result<HelperReply> SimHelper::Run(const Env&, const HelperRequest&) {
   return Status(Code::kUnsupported, "the simulated world has no helper");
 }
 
-World::World(uint64_t seed, std::string f)
-    : random(seed), sys(f), transport(&sys, &clock, &random, f), folder(std::move(f)) {
+World::World(uint64_t seed, std::string f, std::string volumes)
+    : random(seed), sys(f), transport(&sys, &clock, &random, std::move(volumes)), folder(std::move(f)) {
   ::mkdir((folder + "/specs").c_str(), 0700);
-  ::mkdir((folder + "/volumes").c_str(), 0700);
 }
 
 Env World::env() {

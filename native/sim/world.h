@@ -170,9 +170,9 @@ class SimHelper : public HelperRunner {
   Result<HelperReply> Run(const Env& env, const HelperRequest& request) override;
 };
 
-// All of it over one folder (which must exist and be empty).
+// All of it over a folder for files and one for the volumes' mountpoints (which must exist and be empty; the same is allowed).
 struct World {
-  World(uint64_t seed, std::string folder);
+  World(uint64_t seed, std::string folder, std::string volumes);
   SimRandom random;
   SimClock clock;
   SimScheduler scheduler{&clock};
