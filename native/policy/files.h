@@ -8,25 +8,9 @@
 
 #include "base/status.h"
 #include "sys/env.h"
-#include "sys/sys.h"
+#include "sys/sys_fd.h"
 
 namespace dvdi {
-
-// A descriptor of a Sys, closed through it.
-class SysFd {
- public:
-  SysFd(Sys* sys, int fd) : sys_(sys), fd_(fd) {}
-  SysFd(SysFd&& other) noexcept : sys_(other.sys_), fd_(std::exchange(other.fd_, -1)) {}
-  SysFd& operator=(SysFd&&) = delete;
-  ~SysFd() {
-    if (fd_ >= 0) sys_->Close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  Sys* sys_;
-  int fd_;
-};
 
 // Opens a folder that belongs to this user and that no other user can write to. `create` makes it, 0700,
 // where it is missing (its parent must be there). kSystem with the errno where it cannot be opened, kRefused

@@ -19,16 +19,16 @@ struct Revision {
   std::string source;  // "built-in" or the blob's path
 };
 
-// Thread-safe.
+// Thread-safe. A test may put another one in its place.
 class PolicySelector {
  public:
   // `settings` is what `configure` gets as {"settings": …}. The runtime must outlive this.
   PolicySelector(const Env& env, PolicyRuntime* runtime, std::string policy_dir, Json settings);
-  ~PolicySelector();
+  virtual ~PolicySelector();
   // The revision for an operation that begins now: what state.json names (re-read when its inode,
   // size or time changed), or the built-in blob where no policy was ever installed. kPolicy where
   // state.json or the blob is unreadable, damaged, barred or not owned by us (prepare fails closed).
-  Result<std::shared_ptr<const Revision>> Current();
+  virtual Result<std::shared_ptr<const Revision>> Current();
   // Installs a blob as active: validated, `canary` run, written to policy_dir/blobs/SHA256.wasm, then
   // state.json replaced by fsync and rename. The version watermark is kept in state.json; an older
   // version needs `allow_downgrade`.

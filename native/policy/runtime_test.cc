@@ -422,7 +422,7 @@ void OnStack(size_t kb, const std::function<void()>& task) {
 }
 
 TEST(Stack, TheDefaultSuffices) {
-  EXPECT_EQ(kOperationStackKb, 1088u);
+  EXPECT_GE(kOperationStackKb, 1024u + 64);
   OnStack(kOperationStackKb, [] {
     auto module = Hostile();  // compiles, too
     EXPECT_HAS(Failure(module, "r"), "overflowed its stack");
@@ -443,6 +443,9 @@ TEST(Stack, TheDefaultSuffices) {
 }
 
 TEST(Stack, TooLittleIsAnErrorAndNoCrash) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "ThreadSanitizer gives every thread a larger stack than it was asked for";
+#endif
   auto module = Hostile();
   OnStack(256, [&] {
     auto r = module->Call("prepare", "r", Ok);
