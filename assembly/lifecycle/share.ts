@@ -45,7 +45,8 @@ function compatible(request: VolumeRequest, user: User): bool {
 function reason(request: VolumeRequest, user: User): string {
   if (request.readOnly) return ", which writes to it, and multi-reader means that nobody does";
   if (user.readOnly) return ", which counts on nobody writing to it";
-  return ", and " + request.access + " allows no second user that writes";
+  const strict = request.access == "multi-writer" ? user.access : request.access;
+  return ", and " + strict + " allows no second user that writes";
 }
 
 function hint(request: VolumeRequest, user: User): string {

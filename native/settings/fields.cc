@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/path.h"
 #include "base/text.h"
 
 namespace dvdi {
@@ -202,18 +203,7 @@ bool ReadSize(const Json& value, int64_t* bytes) {
   return ReadUnits(value, {{"B", 1}, {"KiB", kKiB}, {"MiB", kMiB}, {"GiB", kGiB}}, bytes);
 }
 
-bool IsSettingPath(std::string_view path) {
-  if (path.empty() || path[0] != '/' || path.size() >= 4096 || HasControl(path) || !IsValidUtf8(path))
-    return false;
-  if (path == "/") return true;
-  for (size_t at = 0; at < path.size();) {
-    size_t next = std::min(path.find('/', at + 1), path.size());
-    std::string_view part = path.substr(at + 1, next - at - 1);
-    if (part.empty() || part == "." || part == "..") return false;
-    at = next;
-  }
-  return true;
-}
+bool IsSettingPath(std::string_view path) { return IsNormalPath(path) && !HasControl(path); }
 
 std::string OptionKey(std::string_view name) {
   size_t prefix = name.find_last_of("./");
