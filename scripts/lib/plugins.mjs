@@ -7,7 +7,7 @@ import { CACHE, ROOT } from "./paths.mjs";
 import { capture, run } from "./proc.mjs";
 import { StepError } from "./ui.mjs";
 
-const REQUIREMENTS = join(ROOT, "test/requirements.txt");
+const REQUIREMENTS = join(ROOT, "test/e2e/requirements.txt");
 
 /**
  * Installs them where they are missing, and names the environment to the tests in DVDI_TEST_PLUGINS. Where that cannot

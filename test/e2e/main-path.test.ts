@@ -54,7 +54,10 @@ for (const propagation of ["private", "shared"] as const) {
     // Its driver detached it, which the kernel does only when nobody has it mounted.
     assert.ok(!(await world.loops()).some((line) => line.includes("/first/")), "detached");
     closeSync(openSync(device, constants.O_RDWR | constants.O_EXCL));
-    assert.ok((await world.loops()).some((line) => line.includes("/second/")), "the other one is untouched");
+    assert.ok(
+      (await world.loops()).some((line) => line.includes("/second/")),
+      "the other one is untouched",
+    );
     assert.equal((await second.release()).code, 0);
   });
 }

@@ -1,7 +1,16 @@
 // A node to test on: a folder, settings, and a mount namespace of its own, with the real `dvdi` and `dvdi-driver`. At the
 // end of the test it is looked at, and everything that was left is a failure.
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -23,6 +32,8 @@ export interface Shape {
   propagation?: "private" | "shared";
   /** Live in the machine's own namespace: for plugins that the test itself is. */
   machine?: boolean;
+  /** The folder of the node's plugin sockets, where it is not one of its own. */
+  plugins?: string;
   /** More settings, in YAML. */
   settings?: string;
   /** Share the folder, and so the pool, of another node, with which it ends. */
@@ -64,7 +75,7 @@ export class World {
     this.folder = shape.beside?.folder ?? mkdtempSync(join(tmpdir(), "dvdi-e2e-"));
     this.node = shape.node ?? "node-a";
     this.home = join(this.folder, this.node);
-    this.plugins = join(this.home, "plugins");
+    this.plugins = shape.plugins ?? join(this.home, "plugins");
     this.specs = join(this.home, "specs");
     this.state = join(this.home, "state");
     this.stageRoot = join(this.state, "stage");
@@ -80,7 +91,8 @@ export class World {
     if (shape.beside) shape.beside.#beside.push(world);
     else t.after(() => world.#end());
     chmodSync(world.folder, 0o755);
-    for (const folder of [world.home, world.plugins, world.specs, world.state, world.targets, world.pool]) {
+    const folders = [world.home, world.specs, world.state, world.targets, world.pool];
+    for (const folder of shape.plugins ? folders : [...folders, world.plugins]) {
       mkdirSync(folder, { recursive: true, mode: 0o755 });
     }
     world.settings(shape.settings ?? "");
@@ -106,6 +118,11 @@ export class World {
 
   socket(name: string): string {
     return join(this.plugins, `${name}.sock`);
+  }
+
+  /** A path of this node's namespace, as the test itself reaches it. */
+  outside(path: string): string {
+    return this.#holder ? `/proc/${this.#holder.pid}/root${path}` : path;
   }
 
   target(name: string): string {

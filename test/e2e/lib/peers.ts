@@ -1,0 +1,163 @@
+// Volume plugins that nobody here wrote, as their makers start them.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { delimiter, join } from "node:path";
+import type { TestContext } from "node:test";
+
+import { must, run, until } from "./process.ts";
+import { skip, World } from "./world.ts";
+
+const VENV = process.env["DVDI_TEST_PLUGINS"];
+
+export interface Peer {
+  /** The driver's name: that of its socket. */
+  name: string;
+  /** The options without which it creates nothing. */
+  options: Record<string, string>;
+  world: World;
+}
+
+export interface Kind {
+  title: string;
+  /** Why it cannot run here, or false. */
+  skip: () => Promise<string | false>;
+  start: (t: TestContext) => Promise<Peer>;
+}
+
+/** Why a program of the virtual environment cannot run, or false. */
+async function venv(program: string): Promise<string | false> {
+  if (skip) return skip;
+  const missing = process.env["DVDI_TEST_PLUGINS_MISSING"];
+  if (missing) return `plugins from PyPI are not to be had: ${missing}`;
+  if (!VENV || !existsSync(join(VENV, "bin", program))) return `${program} is not installed: npm test does it`;
+  return Promise.resolve(false);
+}
+
+async function debian(program: string): Promise<string | false> {
+  if (skip) return skip;
+  const found = await run(["which", program]);
+  return found.code === 0 ? false : `${program} is not installed`;
+}
+
+/** Its own programs are found by their names, as after `activate`. */
+const inVenv = (): string => `${join(VENV ?? "", "bin")}${delimiter}${process.env["PATH"] ?? ""}`;
+
+/**
+ * A folder with a `btrfs` that prints a subvolume as older releases did. buttervolume counts the lines, and takes
+ * every volume for missing where there are more of them.
+ */
+function olderBtrfs(world: World): string {
+  const folder = join(world.home, "bin");
+  mkdirSync(folder);
+  const script = [
+    "#!/bin/sh",
+    'PATH="${PATH#*:}"',
+    '[ "$1 $2" = "subvolume show" ] || exec btrfs "$@"',
+    'shown=$(btrfs "$@") || exit',
+    "printf '%s\\n' \"$shown\" | sed '/^[[:space:]]*\\(Send\\|Receive\\) /d'",
+  ];
+  writeFileSync(join(folder, "btrfs"), `${script.join("\n")}\n`, { mode: 0o755 });
+  return folder;
+}
+
+export const PEERS: Kind[] = [
+  {
+    title: "rclone serve docker",
+    skip: async () => (existsSync("/dev/fuse") ? await debian("rclone") : "there is no /dev/fuse"),
+    start: async (t: TestContext): Promise<Peer> => {
+      const world = await World.make(t);
+      const at = (name: string): string => join(world.home, name);
+      mkdirSync(at("store"));
+      writeFileSync(at("rclone.conf"), `[store]\ntype = alias\nremote = ${at("store")}\n`);
+      const folders = ["--base-dir", at("rclone"), "--cache-dir", at("cache"), "--config", at("rclone.conf")];
+      world.serve(["rclone", "serve", "docker", "--socket-addr", world.socket("rclone"), ...folders, "-v"]);
+      await listens(world, "rclone");
+      return { name: "rclone", world, options: { remote: "store:kept" } };
+    },
+  },
+  {
+    title: "buttervolume, on btrfs",
+    skip: async () => (await venv("buttervolume")) || (await debian("mkfs.btrfs")),
+    start: async (t: TestContext): Promise<Peer> => {
+      const world = await World.make(t);
+      const image = join(world.home, "btrfs.img");
+      writeFileSync(image, "");
+      truncateSync(image, 128 << 20);
+      await must(["mkfs.btrfs", "--quiet", image]);
+      const disk = join(world.home, "btrfs");
+      await world.mount([await world.loop(image)], disk);
+      const env = {
+        PATH: `${olderBtrfs(world)}${delimiter}${inVenv()}`,
+        BUTTERVOLUME_SOCKET: world.socket("butter"),
+        BUTTERVOLUME_RUNPATH: world.home,
+        BUTTERVOLUME_SCHEDULE: join(world.home, "schedule.csv"),
+        BUTTERVOLUME_VOLUMES_PATH: `${disk}/volumes/`,
+        BUTTERVOLUME_SNAPSHOTS_PATH: `${disk}/snapshots/`,
+        BUTTERVOLUME_TEST_REMOTE_PATH: `${disk}/received/`,
+      };
+      world.serve(["buttervolume", "run"], { env });
+      await listens(world, "butter");
+      return { name: "butter", world, options: {} };
+    },
+  },
+  {
+    title: "docker-volume-easyfuse, with bindfs",
+    skip: async () => (await venv("python")) || (await debian("bindfs")),
+    start: async (t: TestContext): Promise<Peer> => {
+      const world = await World.make(t);
+      const at = (name: string): string => join(world.home, name);
+      mkdirSync(at("store"));
+      const folders = ["--mntpt", at("easyfuse"), "--mntdb", at("easyfuse.json")];
+      world.serve(["python", "-m", "easyfuse", "--sock", world.socket("easyfuse"), ...folders], {
+        env: { PATH: inVenv() },
+      });
+      await listens(world, "easyfuse");
+      return { name: "easyfuse", world, options: { device: `bindfs#${at("store")}` } };
+    },
+  },
+  {
+    title: "wolphin-driver, where Docker looks for plugins",
+    skip: () => venv("wolphin-driver"),
+    start: async (t: TestContext): Promise<Peer> => {
+      // Its socket's path is fixed. The node's /run is its own, so nobody else sees it there.
+      const world = await World.make(t, { plugins: "/run/docker/plugins" });
+      await world.mount(["-t", "tmpfs", "tmpfs"], "/run");
+      await world.must(["mkdir", "-p", "/run/docker/plugins"]);
+      const store = join(world.home, "store");
+      mkdirSync(store);
+      world.serve(["wolphin-driver"], { env: { PATH: inVenv(), BASE_DIR: store, PLUGIN_NAME: "wolphin" } });
+      await listens(world, "wolphin");
+      return { name: "wolphin", world, options: {} };
+    },
+  },
+];
+
+/** Calls a plugin as an operator would who removes a volume by its own means; its answer is not looked at closely. */
+export async function ask(world: World, name: string, method: string, body: object = {}): Promise<string> {
+  const { status, text } = await post(world, name, method, body);
+  assert.equal(status, 200, text);
+  return text;
+}
+
+function post(world: World, name: string, method: string, body: object): Promise<{ status: number; text: string }> {
+  return new Promise((done, failed) => {
+    const socketPath = world.outside(world.socket(name));
+    const sent = request({ socketPath, path: `/${method}`, method: "POST", agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (part: string) => (text += part));
+      response.on("end", () => done({ status: response.statusCode ?? 0, text }));
+    });
+    sent.once("error", failed).end(`${JSON.stringify(body)}\n`);
+  });
+}
+
+/** Some make their socket before they answer. */
+async function listens(world: World, name: string): Promise<void> {
+  await until(`${name} answers`, () =>
+    post(world, name, "Plugin.Activate", {}).then(
+      ({ text }) => text.includes("VolumeDriver"),
+      () => false,
+    ),
+  );
+}
