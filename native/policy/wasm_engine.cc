@@ -69,6 +69,8 @@ wasm_config_t* NewConfig(const PolicyLimits& limits, bool pooled) {
   const uint64_t memory = RoundUp(limits.memory_bytes);
   wasmtime_config_memory_reservation_set(config, memory);
   wasmtime_config_memory_reservation_for_growth_set(config, 0);
+  // No memory may be larger than its reservation, so none moves, and its base is loaded less often.
+  wasmtime_config_memory_may_move_set(config, false);
   wasmtime_config_memory_guard_size_set(config, kGuardBytes);
   if (pooled) {
     auto* pool = wasmtime_pooling_allocation_config_new();
@@ -121,7 +123,7 @@ Status CheckLimits(const PolicyLimits& limits) {
 }
 
 std::string CompilationSettings(const PolicyLimits& limits) {
-  return "fuel no-signals reservation=" + std::to_string(RoundUp(limits.memory_bytes)) +
+  return "fuel no-signals fixed reservation=" + std::to_string(RoundUp(limits.memory_bytes)) +
          " guard=" + std::to_string(kGuardBytes);
 }
 
