@@ -1,5 +1,6 @@
-// Promise guards: the places where the engine keeps its promises, each with a name, so that a build can leave one out and show that
-// a test notices. Never switched off in a build that ships: the switch is a constant at compile time.
+// Promise guards: the places where the engine keeps its promises, each with a name, so that a build can leave
+// one out and show that a test notices. Never switched off in a build that ships: the switch is a constant at
+// compile time.
 //
 //   if (DVDI_GUARD(volume_in_use) && in_use) return Refused(…);
 //
@@ -7,7 +8,8 @@
 #ifndef DVDI_BASE_GUARDS_H_
 #define DVDI_BASE_GUARDS_H_
 
-// Made by CMake from guards.list and -DDVDI_GUARDS_OFF: defines DVDI_GUARD_OFF_<name> as 0 or 1 for each name.
+// Made by CMake from guards.list and -DDVDI_GUARDS_OFF: defines DVDI_GUARD_OFF_<name> as 0 or 1 for each
+// name.
 #include "dvdi_guards_config.h"
 
 // 1 where the guard `name` is in force, else 0: a constant expression.

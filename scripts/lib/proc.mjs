@@ -6,6 +6,9 @@ import { ROOT } from "./paths.mjs";
 import { StepError } from "./ui.mjs";
 
 const KEPT_LOG = 4 << 20;
+// Some programs paint whether they write to a terminal or not.
+// eslint-disable-next-line no-control-regex -- escapes are what it takes out
+const COLOURS = /\u001b\[[0-9;]*m/g;
 
 /** The environment for a child: `more` on top of ours; undefined takes a variable out. */
 export function environment(more = {}) {
@@ -34,7 +37,8 @@ export function run(file, args, options = {}) {
         child.kill("SIGKILL");
       }, timeoutMs);
     for (const stream of [child.stdout, child.stderr]) {
-      createInterface({ input: stream, crlfDelay: Infinity }).on("line", (line) => {
+      createInterface({ input: stream, crlfDelay: Infinity }).on("line", (painted) => {
+        const line = painted.replace(COLOURS, "");
         log += `${line}\n`;
         if (log.length > 2 * KEPT_LOG) log = log.slice(-KEPT_LOG);
         onLine?.(line);

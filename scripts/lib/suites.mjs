@@ -60,13 +60,9 @@ async function asPect({ match, onTest }) {
   const tests = all.filter((test) => !match || new RegExp(match).test(test.name));
   tests.forEach(onTest);
   const failed = tests.some((test) => test.outcome === "failed");
-  if (code !== 0 && !failed && !match) return { tests, problem: `as-pect ended with ${code}`, log: plain(log) };
-  return { tests, log: failed ? plain(log) : undefined };
+  if (code !== 0 && !failed && !match) return { tests, problem: `as-pect ended with ${code}`, log: log };
+  return { tests, log: failed ? log : undefined };
 }
-
-// as-pect paints, whether it writes to a terminal or not.
-// eslint-disable-next-line no-control-regex -- escapes are what it takes out
-const plain = (text) => text.replace(/\u001b\[[0-9;]*m/g, "");
 
 async function nodeTests(files, { build, match, onTest }) {
   if (files.length === 0) return { tests: [], problem: "it has no files" };
