@@ -12,10 +12,9 @@ TEST(PolicyAnswer, Ok) {
 }
 
 TEST(PolicyAnswer, ErrorKeepsItsFields) {
-  auto r = ParsePolicyAnswer(
-      "prepare",
-      R"({"error":{"code":"refused","message":"in use\nby B","hint":"wait",)"
-      R"("volume":"data","driver":"rexray"}})");
+  auto r =
+      ParsePolicyAnswer("prepare", R"({"error":{"code":"refused","message":"in use\nby B","hint":"wait",)"
+                                   R"("volume":"data","driver":"rexray"}})");
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kRefused);
   EXPECT_EQ(r.status().message(), "in use by B");  // one line

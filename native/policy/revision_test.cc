@@ -296,9 +296,8 @@ TEST_F(RevisionTest, ABadBlobChangesNothing) {
 
 TEST_F(RevisionTest, SettingsThatThePolicyRefusesAreInvalid) {
   BlobBuilder b;
-  b.configure_answer =
-      R"({"error":{"code":"invalid","message":"settings: unknown member \"pols\"",)"
-      R"("hint":"did you mean pools"}})";
+  b.configure_answer = R"({"error":{"code":"invalid","message":"settings: unknown member \"pols\"",)"
+                       R"("hint":"did you mean pools"}})";
   auto s = Selector();
   auto r = s.Install(b.Build(), false);
   ASSERT_FALSE(r.ok());
