@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/guards.h"
 #include "engine/files.h"
 #include "engine/operation.h"
 #include "engine/release.h"
@@ -60,7 +61,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
                                                        env.clock->MonotonicMs() + s.lock_wait_ms));
     core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
     DVDI_RETURN_IF_ERROR(core->ledger->Open());
-    if (core->ledger->rebuilt()) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
+    if (DVDI_GUARD(rebuild_ledger) && core->ledger->rebuilt()) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
   }
   SweepInstances(env, core->instances);
   if (!s.helper.empty()) SetHelperPath(s.helper);
@@ -141,8 +142,9 @@ Status Engine::Cleanup(const Json& request, Done done) {
     });
     if (!s.ok()) return done(s, Json());
     UndoOutcome outcome;
-    // An operation that a running engine is still preparing is ended by that one.
-    bool ours = found && (found->state == kCommitted || !InstanceAlive(core->env, core->instances, found->instance));
+    // An operation that another running engine is still preparing is ended by that one.
+    bool ours = found && (found->state == kCommitted || found->instance == core->instance->id() ||
+                          !InstanceAlive(core->env, core->instances, found->instance));
     if (ours) s = TakeDown(*core, *found, "cleanup", Status(), core->env.clock->MonotonicMs() + 200, &outcome);
     if (!s.ok()) return done(s, Json());
     Json released = Json::array(), pending = Json::array();
@@ -152,6 +154,8 @@ Status Engine::Cleanup(const Json& request, Done done) {
       pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
     if (found && !ours)
       pending.push_back({{"driver", ""}, {"name", ""}, {"why", "it is being prepared by another process"}});
+    else if (found && !outcome.finished && outcome.problems.empty())
+      pending.push_back({{"driver", ""}, {"name", ""}, {"why", "it is being worked on by another operation"}});
     for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
     done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
     StartDueReleases(core, false);
@@ -226,8 +230,8 @@ int64_t Engine::Tick() {
     return Status();
   });
   for (const auto& o : unfinished) {
-    bool ours = o.instance == core.instance->id();
-    if (ours ? o.state != kUndoing : InstanceAlive(core.env, core.instances, o.instance)) continue;
+    // Those that a thread of ours is at are passed over by TakeDown; any other of ours is what could not be undone.
+    if (o.instance != core.instance->id() && InstanceAlive(core.env, core.instances, o.instance)) continue;
     UndoOutcome outcome;
     (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
   }

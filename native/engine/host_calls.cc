@@ -83,6 +83,11 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
       slots[i].answer = Refused(refused);
       continue;
     }
+    if (call.method == Method::kCreate) {
+      // What the driver said serves for one Create, also within one host call.
+      VolumeState& first = volumes_[volumes_[slots[i].volume].first];
+      first.get_said_no = first.list_without = false;
+    }
     if (call.method == Method::kMount) {
       size_t first = volumes_[slots[i].volume].first;
       VolumeState& v = volumes_[first];
@@ -145,7 +150,8 @@ Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, 
   if (!of_driver) call->volume = v.name;
   if (call->method == Method::kMount) call->id = first.attachment.id;
   int64_t timeout = GetInt(item, "timeout_ms", core_.settings.call_max_ms);
-  timeout = std::clamp<int64_t>(timeout, 1, std::min(core_.settings.call_max_ms, LeftMs()));
+  if (DVDI_GUARD(call_deadline))  // promise 4
+    timeout = std::clamp<int64_t>(timeout, 1, std::min(core_.settings.call_max_ms, LeftMs()));
   call->deadline_ms = core_.env.clock->MonotonicMs() + timeout;
   if (call->method != Method::kCreate) return Status();
 

@@ -1,13 +1,16 @@
 #include "engine/recorder.h"
 
 #include <algorithm>
+#include <set>
+
+#include "base/guards.h"
 
 namespace dvdi {
 namespace {
 
 // The text as it stands between the quotes of a JSON string.
-std::string Escaped(const std::string& text) {
-  std::string quoted = Dump(Json(text));
+std::string Escaped(const std::string& text, bool ascii) {
+  std::string quoted = Json(text).dump(-1, ' ', ascii, Json::error_handler_t::replace);
   return quoted.substr(1, quoted.size() - 2);
 }
 
@@ -27,9 +30,13 @@ Recorder::Recorder(const Env& env, std::string kind, size_t max_bytes)
 
 void Recorder::HideSecret(const std::string& value) {
   if (value.empty()) return;
-  secrets_.push_back(value);
-  std::string escaped = Escaped(value);
-  if (escaped != value) secrets_.push_back(escaped);
+  // A driver may repeat what it was told as JSON in its error, which stands in JSON again.
+  std::set<std::string> guises = {value};
+  for (int level = 0; level < 3; ++level) {
+    for (const auto& text : std::vector<std::string>(guises.begin(), guises.end()))
+      for (bool ascii : {false, true}) guises.insert(Escaped(text, ascii));
+  }
+  secrets_.insert(secrets_.end(), guises.begin(), guises.end());
   // Longest first, so that a secret which is part of another leaves nothing of it.
   std::sort(secrets_.begin(), secrets_.end(),
             [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
@@ -37,6 +44,7 @@ void Recorder::HideSecret(const std::string& value) {
 
 std::string Recorder::Redact(std::string_view text) const {
   std::string out(text);
+  if (!DVDI_GUARD(secret_redacted)) return out;
   for (const auto& s : secrets_) ReplaceAll(&out, s, "[secret]");
   return out;
 }
@@ -65,6 +73,7 @@ void Recorder::Answer(std::string_view export_name, std::string_view text) {
 
 void Recorder::HostCall(std::string_view name, std::string_view request, std::string_view answer, int64_t ns) {
   if (cut_) return;
+  bytes_ += 64;  // what stands around the two texts
   if (!calls_.empty()) calls_ += ',';
   calls_ += "{\"call\":\"";
   calls_ += name;  // one of OfferedImports: needs no escaping

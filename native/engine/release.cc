@@ -65,7 +65,7 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
     used = !users.empty();
     return Status();
   }));
-  if (!found || found->state != kReleasing || used) return ReleaseResult::kTakenOver;
+  if (!found || found->state != kReleasing || (DVDI_GUARD(in_use) && used)) return ReleaseResult::kTakenOver;
   const AttachmentRow& a = *found;
   std::string why;
   bool same_boot = a.boot_id == core.boot_id;
@@ -113,8 +113,9 @@ int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
   if (!s.ok()) return INT64_MAX;
   int64_t now = core->env.clock->WallMs(), next = INT64_MAX;
   for (const AttachmentRow& a : rows) {
-    // A wall clock that was set back must not put a release off for years.
-    bool due = all || a.next_ms <= now || a.next_ms > now + 24 * 3600 * 1000LL;
+    // Later than the longest pause: the wall clock was set back, which must not put the release off.
+    int64_t max = a.retry_max_ms > 0 ? a.retry_max_ms : core->settings.release_max_ms;
+    bool due = all || a.next_ms <= now || a.next_ms > now + max + max / 4;
     if (!due) {
       next = std::min(next, a.next_ms);
       continue;

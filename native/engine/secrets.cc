@@ -1,10 +1,13 @@
 #include "engine/secrets.h"
 
 #include <algorithm>
+#include <cctype>
 
+#include "base/guards.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "engine/files.h"
+#include "settings/fields.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -12,12 +15,11 @@ namespace {
 
 constexpr size_t kMaxSecretBytes = 64 << 10;
 
+// As the settings compare option names: case, '-', '_' and a prefix as Marathon's "dvdi/" make no difference.
 bool IsListed(const Settings& settings, std::string_view name) {
-  // Marathon writes options as "dvdi/NAME".
-  size_t slash = name.rfind('/');
-  if (slash != std::string_view::npos) name.remove_prefix(slash + 1);
-  const auto& list = settings.secret_options;
-  return std::find(list.begin(), list.end(), name) != list.end();
+  const std::string key = OptionKey(name);
+  return std::any_of(settings.secret_options.begin(), settings.secret_options.end(),
+                     [&](const std::string& listed) { return OptionKey(listed) == key; });
 }
 
 std::string NewHandle(const std::string& value, SecretList* taken) {
@@ -28,7 +30,7 @@ std::string NewHandle(const std::string& value, SecretList* taken) {
 }
 
 struct Span {
-  size_t begin, end;  // of a JSON string, quotes included
+  size_t begin, end;  // of a JSON string, quotes included, or of a number or word
 };
 
 // The values to hide in a JSON text: those of listed members, and of {"key": listed, "value": …} pairs. The text
@@ -46,16 +48,21 @@ class JsonSecrets {
         at = end;
         continue;
       }
-      if (c == '{') frames_.push_back({});
-      if (c == '}' && !frames_.empty()) {
-        const Frame& f = frames_.back();
-        if (f.key_is_listed && f.value.end > 0) found_.push_back(f.value);
-        frames_.pop_back();
+      if (after_colon_ && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-')) {
+        // A number is written into an option as it is.
+        size_t end = text_.find_first_of(",]}: \t\r\n\"", at);
+        if (end == std::string::npos) end = text_.size();
+        OnValue({at, end});
+        at = end;
+        continue;
       }
+      if (c == '{') frames_.push_back({});
+      if (c == '}' && !frames_.empty()) EndFrame();
       if (c == ',' || c == '{' || c == '[' || c == ']' || c == '}') after_colon_ = false, member_.clear();
       if (c == ':') after_colon_ = true;
       ++at;
     }
+    while (!frames_.empty()) EndFrame();  // of a text that breaks off
     std::sort(found_.begin(), found_.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
     return found_;
   }
@@ -65,6 +72,10 @@ class JsonSecrets {
     bool key_is_listed = false;
     Span value{0, 0};
   };
+  void EndFrame() {
+    if (frames_.back().key_is_listed && frames_.back().value.end > 0) found_.push_back(frames_.back().value);
+    frames_.pop_back();
+  }
   size_t EndOfString(size_t at) const {
     for (++at; at < text_.size(); ++at) {
       if (text_[at] == '\\')
@@ -83,14 +94,16 @@ class JsonSecrets {
       member_ = Decode(s);
       return;
     }
-    after_colon_ = false;
-    if (IsListed(settings_, member_)) {
-      found_.push_back(s);
-    } else if (!frames_.empty() && member_ == "key") {
+    if (!IsListed(settings_, member_) && !frames_.empty() && member_ == "key")
       frames_.back().key_is_listed = IsListed(settings_, Decode(s));
-    } else if (!frames_.empty() && member_ == "value") {
+    OnValue(s);
+  }
+  void OnValue(Span s) {
+    after_colon_ = false;
+    if (IsListed(settings_, member_))
+      found_.push_back(s);
+    else if (!frames_.empty() && member_ == "value")
       frames_.back().value = s;
-    }
   }
 
   const Settings& settings_;
@@ -106,42 +119,66 @@ std::string TakeFromJson(const Settings& settings, const std::string& text, Secr
   size_t at = 0;
   for (const Span& s : JsonSecrets(settings, text).Find()) {
     if (s.begin < at) continue;
-    auto json = ParseJson(std::string_view(text).substr(s.begin, s.end - s.begin), "text");
-    if (!json.ok() || !json->is_string()) continue;
+    std::string raw = text.substr(s.begin, s.end - s.begin);
+    if (raw == "null") continue;
+    auto json = ParseJson(raw, "text");
     out.append(text, at, s.begin - at);
-    out += '"' + NewHandle(json->get<std::string>(), taken) + '"';
+    // What cannot be read is hidden all the same: the policy refuses the text anyway, and shows it.
+    out += '"' + NewHandle(json.ok() && json->is_string() ? json->get<std::string>() : raw, taken) + '"';
     at = s.end;
   }
   out.append(text, at);
   return out;
 }
 
-// NAME=VALUE in comma-separated text, where a field may stand in double quotes.
-std::string TakeFromPairs(const Settings& settings, const std::string& text, SecretList* taken) {
+// Where the value of a listed option begins in a field, or npos. At the first `levels` equals signs a name may end:
+// "password=x" has one, "volume-opt=password=x" two.
+size_t ValueOfListed(const Settings& settings, const std::string& field, int levels) {
+  size_t begin = 0;
+  for (int i = 0; i < levels; ++i) {
+    size_t equals = field.find('=', begin);
+    if (equals == std::string::npos) break;
+    std::string_view name = std::string_view(field).substr(begin, equals - begin);
+    while (!name.empty() && name.front() == ' ') name.remove_prefix(1);
+    while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
+    begin = equals + 1;
+    if (IsListed(settings, name)) return begin;
+  }
+  return std::string::npos;
+}
+
+// NAME=VALUE in comma-separated text. `csv`: docker's --mount, whose fields may be quoted as encoding/csv has it.
+std::string TakeFromPairs(const Settings& settings, const std::string& text, bool csv, SecretList* taken) {
   std::string out;
-  size_t at = 0;
-  while (at <= text.size()) {
-    bool quoted = at < text.size() && text[at] == '"';
+  for (size_t at = 0; at <= text.size();) {
     size_t end = at;
+    std::string field;
+    bool quoted = csv && at < text.size() && text[at] == '"';
     if (quoted) {
-      end = text.find('"', at + 1);
-      end = end == std::string::npos ? text.size() : text.find(',', end);
+      for (++end; end < text.size(); ++end) {
+        if (text[end] == '"') {
+          if (end + 1 >= text.size() || text[end + 1] != '"') break;
+          ++end;
+        }
+        field += text[end];
+      }
+    }
+    end = std::min(text.find(',', std::min(end, text.size())), text.size());
+    if (!quoted) field = text.substr(at, end - at);
+    size_t value = ValueOfListed(settings, field, csv ? 2 : 1);
+    if (value == std::string::npos) {
+      out.append(text, at, end - at);
     } else {
-      end = text.find(',', at);
+      std::string name = field.substr(0, value);
+      std::string put = name + NewHandle(field.substr(value), taken);
+      bool plain = put.find_first_of(",\"\r\n") == std::string::npos;
+      if (csv && !plain) {
+        std::string again;
+        for (char c : put) again += c == '"' ? std::string("\"\"") : std::string(1, c);
+        put = '"' + again + '"';
+      }
+      out += put;
     }
-    if (end == std::string::npos) end = text.size();
-    std::string field = text.substr(at, end - at);
-    for (const auto& name : settings.secret_options) {
-      size_t place = field.find(name + "=");
-      bool begins = place == 0 || (place != std::string::npos && (field[place - 1] == '=' || field[place - 1] == '"' ||
-                                                                  field[place - 1] == ' '));
-      if (!begins) continue;
-      size_t from = place + name.size() + 1;
-      size_t to = field.size() - (quoted && field.back() == '"' && field.size() > from ? 1 : 0);
-      field = field.substr(0, from) + NewHandle(field.substr(from, to - from), taken) + field.substr(to);
-      break;
-    }
-    out += field;
     if (end >= text.size()) break;
     out += ',';
     at = end + 1;
@@ -170,9 +207,9 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
 
 std::string TakeSecrets(const Settings& settings, const std::string& form, const std::string& text,
                         SecretList* taken) {
-  if (settings.secret_options.empty()) return text;
+  if (!DVDI_GUARD(secret_handles) || settings.secret_options.empty()) return text;
   if (form == "volume") return text;  // it has no options
-  if (form == "mount" || form == "env") return TakeFromPairs(settings, text, taken);
+  if (form == "mount" || form == "env") return TakeFromPairs(settings, text, form == "mount", taken);
   return TakeFromJson(settings, text, taken);
 }
 

@@ -254,7 +254,7 @@ Result<Json> Engine::Explain(const Json& query) {
     Json one = {{"operation", r.operation}, {"kind", r.kind}, {"owner", r.owner}, {"scope", r.scope},
                 {"started_ms", r.started_ms}, {"duration_ms", static_cast<double>(r.duration_us) / 1000.0},
                 {"outcome", r.outcome}};
-    auto body = ParseJson(r.body, "a record");
+    auto body = ParseJson(r.body, "a record", 80);  // a host call may be 64 deep
     if (body.ok()) one.update(*body);
     for (Json& c : one["calls"]) {
       c["ms"] = static_cast<double>(GetInt(c, "us")) / 1000.0;

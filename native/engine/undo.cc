@@ -36,8 +36,12 @@ Status UndoFolder(Core& core, const EffectRow& e) {
 // Stages and folders, last first. What was undone leaves `effects`' rows in the ledger with the next commit.
 Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<EffectRow>* gone, Recorder* recorder) {
   Local local;
-  for (auto it = effects.rbegin(); it != effects.rend(); ++it) {
-    const EffectRow& e = *it;
+  std::vector<EffectRow> order(effects.rbegin(), effects.rend());
+  // Folders are made last. Those that another operation passed on stand in its order: the inner ones go first.
+  auto folders_end =
+      std::stable_partition(order.begin(), order.end(), [](const EffectRow& e) { return e.kind == kFolder; });
+  std::sort(order.begin(), folders_end, [](const EffectRow& a, const EffectRow& b) { return a.path > b.path; });
+  for (const EffectRow& e : order) {
     Status s;
     if (e.kind == kStage) {
       s = RemoveStage(core.env, core.stage_root, e.path);

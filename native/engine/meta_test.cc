@@ -1,0 +1,164 @@
+#include "engine/meta.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/stage_meta.h"
+#include "sim/world.h"
+
+namespace dvdi {
+namespace {
+
+namespace fs = std::filesystem;
+
+class MetaTest : public ::testing::Test {
+ protected:
+  MetaTest() {
+    char name[] = "/tmp/dvdi-meta-test-XXXXXX";
+    root_ = ::mkdtemp(name);
+    world_ = std::make_unique<sim::World>(1, root_, root_);
+    stages_ = root_ + "/stage";
+    fs::create_directory(stages_);
+    OperationRow& o = meta_.operation;
+    o.id = "00112233445566778899aabbccddeeff", o.owner = "run", o.scope = "a \"scope\"", o.boot_id = "boot-1";
+    o.started_ms = 1'700'000'000'123, o.pid = 77, o.start_time = 123'456'789'012, o.mount_namespace = 4'026'531'840;
+    meta_.attachments = {{kA, "red", "a/b\nc"}, {kB, "blue", "b"}};
+  }
+  ~MetaTest() override { fs::remove_all(root_); }
+  Env env() { return world_->env(); }
+  std::string File(const std::string& id) const { return stages_ + "/" + id + "/meta.json"; }
+
+  const std::string kA = std::string(64, 'a'), kB = std::string(64, 'b');
+  std::string root_, stages_;
+  std::unique_ptr<sim::World> world_;
+  Meta meta_;
+};
+
+TEST_F(MetaTest, EachAttachmentFindsTheWhole) {
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  EXPECT_EQ(ListMeta(env(), stages_).value(), (std::vector<std::string>{kA, kB}));
+  for (const auto& id : {kA, kB}) {
+    struct stat st;
+    ASSERT_EQ(::stat(File(id).c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0600u);
+    EXPECT_EQ(st.st_nlink, 2u) << "one file, one fsync; the temporary name is gone";
+    auto read = ReadMeta(env(), stages_, id);
+    ASSERT_TRUE(read.ok()) << read.status().message();
+    EXPECT_EQ(read->operation.scope, meta_.operation.scope);
+    EXPECT_EQ(read->operation.boot_id, "boot-1");
+    EXPECT_EQ(read->operation.start_time, meta_.operation.start_time);
+    EXPECT_EQ(read->operation.mount_namespace, meta_.operation.mount_namespace);
+    EXPECT_EQ(read->operation.pid, 77);
+    ASSERT_EQ(read->attachments.size(), 2u);
+    EXPECT_EQ(read->attachments[0].name, "a/b\nc");
+  }
+  ASSERT_TRUE(RemoveMeta(env(), stages_, kA).ok());
+  EXPECT_TRUE(RemoveMeta(env(), stages_, kA).ok()) << "it is gone already";
+  EXPECT_TRUE(ReadMeta(env(), stages_, kB).ok());
+}
+
+TEST_F(MetaTest, TheNextOperationsFileReplacesIt) {
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  meta_.operation.id = "ffeeddccbbaa99887766554433221100", meta_.operation.scope = "second";
+  meta_.attachments.pop_back();
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  EXPECT_EQ(ReadMeta(env(), stages_, kA)->operation.scope, "second");
+  EXPECT_EQ(ReadMeta(env(), stages_, kB)->operation.scope, "a \"scope\"");
+}
+
+TEST_F(MetaTest, WhatSomebodyElseCouldHaveWrittenIsNoProof) {
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  for (mode_t mode : {0620, 0602, 0666}) {
+    ASSERT_EQ(::chmod(File(kA).c_str(), mode), 0);
+    auto read = ReadMeta(env(), stages_, kA);
+    ASSERT_FALSE(read.ok());
+    EXPECT_EQ(read.status().code(), Code::kRefused) << read.status().message();
+  }
+  fs::remove(File(kA));
+  fs::create_symlink(File(kB), File(kA));
+  EXPECT_FALSE(ReadMeta(env(), stages_, kA).ok()) << "a symlink";
+}
+
+TEST_F(MetaTest, DamagedFilesAreErrorsAndNoProof) {
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  std::ifstream in(File(kA));
+  std::string whole(std::istreambuf_iterator<char>(in), {});
+  fs::remove(File(kA));
+  for (size_t n = 0; n + 2 < whole.size(); n += 7) {
+    std::ofstream(File(kA)) << whole.substr(0, n);
+    EXPECT_FALSE(ReadMeta(env(), stages_, kA).ok()) << n;
+  }
+  for (const char* text : {"{}", "[]", "null", R"({"attachments":[]})", R"({"attachments":7})"}) {
+    std::ofstream(File(kA)) << text;
+    EXPECT_FALSE(ReadMeta(env(), stages_, kA).ok()) << text;
+  }
+  std::ofstream(File(kA)) << whole;
+  EXPECT_TRUE(ReadMeta(env(), stages_, kA).ok());
+  // A file under another ID than those it names.
+  std::string other(64, 'c');
+  fs::create_directory(stages_ + "/" + other);
+  std::ofstream(File(other)) << whole;
+  EXPECT_FALSE(ReadMeta(env(), stages_, other).ok());
+}
+
+TEST_F(MetaTest, AFailureOfAnyCallIsSaidAndLeavesNoTemporaryFile) {
+  int failures = 0;
+  for (int n = 1;; ++n) {
+    int left = n;
+    world_->sys.fault = [&](const char*) { return --left == 0 ? ENOSPC : 0; };
+    Status s = WriteMeta(env(), stages_, meta_);
+    world_->sys.fault = nullptr;
+    if (left > 0) break;
+    if (!s.ok()) {
+      ++failures;
+      EXPECT_NE(s.message().find("No space"), std::string::npos) << s.message();
+    }
+    for (const auto& entry : fs::directory_iterator(stages_))
+      if (s.ok() ? false : entry.path().filename().string().starts_with(".meta-")) ADD_FAILURE() << n << entry.path();
+    fs::remove_all(stages_);
+    fs::create_directory(stages_);
+  }
+  EXPECT_GE(failures, 6);
+}
+
+TEST_F(MetaTest, Ids) {
+  EXPECT_TRUE(IsAttachmentId(kA));
+  for (const std::string& text :
+       {std::string(), std::string(63, 'a'), std::string(65, 'a'), std::string(64, 'A'), std::string(64, 'g'),
+        "../" + std::string(61, 'a'), std::string(64, '/')})
+    EXPECT_FALSE(IsAttachmentId(text)) << text;
+  for (const char* name : {"x", ".meta-1", "volumes.lock"}) fs::create_directory(stages_ + "/" + name);
+  EXPECT_TRUE(ListMeta(env(), stages_).value().empty());
+}
+
+TEST_F(MetaTest, StagesSayWhoseTheyAre) {
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  StageMeta m;
+  m.operation = meta_.operation;
+  m.attach.attachment = kA, m.attach.target = "/data", m.attach.mode = "ro", m.attach.access = "multi-reader";
+  m.stage = stages_ + "/" + kA + "/001122334455-0";
+  ASSERT_TRUE(WriteStageMeta(env(), m).ok());
+  auto found = ReadStageMetas(env(), stages_, kA);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].stage, m.stage);
+  EXPECT_EQ(found[0].attach.target, "/data");
+  EXPECT_EQ(found[0].attach.mode, "ro");
+  EXPECT_EQ(found[0].operation.scope, meta_.operation.scope);
+  // One that was copied to another attachment, one that is damaged, and one that anybody can write.
+  fs::copy_file(m.stage + ".json", stages_ + "/" + kB + "/001122334455-0.json");
+  EXPECT_TRUE(ReadStageMetas(env(), stages_, kB).empty());
+  std::ofstream(stages_ + "/" + kA + "/x.json") << "{";
+  std::ofstream(stages_ + "/" + kA + "/y.json") << "{}";
+  EXPECT_EQ(ReadStageMetas(env(), stages_, kA).size(), 1u);
+  ASSERT_EQ(::chmod((m.stage + ".json").c_str(), 0666), 0);
+  EXPECT_TRUE(ReadStageMetas(env(), stages_, kA).empty());
+  EXPECT_TRUE(RemoveStageMeta(env(), m.stage).ok());
+  EXPECT_TRUE(RemoveStageMeta(env(), m.stage).ok()) << "it is gone already";
+}
+
+}  // namespace
+}  // namespace dvdi

@@ -1,0 +1,109 @@
+#include "engine/recorder.h"
+
+#include "base/text.h"
+#include "engine/testing/sim_engine.h"
+
+namespace dvdi {
+namespace {
+
+class RecorderTest : public SimEngineTest {
+ protected:
+  static Json Body(const Recorder& r, const Status& status = Status()) {
+    auto body = ParseJson(r.Finish(OperationRow(), "ok", status).body, "a record");
+    EXPECT_TRUE(body.ok()) << body.status().message();
+    return body.ok() ? *body : Json();
+  }
+};
+
+TEST_F(RecorderTest, KeepsWhatCameAndWent) {
+  Recorder r(env(), "prepare", 10'000);
+  r.Policy("house", "1.2.3", "abc");
+  r.Input("prepare", R"({"volumes":[]})");
+  r.HostCall("now", "{}", R"({"ok":{"left_ms":1}})", 2'500'000);
+  r.HostCall("random", "{}", R"({"ok":{"u32":7}})", 0);
+  r.Answer("prepare", R"({"ok":{}})");
+  r.Undone("stage /x");
+  r.Note("a note");
+  Json body = Body(r, Status(Code::kRefused, "no"));
+  EXPECT_EQ(body["policy"]["version"], "1.2.3");
+  EXPECT_EQ(body["input"]["prepare"], R"({"volumes":[]})");
+  EXPECT_EQ(body["answer"]["prepare"], R"({"ok":{}})");
+  ASSERT_EQ(body["calls"].size(), 2u);
+  EXPECT_EQ(body["calls"][0]["answer"]["ok"]["left_ms"], 1);
+  EXPECT_EQ(body["calls"][0]["us"], 2500);
+  EXPECT_EQ(body["undone"], Json::parse(R"(["stage /x"])"));
+  EXPECT_EQ(body["error"]["code"], "refused");
+  EXPECT_FALSE(body.contains("cut"));
+}
+
+TEST_F(RecorderTest, WhatIsTooLongIsCutAndSaysSo) {
+  for (size_t most : {0u, 1u, 50u, 200u, 1000u}) {
+    Recorder r(env(), "prepare", most);
+    r.Input("prepare", R"({"in":1})");
+    for (int i = 0; i < 100; ++i) r.HostCall("log", R"({"message":"twenty bytes or more"})", R"({"ok":{}})", 1);
+    r.Answer("prepare", R"({"ok":{}})");
+    Json body = Body(r);
+    EXPECT_EQ(body["cut"], true);
+    EXPECT_LT(Dump(body).size(), most + 400);
+  }
+}
+
+TEST_F(RecorderTest, LeavesNothingOfASecret) {
+  Recorder r(env(), "prepare", 10'000);
+  for (const char* value : {"abc", "abcdef", "a\"b", ""}) r.HideSecret(value);
+  EXPECT_EQ(r.Redact("abcdef abc a\"b a\\\"b ab"), "[secret] [secret] [secret] [secret] ab");
+  r.HostCall("log", R"({"message":"abcdef"})", R"({"error":"a\"b"})", 1);
+  r.Input("prepare", R"("abcabcdef")");
+  Json body = Body(r, Status(Code::kDriver, "the driver says abcdef"));
+  EXPECT_HAS_NOT(Dump(body), "abc");
+  EXPECT_HAS_NOT(Dump(body), "a\\\"b");
+  EXPECT_EQ(body["calls"][0]["answer"]["error"], "[secret]");
+}
+
+TEST_F(RecorderTest, RecordsAreJsonWhateverAPolicyLogs) {
+  std::string deep = std::string(63, '[') + std::string(63, ']');
+  std::vector<std::string> odd = {R"({"level":"info","message":"plain"})",
+                                  R"({"level":"\u0000\u001b[2J","message":"\ud800 \"],\"calls\":[{"})",
+                                  R"("just text")",
+                                  "7",
+                                  "not JSON at all \"}]}",
+                                  std::string("\xff\xfe\x00 }", 5),
+                                  "{\"a\":1}{\"b\":2}",
+                                  "",
+                                  deep,
+                                  "1e999",
+                                  "{\"a\":1,\"a\":2}",
+                                  std::string(2000, 'x')};
+  Json answer = Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    for (const auto& text : odd) host.Do("log", text);
+    host.Do("no_such_call", Json("{}"));
+    return SaysError("refused", "that was all");
+  });
+  EXPECT_EQ(CodeOf(answer), "refused");
+  std::vector<RecordRow> rows;
+  ASSERT_TRUE(engine().core().ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(rows, tx.Records("", "hostile", "", "", 1));
+    return Status();
+  }).ok());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_TRUE(IsValidUtf8(rows[0].body));
+  EXPECT_TRUE(Json::accept(rows[0].body)) << rows[0].body;
+  Json record = Record("hostile");
+  ASSERT_EQ(record["calls"].size(), odd.size() + 1) << record;
+  EXPECT_EQ(record["calls"][0]["request"]["message"], "plain");
+  EXPECT_EQ(record["calls"][odd.size()]["answer"]["error"]["code"], "internal");
+}
+
+TEST_F(RecorderTest, OldRecordsGo) {
+  settings_.records_keep = 3;
+  for (int i = 0; i < 6; ++i) Prepare("scope " + std::to_string(i), {Volume("red", "a", {{"create", "never"}})});
+  auto all = engine().Explain({{"last", 100}});
+  ASSERT_EQ((*all)["operations"].size(), 3u);
+  EXPECT_EQ((*all)["operations"][0]["scope"], "scope 5") << "newest first";
+  auto by_name = engine().Explain({{"driver", "red"}, {"name", "a"}, {"last", 100}});
+  EXPECT_EQ((*by_name)["operations"].size(), 3u);
+  EXPECT_EQ((*engine().Explain({{"driver", "blue"}, {"name", "a"}}))["operations"], Json::array());
+}
+
+}  // namespace
+}  // namespace dvdi

@@ -1,0 +1,290 @@
+// After a crash, a reboot, a lost ledger: what is ours is found, what is used is kept, the rest is left alone
+// (promises 2, 6 and 8).
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/meta.h"
+#include "engine/testing/sim_engine.h"
+
+namespace dvdi {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RecoverTest : public SimEngineTest {
+ protected:
+  std::string stage_root() const { return settings_.state_dir + "/stage"; }
+  static std::string StageOf(const Json& answer, size_t i = 0) { return answer["ok"]["volumes"][i]["stage"]; }
+  void RemoveLedger() {
+    for (const char* end : {"", "-wal", "-shm"}) fs::remove(settings_.state_dir + "/ledger.db" + end);
+  }
+};
+
+// The process dies at every call that changes something, in a prepare and in a cleanup.
+TEST_F(RecoverTest, ACrashAnywhereInAPrepareLeavesNothing) {
+  std::vector<Json> volumes = {Volume("red", "a"), Volume("blue", "b"),
+                               Volume("red", "a", {{"container_path", "/srv/again"}})};
+  int crashes = 0;
+  for (int n = 1;; ++n) {
+    engine();
+    world_.sys.CrashAfter(n);
+    Prepare("one", volumes);
+    bool crashed = world_.sys.crashed();
+    Close();
+    world_.sys.Restart();
+    if (!crashed) break;
+    ++crashes;
+    Recover({{"live", Json::array()}});
+    Settle();
+    ExpectNothingLeft("change " + std::to_string(n));
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(crashes, 15);
+}
+
+TEST_F(RecoverTest, ACrashAnywhereInACleanupIsFinished) {
+  std::vector<Json> volumes = {Volume("red", "a"), Volume("blue", "b")};
+  int crashes = 0;
+  for (int n = 1;; ++n) {
+    ASSERT_TRUE(Prepare("one", volumes).contains("ok"));
+    ASSERT_TRUE(Prepare("two", {Volume("blue", "b")}).contains("ok"));
+    world_.sys.CrashAfter(n);
+    Cleanup("one");
+    bool crashed = world_.sys.crashed();
+    Close();
+    world_.sys.Restart();
+    if (crashed) {
+      ++crashes;
+      Recover({{"live", {"two"}}});
+      Settle();
+    }
+    EXPECT_TRUE(Attached("blue", "b")) << "change " << n << ": two uses it";
+    EXPECT_FALSE(Attached("red", "a")) << "change " << n;
+    EXPECT_EQ(Ask("scopes")["scopes"].size(), 1u) << "change " << n;
+    Cleanup("two");
+    Settle();
+    ExpectNothingLeft("change " + std::to_string(n));
+    if (HasFailure() || !crashed) break;
+  }
+  EXPECT_GT(crashes, 3);
+}
+
+TEST_F(RecoverTest, WhatARunningEngineIsAtIsItsOwn) {
+  MakeVolume("red", "a"), MakeVolume("red", "b");
+  auto other = OpenAnother();
+  std::string stage;
+  Json answer = Hostile({Volume("red", "a"), Volume("red", "b")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    host.PluginAll({{{"method", "Mount"}, {"volume", 0}}, {{"method", "Mount"}, {"volume", 1}}});
+    host.Stage({{"volume", 0}});
+    // Another engine recovers, keeps going, and is asked to clean up, all in the middle of it.
+    Json recovered = Call(*other, &Engine::Recover, {{"owner", "run"}, {"live", Json::array()}});
+    EXPECT_EQ(recovered["ok"]["undone"], Json::array()) << recovered;
+    other->Tick();
+    world_.scheduler.RunAll();
+    Call(*other, &Engine::Cleanup, {{"owner", "run"}, {"scope", "hostile"}});
+    EXPECT_EQ(world_.sys.MountsBelow(stage_root()).size(), 1u);
+    EXPECT_TRUE(Attached("red", "a"));
+    host.Stage({{"volume", 1}});
+    return AllIsWell();
+  });
+  EXPECT_TRUE(answer.contains("ok")) << answer;
+  EXPECT_EQ(Count("red Unmount"), 0);
+  EXPECT_EQ(world_.sys.MountsBelow(stage_root()).size(), 2u);
+  other->Close(0);
+}
+
+TEST_F(RecoverTest, WhatADeadEngineLeftIsUndoneByAnyOther) {
+  MakeVolume("red", "a");
+  Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+    auto done = Honest(input, host);
+    world_.sys.CrashAfter(1);  // dies before it can commit or undo
+    return SaysError("refused", "no");
+  });
+  ASSERT_TRUE(Attached("red", "a"));
+  Close();
+  world_.sys.Restart();
+  Settle();  // no recovery is asked for: keeping is enough
+  ExpectNothingLeft();
+}
+
+TEST_F(RecoverTest, AnOwnersRecoveryTouchesItsOwnScopes) {
+  ASSERT_TRUE(Prepare("mine", {Volume("red", "a")}).contains("ok"));
+  ASSERT_TRUE(Prepare("theirs", {Volume("red", "b")}, {{"owner", "mesos:/var/lib/mesos"}}).contains("ok"));
+  Json answer = Recover({{"live", Json::array()}});
+  EXPECT_EQ(answer["ok"]["ended"], Json::parse(R"(["mine"])")) << answer;
+  EXPECT_FALSE(Attached("red", "a"));
+  EXPECT_TRUE(Attached("red", "b"));
+  answer = Recover({{"owner", "mesos:/var/lib/mesos"}, {"live", {"theirs"}}});
+  EXPECT_EQ(answer["ok"]["ended"], Json::array());
+  EXPECT_TRUE(Attached("red", "b"));
+  answer = Recover({{"owner", "mesos:/var/lib/mesos"}});
+  EXPECT_EQ(answer["ok"]["ended"], Json::array()) << "without a word of the agent a task's scope lives";
+  EXPECT_TRUE(Attached("red", "b"));
+  EXPECT_EQ(CodeOf(Recover({{"owner", ""}})), "invalid");
+}
+
+TEST_F(RecoverTest, AScopeLivesAsLongAsAProcessIsInItsNamespace) {
+  pid_t pid = world_.sys.StartProcess();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"process", {{"pid", pid}}}}).contains("ok"));
+  EXPECT_EQ(Recover()["ok"]["ended"], Json::array());
+  EXPECT_TRUE(Attached("red", "a"));
+  world_.sys.EndProcess(pid);
+  EXPECT_EQ(Recover({{"wait_ms", 1000}})["ok"]["ended"], Json::parse(R"(["one"])"));
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(RecoverTest, ARebootEndsEveryScope) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Close();
+  world_.sys.Reboot();
+  for (const char* driver : {"red", "blue"}) world_.transport.ForgetMounts(driver, true);
+  EXPECT_EQ(Recover()["ok"]["ended"].size(), 1u);
+  Settle();
+  ExpectNothingLeft();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+}
+
+TEST_F(RecoverTest, BeforeMountIsSentTheIdIsOnDisk) {
+  MakeVolume("red", "a"), MakeVolume("red", "b");
+  int seen = 0;
+  transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply*) {
+    if (method != "Mount") return false;
+    ++seen;
+    Json body = Json::parse(request.body);
+    auto meta = ReadMeta(env(), stage_root(), GetString(body, "ID"));
+    EXPECT_TRUE(meta.ok()) << meta.status().message();
+    if (!meta.ok()) return false;
+    EXPECT_EQ(meta->operation.owner, "run");
+    EXPECT_EQ(meta->operation.scope, "one");
+    EXPECT_EQ(meta->operation.boot_id, engine().core().boot_id);
+    bool named = false;
+    for (const auto& e : meta->attachments) named |= e.name == GetString(body, "Name") && e.id == GetString(body, "ID");
+    EXPECT_TRUE(named);
+    return false;
+  };
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("red", "b")}).contains("ok"));
+  EXPECT_EQ(seen, 2);
+}
+
+TEST_F(RecoverTest, AMissingLedgerIsRebuiltAndNothingInUseIsUnmounted) {
+  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b", {{"mode", "ro"}})});
+  Json two = Prepare("two", {Volume("red", "a", {{"container_path", "/srv/two"}})});
+  ASSERT_TRUE(one.contains("ok") && two.contains("ok"));
+  std::string id = Known("red", "a")["id"];
+  Close();
+  RemoveLedger();
+  EXPECT_EQ(Ask("scopes")["scopes"].size(), 2u) << Ask("scopes");
+  Json a = Known("red", "a");
+  ASSERT_FALSE(a.is_null()) << "the volume is known again";
+  EXPECT_EQ(a["id"], id);
+  EXPECT_EQ(a["state"], "attached");
+  EXPECT_EQ(a["users"].size(), 2u) << a;
+  EXPECT_EQ(Known("blue", "b")["users"][0]["mode"], "ro");
+  Settle();
+  Recover({{"live", {"one", "two"}}});
+  Settle();
+  for (const Json* answer : {&one, &two}) EXPECT_TRUE(world_.sys.IsMounted(StageOf(*answer)));
+  EXPECT_EQ(Count("red Unmount") + Count("blue Unmount"), 0);
+  Cleanup("one");
+  Settle();
+  EXPECT_TRUE(Attached("red", "a"));
+  EXPECT_FALSE(Attached("blue", "b"));
+  Cleanup("two");
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(RecoverTest, ADamagedLedgerIsKeptAsideAndSaid) {
+  Json one = Prepare("one", {Volume("red", "a")});
+  Close();
+  {
+    std::fstream file(settings_.state_dir + "/ledger.db", std::ios::in | std::ios::out | std::ios::binary);
+    file << std::string(4096, '\xA5');
+  }
+  for (const char* end : {"-wal", "-shm"}) fs::remove(settings_.state_dir + "/ledger.db" + end);
+  Json summary = Ask("summary");
+  EXPECT_EQ(summary["ledger"]["ok"], false) << summary;
+  EXPECT_HAS(summary["ledger"]["note"].get<std::string>(), "damaged");
+  bool kept = false;
+  for (const auto& entry : fs::directory_iterator(settings_.state_dir))
+    kept |= entry.path().filename().string().starts_with("ledger.db.damaged-");
+  EXPECT_TRUE(kept);
+  Settle();
+  EXPECT_TRUE(world_.sys.IsMounted(StageOf(one)));
+  EXPECT_EQ(Count("red Unmount"), 0);
+  Cleanup("one");
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(RecoverTest, AnAttachmentWithoutAUserIsReleasedAfterARebuild) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  Close();
+  RemoveLedger();
+  world_.transport.plugins["red"].up = true;
+  Settle();
+  EXPECT_FALSE(Attached("red", "a"));
+  ExpectNothingLeft();
+}
+
+TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  std::string id = Known("red", "a")["id"];
+  Cleanup("one");
+  Settle();
+  // A file that somebody else could have written, naming a volume that somebody else uses; a folder of another
+  // name; a mount without any file.
+  MakeVolume("blue", "b");
+  world_.transport.plugins["blue"].volumes["b"].mountpoint = root_ + "/volumes/blue-b";
+  std::string forged = std::string(64, 'a'), bare = std::string(64, 'b');
+  fs::create_directories(stage_root() + "/" + forged + "/x");
+  fs::create_directories(stage_root() + "/" + bare + "/x");
+  fs::create_directories(stage_root() + "/holiday-pictures");
+  Meta meta;
+  meta.operation.id = "0123456789abcdef", meta.operation.owner = "run", meta.operation.scope = "forged";
+  meta.operation.boot_id = "boot-0";
+  meta.attachments = {{forged, "blue", "b"}};
+  ASSERT_TRUE(WriteMeta(env(), stage_root(), meta).ok());
+  std::string file = stage_root() + "/" + forged + "/meta.json";
+  ASSERT_EQ(::chmod(file.c_str(), 0666), 0);
+  world_.sys.AddMount(stage_root() + "/" + bare + "/x", "ext4", "7:99");
+  for (bool rebuild : {false, true}) {
+    Close();
+    if (rebuild) RemoveLedger();
+    Json answer = Recover({{"live", Json::array()}, {"wait_ms", 1000}});
+    Settle();
+    std::string reported = Dump(answer["ok"]["reported"]);
+    EXPECT_HAS(reported, forged);
+    EXPECT_HAS(reported, bare);
+    EXPECT_HAS(reported, "holiday-pictures");
+    EXPECT_TRUE(fs::exists(file));
+    EXPECT_TRUE(fs::exists(stage_root() + "/holiday-pictures"));
+    EXPECT_TRUE(world_.sys.IsMounted(stage_root() + "/" + bare + "/x"));
+    EXPECT_EQ(Count("blue Unmount"), 0);
+  }
+}
+
+TEST_F(RecoverTest, CleanupWorksWithoutAWorkingPolicyAndPrepareDoesNot) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Close();
+  stock_ = true;
+  std::ofstream(settings_.policy_dir + "/state.json") << "not what was written there";
+  int calls = static_cast<int>(Sent().size());
+  Json answer = Prepare("two", {Volume("red", "b")});
+  EXPECT_EQ(CodeOf(answer), "policy") << answer;
+  EXPECT_EQ(static_cast<int>(Sent().size()), calls);
+  EXPECT_TRUE(Ask("summary")["policy"].contains("error"));
+  EXPECT_TRUE(Cleanup("one").contains("ok"));
+  EXPECT_TRUE(Recover().contains("ok"));
+  Settle();
+  ExpectNothingLeft();
+}
+
+}  // namespace
+}  // namespace dvdi

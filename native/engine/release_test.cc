@@ -1,0 +1,222 @@
+// Unmount: once, when nobody uses the volume any more, and until it is done (promises 1 and 6).
+#include "engine/release.h"
+
+#include "engine/testing/sim_engine.h"
+
+namespace dvdi {
+namespace {
+
+class ReleaseTest : public SimEngineTest {
+ protected:
+  Json Pending() { return Ask("summary")["pending"]; }
+  std::string IdOf(const std::string& driver, const std::string& name) { return GetString(Known(driver, name), "id"); }
+  // Drivers answer this to Unmount.
+  void AnswerUnmount(PluginReply reply) {
+    transport_.hook = [reply](const std::string& method, const PluginRequest&, PluginReply* out) {
+      *out = reply;
+      return method == "Unmount";
+    };
+  }
+};
+
+TEST_F(ReleaseTest, TheLastUserUnmounts) {
+  std::vector<Json> volumes = {Volume("red", "a")};
+  for (const char* scope : {"one", "two", "three"}) ASSERT_TRUE(Prepare(scope, volumes).contains("ok"));
+  EXPECT_EQ(Known("red", "a")["users"].size(), 3u);
+  for (const char* scope : {"two", "one"}) {
+    Json answer = Cleanup(scope);
+    EXPECT_EQ(answer["ok"]["released"].size(), 1u) << answer;
+    Settle();
+    EXPECT_TRUE(Attached("red", "a"));
+    EXPECT_EQ(Known("red", "a")["state"], "attached");
+    EXPECT_EQ(Count("red Unmount"), 0);
+  }
+  Json answer = Cleanup("three");
+  EXPECT_EQ(answer["ok"]["pending"].size(), 1u) << answer;
+  EXPECT_FALSE(Attached("red", "a"));
+  EXPECT_EQ(Count("red Mount"), 1);
+  EXPECT_EQ(Count("red Unmount"), 1);
+  ExpectNothingLeft();
+}
+
+TEST_F(ReleaseTest, AUsedVolumeIsNotReleasedWhateverTheLedgerSays) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  std::string id = IdOf("red", "a");
+  // As after a fault of ours: due for release, while somebody uses it.
+  ASSERT_TRUE(engine().core().ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(id));
+    a->state = kReleasing, a->next_ms = 0;
+    return tx.PutAttachment(*a);
+  }).ok());
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 0);
+  EXPECT_TRUE(Attached("red", "a"));
+}
+
+TEST_F(ReleaseTest, APrepareThatFailsLeavesTheVolumeToItsUser) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Json answer = Hostile({Volume("red", "a"), Volume("blue", "b")}, [](const Json& input, ScriptHost& host) {
+    auto ignored = Honest(input, host);
+    return Result<std::string>(SaysError("refused", "no"));
+  });
+  EXPECT_EQ(CodeOf(answer), "refused");
+  Settle();
+  EXPECT_TRUE(Attached("red", "a"));
+  EXPECT_FALSE(Attached("blue", "b"));
+  EXPECT_EQ(Count("red Unmount"), 0);
+  EXPECT_EQ(Known("red", "a")["users"].size(), 1u);
+}
+
+TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  Json answer = Cleanup("one");
+  ASSERT_TRUE(answer.contains("ok")) << "cleanup waits for no driver: " << answer;
+  EXPECT_FALSE(Attached("blue", "b"));
+  ASSERT_EQ(Pending().size(), 1u);
+  EXPECT_EQ(Pending()[0]["name"], "a");
+  EXPECT_FALSE(GetString(Pending()[0], "error").empty());
+  EXPECT_TRUE(world_.sys.MountsBelow(settings_.state_dir + "/stage").empty()) << "our own mounts are gone at once";
+  int64_t before = 0;
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_EQ(Pending().size(), 1u);
+    int64_t pause = GetInt(Pending()[0], "next_ms") - world_.clock.WallMs();
+    EXPECT_GT(pause, 0);
+    EXPECT_GE(pause + settings_.release_base_ms, before) << "the pauses grow";
+    EXPECT_LE(pause, settings_.release_max_ms * 5 / 4) << "up to a bound";
+    before = std::min(pause, settings_.release_max_ms * 4 / 5);
+    int tried = Count("red Unmount");
+    engine().Tick();
+    world_.scheduler.RunAll();
+    EXPECT_EQ(Count("red Unmount"), tried) << "not before its time";
+    world_.clock.Advance(pause);
+    engine().Tick();
+    world_.scheduler.RunAll();
+    EXPECT_EQ(Count("red Unmount"), tried + 1);
+  }
+  EXPECT_GE(GetInt(Pending()[0], "attempts"), 12);
+  world_.transport.plugins["red"].up = true;
+  Settle();
+  EXPECT_FALSE(Attached("red", "a"));
+  ExpectNothingLeft();
+}
+
+TEST_F(ReleaseTest, AnotherEngineTakesThePendingOver) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  Close();
+  world_.transport.plugins["red"].up = true;
+  world_.clock.Advance(600'000);
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 2);
+  ExpectNothingLeft();
+}
+
+TEST_F(ReleaseTest, APrepareTakesAPendingReleaseOver) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  std::string id = IdOf("red", "a");
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  world_.transport.plugins["red"].up = true;
+  ASSERT_TRUE(Prepare("two", {Volume("red", "a")}).contains("ok"));
+  EXPECT_EQ(IdOf("red", "a"), id) << "an unanswered Unmount may come later: with the same ID it is the same Mount";
+  Settle();
+  EXPECT_TRUE(Attached("red", "a")) << "the release that was due is no more";
+  EXPECT_EQ(Known("red", "a")["state"], "attached");
+  Cleanup("two");
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(ReleaseTest, ANoToUnmountIsBelievedOnlyWhereTheVolumeIsNotMounted) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  AnswerUnmount(Says("{\"Err\":\"volume is not mounted\"}", 500));
+  Cleanup("one");
+  EXPECT_EQ(Pending().size(), 1u) << "it is mounted still";
+  world_.transport.ForgetMounts("red", true);
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+  EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
+}
+
+TEST_F(ReleaseTest, AfterARebootTheDriverIsAskedFirst) {
+  for (bool mounted : {true, false}) {
+    std::string name = mounted ? "kept" : "gone";
+    ASSERT_TRUE(Prepare("one", {Volume("red", name)}).contains("ok"));
+    std::string id = IdOf("red", name);
+    Close();
+    world_.sys.Reboot();
+    world_.transport.ForgetMounts("red", true);
+    // A driver may hold an attachment elsewhere (a cloud's disk) that outlives the node's mounts.
+    if (mounted) world_.transport.plugins["red"].volumes[name].mountpoint = root_ + "/volumes/red-" + name;
+    int unmounts = Count("red Unmount");
+    Recover({{"wait_ms", 1000}});
+    Settle();
+    EXPECT_EQ(Count("red Unmount"), unmounts + (mounted ? 1 : 0));
+    if (mounted) EXPECT_HAS(transport_.requests.back().body, id);
+    EXPECT_EQ(Known("red", name)["state"], mounted ? "known" : "released-unconfirmed");
+    ExpectNothingLeft(name);
+  }
+}
+
+TEST_F(ReleaseTest, AClockThatGoesBackPutsNoReleaseOff) {
+  for (int64_t back : {int64_t{365} * 86'400'000, int64_t{7'200'000}}) {
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    world_.transport.plugins["red"].up = false;
+    Cleanup("one");
+    ASSERT_EQ(Pending().size(), 1u);
+    world_.transport.plugins["red"].up = true;
+    world_.clock.ShiftWall(-back);
+    engine().Tick();
+    world_.scheduler.RunAll();
+    world_.clock.Advance(2 * settings_.release_max_ms);
+    engine().Tick();
+    world_.scheduler.RunAll();
+    EXPECT_EQ(Pending(), Json::array()) << back;
+    ExpectNothingLeft();
+  }
+}
+
+TEST_F(ReleaseTest, ForgetIsTheOperatorsLastWord) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  auto forget = [&](const std::string& name) { return engine().Forget({{"driver", "red"}, {"name", name}}); };
+  auto used = forget("a");
+  ASSERT_FALSE(used.ok());
+  EXPECT_EQ(used.status().code(), Code::kRefused);
+  EXPECT_HAS(used.status().message(), "one");
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  int unmounts = Count("red Unmount");
+  auto gone = forget("a");
+  EXPECT_TRUE(gone.ok()) << gone.status().message();
+  EXPECT_EQ(Pending(), Json::array());
+  EXPECT_EQ(Known("red", "a")["state"], "forgotten");
+  world_.transport.plugins["red"].up = true;
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), unmounts) << "nothing is called";
+  EXPECT_EQ(forget("a").status().code(), Code::kNotFound);
+  EXPECT_EQ(engine().Forget(Json::object()).status().code(), Code::kInvalid);
+  world_.transport.ForgetMounts("red", true);
+  ExpectNothingLeft();
+}
+
+TEST_F(ReleaseTest, AReleaseThatIsUnderWayElsewhereIsLeftAlone) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  std::string id = IdOf("red", "a");
+  EXPECT_EQ(Release(engine().core(), id).value(), ReleaseResult::kTakenOver) << "it is used";
+  EXPECT_EQ(Release(engine().core(), std::string(64, 'f')).value(), ReleaseResult::kTakenOver) << "it is gone";
+  auto lock = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", "a"}}, 0);
+  ASSERT_TRUE(lock.ok());
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 0) << "another operation works on the volume";
+  lock->reset();
+  world_.transport.plugins["red"].up = true;
+  Settle();
+  ExpectNothingLeft();
+}
+
+}  // namespace
+}  // namespace dvdi

@@ -1,0 +1,223 @@
+// A secret's value reaches the driver, and neither the policy nor a record nor the ledger (promise 10).
+#include "engine/secrets.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/testing/sim_engine.h"
+
+namespace dvdi {
+namespace {
+
+// Found nowhere by chance, and escaped where it is put into JSON.
+constexpr char kValue[] = "hunter2\\\"\xC3\xA9-q";
+
+class SecretsTest : public SimEngineTest {
+ protected:
+  SecretsTest() { settings_.secret_options = {"password", "access_key"}; }
+
+  // What a policy would see of the text; the values go to taken_.
+  std::string Take(const std::string& form, const std::string& text) {
+    taken_.clear();
+    return TakeSecrets(settings_, form, text, &taken_);
+  }
+  std::vector<std::string> Values() const {
+    std::vector<std::string> out;
+    for (const auto& t : taken_) out.push_back(t.second);
+    return out;
+  }
+  void WriteSecret(const std::string& name, const std::string& value, mode_t mode = 0600) {
+    std::filesystem::create_directory(settings_.secrets_dir);
+    std::string path = settings_.secrets_dir + "/" + name;
+    std::ofstream(path, std::ios::binary) << value;
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+  }
+  // The value, plain and as it stands in JSON, once and twice over.
+  static std::vector<std::string> Guises(const std::string& value) {
+    std::vector<std::string> out = {value};
+    for (int i = 0; i < 2; ++i) {
+      std::string quoted = Dump(Json(out.back()));
+      out.push_back(quoted.substr(1, quoted.size() - 2));
+    }
+    return out;
+  }
+  // After a prepare: where the value must be, and where it must not be.
+  void ExpectOnlyTheDriverSaw(const std::string& value, const std::string& what) {
+    bool sent = false;
+    for (const auto& r : transport_.requests) {
+      if (r.path.find("Create") == std::string::npos) continue;
+      Json body = Json::parse(r.body);
+      for (const auto& [name, v] : body["Opts"].items()) sent |= v == value;
+    }
+    EXPECT_TRUE(sent) << what << ": the driver gets the value";
+    std::string ledger = LedgerBytes();
+    EXPECT_HAS(ledger, "scope-of-a-test") << "the ledger is what is looked at";
+    std::string seen = Dump(seen_);
+    std::string explained = Dump(engine().Explain({{"last", 1000}}).value());
+    for (const auto& guise : Guises(value)) {
+      EXPECT_EQ(ledger.find(guise), std::string::npos) << what << ": in the ledger";
+      EXPECT_EQ(seen.find(guise), std::string::npos) << what << ": the policy saw it";
+      EXPECT_EQ(explained.find(guise), std::string::npos) << what << ": in a record";
+    }
+  }
+  SecretList taken_;
+  Json seen_ = Json::array();  // all that the policy got
+};
+
+TEST_F(SecretsTest, EveryFormOfWritingIt) {
+  const struct {
+    const char *form, *text;
+  } kForms[] = {
+      {"statement", R"({"volumes":[{"name":"a","options":{"size":"1","password":"VALUE"}}]})"},
+      {"statement", R"({ "volumes" : [ { "options" : { "Pass-Word" : "VALUE" } , "name" : "a" } ] })"},
+      {"statement", R"({"volumes":[{"options":{"\u0070assword":"VALUE"}}]})"},
+      {"marathon", R"({"container":{"volumes":[{"external":{"options":{"dvdi/password":"VALUE"}}}]}})"},
+      {"mesos", R"({"driver_options":{"parameter":[{"key":"size","value":"1"},{"key":"password","value":"VALUE"}]}})"},
+      {"mesos", R"({"driver_options":{"parameter":[{"value":"VALUE","key":"password"},{"value":"1","key":"size"}]}})"},
+      {"mount", "src=a,dst=/a,volume-driver=red,volume-opt=password=VALUE,volume-opt=size=1"},
+      {"mount", "src=a,dst=/a,\"volume-opt=password=VALUE\""},
+      {"mount", "password=VALUE"},
+      {"env", "size=5,password=VALUE,iops=100"},
+      {"env", " password = VALUE"},
+      {"env", "access_key=VALUE"},
+      {"env", "\"x,password=VALUE"},
+  };
+  for (const auto& f : kForms) {
+    std::string text = f.text;
+    text.replace(text.find("VALUE"), 5, "hunter2");
+    std::string out = Take(f.form, text);
+    EXPECT_EQ(out.find("hunter2"), std::string::npos) << f.form << ": " << out;
+    ASSERT_EQ(taken_.size(), 1u) << f.form << ": " << f.text;
+    std::string value = taken_[0].second;
+    EXPECT_EQ(value.substr(value.find_first_not_of(' ')), "hunter2") << f.text;
+    std::string handle = taken_[0].first, expected = text;
+    expected.replace(expected.find(value), value.size(), handle);
+    if (f.form != std::string("mount")) EXPECT_EQ(out, expected);
+    EXPECT_EQ(handle.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-"), std::string::npos) << handle;
+  }
+}
+
+TEST_F(SecretsTest, ValuesWithEveryKindOfCharacter) {
+  std::string json = Dump({{"options", {{"password", kValue}}}});
+  EXPECT_TRUE(Json::accept(Take("statement", json)));
+  EXPECT_EQ(Values(), std::vector<std::string>{kValue});
+  Take("mount", "src=a,\"volume-opt=password=x,\"\"y\"\",z\",dst=/a");
+  EXPECT_EQ(Values(), std::vector<std::string>{"x,\"y\",z"});
+  EXPECT_EQ(Take("mount", "src=a,\"volume-opt=size=x,\"\"y\"\",z\",dst=/a"), "src=a,\"volume-opt=size=x,\"\"y\"\",z\",dst=/a");
+  Take("env", "password=a=b=c");
+  EXPECT_EQ(Values(), std::vector<std::string>{"a=b=c"});
+  std::string numbers = Take("statement", R"({"options":{"password":12345,"size":5,"access_key":true}})");
+  EXPECT_EQ(Values(), (std::vector<std::string>{"12345", "true"}));
+  EXPECT_EQ(Json::parse(numbers)["options"]["size"], 5);
+  // A reference is no value.
+  std::string reference = R"({"options":{"password":{"secret":"db"}}})";
+  EXPECT_EQ(Take("statement", reference), reference);
+}
+
+TEST_F(SecretsTest, WhatIsNoSecretStaysAsItIs) {
+  for (const char* text : {R"({"options":{"size":"password"}})", R"(["password","x"])", R"({"key":"size","value":"password"})",
+                           "", "{", "\"", "{\"a\":[{\"b\":", "\\"})
+    EXPECT_EQ(Take("statement", text), text);
+  for (const char* text : {"size=5", "passwords=x", "", ",", "=", "password", "a,,b"}) EXPECT_EQ(Take("env", text), text);
+  for (const char* text : {"", "src=a", "\"", "\"src=a", ",\"\",", "volume-opt=o=password=x"}) EXPECT_EQ(Take("mount", text), text);
+  EXPECT_EQ(Take("volume", "password:/x"), "password:/x");
+}
+
+TEST_F(SecretsTest, TextsThatBreakOffKeepTheirSecretsToo) {
+  for (const char* text : {R"({"options":{"password":"hunter2)", R"({"options":{"password":"hunter2"})", R"({"key":"password","value":"hunter2")",
+                           R"({"options":{"password":"hunter2\)", R"({"options":{"password":"hunter2\u12")"})
+    EXPECT_HAS_NOT(Take("statement", text), "hunter2");
+}
+
+TEST_F(SecretsTest, NamesOfFilesArePlain) {
+  WriteSecret("db", "value\r\n\n");
+  WriteSecret("open", "value", 0666);
+  WriteSecret("large", std::string((64 << 10) + 1, 'x'));
+  std::ofstream(root_ + "/outside") << "outside";
+  std::filesystem::create_symlink(root_ + "/outside", settings_.secrets_dir + "/link");
+  auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, name); };
+  EXPECT_EQ(resolve("db").value(), "value");
+  for (const char* name : {"", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a b", "a\nb", "none", "open", "large", "link"}) {
+    auto r = resolve(name);
+    EXPECT_FALSE(r.ok()) << name;
+    if (!r.ok()) EXPECT_FALSE(r.status().message().empty());
+  }
+  EXPECT_EQ(ResolveSecret(env(), settings_, {{"handle", "inline"}}, "handle").value(), "inline");
+}
+
+TEST_F(SecretsTest, OnlyTheDriverSeesThem) {
+  WriteSecret("db", std::string(kValue) + "\n");
+  policy_->scripts["prepare"] = [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+    seen_.push_back(input);
+    for (const Json& v : input["volumes"]) {
+      host.Plugin({{"method", "Get"}, {"volume", v["index"]}});
+      host.Plugin({{"method", "List"}, {"driver", v["driver"]}});
+      Json create = host.Plugin({{"method", "Create"}, {"volume", v["index"]}, {"options", v["options"]}});
+      seen_.push_back(create);
+      host.Do("log", {{"level", "info"}, {"message", "created with " + Dump(v["options"]) + Dump(create)}});
+    }
+    return SaysError("refused", "with " + Dump(seen_));
+  };
+  // A driver that repeats what it was told.
+  transport_.hook = [&](const std::string& method, const PluginRequest& r, PluginReply* reply) {
+    if (method != "Create") return false;
+    *reply = Says(Dump({{"Err", "these options are wrong: " + Dump(Json::parse(r.body)["Opts"])}}), 500);
+    return true;
+  };
+  Json listed = {{"options", {{"password", kValue}}}}, referred = {{"options", {{"key", {{"secret", "db"}}}}}};
+  for (const Json& options : {listed, referred}) {
+    seen_ = Json::array();
+    transport_.requests.clear();
+    Json answer = Prepare("scope-of-a-test", {Volume("red", "a", options)});
+    EXPECT_EQ(CodeOf(answer), "refused");
+    EXPECT_HAS_NOT(Dump(answer), "hunter2");
+    EXPECT_HAS(Dump(seen_), "these options are wrong");
+    ExpectOnlyTheDriverSaw(kValue, Dump(options));
+  }
+}
+
+TEST_F(SecretsTest, ASecretThatIsMissingStopsTheCreate) {
+  Json create;
+  Json answer = Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    host.Plugin({{"method", "Get"}, {"volume", 0}});
+    host.Plugin({{"method", "List"}, {"driver", "red"}});
+    create = host.Plugin({{"method", "Create"}, {"volume", 0}, {"options", {{"password", {{"secret", "none"}}}}}});
+    return SaysError("refused", "enough");
+  });
+  EXPECT_EQ(create["kind"], "refused") << create;
+  EXPECT_HAS(create["error"].get<std::string>(), "none");
+  EXPECT_EQ(Count("red Create"), 0);
+}
+
+// The shipped policy, and each form that a user can write.
+TEST_F(SecretsTest, TheStockPolicyPassesHandlesOn) {
+  stock_ = true;
+  settings_.policy_dir = DVDI_TEST_POLICY_DIR;  // compiled once for all tests
+  const char kPlain[] = "hunter2-hunter2";
+  auto source = [](const std::string& form, const std::string& text) { return Json{{"form", form}, {"text", text}}; };
+  std::vector<Json> sources = {
+      source("statement", R"({"volumes":[{"driver":"red","name":"v0","container_path":"/a","options":{"password":"hunter2-hunter2"}}]})"),
+      source("marathon", R"({"id":"/x","container":{"type":"MESOS","volumes":[{"containerPath":"/a","mode":"RW","external":{"name":"v1",)"
+                         R"("provider":"dvdi","options":{"dvdi/driver":"red","dvdi/password":"hunter2-hunter2"}}}]}})"),
+      source("mesos", R"({"type":"MESOS","volumes":[{"container_path":"/a","mode":"RW","source":{"type":"DOCKER_VOLUME","docker_volume":)"
+                      R"({"driver":"red","name":"v2","driver_options":{"parameter":[{"key":"password","value":"hunter2-hunter2"}]}}}}]})"),
+      source("mount", "type=volume,src=v3,dst=/a,volume-driver=red,volume-opt=password=hunter2-hunter2"),
+      Json{{"form", "env"}, {"env", {{"DVDI_VOLUME_NAME", "v4"}, {"DVDI_VOLUME_DRIVER", "red"}, {"DVDI_VOLUME_CONTAINERPATH", "/a"},
+                                     {"DVDI_VOLUME_OPTS", "password=hunter2-hunter2,fs=ext4"}}}}};
+  for (size_t i = 0; i < sources.size(); ++i) {
+    transport_.requests.clear();
+    std::string scope = "scope-of-a-test-" + std::to_string(i);
+    Json answer = Prepare(scope, {}, {{"sources", {sources[i]}}});
+    ASSERT_TRUE(answer.contains("ok")) << sources[i] << answer;
+    ASSERT_EQ(answer["ok"]["volumes"].size(), 1u) << sources[i] << answer;
+    seen_ = Record(scope)["calls"];
+    EXPECT_HAS(Dump(seen_), "Create");
+    ExpectOnlyTheDriverSaw(kPlain, Dump(sources[i]["form"]));
+  }
+}
+
+}  // namespace
+}  // namespace dvdi

@@ -1,0 +1,136 @@
+// What is undone, in which order, and what happens to the rest where it cannot be.
+#include "engine/undo.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/testing/sim_engine.h"
+
+namespace dvdi {
+namespace {
+
+class UndoTest : public SimEngineTest {
+ protected:
+  // Unmounting fails until AllowUmount.
+  void ForbidUmount() {
+    world_.sys.fault = [](const char* call) { return std::strcmp(call, "umount") == 0 ? EPERM : 0; };
+  }
+  void AllowUmount() { world_.sys.fault = nullptr; }
+};
+
+TEST_F(UndoTest, LastDoneFirstUndone) {
+  std::vector<std::string> order;
+  world_.sys.fault = [&](const char* call) {
+    order.push_back(call);
+    return 0;
+  };
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
+  order.clear();
+  Cleanup("one");
+  world_.sys.fault = nullptr;
+  Json record = Record("one");
+  EXPECT_EQ(record["kind"], "cleanup");
+  ASSERT_EQ(record["undone"].size(), 4u) << record;
+  EXPECT_HAS(record["undone"][0].get<std::string>(), "stage ");
+  EXPECT_HAS(record["undone"][1].get<std::string>(), "stage ");
+  EXPECT_HAS(record["undone"][2].get<std::string>(), "attach ");
+  EXPECT_LT(record["undone"][1].get<std::string>().find("-0"), std::string::npos) << "the first stage comes last";
+  EXPECT_EQ(std::count(order.begin(), order.end(), "umount"), 4) << "each twice: until nothing is there any more";
+}
+
+TEST_F(UndoTest, AStageThatCannotBeUnmountedKeepsItsVolumeAttached) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
+  ForbidUmount();
+  Json answer = Cleanup("one");
+  ASSERT_TRUE(answer.contains("ok")) << answer;
+  EXPECT_GE(answer["ok"]["pending"].size(), 2u) << answer;
+  Settle();
+  EXPECT_TRUE(Attached("red", "a")) << "the driver's mount is under a stage of ours";
+  EXPECT_EQ(Count("red Unmount"), 0);
+  EXPECT_EQ(Ask("scopes")["scopes"].size(), 1u) << "what cannot be undone now stays in the ledger";
+  AllowUmount();
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(UndoTest, AFailedPrepareThatCannotBeUndoneIsTakenUpAgain) {
+  MakeVolume("red", "a");
+  Json answer = Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+    auto ignored = Honest(input, host);
+    ForbidUmount();
+    return SaysError("refused", "no");
+  });
+  EXPECT_EQ(CodeOf(answer), "refused");
+  EXPECT_TRUE(Attached("red", "a"));
+  AllowUmount();
+  Settle();  // the same engine, not one that comes later
+  ExpectNothingLeft();
+}
+
+TEST_F(UndoTest, ACleanupAskedAgainIsTheSame) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  ForbidUmount();
+  Cleanup("one");
+  AllowUmount();
+  Json again = Cleanup("one");
+  ASSERT_TRUE(again.contains("ok")) << again;
+  for (const Json& p : again["ok"]["pending"]) EXPECT_HAS_NOT(GetString(p, "why"), "another process") << again;
+  Settle();
+  ExpectNothingLeft();
+  EXPECT_TRUE(Cleanup("one").contains("ok"));
+  EXPECT_TRUE(Cleanup("never heard of").contains("ok")) << "an unknown scope is no error";
+  EXPECT_EQ(CodeOf(Cleanup("")), "invalid");
+}
+
+TEST_F(UndoTest, CleanupDoesNotWaitForAVolumeThatIsWorkedOn) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  auto lock = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", "a"}}, 0);
+  ASSERT_TRUE(lock.ok());
+  int64_t begin = world_.clock.MonotonicMs();
+  Json answer = Cleanup("one");
+  ASSERT_TRUE(answer.contains("ok")) << answer;
+  EXPECT_LT(world_.clock.MonotonicMs() - begin, 2000);
+  EXPECT_TRUE(world_.sys.MountsBelow(settings_.state_dir + "/stage").empty());
+  EXPECT_TRUE(Attached("red", "a"));
+  lock->reset();
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(UndoTest, AMountThatWasNeverSentIsNotUnmounted) {
+  MakeVolume("red", "a");
+  Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    host.Plugin({{"method", "Get"}, {"volume", 0}});
+    return SaysError("refused", "no");
+  });
+  Settle();
+  EXPECT_EQ(Sent(), (std::vector<std::string>{"red Get"}));
+  ExpectNothingLeft();
+}
+
+TEST_F(UndoTest, AMountThatWasNotAnsweredIsUnmountedWithItsId) {
+  using Outcome = PluginReply::Outcome;
+  MakeVolume("red", "a");
+  for (Outcome outcome : {Outcome::kTimeout, Outcome::kLost}) {
+    std::string id;
+    transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply* reply) {
+      if (method != "Mount") return false;
+      id = GetString(Json::parse(request.body), "ID");
+      world_.transport.Exchange({request});  // it acted, and the answer went astray
+      reply->outcome = outcome, reply->sent = true;
+      return true;
+    };
+    Json answer = Prepare("one", {Volume("red", "a")});
+    EXPECT_FALSE(answer.contains("ok"));
+    transport_.hook = nullptr;
+    EXPECT_FALSE(Attached("red", "a"));
+    ASSERT_EQ(id.size(), 64u);
+    EXPECT_HAS(transport_.requests.back().path, "Unmount");
+    EXPECT_HAS(transport_.requests.back().body, id);
+    Settle();
+    ExpectNothingLeft();
+  }
+}
+
+}  // namespace
+}  // namespace dvdi
