@@ -235,7 +235,7 @@ int Session::Run() {
     int code = interrupted_ != 0 ? 128 + interrupted_ : Fail(answer.status());
     StopChild();
     if (answer.ok()) CleanUp();
-    Close(kReleaseWaitMs);
+    Close(CloseWait(options_, kReleaseWaitMs));
     return code;
   }
   PrintPrepared(*answer, options_.global.json);

@@ -109,6 +109,8 @@ TEST_F(Run, ARefusalStartsNothing) {
   auto json = Shell("true", {"--json"});
   EXPECT_EQ(json.out, "");
   EXPECT_EQ((*ParseJson(json.err, "err"))["error"]["volume"], "data");
+  Shell("true", {"--timeout", "7s"});
+  EXPECT_EQ(Log().back()["wait_ms"], 7000) << "what was begun is waited for as long as the user said";
 }
 
 TEST_F(Run, ANameIsForOneRunAtATime) {

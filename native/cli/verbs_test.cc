@@ -110,6 +110,16 @@ TEST_F(Verbs, InspectAsksThePlugin) {
     EXPECT_NE(done.out.find(part), std::string::npos) << part << "\n" << done.out;
 }
 
+TEST_F(Verbs, ForgetAsksWhoseVolumeANameIs) {
+  script_["status"]["volume"]["answer"] = {{"driver", "d"}, {"name", "data"}};
+  EXPECT_EQ(Dvdi({"forget", "data"}).exit_code, 0);
+  EXPECT_EQ(OneCall("status"), Json({{"what", "volume"}, {"name", "data"}}));
+  EXPECT_EQ(OneCall("forget"), Json({{"driver", "d"}, {"name", "data"}}));
+  script_["status"]["volume"] = ErrorAnswer(3, "no such volume");
+  EXPECT_EQ(Dvdi({"forget", "data"}).exit_code, 13);
+  EXPECT_EQ(OneCall("forget")["driver"], "d") << "nothing more was forgotten";
+}
+
 TEST_F(Verbs, StatusSaysWhatIsPending) {
   script_["status"]["summary"]["answer"] = {
       {"node", "n1"},

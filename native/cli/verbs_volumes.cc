@@ -166,9 +166,13 @@ int Forget(const Options& options) {
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
   VolumeName volume = SplitVolumeName(options.volume, options.default_driver);
-  Json request = {{"name", volume.name}};
-  if (!volume.driver.empty()) request["driver"] = volume.driver;
-  auto answer = (*engine)->Ask(dvdi_forget, request);
+  if (volume.driver.empty()) {
+    // The engine wants the whole name here; the ledger knows whose volume it is, or that several have one.
+    auto known = (*engine)->Ask(dvdi_status, {{"what", "volume"}, {"name", volume.name}});
+    if (!known.ok()) return Failed(options, known.status());
+    volume.driver = GetString(*known, "driver");
+  }
+  auto answer = (*engine)->Ask(dvdi_forget, {{"driver", volume.driver}, {"name", volume.name}});
   if (!answer.ok()) return Failed(options, answer.status());
   if (options.global.json)
     PrintJson(*answer);
