@@ -1,17 +1,41 @@
 // `npm run bench [-- REGEX]`: set-up, then each program of native/bench; a table for people, all of it in build/bench.json.
 //
 // A program is called NAME_bench and writes Google Benchmark's JSON with --benchmark_out. Its counters become
-// part of its line.
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+// part of its line. The figures that the design sets goals for come last (docs/performance.md).
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 
 import { NATIVE, POLICY, ROOT } from "./lib/paths.mjs";
-import { must } from "./lib/proc.mjs";
+import { capture, must } from "./lib/proc.mjs";
 import { setup } from "./lib/setup.mjs";
 import { bold, dim, main, StepError, step } from "./lib/ui.mjs";
 
 const FOLDER = join(NATIVE, "native/bench");
+const LIBRARY = join(NATIVE, "native/engine/libdvdi.so");
+// What the design asks for: of which benchmark, its number, and at most how much.
+const FIGURES = [
+  { what: "decision, 1 volume", of: "BM_Decision/1", value: (r) => r.median_us, unit: "us", goal: 20 },
+  { what: "decision, 10 volumes", of: "BM_Decision/10", value: (r) => r.median_us, unit: "us" },
+  { what: "decision, 100 volumes", of: "BM_Decision/100", value: (r) => r.median_us, unit: "us" },
+  { what: "operation / reference, on disk", of: "operation/disk", value: (r) => r.ratio, unit: "x", goal: 1.5 },
+  { what: "operation / reference, in memory", of: "operation/memory", value: (r) => r.ratio, unit: "x" },
+  { what: "100,000 volumes / 10", of: "many/volumes", value: (r) => r.ratio, unit: "x", goal: 1.2 },
+  { what: "the same, and 10,000 records", of: "many/volumes_records", value: (r) => r.ratio, unit: "x", goal: 1.2 },
+  { what: "open, compiled blob cached", of: "open", value: (r) => r.real_time / 1000, unit: "ms", goal: 2 },
+  { what: "open and first decision", of: "open", value: (r) => r.open_and_first_us / 1000, unit: "ms" },
+  { what: "memory of an open engine", of: "open", value: (r) => r.memory_first_kib / 1024, unit: "MiB" },
+];
 // What Google Benchmark says of every benchmark; anything else is a counter of the benchmark's own.
 const USUAL = new Set(
   "name run_name run_type family_index per_family_instance_index repetitions repetition_index threads iterations real_time cpu_time time_unit aggregate_name aggregate_unit label".split(
@@ -43,6 +67,26 @@ function row(result) {
   return `  ${result.name.padEnd(44)} ${time.padStart(14)}   ${[result.label, extra].filter(Boolean).join(", ")}`;
 }
 
+/** The library's size as it is built and without its symbols, in bytes. */
+function librarySize() {
+  const stripped = join(ROOT, "build/bench/libdvdi.stripped.so");
+  if (capture("strip", ["-o", stripped, LIBRARY]) === null) return { bytes: statSync(LIBRARY).size };
+  const size = { bytes: statSync(LIBRARY).size, stripped_bytes: statSync(stripped).size };
+  rmSync(stripped);
+  return size;
+}
+
+/** One line for each figure: what was asked for, what was seen. */
+function figures(report) {
+  const all = Object.values(report.programs).flatMap(({ benchmarks }) => benchmarks);
+  return FIGURES.flatMap(({ what, of, value, unit, goal }) => {
+    const result = all.find(({ name, iterations }) => name === of && iterations > 0);
+    if (result === undefined) return [];
+    const seen = Number(value(result).toPrecision(3));
+    return [{ what, seen, unit, ...(goal === undefined ? {} : { goal, met: seen <= goal }) }];
+  });
+}
+
 await main(async () => {
   await setup({ groups: ["build", "run"] });
   const found = programs();
@@ -65,6 +109,17 @@ await main(async () => {
     process.stdout.write(`\n${bold(name)}\n`);
     for (const result of benchmarks) process.stdout.write(`${row(result)}\n`);
   }
+  report.library = librarySize();
+  report.figures = figures(report);
+  process.stdout.write(`\n${bold("figures")}\n`);
+  for (const { what, seen, unit, goal, met } of report.figures) {
+    const asked = goal === undefined ? "" : `goal ${goal} ${unit}${met ? "" : ": missed"}`;
+    process.stdout.write(`  ${what.padEnd(44)} ${`${number(seen)} ${unit}`.padStart(14)}   ${asked}\n`);
+  }
+  const { bytes, stripped_bytes: stripped } = report.library;
+  const mib = (n) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+  const rest = stripped === undefined ? "" : `${mib(stripped)} without symbols`;
+  process.stdout.write(`  ${"libdvdi.so".padEnd(44)} ${mib(bytes).padStart(14)}   ${rest}\n`);
   const file = join(ROOT, "build/bench.json");
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
   process.stdout.write(dim(`\n${file}\n`));
