@@ -6,15 +6,17 @@
 //     "tests": [{"suite": "ctest", "match": "^ReleaseTest\\.InUse$"}]}]
 // With the guard on, each of these tests passes; with it off, at least one fails.
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
 import { buildNative } from "./lib/native.mjs";
 import { ROOT } from "./lib/paths.mjs";
+import { must } from "./lib/proc.mjs";
 import { setup } from "./lib/setup.mjs";
 import { SUITES } from "./lib/suites.mjs";
 import { bold, fail, green, main, red, step, StepError } from "./lib/ui.mjs";
 
 const BUILD = join(ROOT, "build/promises");
+const SHIPPED = ["dvdi", "dvdi-driver", "dvdi-helper"];
 
 /** Reads promises.json and checks it against the sources: a guard that the code does not have guards nothing. */
 function readPromises() {
@@ -38,6 +40,23 @@ function readPromises() {
   }
   if (wrong.length > 0) throw new StepError(`test/promises.json does not fit the sources:\n  ${wrong.join("\n  ")}`);
   return promises;
+}
+
+/** What has to be built for these tests: the test programs, and for other suites the programs that ship. */
+async function targetsOf(tests) {
+  const targets = new Set();
+  for (const { suite, match } of tests) {
+    if (suite !== "ctest") {
+      for (const program of SHIPPED) targets.add(program);
+      continue;
+    }
+    const text = await must("ctest", ["--test-dir", BUILD, "--show-only=json-v1", "-R", match]);
+    // Above the JSON ctest says which folder it has entered.
+    for (const { command } of JSON.parse(text.slice(text.indexOf("{"))).tests ?? []) {
+      if (command?.[0]?.startsWith(`${BUILD}/`)) targets.add(relative(BUILD, command[0]));
+    }
+  }
+  return [...targets];
 }
 
 /** Runs the tests of a promise. A test that was skipped shows nothing and is named. */
@@ -75,6 +94,7 @@ await main(async () => {
       entry.skipped = passed.length === 0 && failed.length === 0 ? skipped[0].detail : null;
       if (failed.length > 0)
         throw new StepError(`with its guard on: ${names(failed)} failed`, { log: failed[0].detail });
+      entry.targets = await targetsOf(entry.tests);
       return entry.skipped ? `skipped: ${entry.skipped}` : `${passed.length} passed`;
     });
   }
@@ -87,7 +107,8 @@ await main(async () => {
       continue;
     }
     await step(guard.name, async (report) => {
-      await buildNative({ build: BUILD, wasmtime, options: { DVDI_GUARDS_OFF: guard.name } }, report);
+      const options = { DVDI_GUARDS_OFF: guard.name };
+      await buildNative({ build: BUILD, wasmtime, options, targets: entry.targets }, report);
       report(names(entry.tests.map(({ match }) => ({ name: match }))));
       const { failed } = await runTests(entry.tests);
       rows.push({ ...entry, verdict: failed.length > 0 ? "noticed" : "NOT NOTICED", detail: names(failed) });

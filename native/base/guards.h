@@ -8,8 +8,8 @@
 #ifndef DVDI_BASE_GUARDS_H_
 #define DVDI_BASE_GUARDS_H_
 
-// Made by CMake from guards.list and -DDVDI_GUARDS_OFF: defines DVDI_GUARD_OFF_<name> as 0 or 1 for each
-// name.
+// Made by CMake from guards.list: DVDI_GUARD_OFF_<name> is 0 for each name, or 1 for the sources of a guard
+// that -DDVDI_GUARDS_OFF names.
 #include "dvdi_guards_config.h"
 
 // 1 where the guard `name` is in force, else 0: a constant expression.
