@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/guards.h"
+#include "engine/ask_policy.h"
 #include "engine/files.h"
 #include "engine/operation.h"
 #include "engine/release.h"
@@ -187,6 +188,15 @@ Status Engine::Recover(const Json& request, Done done) {
       });
     };
     Status s = list(&before);
+    Json waiting = Json::array();
+    for (const auto& a : before)
+      waiting.push_back({{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"error", a.error}});
+    if (!before.empty()) {
+      // What the policy has to say of them goes to whoever asked for the recovery.
+      EndAdvice advice = AskPolicy(*core, "recover", {{"owner", owner}, {"pending", std::move(waiting)}}, nullptr);
+      std::lock_guard lock(core->reported_mu);
+      for (auto& line : advice.report) core->reported.push_back(std::move(line));
+    }
     if (s.ok() && !before.empty() && wait > 0) {
       StartDueReleases(core, true);
       int64_t deadline = core->env.clock->MonotonicMs() + wait;

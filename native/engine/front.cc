@@ -194,6 +194,8 @@ void Engine::PrepareFront(Json raw, Done done) {
         c.plugins->CloseIdle();
         if (!outcome.status.ok()) Wake();
       });
+  // The keeper ends what waits too long: it has a new deadline to look at.
+  if (core.admission->waiting() > 0) Wake();
 }
 
 Result<Json> Engine::DryRun(const Json& volumes, const Json& notes) {

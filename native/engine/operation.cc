@@ -4,8 +4,8 @@
 #include <set>
 
 #include "engine/meta.h"
-#include "engine/policy_answer.h"
 #include "mount/stage.h"
+#include "policy/answer.h"
 
 namespace dvdi {
 
@@ -13,6 +13,18 @@ std::string DeviceAt(const std::vector<MountEntry>& mounts, const std::string& p
   const MountEntry* m = ContainingMount(mounts, path);
   return m == nullptr ? "" : m->device + " " + m->root;
 }
+
+namespace {
+
+// The policy's words on the volume of that index, or null.
+const Json& SaidOf(const Json& ok, size_t index) {
+  static const Json kNothing;
+  for (const Json& v : GetMember(ok, "volumes"))
+    if (GetInt(v, "index", -1) == static_cast<int64_t>(index)) return v;
+  return kNothing;
+}
+
+}  // namespace
 
 PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
                                    std::shared_ptr<const Revision> revision, Recorder recorder)
@@ -171,7 +183,7 @@ Status PrepareOperation::Decide() {
       "prepare", input, [this](std::string_view name, std::string_view request) { return HostCall(name, request); });
   if (!text.ok()) return text.status();
   recorder_.Answer("prepare", *text);
-  DVDI_ASSIGN_OR_RETURN(policy_answer_, ReadPolicyAnswer("prepare", *text));
+  DVDI_ASSIGN_OR_RETURN(policy_answer_, ParsePolicyAnswer("prepare", *text));
   for (const auto& v : volumes_) {
     if (!v.stage.empty()) continue;
     return Status(Code::kPolicy, "the policy said that all is ready but made no stage for volume " + v.name,
@@ -215,7 +227,7 @@ Result<Json> PrepareOperation::Commit() {
   Json list = Json::array();
   for (size_t i = 0; i < volumes_.size(); ++i) {
     const VolumeState& v = volumes_[i];
-    Json said = VolumeOfAnswer(policy_answer_, i);
+    const Json& said = SaidOf(policy_answer_, i);
     bool created = volumes_[v.first].created;
     Json one = {{"driver", v.driver}, {"name", v.name}, {"id", v.attachment.id}, {"stage", v.stage},
                 {"target", v.target}, {"mode", v.mode},

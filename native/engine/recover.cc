@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "base/guards.h"
+#include "engine/ask_policy.h"
 #include "engine/engine.h"
 #include "engine/meta.h"
 #include "engine/stage_meta.h"
@@ -171,7 +172,25 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
   OperationRow mine = seen;
   mine.state = kUndoing, mine.instance = core.instance->id();
   Recorder recorder(core.env, kind, core.settings.record_bytes);
-  auto undone = Undo(core, mine, false, lock_deadline_ms, 0, 0, &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
+  DVDI_ASSIGN_OR_RETURN(auto names, VolumesOf(core, seen.id));
+  Json volumes = Json::array();
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&, &names = names](LedgerTx& tx) -> Status {
+    for (const auto& [driver, name] : names) {
+      DVDI_ASSIGN_OR_RETURN(auto a, tx.FindAttachment(driver, name));
+      std::vector<UserRow> users;
+      if (a) {
+        DVDI_ASSIGN_OR_RETURN(users, tx.Users(a->id, core.boot_id));
+      }
+      bool last = std::all_of(users.begin(), users.end(), [&](const UserRow& u) { return u.operation == seen.id; });
+      volumes.push_back({{"driver", driver}, {"name", name}, {"last_user", last}});
+    }
+    return Status();
+  }));
+  EndAdvice advice = AskPolicy(
+      core, "cleanup", {{"scope", {{"owner", seen.owner}, {"id", seen.scope}}}, {"volumes", std::move(volumes)}},
+      &recorder);
+  for (const auto& line : advice.report) recorder.Note(line);
+  auto undone = Undo(core, mine, false, lock_deadline_ms, advice.retry_base_ms, advice.retry_max_ms, &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
   if (!undone.ok()) return undone.status();
   *outcome = std::move(*undone);
   return Status();
