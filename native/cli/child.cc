@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/guards.h"
 #include "cli/bind.h"
 #include "cli/print.h"
 
@@ -144,6 +145,34 @@ Status BecomeUser(const UserIds& user) {
   return OkStatus();
 }
 
+// As execvp(3), which hands a file without a header to /bin/sh: here that is an error (promise 5). Returns the errno.
+int Execute(char* const argv[]) {
+  const std::string name = argv[0];
+  if (!DVDI_GUARD(no_shell)) {
+    ::execvp(argv[0], argv);
+    return errno;
+  }
+  if (name.find('/') != std::string::npos) {
+    ::execv(argv[0], argv);
+    return errno;
+  }
+  const char* variable = ::getenv("PATH");
+  const std::string path = variable == nullptr ? "/bin:/usr/bin" : variable;
+  int err = ENOENT;
+  for (size_t at = 0; at <= path.size() && !name.empty();) {
+    const size_t end = std::min(path.find(':', at), path.size());
+    const std::string folder = end == at ? "." : path.substr(at, end - at);
+    ::execv((folder + "/" + name).c_str(), argv);
+    // One that may not be run is told only where no other folder has one.
+    if (errno == EACCES)
+      err = EACCES;
+    else if (errno != ENOENT && errno != ENOTDIR)
+      return errno;
+    at = end + 1;
+  }
+  return err;
+}
+
 [[noreturn]] void BecomeCommand(int socket, const ChildSpec& spec, const std::string& folder) {
   // The same folder again, by its path: a volume may lie over it now.
   if (!folder.empty() && ::chdir(folder.c_str()) < 0 && errno != ENOENT && errno != EACCES)
@@ -158,10 +187,10 @@ Status BecomeUser(const UserIds& user) {
   argv.push_back(nullptr);
   if (int err = ::pthread_sigmask(SIG_SETMASK, &spec.mask, nullptr); err != 0)
     Fail(socket, kExitRunFailed, Status::FromErrno(err, "cannot set the signal mask"));
-  ::execvp(argv[0], argv.data());
-  int err = errno;
+  int err = Execute(argv.data());
+  const char* hint = err == ENOEXEC ? "a script begins with #! and its interpreter" : "";
   Fail(socket, err == ENOENT ? kExitNoCommand : kExitCannotExecute,
-       Status::FromErrno(err, "cannot run " + spec.command[0]));
+       Status::FromErrno(err, "cannot run " + spec.command[0]).WithHint(hint));
 }
 
 [[noreturn]] void ChildMain(int socket, const ChildSpec& spec) {

@@ -91,6 +91,19 @@ TEST_F(Run, ExitCodesAreTheCommands) {
   EXPECT_EQ(Calls("cleanup").size(), 5u);
 }
 
+TEST_F(Run, NoFileIsHandedToAShell) {
+  const std::string script = WriteFile("script", "touch " + Path("ran") + "\n");
+  ASSERT_EQ(::chmod(script.c_str(), 0755), 0);
+  auto by_path = Dvdi({"run", "-v", "x:/x", "--", script});
+  EXPECT_EQ(by_path.exit_code, 126);
+  EXPECT_NE(by_path.err.find("cannot run " + script), std::string::npos) << by_path.err;
+  EXPECT_NE(by_path.err.find("#!"), std::string::npos) << by_path.err;
+  EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
+  WriteFile("script", "#!/bin/sh\ntouch " + Path("ran") + "\n");
+  EXPECT_EQ(Dvdi({"run", "-v", "x:/x", "--", script}).exit_code, 0);
+  EXPECT_EQ(::access(Path("ran").c_str(), F_OK), 0);
+}
+
 TEST_F(Run, ARefusalStartsNothing) {
   script_["prepare"] = {{"code", 2},
                         {"answer",

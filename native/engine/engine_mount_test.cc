@@ -1,0 +1,276 @@
+// The engine on the real kernel with real threads, in a mount namespace of the test program's own.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "engine/engine.h"
+#include "engine/testing/scripted_policy.h"
+#include "engine/testing/tmpfs_plugins.h"
+#include "mount/test_world.h"
+
+namespace dvdi {
+namespace {
+
+class EngineMountTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    plugins_ = std::make_unique<TmpfsPlugins>(MakeDir("volumes"));
+    MakeDir("specs");
+    for (const char* driver : {"red", "blue"}) MakeFile(std::string("specs/") + driver + ".spec", std::string("unix:///sim/") + driver + ".sock\n");
+    settings_.state_dir = Path("state"), settings_.runtime_dir = Path("run"), settings_.policy_dir = Path("policy");
+    settings_.node = "test";
+    settings_.plugin_paths.sockets.clear();
+    settings_.plugin_paths.specs = {Path("specs")};
+    settings_.target_roots = {dir_};
+  }
+
+  std::shared_ptr<Engine> Open() {
+    Env env = TestEnv();
+    env.transport = plugins_.get();
+    EngineOptions options;
+    options.settings = settings_;
+    auto engine = Engine::Open(env, std::move(options));
+    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    Core& core = (*engine)->core();
+    core.policy = std::make_unique<ScriptedSelector>(env, core.runtime.get(), std::make_shared<ScriptedPolicy>());
+    return *engine;
+  }
+
+  Json Request(const std::string& scope, const std::vector<std::string>& names, const Json& more = Json::object()) {
+    Json volumes = Json::array();
+    for (const auto& name : names)
+      volumes.push_back({{"driver", "red"}, {"name", name}, {"options", Json::object()},
+                         {"container_path", Path("targets/" + scope + "/" + name)}, {"mode", name == "ro" ? "ro" : "rw"},
+                         {"subpath", ""}, {"access", "multi-writer"}, {"create", "if-missing"}, {"ownership", "none"}});
+    Json request = {{"owner", "run"}, {"scope", scope},
+                    {"sources", {{{"form", "statement"}, {"text", Dump({{"volumes", volumes}})}}}}};
+    request.update(more);
+    return request;
+  }
+
+  // {"ok": answer} or {"error": …}, when the callback came.
+  static Json Call(Engine& engine, Status (Engine::*verb)(const Json&, Engine::Done), const Json& request) {
+    std::promise<Json> promise;
+    Status accepted = (engine.*verb)(request, [&promise](const Status& s, const Json& answer) {
+      promise.set_value(s.ok() ? Json{{"ok", answer}} : Json{{"error", Json::parse(s.ToJson(), nullptr, false)}});
+    });
+    if (!accepted.ok()) return {{"error", Json::parse(accepted.ToJson(), nullptr, false)}};
+    return promise.get_future().get();
+  }
+  static Json Cleanup(Engine& engine, const std::string& scope) {
+    return Call(engine, &Engine::Cleanup, {{"owner", "run"}, {"scope", scope}});
+  }
+  static bool IsMounted(const std::string& path) { return FindMount(Mounts(), path) != nullptr; }
+  // Until every release is done.
+  bool Released(Engine& engine) {
+    return Eventually([&] {
+      Call(engine, &Engine::Recover, {{"owner", "run"}, {"wait_ms", 100}});
+      return plugins_->mounted() == 0;
+    });
+  }
+
+  Settings settings_;
+  std::unique_ptr<TmpfsPlugins> plugins_;
+};
+
+TEST_F(EngineMountTest, VolumesComeWithTheirFlagsAndGoAgain) {
+  auto engine = Open();
+  Json answer = Call(*engine, &Engine::Prepare, Request("one", {"a", "ro"}, {{"targets", "make"}}));
+  ASSERT_TRUE(answer.contains("ok")) << answer;
+  std::string stage = answer["ok"]["volumes"][0]["stage"], read_only = answer["ok"]["volumes"][1]["stage"];
+  std::ofstream(stage + "/file") << "data";
+  EXPECT_TRUE(std::filesystem::exists(plugins_->Mountpoint("red", "a") + "/file")) << "it is the volume";
+  int fd = ::open((read_only + "/file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  EXPECT_LT(fd, 0);
+  EXPECT_EQ(errno, EROFS);
+  EXPECT_TRUE(std::filesystem::is_directory(Path("targets/one/a")));
+  // The second scope's flags are its own, and the volume is the same.
+  Json other = Call(*engine, &Engine::Prepare, Request("two", {"a"}));
+  ASSERT_TRUE(other.contains("ok")) << other;
+  std::string second = other["ok"]["volumes"][0]["stage"];
+  EXPECT_TRUE(std::filesystem::exists(second + "/file"));
+  EXPECT_TRUE(Cleanup(*engine, "one").contains("ok"));
+  EXPECT_FALSE(std::filesystem::exists(stage));
+  EXPECT_FALSE(std::filesystem::exists(Path("targets/one")));
+  EXPECT_TRUE(std::filesystem::exists(second + "/file"));
+  EXPECT_TRUE(Cleanup(*engine, "two").contains("ok"));
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+  EXPECT_TRUE(std::filesystem::is_empty(Path("state/stage")));
+  engine.reset();
+  EXPECT_TRUE(Eventually([&] { return std::filesystem::is_empty(Path("state/instances")); }));
+  EXPECT_EQ(plugins_->violations(), std::vector<std::string>());
+}
+
+// Two engines on one state folder, as two processes are: each with its own descriptors, locks and threads.
+TEST_F(EngineMountTest, TwoEnginesAtOnceNeverUndoEachOthersWork) {
+  std::vector<std::shared_ptr<Engine>> engines = {Open(), Open()};
+  std::atomic<int> refused = 0;
+  auto work = [&](int worker) {
+    Engine& engine = *engines[static_cast<size_t>(worker % 2)];
+    std::mt19937 random(static_cast<unsigned>(worker));
+    for (int i = 0; i < 12; ++i) {
+      std::string scope = "w" + std::to_string(worker) + "-" + std::to_string(i);
+      std::vector<std::string> names;
+      for (const char* name : {"a", "b", "c"})
+        if (random() % 2 == 0) names.push_back(name);
+      if (names.empty()) names.push_back("a");
+      Json answer = Call(engine, &Engine::Prepare, Request(scope, names));
+      if (!answer.contains("ok")) {
+        ++refused;
+        ADD_FAILURE() << scope << ": " << answer;
+        continue;
+      }
+      for (const auto& name : names) plugins_->AddUser("red", name, 1);
+      auto check = [&] {
+        for (const Json& v : answer["ok"]["volumes"]) {
+          std::string file = v["stage"].get<std::string>() + "/" + scope;
+          std::ofstream(file) << scope;
+          EXPECT_TRUE(IsMounted(v["stage"])) << scope;
+          EXPECT_TRUE(std::filesystem::exists(plugins_->Mountpoint("red", v["name"]) + "/" + scope)) << scope;
+        }
+      };
+      check();
+      if (i % 3 == worker % 3) Call(engine, &Engine::Recover, {{"owner", "run"}});
+      engine.Tick();
+      check();
+      for (const auto& name : names) plugins_->AddUser("red", name, -1);
+      // Half of them are ended by the other engine.
+      Json ended = Cleanup(*engines[static_cast<size_t>((worker + i) % 2)], scope);
+      EXPECT_TRUE(ended.contains("ok")) << ended;
+      for (const Json& v : answer["ok"]["volumes"]) EXPECT_FALSE(IsMounted(v["stage"])) << scope;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int worker = 0; worker < 4; ++worker) threads.emplace_back(work, worker);
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(refused, 0);
+  EXPECT_TRUE(Released(*engines[0]));
+  for (auto& e : engines) {
+    EXPECT_EQ((*e->StatusOf({{"what", "scopes"}}))["scopes"], Json::array());
+    e->Close(1000);
+  }
+  EXPECT_EQ(plugins_->violations(), std::vector<std::string>());
+  EXPECT_TRUE(std::filesystem::is_empty(Path("state/stage")));
+}
+
+// Requests that wait, and how often each was answered.
+class Waiters {
+ public:
+  Engine::Done Next() {
+    std::lock_guard lock(mu_);
+    size_t i = answers_.size();
+    answers_.emplace_back();
+    return [this, i](const Status& s, const Json&) {
+      std::lock_guard inner(mu_);
+      answers_[i].push_back(s.code());
+      cv_.notify_all();
+    };
+  }
+  // The answers so far, when at least `n` came; waits long.
+  std::vector<std::vector<Code>> Wait(size_t n) {
+    std::unique_lock lock(mu_);
+    cv_.wait_for(lock, std::chrono::seconds(30), [&] { return Came() >= n; });
+    return answers_;
+  }
+
+ private:
+  size_t Came() const {
+    size_t n = 0;
+    for (const auto& a : answers_) n += a.size();
+    return n;
+  }
+  std::mutex mu_;
+  std::condition_variable cv_;
+  std::vector<std::vector<Code>> answers_;
+};
+
+// A driver that does not answer until the test lets it.
+class Gate {
+ public:
+  void Enter() {
+    std::unique_lock lock(mu_);
+    ++inside_;
+    cv_.notify_all();
+    cv_.wait(lock, [&] { return open_; });
+  }
+  void WaitForOne() {
+    std::unique_lock lock(mu_);
+    cv_.wait(lock, [&] { return inside_ > 0; });
+  }
+  void Open() {
+    std::lock_guard lock(mu_);
+    open_ = true;
+    cv_.notify_all();
+  }
+
+ private:
+  std::mutex mu_;
+  std::condition_variable cv_;
+  int inside_ = 0;
+  bool open_ = false;
+};
+
+TEST_F(EngineMountTest, ClosingAnswersEverybodyOnce) {
+  settings_.max_in_flight = 1;
+  Gate gate;
+  plugins_->before = [&](const std::string& method, const std::string&) {
+    if (method == "Get") gate.Enter();
+  };
+  auto engine = Open();
+  Waiters waiters;
+  for (int i = 0; i < 6; ++i)
+    ASSERT_TRUE(engine->Prepare(Request("s" + std::to_string(i), {"a"}), waiters.Next()).ok());
+  gate.WaitForOne();
+  std::thread closing([&] { engine->Close(1000); });
+  gate.Open();
+  closing.join();
+  auto answers = waiters.Wait(6);
+  ASSERT_EQ(answers.size(), 6u);
+  for (const auto& a : answers) EXPECT_EQ(a, std::vector<Code>{Code::kOk});
+  EXPECT_EQ(engine->Prepare(Request("late", {"a"}), waiters.Next()).code(), Code::kRefused);
+  EXPECT_EQ(engine->Cleanup({{"owner", "run"}, {"scope", "s0"}}, waiters.Next()).code(), Code::kRefused);
+  engine.reset();
+  // Another engine finds what was left, and ends it.
+  engine = Open();
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(Cleanup(*engine, "s" + std::to_string(i)).contains("ok"));
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+TEST_F(EngineMountTest, WhoWaitsForAStuckDriverEndsAtItsDeadlineAndOthersAreNotHeldUp) {
+  settings_.max_in_flight = 1;
+  Gate gate;
+  plugins_->before = [&](const std::string& method, const std::string& name) {
+    if (method == "Get" && name == "stuck") gate.Enter();
+  };
+  auto engine = Open();
+  Waiters waiters;
+  ASSERT_TRUE(engine->Prepare(Request("stuck", {"stuck"}), waiters.Next()).ok());
+  gate.WaitForOne();
+  // The keeper has nothing to do for a minute from now on.
+  engine->Tick();
+  ASSERT_TRUE(engine->Prepare(Request("waits", {"b"}, {{"deadline_ms", 50}}), waiters.Next()).ok());
+  auto answers = waiters.Wait(1);
+  EXPECT_TRUE(answers[0].empty());
+  EXPECT_EQ(answers[1], std::vector<Code>{Code::kTimeout});
+  EXPECT_TRUE(Call(*engine, &Engine::Cleanup, {{"owner", "run"}, {"scope", "none"}}).contains("ok"));
+  gate.Open();
+  waiters.Wait(2);
+  Cleanup(*engine, "stuck");
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+}  // namespace
+}  // namespace dvdi

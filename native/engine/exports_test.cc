@@ -1,0 +1,144 @@
+// What the shipped files show and need, read from their bytes: the C ABI and nothing else, the C and C++ libraries and
+// nothing else, and no way to a shell (promise 5).
+#include <elf.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+using Names = std::set<std::string>;
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  EXPECT_TRUE(in.good()) << path;
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+// The dynamic symbols and needed libraries of a 64-bit ELF file.
+struct Elf {
+  Names exported, imported, needed;
+
+  explicit Elf(const std::string& path) : bytes(ReadFile(path)) {
+    Elf64_Ehdr header;
+    if (!Copy(0, &header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
+      ADD_FAILURE() << path << " is no ELF file";
+      return;
+    }
+    std::vector<Elf64_Shdr> sections(header.e_shnum);
+    for (size_t i = 0; i < sections.size(); ++i)
+      if (!Copy(header.e_shoff + i * header.e_shentsize, &sections[i])) return;
+    for (const auto& s : sections) {
+      if (s.sh_link >= sections.size()) continue;
+      const Elf64_Shdr& strings = sections[s.sh_link];
+      if (s.sh_type == SHT_DYNSYM) {
+        for (size_t at = sizeof(Elf64_Sym); at + sizeof(Elf64_Sym) <= s.sh_size; at += sizeof(Elf64_Sym)) {
+          Elf64_Sym symbol;
+          if (!Copy(s.sh_offset + at, &symbol) || ELF64_ST_BIND(symbol.st_info) == STB_LOCAL) continue;
+          (symbol.st_shndx == SHN_UNDEF ? imported : exported).insert(Text(strings, symbol.st_name));
+        }
+      } else if (s.sh_type == SHT_DYNAMIC) {
+        for (size_t at = 0; at + sizeof(Elf64_Dyn) <= s.sh_size; at += sizeof(Elf64_Dyn)) {
+          Elf64_Dyn entry;
+          if (Copy(s.sh_offset + at, &entry) && entry.d_tag == DT_NEEDED) needed.insert(Text(strings, entry.d_un.d_val));
+        }
+      }
+    }
+  }
+
+ private:
+  template <class T>
+  bool Copy(uint64_t at, T* out) const {
+    if (at > bytes.size() || bytes.size() - at < sizeof(T)) return false;
+    std::memcpy(out, bytes.data() + at, sizeof(T));
+    return true;
+  }
+  std::string Text(const Elf64_Shdr& strings, uint64_t at) const {
+    return strings.sh_offset + at < bytes.size() ? std::string(bytes.c_str() + strings.sh_offset + at) : "";
+  }
+  const std::string bytes;
+};
+
+// Functions that run a shell, or may.
+const Names kShells = {"system", "popen", "wordexp", "execlp", "execvp", "execvpe", "posix_spawnp"};
+
+Names ShellsOf(const Elf& elf) {
+  Names found;
+  for (const auto& name : elf.imported)
+    if (kShells.count(name) != 0) found.insert(name);
+  return found;
+}
+
+TEST(ExportsTest, TheLibraryShowsTheCAbiAndNothingElse) {
+  // A sanitizer's runtime puts symbols of its own into what it is built into.
+  if (DVDI_TEST_SANITIZED) GTEST_SKIP() << "built with a sanitizer, whose runtime shows symbols";
+  std::string map = ReadFile(DVDI_TEST_SOURCE "/native/engine/exports.map");
+  Names wanted;
+  const std::regex name("dvdi_[a-z_]+");
+  for (auto it = std::sregex_iterator(map.begin(), map.end(), name); it != std::sregex_iterator(); ++it) wanted.insert(it->str());
+  EXPECT_EQ(wanted.size(), 12u);
+  EXPECT_EQ(Elf(DVDI_TEST_LIBRARY).exported, wanted);
+}
+
+TEST(ExportsTest, EveryFunctionOfTheHeaderIsThere) {
+  std::string header = ReadFile(DVDI_TEST_SOURCE "/native/include/dvdi/dvdi.h");
+  Names declared;
+  const std::regex function("DVDI_API [a-z_ *]*?(dvdi_[a-z_]+)\\(");
+  for (auto it = std::sregex_iterator(header.begin(), header.end(), function); it != std::sregex_iterator(); ++it)
+    declared.insert((*it)[1].str());
+  EXPECT_EQ(declared.size(), 12u);
+  Elf library(DVDI_TEST_LIBRARY);
+  for (const auto& name : declared) EXPECT_EQ(library.exported.count(name), 1u) << name;
+}
+
+TEST(ExportsTest, TheLibraryNeedsNothingThatANodeMayLack) {
+  if (DVDI_TEST_SANITIZED) GTEST_SKIP() << "built with a sanitizer, which needs its runtime";
+  for (const auto& name : Elf(DVDI_TEST_LIBRARY).needed) {
+    bool base = false;
+    for (const char* allowed : {"libstdc++.so.", "libm.so.", "libgcc_s.so.", "libc.so.", "ld-linux"})
+      base |= name.starts_with(allowed);
+    EXPECT_TRUE(base) << name;
+  }
+}
+
+TEST(NoShellTest, NoProgramImportsAWayToOne) {
+  EXPECT_EQ(ShellsOf(Elf(DVDI_TEST_LIBRARY)), Names());
+  EXPECT_EQ(ShellsOf(Elf(DVDI_TEST_DRIVER)), Names());
+  Names fork = {"fork", "vfork", "_Fork"};
+  for (const auto& name : Elf(DVDI_TEST_LIBRARY).imported) EXPECT_EQ(fork.count(name), 0u) << "no fork in an agent: " << name;
+}
+
+// What runs other programs, in the sources: each place is known, and gets its arguments as a list.
+TEST(NoShellTest, NoSourceCallsOne) {
+  const std::regex call("\\b(system|popen|wordexp|execlp|execvp|execvpe|posix_spawnp)\\s*\\(");
+  const std::regex shell("\"(/usr)?(/bin/)?(ba|da)?sh\"|\"-c\"");
+  size_t files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(DVDI_TEST_SOURCE "/native")) {
+    std::string path = entry.path().string();
+    bool code = path.ends_with(".cc") || path.ends_with(".h");
+    bool test = path.ends_with("_test.cc") || path.find("/testing/") != std::string::npos ||
+                path.find("test_world") != std::string::npos || path.find("/bench/") != std::string::npos;
+    if (!code || test) continue;
+    ++files;
+    std::ifstream in(path);
+    std::string line;
+    for (int n = 1; std::getline(in, line); ++n) {
+      size_t comment = line.find("//");
+      std::string text = line.substr(0, comment);
+      // The one that a guard puts in place of what keeps the promise, in a build that does not ship.
+      if (path.ends_with("cli/child.cc") && text.find("::execvp(argv[0], argv)") != std::string::npos) continue;
+      EXPECT_FALSE(std::regex_search(text, call) || std::regex_search(text, shell)) << path << ":" << n << ": " << line;
+    }
+  }
+  EXPECT_GT(files, 80u);
+}
+
+}  // namespace
