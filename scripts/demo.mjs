@@ -14,7 +14,12 @@ import { bold, cyan, dim, fail, green, red, seconds, StepError } from "./lib/ui.
 const WAIT_MS = 30_000;
 const DRIVER = ["--volume-driver", "dvdi"];
 
-const print = (text) => process.stdout.write(`${text}\n`);
+let stopping = false;
+
+function print(text) {
+  if (stopping) throw new StepError("interrupted");
+  process.stdout.write(`${text}\n`);
+}
 const chapter = (title, about) => print(`\n${bold(title)}\n${dim(about)}`);
 const show = (text) => text.trimEnd() && print(text.trimEnd().replace(/^/gm, "    "));
 
@@ -177,17 +182,17 @@ async function demo() {
   mkdirSync(pool);
   const nodes = ["node-a", "node-b"].map((name) => new Node(name, join(folder, name), pool));
   const holds = [];
-  const interrupted = () => {
-    print(red("\ninterrupted: cleaning up"));
-    tidy(folder, nodes, holds).then(
-      () => process.exit(130),
-      (error) => {
-        fail(error);
-        process.exit(130);
-      },
-    );
+  const interrupted = async () => {
+    if (stopping) return;
+    stopping = true;
+    process.stderr.write(red("\ninterrupted: cleaning up\n"));
+    await tidy(folder, nodes, holds).catch(fail);
+    process.exit(130);
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, interrupted);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, interrupted);
+  // Whoever read what is printed has gone (`npm run demo | head`).
+  process.stdout.on("error", interrupted);
+  process.stderr.on("error", interrupted);
 
   print(bold("two nodes over one pool"));
   print(dim("each with its own driver, socket, state folder and mount namespace; volumes appear beneath /mnt"));

@@ -9,6 +9,8 @@ import { environment } from "./proc.mjs";
 import { StepError } from "./ui.mjs";
 
 const { dvdi, driver } = programs();
+// Killed with us, whatever ends us.
+const WITH_US = ["--pdeathsig", "KILL"];
 const START_MS = 20_000;
 const STOP_MS = 10_000;
 const COMMAND_MS = 120_000;
@@ -46,7 +48,8 @@ export class Node {
     writeFileSync(this.config, `${settings.join("\n")}\n`, { mode: 0o644 });
 
     // The namespace lives as long as this process; killing it and the driver takes every mount of the node away.
-    this.holder = spawn("unshare", ["--mount", "--propagation", "private", "sleep", "infinity"], { stdio: "ignore" });
+    const holder = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"];
+    this.holder = spawn("setpriv", [...WITH_US, ...holder], { stdio: "ignore" });
     await this.#until(() => this.#hasOwnNamespace(), "its mount namespace");
     // Workloads get their volumes beneath /mnt, on a filesystem that the machine does not see.
     this.#must("mount", ["-t", "tmpfs", "-o", "mode=0755", `dvdi-${this.name}`, "/mnt"]);
@@ -54,7 +57,7 @@ export class Node {
     const out = openSync(this.log, "a");
     const args = ["--pool", this.pool, "--node-id", this.name, "--socket", this.socket];
     const [file, entered] = this.#enter(driver, [...args, "--mount-root", join(this.folder, "mounts")]);
-    this.driver = spawn(file, entered, { stdio: ["ignore", out, out] });
+    this.driver = spawn("setpriv", [...WITH_US, file, ...entered], { stdio: ["ignore", out, out] });
     closeSync(out);
     await this.#until(() => existsSync(this.socket), `the driver's socket ${this.socket}`);
   }
