@@ -22,6 +22,9 @@ describe("text over the border", () => {
     const units = ["a", "\u007f", "\u0080", "ä", "中", "🙂"];
     for (let i = 0; i < units.length; i++) {
       for (let length = 0; length < 40; length++) {
+        // What pack() answers is a bare address, as the engine has it: here, unlike in the blob, a collector runs now and then,
+        // which knows of no address. It does not within so few steps after it has run.
+        __collect();
         const text = "x".repeat(length) + units[i] + "y".repeat(length % 7);
         expect(unpack(pack(text))).toBe(text);
         expect(unpack(pack(units[i].repeat(length)))).toBe(units[i].repeat(length));

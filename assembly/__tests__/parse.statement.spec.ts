@@ -120,6 +120,14 @@ describe("classes", () => {
     expect(parsed.first.toJson().includes('"class":{"attributes":{"media":"SSD"')).toBe(true);
   });
 
+  it("give a size with its unit to drivers that do not count in GB", () => {
+    const sized = (size: string): string =>
+      parseWith(POOLS, [source("statement", byClass('{"tier":"gold","size":"' + size + '"}'))]).short;
+    expect(sized("20GB")).toBe('dvdi v at /d rw {"size":"20GB"}');
+    expect(sized("1TB")).toBe('dvdi v at /d rw {"size":"1024GB"}');
+    expect(sized("512m")).toBe('dvdi v at /d rw {"size":"512MB"}');
+  });
+
   it("take the least that both sides allow", () => {
     const parsed = parseWith(POOLS, [source("statement", byClass('{"media":"nvme","iops":{"max":5000}}'))]);
     expect(parsed.short).toBe('rexray/ebs v at /d rw {"volumetype":"io1","iops":"1000"}');
@@ -132,7 +140,7 @@ describe("classes", () => {
 
   it("compare words in any case, and take a size beside the class", () => {
     const text = '{"volumes":[{"name":"v","container_path":"/d","size":5,"class":{"tier":"gold"}}]}';
-    expect(parseWith(POOLS, [source("statement", text)]).short).toBe('dvdi v at /d rw {"size":"5"}');
+    expect(parseWith(POOLS, [source("statement", text)]).short).toBe('dvdi v at /d rw {"size":"5GB"}');
   });
 
   it("let a request's own options win", () => {

@@ -5,6 +5,7 @@ import { Attributes } from "../model/attributes";
 import { Config, Pool } from "../model/config";
 import { ClassChoice, OptionValue, PassedOver, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
+import { sizeFor } from "../options/check";
 
 const SIZE: string = "size";
 
@@ -78,8 +79,17 @@ function fillOptions(request: VolumeRequest, pool: Pool, wanted: Attributes): vo
   }
   if (!own.has(SIZE)) {
     const size = chosen(pool, wanted, SIZE);
-    if (size.length) own.set(SIZE, new OptionValue(size));
+    if (size.length) own.set(SIZE, new OptionValue(sizeOption(request.driver, size)));
   }
+}
+
+/** Gigabytes as a driver's option wants them. A bare number would be bytes to many a driver that we know nothing of. */
+function sizeOption(driver: string, gigabytes: string): string {
+  const number = parseFloat(gigabytes);
+  const whole = number == Math.floor(number);
+  const text = sizeFor(driver, whole ? gigabytes + "GB" : numberText(Math.ceil(number * 1024)) + "MB");
+  // A part of a GB, for a driver that counts in whole ones: the check of its options says so.
+  return text === null ? gigabytes : text;
 }
 
 /** What of a wanted attribute the pool gives: the least number that both take, or the first text. "" where nothing was wanted. */

@@ -151,6 +151,8 @@ TEST_F(Verbs, MountOfANamePrintsTheStage) {
   EXPECT_EQ(request["sources"],
             Json::array({{{"form", "mount"},
                           {"text", "type=volume,source=da.ta,target=/mnt/da-ta,volume-driver=d"}}}));
+  Dvdi({"mount", "--driver", "d", "da.ta"});
+  EXPECT_EQ(Calls("prepare").back(), request) << "written in the other way, it is the same";
 }
 
 TEST_F(Verbs, UnmountNeedsOneScope) {

@@ -110,7 +110,11 @@ int Mount(const Options& options) {
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
   Json request = PrepareRequest(options, kOwner, scope, std::move(*sources));
-  if (path_only) request["targets"] = "ignore";
+  if (path_only) {
+    request["targets"] = "ignore";
+    // The driver is in the source: DRIVER/NAME and --driver are one request, which may be made twice.
+    if (!volume.driver.empty()) request.erase("default_driver");
+  }
   auto answer = (*engine)->Do(dvdi_prepare, request);
   if (!answer.ok()) {
     engine->close_wait_ms = CloseWait(options, kReleaseWaitMs);
