@@ -53,11 +53,12 @@ export function nothingKnown(call: Call): Failure {
   return new Failure(code, message, hint).of(call.name, call.driver);
 }
 
-/** The engine did not send the call. */
+/** The engine did not send the call, or does not take what a Mount was answered with. */
 export function engineRefused(call: Call): Failure {
+  const refused = call.method == "Mount" ? " is refused: " : " was not sent to driver " + call.driver + ": ";
   return new Failure(
     "refused",
-    call.subject + " was not sent to driver " + call.driver + ": " + call.answer.error,
+    call.subject + refused + call.answer.error,
     call.method == "Create" ? "see the engine's settings for this driver (`dvdi doctor`)" : "",
   ).of(call.name, call.driver);
 }

@@ -1,9 +1,11 @@
 // The imports of module "dvdi": what a policy may ask for, and the promises that hold whatever it asks.
-#include <algorithm>
-#include <cerrno>
 #include <fcntl.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "base/guards.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "engine/meta.h"
 #include "engine/operation.h"
@@ -24,7 +26,9 @@ int64_t VolumeIndex(const Json& item, size_t count) {
   return i >= 0 && i < static_cast<int64_t>(count) ? i : -1;
 }
 
-bool SaysNo(const std::string& value) { return value.empty() || value == "false" || value == "0" || value == "no"; }
+bool SaysNo(const std::string& value) {
+  return value.empty() || value == "false" || value == "0" || value == "no";
+}
 
 }  // namespace
 
@@ -68,8 +72,8 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   if (!items.is_array() || items.empty() || items.size() > kMaxCallsAtOnce)
     return Status(Code::kPolicy, "plugin_call wants 1 to " + std::to_string(kMaxCallsAtOnce) + " calls");
   struct Slot {
-    Json answer;         // where nothing is sent
-    int64_t call = -1;   // index into `calls`
+    Json answer;        // where nothing is sent
+    int64_t call = -1;  // index into `calls`
     size_t volume = 0;
   };
   std::vector<Slot> slots(items.size());
@@ -123,14 +127,16 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   return Json{{"answers", std::move(out)}};
 }
 
-// Fills in a call from what the policy wrote. An error ends the host call (the request makes no sense); a text
-// in *refused answers this call alone.
+// Fills in a call from what the policy wrote. An error ends the host call (the request makes no sense); a
+// text in *refused answers this call alone.
 Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, std::string* refused) {
   std::string name = GetString(item, "method");
   if (!MethodFromName(name, &call->method))
-    return Status(Code::kPolicy, "plugin_call: method " + OneLine(name, 60) + " is not one of the protocol's");
+    return Status(Code::kPolicy,
+                  "plugin_call: method " + OneLine(name, 60) + " is not one of the protocol's");
   if (DVDI_GUARD(policy_methods) && (call->method == Method::kUnmount || call->method == Method::kRemove))
-    return Status(Code::kPolicy, "plugin_call: " + name + " is the engine's own and cannot be called by a policy");
+    return Status(Code::kPolicy,
+                  "plugin_call: " + name + " is the engine's own and cannot be called by a policy");
   bool of_driver = call->method == Method::kActivate || call->method == Method::kCapabilities ||
                    call->method == Method::kList;
   int64_t index = VolumeIndex(item, volumes_.size());
@@ -140,7 +146,8 @@ Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, 
     for (size_t i = 0; i < volumes_.size() && index < 0; ++i)
       if (volumes_[i].driver == driver) index = static_cast<int64_t>(i);
     if (index < 0)  // promise 4 and 9: only the drivers of this operation
-      return Status(Code::kPolicy, "plugin_call: driver " + OneLine(driver, 60) + " is not one of this operation's");
+      return Status(Code::kPolicy,
+                    "plugin_call: driver " + OneLine(driver, 60) + " is not one of this operation's");
   }
   if (index < 0) return Status(Code::kPolicy, "plugin_call: " + name + " names no volume of this operation");
   *volume = static_cast<size_t>(index);
@@ -168,7 +175,8 @@ Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, 
   return Status();
 }
 
-Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const VolumeState& v, const Json& options,
+Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const VolumeState& v,
+                                                                           const Json& options,
                                                                            std::string* refused) {
   std::map<std::string, std::string> out;
   if (options.is_null()) return out;
@@ -188,12 +196,13 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
       value = std::move(*secret);
       recorder_.HideSecret(value);
     } else {
-      return Status(Code::kPolicy, "plugin_call: option " + OneLine(it.key(), 60) + " is neither text nor a secret");
+      return Status(Code::kPolicy,
+                    "plugin_call: option " + OneLine(it.key(), 60) + " is neither text nor a secret");
     }
     if (DVDI_GUARD(overwrite) && core_.settings.IsOverwriteOption(it.key()) && !SaysNo(value) &&
         !core_.settings.OverwriteAllowed(v.driver, it.key())) {
-      *refused = "option " + OneLine(it.key(), 60) + " can destroy data, and the settings of this node do not allow it for driver " +
-                 v.driver;
+      *refused = "option " + OneLine(it.key(), 60) +
+                 " can destroy data, and the settings of this node do not allow it for driver " + v.driver;
       return out;
     }
     out[it.key()] = std::move(value);
@@ -207,8 +216,10 @@ Status PrepareOperation::BeforeMounts(const std::vector<size_t>& mounts) {
     Meta meta;
     meta.operation = request_.operation;
     for (const auto& v : volumes_)
-      if (&volumes_[v.first] == &v && !v.attached) meta.attachments.push_back({v.attachment.id, v.driver, v.name});
-    if (DVDI_GUARD(meta_first)) DVDI_RETURN_IF_ERROR(WriteMeta(core_.env, core_.stage_root, meta));  // promise 2
+      if (&volumes_[v.first] == &v && !v.attached)
+        meta.attachments.push_back({v.attachment.id, v.driver, v.name});
+    if (DVDI_GUARD(meta_first))
+      DVDI_RETURN_IF_ERROR(WriteMeta(core_.env, core_.stage_root, meta));  // promise 2
     meta_written_ = true;
   }
   return core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
@@ -263,7 +274,15 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
 
 Json PrepareOperation::AfterMount(size_t volume, const Answer& answer) {
   VolumeState& v = volumes_[volumes_[volume].first];
-  Status s = CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms);  // promise 12
+  // A workload that was given our ledger could take every promise back.
+  std::string named = NormalPath(answer.mountpoint);
+  for (const std::string& own : {core_.settings.state_dir, core_.settings.runtime_dir,
+                                 core_.settings.policy_dir, core_.settings.secrets_dir})
+    if (!own.empty() && (named == own || IsStrictlyBelow(own, named) || IsStrictlyBelow(named, own)))
+      return Refused("the driver named " + OneLine(named) + ", but the engine keeps its own in " + own +
+                     ": a volume cannot be there: look at the driver's settings");
+  Status s =
+      CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms);  // promise 12
   if (!s.ok()) return Refused(s.message() + (s.hint().empty() ? "" : ": " + s.hint()));
   auto mounts = core_.Mounts();
   if (!mounts.ok()) return Refused(mounts.status().message());
@@ -299,7 +318,8 @@ Result<Json> PrepareOperation::Stage(const Json& request) {
       DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
       EffectRow e;
       e.operation = request_.operation.id, e.seq = seq++, e.kind = kStage, e.attachment = v.attachment.id;
-      e.path = core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(i));
+      e.path =
+          core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(i));
       e.target = v.target;
       paths.push_back(e.path);
       DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
@@ -324,7 +344,8 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   VolumeState& v = volumes_[index];
   StageRequest r;
   r.mountpoint = v.attachment.mountpoint;
-  r.stage = core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(index));
+  r.stage =
+      core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(index));
   r.subpath = GetString(item, "subpath");
   // What the statement forbids, no policy can give.
   r.read_only = GetBool(item, "read_only") || v.mode == "ro";

@@ -40,6 +40,22 @@ TEST_F(HostCallsTest, CreateNeedsGetsOwnNo) {
   EXPECT_EQ(Count("red Create"), 0);
 }
 
+TEST_F(HostCallsTest, AFolderOfOurOwnIsNobodysVolume) {
+  MakeVolume("red", "a");
+  const std::string state = settings_.state_dir;
+  for (const std::string& named :
+       {state, state + "/stage", state + "/./ledger.db", state.substr(0, state.rfind('/'))}) {
+    if (named.empty()) continue;
+    transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+      *reply = Says(Json{{"Mountpoint", named}, {"Err", ""}}.dump());
+      return method == "Mount";
+    };
+    Json answer = OneCall(kMount);
+    EXPECT_EQ(answer["ok"]["answers"][0]["kind"], "refused") << named << answer;
+    EXPECT_HAS(answer.dump(), "keeps its own") << named;
+  }
+}
+
 TEST_F(HostCallsTest, CreateNeedsAListWithoutTheVolume) {
   // Get says no to a volume that exists: some drivers do while their backend is away.
   MakeVolume("red", "a");
@@ -88,11 +104,12 @@ TEST_F(HostCallsTest, WhatIsUnknownNeverLeadsToCreate) {
 
 TEST_F(HostCallsTest, CreateIsNotSentWhereTheStatementSaysNever) {
   Json create;
-  Hostile({Volume("red", "a", {{"create", "never"}})}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
-    AskFirst(host);
-    create = host.Plugin(kCreate);
-    return SaysError("refused", "enough");
-  });
+  Hostile({Volume("red", "a", {{"create", "never"}})},
+          [&](const Json&, ScriptHost& host) -> Result<std::string> {
+            AskFirst(host);
+            create = host.Plugin(kCreate);
+            return SaysError("refused", "enough");
+          });
   EXPECT_EQ(create["kind"], "refused") << create;
   EXPECT_HAS(create["error"].get<std::string>(), "never");
   EXPECT_EQ(Count("red Create"), 0);
@@ -130,7 +147,8 @@ TEST_F(HostCallsTest, OptionsThatOverwriteNeedTheOperatorsWord) {
     });
     return GetString(answer, "kind");
   };
-  for (const char* name : {"overwritefs", "overwriteFS", "overwrite-fs", "dvdi/overwritefs", "force_format"}) {
+  for (const char* name :
+       {"overwritefs", "overwriteFS", "overwrite-fs", "dvdi/overwritefs", "force_format"}) {
     EXPECT_EQ(create("red", {{name, "true"}}), "refused") << name;
     EXPECT_EQ(create("red", {{name, "anything"}}), "refused") << name;
   }
@@ -165,8 +183,8 @@ TEST_F(HostCallsTest, OnlyDriversAndVolumesOfTheOperation) {
       EXPECT_EQ(CodeOf(answer), "policy") << driver << ": " << answer;
     }
   }
-  for (const Json& index : {Json(1), Json(-1), Json(INT64_MAX), Json(INT64_MIN), Json(18446744073709551615u), Json("0"),
-                            Json(0.0), Json(nullptr), Json::array()}) {
+  for (const Json& index : {Json(1), Json(-1), Json(INT64_MAX), Json(INT64_MIN), Json(18446744073709551615u),
+                            Json("0"), Json(0.0), Json(nullptr), Json::array()}) {
     Json answer = OneCall({{"method", "Get"}, {"volume", index}});
     EXPECT_EQ(CodeOf(answer), "policy") << index << ": " << answer;
   }
@@ -247,11 +265,12 @@ TEST_F(HostCallsTest, StageNeedsAnAnsweredMountAndComesOnce) {
 
 TEST_F(HostCallsTest, ReadOnlyCannotBeLifted) {
   MakeVolume("red", "a");
-  Json answer = Hostile({Volume("red", "a", {{"mode", "ro"}})}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
-    host.Plugin(kMount);
-    host.Stage({{"volume", 0}, {"read_only", false}});
-    return AllIsWell();
-  });
+  Json answer = Hostile({Volume("red", "a", {{"mode", "ro"}})},
+                        [&](const Json&, ScriptHost& host) -> Result<std::string> {
+                          host.Plugin(kMount);
+                          host.Stage({{"volume", 0}, {"read_only", false}});
+                          return AllIsWell();
+                        });
   ASSERT_TRUE(answer.contains("ok")) << answer;
   EXPECT_EQ(answer["ok"]["volumes"][0]["mode"], "ro");
   auto mounts = ParseMountinfo(world_.sys.Mountinfo(0).value());
@@ -296,8 +315,17 @@ TEST_F(HostCallsTest, OneVolumeAtTwoPathsIsOneMount) {
 }
 
 TEST_F(HostCallsTest, RequestsThatMakeNoSenseAreAnsweredSo) {
-  const char* odd[] = {"",  "null",           "[]",  "7", "\"text\"", "{\"calls\":{}}", "{\"calls\":[]}", "{\"calls\":[1]}",
-                       "{", "{\"calls\":[[]]}", "\xff\xfe"};
+  const char* odd[] = {"",
+                       "null",
+                       "[]",
+                       "7",
+                       "\"text\"",
+                       "{\"calls\":{}}",
+                       "{\"calls\":[]}",
+                       "{\"calls\":[1]}",
+                       "{",
+                       "{\"calls\":[[]]}",
+                       "\xff\xfe"};
   for (const char* name : {"plugin_call", "stage", "query"}) {
     for (const char* text : odd) {
       Json answer;
