@@ -49,7 +49,10 @@ describe("sharing: the stock rules", () => {
   it("multi-writer needs all writers to say so", () => {
     expect(beside("multi-writer", "rw", "multi-writer", "rw")).toBe("yes");
     expect(beside("multi-writer", "ro", "multi-writer", "rw")).toBe("yes");
-    holds(beside("multi-writer", "rw", "single-writer", "rw"), "single-writer allows no second user that writes / wait");
+    holds(
+      beside("multi-writer", "rw", "single-writer", "rw"),
+      "single-writer allows no second user that writes / wait",
+    );
     holds(beside("single-writer", "rw", "multi-writer", "rw"), "/ ask for it with access multi-writer");
     expect(beside("multi-writer", "rw", "single-writer", "ro")).toBe("yes");
   });
