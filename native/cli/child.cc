@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,7 +23,7 @@ namespace {
 
 // Messages are a letter and NUL-separated fields; each is one packet.
 //   parent -> child   H mountpoint | B stage target (+ descriptor) | G
-//   child -> parent   R namespace  | E exit-code errno message hint
+//   child -> parent   R | E exit-code errno message hint
 constexpr size_t kMostMessage = 64 * 1024;  // two paths and some text are far below
 
 std::vector<std::string> Fields(const std::string& message) {
@@ -145,7 +144,8 @@ Status BecomeUser(const UserIds& user) {
   return OkStatus();
 }
 
-// As execvp(3), which hands a file without a header to /bin/sh: here that is an error (promise 5). Returns the errno.
+// As execvp(3), which hands a file without a header to /bin/sh: here that is an error (promise 5). Returns
+// the errno.
 int Execute(char* const argv[]) {
   const std::string name = argv[0];
   if (!DVDI_GUARD(no_shell)) {
@@ -198,11 +198,7 @@ int Execute(char* const argv[]) {
   const std::string folder = cwd == nullptr ? "" : cwd;
   ::free(cwd);
   if (Status s = EnterNamespace(); !s.ok()) Fail(socket, kExitRunFailed, s);
-  struct stat ns;
-  if (::stat("/proc/self/ns/mnt", &ns) < 0)
-    Fail(socket, kExitRunFailed,
-         Status::FromErrno(errno, "cannot read /proc/self/ns/mnt", "/proc/self/ns/mnt"));
-  if (!SendPacket(socket, Join('R', {std::to_string(ns.st_ino)}), -1).ok()) ::_exit(kExitRunFailed);
+  if (!SendPacket(socket, "R", -1).ok()) ::_exit(kExitRunFailed);
   for (;;) {
     UniqueFd tree;
     auto message = ReceivePacket(socket, &tree);
@@ -262,9 +258,8 @@ Result<ChildReport> Child::Receive() {
   auto fields = Fields(message);
   if (message.empty()) {
     report.kind = ChildReport::Kind::kStarted;
-  } else if (message[0] == 'R' && fields.size() == 1) {
+  } else if (message == "R") {
     report.kind = ChildReport::Kind::kReady;
-    report.mount_namespace = ::strtoull(fields[0].c_str(), nullptr, 10);
   } else if (message[0] == 'E' && fields.size() == 5) {
     report.exit_code = ::atoi(fields[0].c_str());
     report.failure =

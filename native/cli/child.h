@@ -26,9 +26,8 @@ struct ChildSpec {
 // What the child said.
 struct ChildReport {
   enum class Kind { kReady, kStarted, kFailed };
-  Kind kind = Kind::kFailed;
-  uint64_t mount_namespace = 0;  // kReady: the inode number of its namespace
-  int exit_code = 0;             // kFailed: 125, or 126 or 127 where the command could not be started
+  Kind kind = Kind::kFailed;  // kReady: it is in its namespace
+  int exit_code = 0;          // kFailed: 125, or 126 or 127 where the command could not be started
   Status failure;
 };
 

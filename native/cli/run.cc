@@ -1,7 +1,9 @@
 #include "cli/run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +41,7 @@ class Session {
  private:
   int Fail(const Status& status);
   Status Begin(Json* request);
+  Status HoldNamespace();
   Status WaitFor(int fd);
   Result<Json> Prepare(const Json& request);
   Status GiveVolumes(const Json& answer);
@@ -54,7 +57,7 @@ class Session {
   std::optional<Child> child_;
   std::unique_ptr<Engine> engine_;
   std::string scope_;
-  uint64_t namespace_ = 0;
+  UniqueFd namespace_;
   int interrupted_ = 0;  // the signal that asked us to end before the command ran
   bool started_ = false;
 };
@@ -95,6 +98,15 @@ Status Session::WaitFor(int fd) {
   }
 }
 
+// Holds the child's mount namespace open. The number of one that ended is given to the next that is made, by
+// whomever: without this a stranger's processes could be taken for what the command left behind.
+Status Session::HoldNamespace() {
+  const std::string path = "/proc/" + std::to_string(child_->pid()) + "/ns/mnt";
+  namespace_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!namespace_.valid()) return Status::FromErrno(errno, "cannot open " + path, path);
+  return OkStatus();
+}
+
 // The child, the engine, and what to ask of it.
 Status Session::Begin(Json* request) {
   DVDI_ASSIGN_OR_RETURN(Json sources, LoadSources(options_.sources));
@@ -114,7 +126,7 @@ Status Session::Begin(Json* request) {
   if (report.kind == ChildReport::Kind::kFailed) return report.failure;
   if (report.kind != ChildReport::Kind::kReady)
     return Status(Code::kSystem, "the child process of dvdi run died before the command started");
-  namespace_ = report.mount_namespace;
+  DVDI_RETURN_IF_ERROR(HoldNamespace());
   *request = PrepareRequest(options_, "run", scope_, std::move(sources));
   (*request)["process"] = {{"pid", child_->pid()}};
   if (spec.user.has_value()) (*request)["user"] = {{"uid", spec.user->uid}, {"gid", spec.user->gid}};
@@ -194,8 +206,11 @@ void Session::StopChild() {
 
 // Whether the command left processes behind. Those that are ending just now get a moment.
 bool Session::ProcessesLeft() {
+  struct stat ns;
+  int r = Sys::Real()->Fstat(namespace_.get(), &ns);
   for (int round = 0;; ++round) {
-    auto left = Sys::Real()->ProcessesIn(namespace_);
+    auto left = r < 0 ? Result<std::vector<pid_t>>(Status::FromErrno(-r, "cannot read the mount namespace"))
+                      : Sys::Real()->ProcessesIn(ns.st_ino);
     if (left.ok() && left->empty()) return false;
     if (round == 20) {
       if (!left.ok()) PrintNote("note: " + ErrorLine(left.status()));
@@ -209,6 +224,8 @@ bool Session::ProcessesLeft() {
 }
 
 void Session::CleanUp() {
+  // Its mounts would hold the volumes' devices.
+  namespace_.reset();
   Json request = {{"owner", "run"}, {"scope", scope_}, {"deadline_ms", options_.global.timeout_ms}};
   auto answer = engine_->Do(dvdi_cleanup, request);
   if (!answer.ok())
@@ -217,6 +234,7 @@ void Session::CleanUp() {
 }
 
 void Session::Close(int wait_ms) {
+  namespace_.reset();
   // From here on a signal may end us: what is left is in the ledger.
   signals_.Unblock();
   if (engine_ != nullptr) engine_->Close(wait_ms);
