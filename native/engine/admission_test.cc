@@ -14,7 +14,9 @@ namespace {
 // Threads are held back until the test lets them go.
 class AdmissionTest : public ::testing::Test {
  protected:
-  AdmissionTest() : admission_(MakeEnv(), [this](const std::string& d) { return d == "wide" ? 3 : room_; }, 64) {}
+  AdmissionTest()
+      : admission_(
+            MakeEnv(), [this](const std::string& d) { return d == "wide" ? 3 : room_; }, 64) {}
 
   class HeldScheduler : public Scheduler {
    public:

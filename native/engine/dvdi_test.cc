@@ -1,4 +1,5 @@
-// dvdi.h as another program uses it: through libdvdi.so alone, with the shipped policy and a plugin behind a socket.
+// dvdi.h as another program uses it: through libdvdi.so alone, with the shipped policy and a plugin behind a
+// socket.
 #include "dvdi/dvdi.h"
 
 #include <sys/stat.h>
@@ -9,10 +10,10 @@
 #include <future>
 #include <thread>
 
+#include "base/json.h"
 #include "engine/testing/tmpfs_plugins.h"
 #include "mount/test_world.h"
 #include "plugin/scripted_server.h"
-#include "base/json.h"
 
 namespace dvdi {
 namespace {
@@ -38,8 +39,11 @@ class DvdiTest : public MountTest {
   }
 
   std::string Options() const {
-    Json settings = {{"state_dir", Path("state")}, {"runtime_dir", Path("run")}, {"policy_dir", DVDI_TEST_POLICY_DIR},
-                     {"node", "test"}, {"plugins", {{"sockets", {Path("sockets")}}, {"specs", Json::array()}}}};
+    Json settings = {{"state_dir", Path("state")},
+                     {"runtime_dir", Path("run")},
+                     {"policy_dir", DVDI_TEST_POLICY_DIR},
+                     {"node", "test"},
+                     {"plugins", {{"sockets", {Path("sockets")}}, {"specs", Json::array()}}}};
     std::ofstream(Path("config.yaml")) << "{}\n";
     ::chmod(Path("config.yaml").c_str(), 0600);
     return Dump({{"config", Path("config.yaml")}, {"settings", settings}});
@@ -131,8 +135,9 @@ TEST(DvdiNamesTest, NullIsSaidOrAllowed) {
 }
 
 TEST(DvdiNamesTest, OptionsThatAreWrongSayWhatIs) {
-  for (const char* options : {"{", "[]", "7", R"({"settings":{"no_such":1}})", R"({"settings":{"state_dir":"relative"}})",
-                              R"({"config":"/no/such/file.yaml"})", R"({"settings":7})"}) {
+  for (const char* options :
+       {"{", "[]", "7", R"({"settings":{"no_such":1}})", R"({"settings":{"state_dir":"relative"}})",
+        R"({"config":"/no/such/file.yaml"})", R"({"settings":7})"}) {
     auto engine = reinterpret_cast<dvdi_engine*>(1);
     char* error = nullptr;
     EXPECT_NE(dvdi_open(options, &engine, &error), DVDI_OK) << options;
@@ -191,17 +196,19 @@ TEST_F(DvdiTest, ASecondEngineKnowsWhatTheFirstDid) {
 TEST_F(DvdiTest, WrongRequestsAreAnsweredOnceByTheCallback) {
   dvdi_engine* engine = Open();
   const std::string deep(200, '[');
-  for (const char* request : {"{", "[]", "7", "\"\"", "{}", "", static_cast<const char*>(nullptr), "\xff", deep.c_str(),
-                              R"({"owner":7,"scope":[]})", R"({"owner":"run"})"}) {
+  for (const char* request : {"{", "[]", "7", "\"\"", "{}", "", static_cast<const char*>(nullptr), "\xff",
+                              deep.c_str(), R"({"owner":7,"scope":[]})", R"({"owner":"run"})"}) {
     for (Verb verb : {&dvdi_prepare, &dvdi_cleanup, &dvdi_recover}) {
-      if (verb == &dvdi_recover && request != nullptr && std::string(request) == R"({"owner":"run"})") continue;  // enough
+      if (verb == &dvdi_recover && request != nullptr && std::string(request) == R"({"owner":"run"})")
+        continue;  // enough
       Answer answer = Call(verb, engine, request);
       EXPECT_EQ(answer.code, DVDI_INVALID) << (request != nullptr ? request : "null") << answer.json;
       EXPECT_EQ(answer.json["error"]["code"], "invalid");
     }
   }
   EXPECT_EQ(dvdi_prepare(engine, "{}", nullptr, nullptr), DVDI_INVALID) << "nobody to answer";
-  for (Question question : {&dvdi_forget, &dvdi_policy_install}) EXPECT_EQ(Ask(question, engine, "{}").code, DVDI_INVALID);
+  for (Question question : {&dvdi_forget, &dvdi_policy_install})
+    EXPECT_EQ(Ask(question, engine, "{}").code, DVDI_INVALID);
   for (Question question : {&dvdi_status, &dvdi_explain, &dvdi_forget, &dvdi_policy_install}) {
     EXPECT_EQ(Ask(question, engine, "{").code, DVDI_INVALID);
     EXPECT_EQ(Ask(question, engine, "[]").code, DVDI_INVALID);
@@ -245,10 +252,12 @@ TEST_F(DvdiTest, EveryThreadGetsItsAnswer) {
     threads.emplace_back([&, t] {
       Json request = Json::parse(kPrepare);
       request["scope"] = "t" + std::to_string(t);
-      request["sources"][0] = {{"form", "statement"},
-                               {"text", R"({"volumes":[{"name":"data","container_path":"/d","access":"multi-writer"}]})"}};
+      request["sources"][0] = {
+          {"form", "statement"},
+          {"text", R"({"volumes":[{"name":"data","container_path":"/d","access":"multi-writer"}]})"}};
       Answer prepared = Call(dvdi_prepare, engine, Dump(request).c_str());
-      Answer ended = Call(dvdi_cleanup, engine, Dump({{"owner", "manual"}, {"scope", request["scope"]}}).c_str());
+      Answer ended =
+          Call(dvdi_cleanup, engine, Dump({{"owner", "manual"}, {"scope", request["scope"]}}).c_str());
       if (prepared.code == DVDI_OK && ended.code == DVDI_OK) ++good;
     });
   }

@@ -39,6 +39,15 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
   return Status();
 }
 
+// How long the keeper sleeps where nothing is due.
+constexpr int64_t kKeeperMs = 60'000;
+
+// A wall time of the ledger as a monotonic one; never at once, so that what cannot be had is not tried without end.
+int64_t DueAt(Core& core, int64_t wall_ms) {
+  if (wall_ms == INT64_MAX) return INT64_MAX;
+  return core.env.clock->MonotonicMs() + std::clamp<int64_t>(wall_ms - core.env.clock->WallMs(), 10, kKeeperMs);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions options) {
@@ -159,8 +168,9 @@ Status Engine::Cleanup(const Json& request, Done done) {
       pending.push_back({{"driver", ""}, {"name", ""}, {"why", "it is being worked on by another operation"}});
     for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
     done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
-    StartDueReleases(core, false);
-    Wake();
+    // What is left of it, or waits, is the keeper's; it need not look before something can be due.
+    int64_t next = DueAt(*core, StartDueReleases(core, false));
+    WakeAt(outcome.problems.empty() ? next : 0);
   });
   return Status();
 }
@@ -232,7 +242,7 @@ Status Engine::Recover(const Json& request, Done done) {
 int64_t Engine::Tick() {
   Core& core = *core_;
   int64_t now = core.env.clock->MonotonicMs();
-  if (core.closing) return now + 60'000;
+  if (core.closing) return now + kKeeperMs;
   core.admission->Expire();
   std::vector<OperationRow> unfinished;
   (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
@@ -245,11 +255,9 @@ int64_t Engine::Tick() {
     UndoOutcome outcome;
     (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
   }
-  int64_t next_wall = StartDueReleases(core_, false);
-  int64_t wait = 60'000;
-  if (!unfinished.empty()) wait = 1000;
-  if (next_wall != INT64_MAX) wait = std::clamp<int64_t>(next_wall - core.env.clock->WallMs(), 10, wait);
-  return std::min(now + wait, core.admission->NextDeadline());
+  int64_t next = DueAt(core, StartDueReleases(core_, false));
+  if (!unfinished.empty()) next = std::min(next, now + 1000);
+  return std::min({now + kKeeperMs, next, core.admission->NextDeadline()});
 }
 
 void Engine::StartKeeper() {
@@ -257,22 +265,25 @@ void Engine::StartKeeper() {
   std::weak_ptr<Engine> weak = shared_from_this();
   Env env = core_->env;
   keeper->running = true;
+  // Not at once: an engine that is opened for one question has nothing to keep.
+  keeper->next_ms = env.clock->MonotonicMs() + 1000;
   Status s = env.scheduler->Spawn(
       [keeper, weak, env] {
-        // Not at once: an engine that is opened for one question has nothing to keep.
-        int64_t next = env.clock->MonotonicMs() + 1000;
         std::unique_lock lock(keeper->mu);
         while (!keeper->stop) {
-          if (!keeper->woken && env.clock->MonotonicMs() < next) {
-            env.scheduler->Wait(lock, keeper->cv, next);
+          int64_t now = env.clock->MonotonicMs();
+          if (now < keeper->next_ms) {
+            env.scheduler->Wait(lock, keeper->cv, keeper->next_ms);
             continue;
           }
-          keeper->woken = false;
+          keeper->next_ms = now + kKeeperMs;
           lock.unlock();
+          int64_t next = INT64_MAX;
           auto engine = weak.lock();
           if (engine) next = engine->Tick();
           engine.reset();
           lock.lock();
+          keeper->next_ms = std::min(keeper->next_ms, next);
         }
         keeper->running = false;
         keeper->cv.notify_all();
@@ -281,9 +292,10 @@ void Engine::StartKeeper() {
   if (!s.ok()) keeper->running = false;
 }
 
-void Engine::Wake() {
+void Engine::WakeAt(int64_t monotonic_ms) {
   std::lock_guard lock(keeper_->mu);
-  keeper_->woken = true;
+  if (monotonic_ms >= keeper_->next_ms) return;
+  keeper_->next_ms = monotonic_ms;
   keeper_->cv.notify_all();
 }
 

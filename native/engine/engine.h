@@ -55,7 +55,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status Front(std::function<void()> task);
   void FrontLoop();
   void StartKeeper();
-  void Wake();
+  // The keeper looks at that time at the latest.
+  void WakeAt(int64_t monotonic_ms);
+  void Wake() { WakeAt(0); }
 
   void PrepareFront(Json request, Done done);
   Result<Json> DryRun(const Json& volumes, const Json& notes);
@@ -70,7 +72,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct Keeper {
     std::mutex mu;
     std::condition_variable cv;
-    bool stop = false, woken = false, running = false;
+    bool stop = false, running = false;
+    int64_t next_ms = 0;  // monotonic: when it looks again
   };
   std::shared_ptr<Keeper> keeper_ = std::make_shared<Keeper>();
 };

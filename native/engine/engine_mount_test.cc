@@ -26,8 +26,10 @@ class EngineMountTest : public MountTest {
     if (IsSkipped()) return;
     plugins_ = std::make_unique<TmpfsPlugins>(MakeDir("volumes"));
     MakeDir("specs");
-    for (const char* driver : {"red", "blue"}) MakeFile(std::string("specs/") + driver + ".spec", std::string("unix:///sim/") + driver + ".sock\n");
-    settings_.state_dir = Path("state"), settings_.runtime_dir = Path("run"), settings_.policy_dir = Path("policy");
+    for (const char* driver : {"red", "blue"})
+      MakeFile(std::string("specs/") + driver + ".spec", std::string("unix:///sim/") + driver + ".sock\n");
+    settings_.state_dir = Path("state"), settings_.runtime_dir = Path("run"),
+    settings_.policy_dir = Path("policy");
     settings_.node = "test";
     settings_.plugin_paths.sockets.clear();
     settings_.plugin_paths.specs = {Path("specs")};
@@ -42,17 +44,26 @@ class EngineMountTest : public MountTest {
     auto engine = Engine::Open(env, std::move(options));
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     Core& core = (*engine)->core();
-    core.policy = std::make_unique<ScriptedSelector>(env, core.runtime.get(), std::make_shared<ScriptedPolicy>());
+    core.policy =
+        std::make_unique<ScriptedSelector>(env, core.runtime.get(), std::make_shared<ScriptedPolicy>());
     return *engine;
   }
 
-  Json Request(const std::string& scope, const std::vector<std::string>& names, const Json& more = Json::object()) {
+  Json Request(const std::string& scope, const std::vector<std::string>& names,
+               const Json& more = Json::object()) {
     Json volumes = Json::array();
     for (const auto& name : names)
-      volumes.push_back({{"driver", "red"}, {"name", name}, {"options", Json::object()},
-                         {"container_path", Path("targets/" + scope + "/" + name)}, {"mode", name == "ro" ? "ro" : "rw"},
-                         {"subpath", ""}, {"access", "multi-writer"}, {"create", "if-missing"}, {"ownership", "none"}});
-    Json request = {{"owner", "run"}, {"scope", scope},
+      volumes.push_back({{"driver", "red"},
+                         {"name", name},
+                         {"options", Json::object()},
+                         {"container_path", Path("targets/" + scope + "/" + name)},
+                         {"mode", name == "ro" ? "ro" : "rw"},
+                         {"subpath", ""},
+                         {"access", "multi-writer"},
+                         {"create", "if-missing"},
+                         {"ownership", "none"}});
+    Json request = {{"owner", "run"},
+                    {"scope", scope},
                     {"sources", {{{"form", "statement"}, {"text", Dump({{"volumes", volumes}})}}}}};
     request.update(more);
     return request;
@@ -62,7 +73,8 @@ class EngineMountTest : public MountTest {
   static Json Call(Engine& engine, Status (Engine::*verb)(const Json&, Engine::Done), const Json& request) {
     std::promise<Json> promise;
     Status accepted = (engine.*verb)(request, [&promise](const Status& s, const Json& answer) {
-      promise.set_value(s.ok() ? Json{{"ok", answer}} : Json{{"error", Json::parse(s.ToJson(), nullptr, false)}});
+      promise.set_value(s.ok() ? Json{{"ok", answer}}
+                               : Json{{"error", Json::parse(s.ToJson(), nullptr, false)}});
     });
     if (!accepted.ok()) return {{"error", Json::parse(accepted.ToJson(), nullptr, false)}};
     return promise.get_future().get();

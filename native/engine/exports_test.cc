@@ -1,5 +1,5 @@
-// What the shipped files show and need, read from their bytes: the C ABI and nothing else, the C and C++ libraries and
-// nothing else, and no way to a shell (promise 5).
+// What the shipped files show and need, read from their bytes: the C ABI and nothing else, the C and C++
+// libraries and nothing else, and no way to a shell (promise 5).
 #include <elf.h>
 #include <gtest/gtest.h>
 
@@ -48,7 +48,8 @@ struct Elf {
       } else if (s.sh_type == SHT_DYNAMIC) {
         for (size_t at = 0; at + sizeof(Elf64_Dyn) <= s.sh_size; at += sizeof(Elf64_Dyn)) {
           Elf64_Dyn entry;
-          if (Copy(s.sh_offset + at, &entry) && entry.d_tag == DT_NEEDED) needed.insert(Text(strings, entry.d_un.d_val));
+          if (Copy(s.sh_offset + at, &entry) && entry.d_tag == DT_NEEDED)
+            needed.insert(Text(strings, entry.d_un.d_val));
         }
       }
     }
@@ -83,7 +84,8 @@ TEST(ExportsTest, TheLibraryShowsTheCAbiAndNothingElse) {
   std::string map = ReadFile(DVDI_TEST_SOURCE "/native/engine/exports.map");
   Names wanted;
   const std::regex name("dvdi_[a-z_]+");
-  for (auto it = std::sregex_iterator(map.begin(), map.end(), name); it != std::sregex_iterator(); ++it) wanted.insert(it->str());
+  for (auto it = std::sregex_iterator(map.begin(), map.end(), name); it != std::sregex_iterator(); ++it)
+    wanted.insert(it->str());
   EXPECT_EQ(wanted.size(), 12u);
   EXPECT_EQ(Elf(DVDI_TEST_LIBRARY).exported, wanted);
 }
@@ -92,7 +94,8 @@ TEST(ExportsTest, EveryFunctionOfTheHeaderIsThere) {
   std::string header = ReadFile(DVDI_TEST_SOURCE "/native/include/dvdi/dvdi.h");
   Names declared;
   const std::regex function("DVDI_API [a-z_ *]*?(dvdi_[a-z_]+)\\(");
-  for (auto it = std::sregex_iterator(header.begin(), header.end(), function); it != std::sregex_iterator(); ++it)
+  for (auto it = std::sregex_iterator(header.begin(), header.end(), function); it != std::sregex_iterator();
+       ++it)
     declared.insert((*it)[1].str());
   EXPECT_EQ(declared.size(), 12u);
   Elf library(DVDI_TEST_LIBRARY);
@@ -113,7 +116,8 @@ TEST(NoShellTest, NoProgramImportsAWayToOne) {
   EXPECT_EQ(ShellsOf(Elf(DVDI_TEST_LIBRARY)), Names());
   EXPECT_EQ(ShellsOf(Elf(DVDI_TEST_DRIVER)), Names());
   Names fork = {"fork", "vfork", "_Fork"};
-  for (const auto& name : Elf(DVDI_TEST_LIBRARY).imported) EXPECT_EQ(fork.count(name), 0u) << "no fork in an agent: " << name;
+  for (const auto& name : Elf(DVDI_TEST_LIBRARY).imported)
+    EXPECT_EQ(fork.count(name), 0u) << "no fork in an agent: " << name;
 }
 
 // What runs other programs, in the sources: each place is known, and gets its arguments as a list.
@@ -134,8 +138,10 @@ TEST(NoShellTest, NoSourceCallsOne) {
       size_t comment = line.find("//");
       std::string text = line.substr(0, comment);
       // The one that a guard puts in place of what keeps the promise, in a build that does not ship.
-      if (path.ends_with("cli/child.cc") && text.find("::execvp(argv[0], argv)") != std::string::npos) continue;
-      EXPECT_FALSE(std::regex_search(text, call) || std::regex_search(text, shell)) << path << ":" << n << ": " << line;
+      if (path.ends_with("cli/child.cc") && text.find("::execvp(argv[0], argv)") != std::string::npos)
+        continue;
+      EXPECT_FALSE(std::regex_search(text, call) || std::regex_search(text, shell))
+          << path << ":" << n << ": " << line;
     }
   }
   EXPECT_GT(files, 80u);

@@ -281,13 +281,12 @@ Json PrepareOperation::AfterMount(size_t volume, const Answer& answer) {
     if (!own.empty() && (named == own || IsStrictlyBelow(own, named) || IsStrictlyBelow(named, own)))
       return Refused("the driver named " + OneLine(named) + ", but the engine keeps its own in " + own +
                      ": a volume cannot be there: look at the driver's settings");
-  Status s =
-      CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms);  // promise 12
+  std::vector<MountEntry> mounts;
+  Status s = CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms,
+                             &mounts);  // promise 12
   if (!s.ok()) return Refused(s.message() + (s.hint().empty() ? "" : ": " + s.hint()));
-  auto mounts = core_.Mounts();
-  if (!mounts.ok()) return Refused(mounts.status().message());
   v.attachment.mountpoint = answer.mountpoint;
-  v.attachment.device = DeviceAt(*mounts, answer.mountpoint);
+  v.attachment.device = DeviceAt(mounts, answer.mountpoint);
   v.attached = true;
   return {{"kind", "ok"}, {"mountpoint", OneLine(answer.mountpoint, 4096)}};
 }

@@ -25,7 +25,8 @@ class MetaTest : public ::testing::Test {
     fs::create_directory(stages_);
     OperationRow& o = meta_.operation;
     o.id = "00112233445566778899aabbccddeeff", o.owner = "run", o.scope = "a \"scope\"", o.boot_id = "boot-1";
-    o.started_ms = 1'700'000'000'123, o.pid = 77, o.start_time = 123'456'789'012, o.mount_namespace = 4'026'531'840;
+    o.started_ms = 1'700'000'000'123, o.pid = 77, o.start_time = 123'456'789'012,
+    o.mount_namespace = 4'026'531'840;
     meta_.attachments = {{kA, "red", "a/b\nc"}, {kB, "blue", "b"}};
   }
   ~MetaTest() override { fs::remove_all(root_); }
@@ -118,7 +119,8 @@ TEST_F(MetaTest, AFailureOfAnyCallIsSaidAndLeavesNoTemporaryFile) {
       EXPECT_NE(s.message().find("No space"), std::string::npos) << s.message();
     }
     for (const auto& entry : fs::directory_iterator(stages_))
-      if (s.ok() ? false : entry.path().filename().string().starts_with(".meta-")) ADD_FAILURE() << n << entry.path();
+      if (s.ok() ? false : entry.path().filename().string().starts_with(".meta-"))
+        ADD_FAILURE() << n << entry.path();
     fs::remove_all(stages_);
     fs::create_directory(stages_);
   }

@@ -100,7 +100,7 @@ Status PrepareOperation::CheckTargets() {
 
 // The first entry of the operation into the ledger: from here on it can be undone by anybody.
 Status PrepareOperation::Begin() {
-  DVDI_ASSIGN_OR_RETURN(auto mounts, core_.Mounts());
+  std::optional<std::vector<MountEntry>> mounts;  // read where it is needed: a node's mounts may be many
   Status s = core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(request_.operation.owner, request_.operation.scope));
     if (other)
@@ -122,8 +122,11 @@ Status PrepareOperation::Begin() {
           a = *found;
           DVDI_ASSIGN_OR_RETURN(v.users, tx.Users(a.id, core_.boot_id));
           // Attached means: in this boot, and the same mount is still where it was.
-          v.attached = a.state == kAttached && a.boot_id == core_.boot_id && !a.mountpoint.empty() &&
-                       DeviceAt(mounts, a.mountpoint) == a.device;
+          v.attached = a.state == kAttached && a.boot_id == core_.boot_id && !a.mountpoint.empty();
+          if (v.attached && !mounts) {
+            DVDI_ASSIGN_OR_RETURN(mounts, core_.Mounts());
+          }
+          v.attached = v.attached && DeviceAt(*mounts, a.mountpoint) == a.device;
           v.before = v.attached ? "attached" : a.state == kReleasing ? "releasing" : "none";
           if (!v.attached) a.state = kIntent;
         } else {

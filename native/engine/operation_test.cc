@@ -46,10 +46,10 @@ TEST_F(OperationTest, TheSameRequestAgainGetsTheSameAnswer) {
 
 TEST_F(OperationTest, RequestsThatAreWrongTouchNothing) {
   std::vector<Json> volumes = {Volume("red", "a")};
-  for (const Json& more :
-       {Json{{"owner", ""}}, Json{{"scope", ""}}, Json{{"scope", "a\nb"}}, Json{{"scope", std::string(600, 'x')}},
-        Json{{"targets", "perhaps"}}, Json{{"sources", 7}}, Json{{"sources", {{{"form", "statement"}}}}},
-        Json{{"sources", {{{"form", "env"}, {"env", {{"A", 7}}}}}}}}) {
+  for (const Json& more : {Json{{"owner", ""}}, Json{{"scope", ""}}, Json{{"scope", "a\nb"}},
+                           Json{{"scope", std::string(600, 'x')}}, Json{{"targets", "perhaps"}},
+                           Json{{"sources", 7}}, Json{{"sources", {{{"form", "statement"}}}}},
+                           Json{{"sources", {{{"form", "env"}, {"env", {{"A", 7}}}}}}}}) {
     Json answer = Prepare("one", volumes, more);
     EXPECT_EQ(CodeOf(answer), "invalid") << more << ": " << answer;
   }
@@ -69,9 +69,12 @@ TEST_F(OperationTest, DriversThatTheOperatorDoesNotAllowAreRefusedBeforeAnyCall)
 }
 
 TEST_F(OperationTest, AnswersOfParseThatAreNoneAreThePolicysFault) {
-  for (const char* text : {"", "{}", "null", "{\"ok\":{}}", "{\"ok\":{\"volumes\":7}}", "{\"ok\":{\"volumes\":[7]}}",
-                           "{\"ok\":{\"volumes\":[{\"driver\":\"red\"}]}}", "{\"error\":{}}", "{\"error\":7}"}) {
-    policy_->scripts["parse"] = [&](const Json&, ScriptHost&) -> Result<std::string> { return std::string(text); };
+  for (const char* text :
+       {"", "{}", "null", "{\"ok\":{}}", "{\"ok\":{\"volumes\":7}}", "{\"ok\":{\"volumes\":[7]}}",
+        "{\"ok\":{\"volumes\":[{\"driver\":\"red\"}]}}", "{\"error\":{}}", "{\"error\":7}"}) {
+    policy_->scripts["parse"] = [&](const Json&, ScriptHost&) -> Result<std::string> {
+      return std::string(text);
+    };
     Json answer = Prepare("one", {Volume("red", "a")});
     EXPECT_EQ(CodeOf(answer), "policy") << text << ": " << answer;
   }
@@ -98,6 +101,28 @@ TEST_F(OperationTest, ParseThatFailsLeavesARecordAndNothingElse) {
   ExpectNothingLeft();
 }
 
+TEST_F(OperationTest, TheShippedPolicyThatRunsOutOfFuelCostsOneOperation) {
+  stock_ = true;
+  settings_.policy_dir = DVDI_TEST_POLICY_DIR;  // compiled once for all tests
+  settings_.limits.fuel = 2'000'000;
+  std::string many = "{\"volumes\":[";
+  for (int i = 0; i < 2000; ++i)
+    many += (i > 0 ? "," : "") + Dump(Json{{"driver", "red"},
+                                           {"name", "v" + std::to_string(i)},
+                                           {"container_path", "/srv/" + std::to_string(i)}});
+  Json answer = Prepare("one", {}, {{"sources", {{{"form", "statement"}, {"text", many + "]}"}}}}});
+  EXPECT_EQ(CodeOf(answer), "policy") << answer;
+  EXPECT_HAS(MessageOf(answer), "fuel");
+  EXPECT_EQ(Record("one")["outcome"], "policy");
+  EXPECT_TRUE(Sent().empty());
+  Json small = {{"volumes", {{{"driver", "red"}, {"name", "a"}, {"container_path", "/srv/a"}}}}};
+  EXPECT_TRUE(
+      Prepare("two", {}, {{"sources", {{{"form", "statement"}, {"text", Dump(small)}}}}}).contains("ok"));
+  Cleanup("two");
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(OperationTest, AYesWithoutStagesIsANo) {
   MakeVolume("red", "a");
   Json mount = {{"method", "Mount"}, {"volume", 0}};
@@ -114,10 +139,11 @@ TEST_F(OperationTest, AYesWithoutStagesIsANo) {
 
 TEST_F(OperationTest, NonsenseInsteadOfAnAnswerIsUndone) {
   for (const char* text : {"", "no JSON", "{}", "{\"ok\"", "[]", "{\"error\":{\"message\":\"\"}}"}) {
-    Json answer = Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
-      auto ignored = Honest(input, host);
-      return std::string(text);
-    });
+    Json answer =
+        Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+          auto ignored = Honest(input, host);
+          return std::string(text);
+        });
     EXPECT_EQ(CodeOf(answer), "policy") << text << ": " << answer;
     Settle();
     ExpectNothingLeft(text);
@@ -125,12 +151,13 @@ TEST_F(OperationTest, NonsenseInsteadOfAnAnswerIsUndone) {
 }
 
 TEST_F(OperationTest, ATrapAfterEverythingIsUndone) {
-  Json answer = Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
-    auto done = Honest(input, host);
-    EXPECT_TRUE(done.ok());
-    EXPECT_TRUE(Attached("red", "a"));
-    return Status(Code::kPolicy, "policy scripted 1.0.0: wasm trap: unreachable");
-  });
+  Json answer =
+      Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+        auto done = Honest(input, host);
+        EXPECT_TRUE(done.ok());
+        EXPECT_TRUE(Attached("red", "a"));
+        return Status(Code::kPolicy, "policy scripted 1.0.0: wasm trap: unreachable");
+      });
   EXPECT_EQ(CodeOf(answer), "policy");
   EXPECT_FALSE(Attached("red", "a")) << "undone before anybody else works on the volume";
   EXPECT_TRUE(HasVolume("red", "a")) << "data is never undone";
@@ -239,8 +266,9 @@ TEST_F(OperationTest, TargetFoldersAreMadeAndRemoved) {
 }
 
 TEST_F(OperationTest, TheEnginesOwnFoldersAreNoTargets) {
-  for (const std::string& target : {settings_.state_dir + "/stage/x", settings_.policy_dir, root_, std::string("/etc"),
-                                    std::string("/srv/../etc"), std::string("relative")}) {
+  for (const std::string& target :
+       {settings_.state_dir + "/stage/x", settings_.policy_dir, root_, std::string("/etc"),
+        std::string("/srv/../etc"), std::string("relative")}) {
     Json answer = Prepare("one", {Volume("red", "a", {{"container_path", target}})}, {{"targets", "check"}});
     EXPECT_FALSE(answer.contains("ok")) << target;
   }
@@ -254,7 +282,8 @@ TEST_F(OperationTest, HidesVolumesOfOthersFromAScopeWithAProcess) {
   Json answer = Prepare("two", {Volume("blue", "b")}, {{"process", {{"pid", pid}}}});
   ASSERT_TRUE(answer.contains("ok")) << answer;
   Json mountpoint = Known("red", "a")["mountpoint"];
-  EXPECT_NE(std::find(answer["ok"]["hide"].begin(), answer["ok"]["hide"].end(), mountpoint), answer["ok"]["hide"].end())
+  EXPECT_NE(std::find(answer["ok"]["hide"].begin(), answer["ok"]["hide"].end(), mountpoint),
+            answer["ok"]["hide"].end())
       << answer;
 }
 

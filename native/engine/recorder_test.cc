@@ -40,7 +40,8 @@ TEST_F(RecorderTest, WhatIsTooLongIsCutAndSaysSo) {
   for (size_t most : {0u, 1u, 50u, 200u, 1000u}) {
     Recorder r(env(), "prepare", most);
     r.Input("prepare", R"({"in":1})");
-    for (int i = 0; i < 100; ++i) r.HostCall("log", R"({"message":"twenty bytes or more"})", R"({"ok":{}})", 1);
+    for (int i = 0; i < 100; ++i)
+      r.HostCall("log", R"({"message":"twenty bytes or more"})", R"({"ok":{}})", 1);
     r.Answer("prepare", R"({"ok":{}})");
     Json body = Body(r);
     EXPECT_EQ(body["cut"], true);
@@ -81,10 +82,14 @@ TEST_F(RecorderTest, RecordsAreJsonWhateverAPolicyLogs) {
   });
   EXPECT_EQ(CodeOf(answer), "refused");
   std::vector<RecordRow> rows;
-  ASSERT_TRUE(engine().core().ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(rows, tx.Records("", "hostile", "", "", 1));
-    return Status();
-  }).ok());
+  ASSERT_TRUE(engine()
+                  .core()
+                  .ledger
+                  ->Read([&](LedgerTx& tx) -> Status {
+                    DVDI_ASSIGN_OR_RETURN(rows, tx.Records("", "hostile", "", "", 1));
+                    return Status();
+                  })
+                  .ok());
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_TRUE(IsValidUtf8(rows[0].body));
   EXPECT_TRUE(Json::accept(rows[0].body)) << rows[0].body;
@@ -96,7 +101,8 @@ TEST_F(RecorderTest, RecordsAreJsonWhateverAPolicyLogs) {
 
 TEST_F(RecorderTest, OldRecordsGo) {
   settings_.records_keep = 3;
-  for (int i = 0; i < 6; ++i) Prepare("scope " + std::to_string(i), {Volume("red", "a", {{"create", "never"}})});
+  for (int i = 0; i < 6; ++i)
+    Prepare("scope " + std::to_string(i), {Volume("red", "a", {{"create", "never"}})});
   auto all = engine().Explain({{"last", 100}});
   ASSERT_EQ((*all)["operations"].size(), 3u);
   EXPECT_EQ((*all)["operations"][0]["scope"], "scope 5") << "newest first";

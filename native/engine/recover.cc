@@ -60,6 +60,8 @@ Status RebuildLedger(Core& core) {
       return Status();
     }));
   }
+  if (!ids->empty() && core.ledger->note().empty())
+    core.ledger->KeepNote("the ledger was missing; it was rebuilt from the stage folder");
   return Status();
 }
 

@@ -76,20 +76,21 @@ TEST_F(RecoverTest, WhatARunningEngineIsAtIsItsOwn) {
   MakeVolume("red", "a"), MakeVolume("red", "b");
   auto other = OpenAnother();
   std::string stage;
-  Json answer = Hostile({Volume("red", "a"), Volume("red", "b")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
-    host.PluginAll({{{"method", "Mount"}, {"volume", 0}}, {{"method", "Mount"}, {"volume", 1}}});
-    host.Stage({{"volume", 0}});
-    // Another engine recovers, keeps going, and is asked to clean up, all in the middle of it.
-    Json recovered = Call(*other, &Engine::Recover, {{"owner", "run"}, {"live", Json::array()}});
-    EXPECT_EQ(recovered["ok"]["undone"], Json::array()) << recovered;
-    other->Tick();
-    world_.scheduler.RunAll();
-    Call(*other, &Engine::Cleanup, {{"owner", "run"}, {"scope", "hostile"}});
-    EXPECT_EQ(world_.sys.MountsBelow(stage_root()).size(), 1u);
-    EXPECT_TRUE(Attached("red", "a"));
-    host.Stage({{"volume", 1}});
-    return AllIsWell();
-  });
+  Json answer = Hostile(
+      {Volume("red", "a"), Volume("red", "b")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+        host.PluginAll({{{"method", "Mount"}, {"volume", 0}}, {{"method", "Mount"}, {"volume", 1}}});
+        host.Stage({{"volume", 0}});
+        // Another engine recovers, keeps going, and is asked to clean up, all in the middle of it.
+        Json recovered = Call(*other, &Engine::Recover, {{"owner", "run"}, {"live", Json::array()}});
+        EXPECT_EQ(recovered["ok"]["undone"], Json::array()) << recovered;
+        other->Tick();
+        world_.scheduler.RunAll();
+        Call(*other, &Engine::Cleanup, {{"owner", "run"}, {"scope", "hostile"}});
+        EXPECT_EQ(world_.sys.MountsBelow(stage_root()).size(), 1u);
+        EXPECT_TRUE(Attached("red", "a"));
+        host.Stage({{"volume", 1}});
+        return AllIsWell();
+      });
   EXPECT_TRUE(answer.contains("ok")) << answer;
   EXPECT_EQ(Count("red Unmount"), 0);
   EXPECT_EQ(world_.sys.MountsBelow(stage_root()).size(), 2u);
@@ -162,7 +163,8 @@ TEST_F(RecoverTest, BeforeMountIsSentTheIdIsOnDisk) {
     EXPECT_EQ(meta->operation.scope, "one");
     EXPECT_EQ(meta->operation.boot_id, engine().core().boot_id);
     bool named = false;
-    for (const auto& e : meta->attachments) named |= e.name == GetString(body, "Name") && e.id == GetString(body, "ID");
+    for (const auto& e : meta->attachments)
+      named |= e.name == GetString(body, "Name") && e.id == GetString(body, "ID");
     EXPECT_TRUE(named);
     return false;
   };
@@ -238,8 +240,8 @@ TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
   std::string id = Known("red", "a")["id"];
   Cleanup("one");
   Settle();
-  // A file that somebody else could have written, naming a volume that somebody else uses; a folder of another
-  // name; a mount without any file.
+  // A file that somebody else could have written, naming a volume that somebody else uses; a folder of
+  // another name; a mount without any file.
   MakeVolume("blue", "b");
   world_.transport.plugins["blue"].volumes["b"].mountpoint = root_ + "/volumes/blue-b";
   std::string forged = std::string(64, 'a'), bare = std::string(64, 'b');

@@ -120,6 +120,8 @@ int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
       next = std::min(next, a.next_ms);
       continue;
     }
+    // It may fail, be under way or wait for another: somebody has to look again.
+    next = std::min(next, now + core->settings.release_base_ms);
     auto active = std::make_shared<ActiveOperation>(core.get(), "release " + a.id);
     if (!active->mine()) continue;
     core->admission->Submit(

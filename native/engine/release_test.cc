@@ -9,7 +9,9 @@ namespace {
 class ReleaseTest : public SimEngineTest {
  protected:
   Json Pending() { return Ask("summary")["pending"]; }
-  std::string IdOf(const std::string& driver, const std::string& name) { return GetString(Known(driver, name), "id"); }
+  std::string IdOf(const std::string& driver, const std::string& name) {
+    return GetString(Known(driver, name), "id");
+  }
   // Drivers answer this to Unmount.
   void AnswerUnmount(PluginReply reply) {
     transport_.hook = [reply](const std::string& method, const PluginRequest&, PluginReply* out) {
@@ -43,11 +45,16 @@ TEST_F(ReleaseTest, AUsedVolumeIsNotReleasedWhateverTheLedgerSays) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   std::string id = IdOf("red", "a");
   // As after a fault of ours: due for release, while somebody uses it.
-  ASSERT_TRUE(engine().core().ledger->Apply(false, [&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(id));
-    a->state = kReleasing, a->next_ms = 0;
-    return tx.PutAttachment(*a);
-  }).ok());
+  ASSERT_TRUE(engine()
+                  .core()
+                  .ledger
+                  ->Apply(false,
+                          [&](LedgerTx& tx) -> Status {
+                            DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(id));
+                            a->state = kReleasing, a->next_ms = 0;
+                            return tx.PutAttachment(*a);
+                          })
+                  .ok());
   Settle();
   EXPECT_EQ(Count("red Unmount"), 0);
   EXPECT_TRUE(Attached("red", "a"));
@@ -76,7 +83,8 @@ TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
   ASSERT_EQ(Pending().size(), 1u);
   EXPECT_EQ(Pending()[0]["name"], "a");
   EXPECT_FALSE(GetString(Pending()[0], "error").empty());
-  EXPECT_TRUE(world_.sys.MountsBelow(settings_.state_dir + "/stage").empty()) << "our own mounts are gone at once";
+  EXPECT_TRUE(world_.sys.MountsBelow(settings_.state_dir + "/stage").empty())
+      << "our own mounts are gone at once";
   int64_t before = 0;
   for (int i = 0; i < 12; ++i) {
     ASSERT_EQ(Pending().size(), 1u);
@@ -120,7 +128,8 @@ TEST_F(ReleaseTest, APrepareTakesAPendingReleaseOver) {
   Cleanup("one");
   world_.transport.plugins["red"].up = true;
   ASSERT_TRUE(Prepare("two", {Volume("red", "a")}).contains("ok"));
-  EXPECT_EQ(IdOf("red", "a"), id) << "an unanswered Unmount may come later: with the same ID it is the same Mount";
+  EXPECT_EQ(IdOf("red", "a"), id)
+      << "an unanswered Unmount may come later: with the same ID it is the same Mount";
   Settle();
   EXPECT_TRUE(Attached("red", "a")) << "the release that was due is no more";
   EXPECT_EQ(Known("red", "a")["state"], "attached");
@@ -205,7 +214,8 @@ TEST_F(ReleaseTest, AReleaseThatIsUnderWayElsewhereIsLeftAlone) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   std::string id = IdOf("red", "a");
   EXPECT_EQ(Release(engine().core(), id).value(), ReleaseResult::kTakenOver) << "it is used";
-  EXPECT_EQ(Release(engine().core(), std::string(64, 'f')).value(), ReleaseResult::kTakenOver) << "it is gone";
+  EXPECT_EQ(Release(engine().core(), std::string(64, 'f')).value(), ReleaseResult::kTakenOver)
+      << "it is gone";
   auto lock = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", "a"}}, 0);
   ASSERT_TRUE(lock.ok());
   world_.transport.plugins["red"].up = false;

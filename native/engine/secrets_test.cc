@@ -75,8 +75,10 @@ TEST_F(SecretsTest, EveryFormOfWritingIt) {
       {"statement", R"({ "volumes" : [ { "options" : { "Pass-Word" : "VALUE" } , "name" : "a" } ] })"},
       {"statement", R"({"volumes":[{"options":{"\u0070assword":"VALUE"}}]})"},
       {"marathon", R"({"container":{"volumes":[{"external":{"options":{"dvdi/password":"VALUE"}}}]}})"},
-      {"mesos", R"({"driver_options":{"parameter":[{"key":"size","value":"1"},{"key":"password","value":"VALUE"}]}})"},
-      {"mesos", R"({"driver_options":{"parameter":[{"value":"VALUE","key":"password"},{"value":"1","key":"size"}]}})"},
+      {"mesos",
+       R"({"driver_options":{"parameter":[{"key":"size","value":"1"},{"key":"password","value":"VALUE"}]}})"},
+      {"mesos",
+       R"({"driver_options":{"parameter":[{"value":"VALUE","key":"password"},{"value":"1","key":"size"}]}})"},
       {"mount", "src=a,dst=/a,volume-driver=red,volume-opt=password=VALUE,volume-opt=size=1"},
       {"mount", "src=a,dst=/a,\"volume-opt=password=VALUE\""},
       {"mount", "password=VALUE"},
@@ -106,7 +108,8 @@ TEST_F(SecretsTest, ValuesWithEveryKindOfCharacter) {
   EXPECT_EQ(Values(), std::vector<std::string>{kValue});
   Take("mount", "src=a,\"volume-opt=password=x,\"\"y\"\",z\",dst=/a");
   EXPECT_EQ(Values(), std::vector<std::string>{"x,\"y\",z"});
-  EXPECT_EQ(Take("mount", "src=a,\"volume-opt=size=x,\"\"y\"\",z\",dst=/a"), "src=a,\"volume-opt=size=x,\"\"y\"\",z\",dst=/a");
+  EXPECT_EQ(Take("mount", "src=a,\"volume-opt=size=x,\"\"y\"\",z\",dst=/a"),
+            "src=a,\"volume-opt=size=x,\"\"y\"\",z\",dst=/a");
   Take("env", "password=a=b=c");
   EXPECT_EQ(Values(), std::vector<std::string>{"a=b=c"});
   std::string numbers = Take("statement", R"({"options":{"password":12345,"size":5,"access_key":true}})");
@@ -118,17 +121,20 @@ TEST_F(SecretsTest, ValuesWithEveryKindOfCharacter) {
 }
 
 TEST_F(SecretsTest, WhatIsNoSecretStaysAsItIs) {
-  for (const char* text : {R"({"options":{"size":"password"}})", R"(["password","x"])", R"({"key":"size","value":"password"})",
-                           "", "{", "\"", "{\"a\":[{\"b\":", "\\"})
+  for (const char* text : {R"({"options":{"size":"password"}})", R"(["password","x"])",
+                           R"({"key":"size","value":"password"})", "", "{", "\"", "{\"a\":[{\"b\":", "\\"})
     EXPECT_EQ(Take("statement", text), text);
-  for (const char* text : {"size=5", "passwords=x", "", ",", "=", "password", "a,,b"}) EXPECT_EQ(Take("env", text), text);
-  for (const char* text : {"", "src=a", "\"", "\"src=a", ",\"\",", "volume-opt=o=password=x"}) EXPECT_EQ(Take("mount", text), text);
+  for (const char* text : {"size=5", "passwords=x", "", ",", "=", "password", "a,,b"})
+    EXPECT_EQ(Take("env", text), text);
+  for (const char* text : {"", "src=a", "\"", "\"src=a", ",\"\",", "volume-opt=o=password=x"})
+    EXPECT_EQ(Take("mount", text), text);
   EXPECT_EQ(Take("volume", "password:/x"), "password:/x");
 }
 
 TEST_F(SecretsTest, TextsThatBreakOffKeepTheirSecretsToo) {
-  for (const char* text : {R"({"options":{"password":"hunter2)", R"({"options":{"password":"hunter2"})", R"({"key":"password","value":"hunter2")",
-                           R"({"options":{"password":"hunter2\)", R"({"options":{"password":"hunter2\u12")"})
+  for (const char* text : {R"({"options":{"password":"hunter2)", R"({"options":{"password":"hunter2"})",
+                           R"({"key":"password","value":"hunter2")", R"({"options":{"password":"hunter2\)",
+                           R"({"options":{"password":"hunter2\u12")"})
     EXPECT_HAS_NOT(Take("statement", text), "hunter2");
 }
 
@@ -140,7 +146,8 @@ TEST_F(SecretsTest, NamesOfFilesArePlain) {
   std::filesystem::create_symlink(root_ + "/outside", settings_.secrets_dir + "/link");
   auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, name); };
   EXPECT_EQ(resolve("db").value(), "value");
-  for (const char* name : {"", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a b", "a\nb", "none", "open", "large", "link"}) {
+  for (const char* name : {"", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a b", "a\nb",
+                           "none", "open", "large", "link"}) {
     auto r = resolve(name);
     EXPECT_FALSE(r.ok()) << name;
     if (!r.ok()) EXPECT_FALSE(r.status().message().empty());
@@ -167,7 +174,8 @@ TEST_F(SecretsTest, OnlyTheDriverSeesThem) {
     *reply = Says(Dump({{"Err", "these options are wrong: " + Dump(Json::parse(r.body)["Opts"])}}), 500);
     return true;
   };
-  Json listed = {{"options", {{"password", kValue}}}}, referred = {{"options", {{"key", {{"secret", "db"}}}}}};
+  Json listed = {{"options", {{"password", kValue}}}},
+       referred = {{"options", {{"key", {{"secret", "db"}}}}}};
   for (const Json& options : {listed, referred}) {
     seen_ = Json::array();
     transport_.requests.clear();
@@ -184,7 +192,8 @@ TEST_F(SecretsTest, ASecretThatIsMissingStopsTheCreate) {
   Json answer = Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
     host.Plugin({{"method", "Get"}, {"volume", 0}});
     host.Plugin({{"method", "List"}, {"driver", "red"}});
-    create = host.Plugin({{"method", "Create"}, {"volume", 0}, {"options", {{"password", {{"secret", "none"}}}}}});
+    create =
+        host.Plugin({{"method", "Create"}, {"volume", 0}, {"options", {{"password", {{"secret", "none"}}}}}});
     return SaysError("refused", "enough");
   });
   EXPECT_EQ(create["kind"], "refused") << create;
@@ -197,16 +206,28 @@ TEST_F(SecretsTest, TheStockPolicyPassesHandlesOn) {
   stock_ = true;
   settings_.policy_dir = DVDI_TEST_POLICY_DIR;  // compiled once for all tests
   const char kPlain[] = "hunter2-hunter2";
-  auto source = [](const std::string& form, const std::string& text) { return Json{{"form", form}, {"text", text}}; };
+  auto source = [](const std::string& form, const std::string& text) {
+    return Json{{"form", form}, {"text", text}};
+  };
   std::vector<Json> sources = {
-      source("statement", R"({"volumes":[{"driver":"red","name":"v0","container_path":"/a","options":{"password":"hunter2-hunter2"}}]})"),
-      source("marathon", R"({"id":"/x","container":{"type":"MESOS","volumes":[{"containerPath":"/a","mode":"RW","external":{"name":"v1",)"
-                         R"("provider":"dvdi","options":{"dvdi/driver":"red","dvdi/password":"hunter2-hunter2"}}}]}})"),
-      source("mesos", R"({"type":"MESOS","volumes":[{"container_path":"/a","mode":"RW","source":{"type":"DOCKER_VOLUME","docker_volume":)"
-                      R"({"driver":"red","name":"v2","driver_options":{"parameter":[{"key":"password","value":"hunter2-hunter2"}]}}}}]})"),
+      source(
+          "statement",
+          R"({"volumes":[{"driver":"red","name":"v0","container_path":"/a","options":{"password":"hunter2-hunter2"}}]})"),
+      source(
+          "marathon",
+          R"({"id":"/x","container":{"type":"MESOS","volumes":[{"containerPath":"/a","mode":"RW","external":{"name":"v1",)"
+          R"("provider":"dvdi","options":{"dvdi/driver":"red","dvdi/password":"hunter2-hunter2"}}}]}})"),
+      source(
+          "mesos",
+          R"({"type":"MESOS","volumes":[{"container_path":"/a","mode":"RW","source":{"type":"DOCKER_VOLUME","docker_volume":)"
+          R"({"driver":"red","name":"v2","driver_options":{"parameter":[{"key":"password","value":"hunter2-hunter2"}]}}}}]})"),
       source("mount", "type=volume,src=v3,dst=/a,volume-driver=red,volume-opt=password=hunter2-hunter2"),
-      Json{{"form", "env"}, {"env", {{"DVDI_VOLUME_NAME", "v4"}, {"DVDI_VOLUME_DRIVER", "red"}, {"DVDI_VOLUME_CONTAINERPATH", "/a"},
-                                     {"DVDI_VOLUME_OPTS", "password=hunter2-hunter2,fs=ext4"}}}}};
+      Json{{"form", "env"},
+           {"env",
+            {{"DVDI_VOLUME_NAME", "v4"},
+             {"DVDI_VOLUME_DRIVER", "red"},
+             {"DVDI_VOLUME_CONTAINERPATH", "/a"},
+             {"DVDI_VOLUME_OPTS", "password=hunter2-hunter2,fs=ext4"}}}}};
   for (size_t i = 0; i < sources.size(); ++i) {
     transport_.requests.clear();
     std::string scope = "scope-of-a-test-" + std::to_string(i);

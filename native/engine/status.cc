@@ -199,7 +199,7 @@ Json Doctor(Core& core) {
   };
   add("state folder", true, true, core.settings.state_dir, "");
   bool sound = !core.ledger->damaged() && core.ledger->note().empty();
-  add("ledger", sound, false, sound ? "sound" : core.ledger->note(), "look at the file that was put aside; then remove it");
+  add("ledger", sound, false, sound ? "sound" : core.ledger->note(), "look at what was put aside, then remove it and " + core.settings.state_dir + "/ledger.db.note");
   auto revision = core.policy->Current();
   add("policy", revision.ok(), true,
       revision.ok() ? (*revision)->module->manifest().name + " " + (*revision)->module->manifest().version

@@ -18,8 +18,10 @@ TEST_F(StatusOfTest, SummaryOfAnEmptyNode) {
 TEST_F(StatusOfTest, VolumesScopesAndUsers) {
   MakeVolume("red", "a");
   pid_t pid = world_.sys.StartProcess();
-  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "new")}, {{"process", {{"pid", pid}}}}).contains("ok"));
-  ASSERT_TRUE(Prepare("two", {Volume("red", "a", {{"mode", "ro"}, {"access", "multi-reader"}})}).contains("ok"));
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "new")}, {{"process", {{"pid", pid}}}})
+                  .contains("ok"));
+  ASSERT_TRUE(
+      Prepare("two", {Volume("red", "a", {{"mode", "ro"}, {"access", "multi-reader"}})}).contains("ok"));
   Json s = Ask("summary");
   EXPECT_EQ(s["volumes"], 2);
   EXPECT_EQ(s["scopes"], 2);
@@ -52,7 +54,8 @@ TEST_F(StatusOfTest, OneVolume) {
   }
   Engine& e = engine();
   EXPECT_EQ(e.StatusOf({{"what", "volume"}}).status().code(), Code::kInvalid);
-  EXPECT_EQ(e.StatusOf({{"what", "volume"}, {"name", "same"}}).status().code(), Code::kInvalid) << "which of them?";
+  EXPECT_EQ(e.StatusOf({{"what", "volume"}, {"name", "same"}}).status().code(), Code::kInvalid)
+      << "which of them?";
   EXPECT_EQ(e.StatusOf({{"what", "volume"}, {"name", "none"}}).status().code(), Code::kNotFound);
   int calls = static_cast<int>(Sent().size());
   auto one = e.StatusOf({{"what", "volume"}, {"driver", "red"}, {"name", "same"}});

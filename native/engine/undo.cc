@@ -90,20 +90,27 @@ Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms,
   return tx.PutAttachment(a);
 }
 
+// The volumes that the effects name, sorted, each once.
+Status ReadVolumes(LedgerTx& tx, const std::vector<EffectRow>& effects, VolumeLocks::Names* names) {
+  std::set<std::pair<std::string, std::string>> found;
+  for (const auto& e : effects) {
+    if (e.kind != kAttach) continue;
+    DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(e.attachment));
+    if (a) found.insert({a->driver, a->name});
+  }
+  names->assign(found.begin(), found.end());
+  return Status();
+}
+
 }  // namespace
 
 Result<VolumeLocks::Names> VolumesOf(Core& core, const std::string& operation) {
-  std::set<std::pair<std::string, std::string>> names;
+  VolumeLocks::Names names;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(operation));
-    for (const auto& e : effects) {
-      if (e.kind != kAttach) continue;
-      DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(e.attachment));
-      if (a) names.insert({a->driver, a->name});
-    }
-    return Status();
+    return ReadVolumes(tx, effects, &names);
   }));
-  return VolumeLocks::Names(names.begin(), names.end());
+  return names;
 }
 
 Result<UndoOutcome> Undo(Core& core, const OperationRow& operation, bool locked, int64_t lock_deadline_ms,
@@ -111,16 +118,16 @@ Result<UndoOutcome> Undo(Core& core, const OperationRow& operation, bool locked,
                          const std::string& outcome, const Status& why) {
   UndoOutcome out;
   std::vector<EffectRow> effects, gone;
+  VolumeLocks::Names names;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(operation.id));
-    return Status();
+    return ReadVolumes(tx, effects, &names);
   }));
   Local local = UndoLocal(core, effects, &gone, recorder);
   out.problems = local.problems;
 
   std::unique_ptr<VolumeLocks> locks;
   bool can_detach = true;
-  DVDI_ASSIGN_OR_RETURN(auto names, VolumesOf(core, operation.id));
   if (!locked && !names.empty()) {
     auto taken = VolumeLocks::Take(core.env, core.lock_file, names, lock_deadline_ms);
     can_detach = taken.ok();

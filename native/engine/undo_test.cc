@@ -34,8 +34,10 @@ TEST_F(UndoTest, LastDoneFirstUndone) {
   EXPECT_HAS(record["undone"][0].get<std::string>(), "stage ");
   EXPECT_HAS(record["undone"][1].get<std::string>(), "stage ");
   EXPECT_HAS(record["undone"][2].get<std::string>(), "attach ");
-  EXPECT_LT(record["undone"][1].get<std::string>().find("-0"), std::string::npos) << "the first stage comes last";
-  EXPECT_EQ(std::count(order.begin(), order.end(), "umount"), 4) << "each twice: until nothing is there any more";
+  EXPECT_LT(record["undone"][1].get<std::string>().find("-0"), std::string::npos)
+      << "the first stage comes last";
+  EXPECT_EQ(std::count(order.begin(), order.end(), "umount"), 4)
+      << "each twice: until nothing is there any more";
 }
 
 TEST_F(UndoTest, AStageThatCannotBeUnmountedKeepsItsVolumeAttached) {
@@ -55,11 +57,12 @@ TEST_F(UndoTest, AStageThatCannotBeUnmountedKeepsItsVolumeAttached) {
 
 TEST_F(UndoTest, AFailedPrepareThatCannotBeUndoneIsTakenUpAgain) {
   MakeVolume("red", "a");
-  Json answer = Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
-    auto ignored = Honest(input, host);
-    ForbidUmount();
-    return SaysError("refused", "no");
-  });
+  Json answer =
+      Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+        auto ignored = Honest(input, host);
+        ForbidUmount();
+        return SaysError("refused", "no");
+      });
   EXPECT_EQ(CodeOf(answer), "refused");
   EXPECT_TRUE(Attached("red", "a"));
   AllowUmount();
@@ -74,7 +77,8 @@ TEST_F(UndoTest, ACleanupAskedAgainIsTheSame) {
   AllowUmount();
   Json again = Cleanup("one");
   ASSERT_TRUE(again.contains("ok")) << again;
-  for (const Json& p : again["ok"]["pending"]) EXPECT_HAS_NOT(GetString(p, "why"), "another process") << again;
+  for (const Json& p : again["ok"]["pending"])
+    EXPECT_HAS_NOT(GetString(p, "why"), "another process") << again;
   Settle();
   ExpectNothingLeft();
   EXPECT_TRUE(Cleanup("one").contains("ok"));

@@ -42,14 +42,16 @@ Result<std::string> Honest(const Json& input, ScriptHost& host) {
     Json get = host.Plugin({{"method", "Get"}, {"volume", i}});
     if (GetString(get, "kind") == "error") {
       host.Plugin({{"method", "List"}, {"driver", v["driver"]}});
-      Json create = host.Plugin({{"method", "Create"}, {"volume", i}, {"options", v.value("options", Json::object())}});
+      Json create =
+          host.Plugin({{"method", "Create"}, {"volume", i}, {"options", v.value("options", Json::object())}});
       if (GetString(create, "kind") != "ok") return SaysError("driver", "cannot create: " + Dump(create));
     } else if (GetString(get, "kind") != "ok") {
       return SaysError("unavailable", "nothing is known: " + Dump(get));
     }
     Json mount = host.Plugin({{"method", "Mount"}, {"volume", i}});
     if (GetString(mount, "kind") != "ok") return SaysError("driver", "cannot mount: " + Dump(mount));
-    Json stage = host.Stage({{"volume", i}, {"read_only", v["mode"] == "ro"}, {"subpath", v.value("subpath", "")}});
+    Json stage =
+        host.Stage({{"volume", i}, {"read_only", v["mode"] == "ro"}, {"subpath", v.value("subpath", "")}});
     if (!GetBool(stage, "ok")) return SaysError("system", "cannot stage: " + Dump(stage));
   }
   return AllIsWell();
@@ -82,7 +84,8 @@ Result<std::string> ScriptedPolicy::Call(const std::string& export_name, std::st
   return answer;
 }
 
-ScriptedSelector::ScriptedSelector(const Env& env, PolicyRuntime* runtime, std::shared_ptr<const PolicyModule> policy)
+ScriptedSelector::ScriptedSelector(const Env& env, PolicyRuntime* runtime,
+                                   std::shared_ptr<const PolicyModule> policy)
     : PolicySelector(env, runtime, "", Json::object()) {
   auto revision = std::make_shared<Revision>();
   revision->module = std::move(policy);

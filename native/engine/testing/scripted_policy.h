@@ -1,5 +1,5 @@
-// A policy whose exports are functions of a test: it says and asks whatever the test wants, so that what the engine
-// promises can be shown to hold whatever a policy does.
+// A policy whose exports are functions of a test: it says and asks whatever the test wants, so that what the
+// engine promises can be shown to hold whatever a policy does.
 #ifndef DVDI_ENGINE_TESTING_SCRIPTED_POLICY_H_
 #define DVDI_ENGINE_TESTING_SCRIPTED_POLICY_H_
 
@@ -43,7 +43,8 @@ class ScriptedPolicy : public PolicyModule {
   using Script = std::function<Result<std::string>(const Json& input, ScriptHost& host)>;
 
   ScriptedPolicy();
-  // By export. `parse` takes the statement's volumes as they are, `prepare` is Honest, the others answer {"ok":{}}.
+  // By export. `parse` takes the statement's volumes as they are, `prepare` is Honest, the others answer
+  // {"ok":{}}.
   std::map<std::string, Script> scripts;
 
   const std::string& sha256() const override { return sha256_; }
@@ -56,8 +57,8 @@ class ScriptedPolicy : public PolicyModule {
   PolicyManifest manifest_;
 };
 
-// What a sound policy does: Get; List and Create where there is none; Mount; stage. One host call for each step
-// of each volume, so that a test can stop between any two.
+// What a sound policy does: Get; List and Create where there is none; Mount; stage. One host call for each
+// step of each volume, so that a test can stop between any two.
 Result<std::string> Honest(const Json& input, ScriptHost& host);
 // {"ok":{"volumes":[],"notes":[]}}
 std::string AllIsWell();

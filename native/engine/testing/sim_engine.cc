@@ -100,22 +100,32 @@ void SimEngineTest::Kill() {
 }
 
 Json SimEngineTest::Volume(const std::string& driver, const std::string& name, const Json& more) {
-  Json v = {{"driver", driver}, {"name", name}, {"options", Json::object()}, {"container_path", "/srv/" + driver + "-" + name},
-            {"mode", "rw"}, {"subpath", ""}, {"access", "multi-writer"}, {"create", "if-missing"},
-            {"ownership", "none"}, {"from", "a test"}};
+  Json v = {{"driver", driver},
+            {"name", name},
+            {"options", Json::object()},
+            {"container_path", "/srv/" + driver + "-" + name},
+            {"mode", "rw"},
+            {"subpath", ""},
+            {"access", "multi-writer"},
+            {"create", "if-missing"},
+            {"ownership", "none"},
+            {"from", "a test"}};
   v.update(more);
   return v;
 }
 
 Json SimEngineTest::Request(const std::string& scope, const std::vector<Json>& volumes, const Json& more) {
   Json statement = {{"volumes", volumes}};
-  Json request = {{"owner", "run"}, {"scope", scope}, {"targets", "ignore"},
+  Json request = {{"owner", "run"},
+                  {"scope", scope},
+                  {"targets", "ignore"},
                   {"sources", {{{"form", "statement"}, {"text", Dump(statement)}}}}};
   request.update(more);
   return request;
 }
 
-Json SimEngineTest::Call(Engine& engine, Status (Engine::*verb)(const Json&, Engine::Done), const Json& request) {
+Json SimEngineTest::Call(Engine& engine, Status (Engine::*verb)(const Json&, Engine::Done),
+                         const Json& request) {
   Json out;
   int times = 0;
   Status accepted = (engine.*verb)(request, [&](const Status& s, const Json& answer) {
@@ -157,7 +167,8 @@ Json SimEngineTest::Record(const std::string& scope) {
   return answer.ok() && !(*answer)["operations"].empty() ? (*answer)["operations"][0] : Json();
 }
 
-Json SimEngineTest::Hostile(const std::vector<Json>& volumes, ScriptedPolicy::Script script, const Json& more) {
+Json SimEngineTest::Hostile(const std::vector<Json>& volumes, ScriptedPolicy::Script script,
+                            const Json& more) {
   auto before = policy_->scripts["prepare"];
   policy_->scripts["prepare"] = std::move(script);
   Json answer = Prepare("hostile", volumes, more);

@@ -53,16 +53,18 @@ class SimEngineTest : public ::testing::Test {
   // A volume of a statement: a whole VolumeRequest, members of `more` over the defaults.
   static Json Volume(const std::string& driver, const std::string& name, const Json& more = Json::object());
   // A request to prepare them. `more`: further members of the request.
-  static Json Request(const std::string& scope, const std::vector<Json>& volumes, const Json& more = Json::object());
+  static Json Request(const std::string& scope, const std::vector<Json>& volumes,
+                      const Json& more = Json::object());
   // Each returns {"ok": answer} or {"error": {…}}, when all that follows from it is done.
   Json Call(Engine& engine, Status (Engine::*verb)(const Json&, Engine::Done), const Json& request);
   Json Prepare(const std::string& scope, const std::vector<Json>& volumes, const Json& more = Json::object());
   Json Cleanup(const std::string& scope);
   Json Recover(const Json& more = Json::object());
-  Json Ask(const std::string& what);  // StatusOf, without its envelope
+  Json Ask(const std::string& what);      // StatusOf, without its envelope
   Json Record(const std::string& scope);  // the newest of that scope
   // The policy's `prepare` is `script` for one operation on scope "hostile" with these volumes.
-  Json Hostile(const std::vector<Json>& volumes, ScriptedPolicy::Script script, const Json& more = Json::object());
+  Json Hostile(const std::vector<Json>& volumes, ScriptedPolicy::Script script,
+               const Json& more = Json::object());
   // Goes on until nothing is due any more.
   void Settle();
 
@@ -84,7 +86,7 @@ class SimEngineTest : public ::testing::Test {
   HookedTransport transport_{&world_.transport};
   Settings settings_;
   std::shared_ptr<ScriptedPolicy> policy_ = std::make_shared<ScriptedPolicy>();
-  bool stock_ = false;      // the policy that the settings' policy_dir names instead
+  bool stock_ = false;                   // the policy that the settings' policy_dir names instead
   std::vector<std::string> violations_;  // of the protocol, as an honest driver sees it
 
  private:

@@ -44,7 +44,8 @@ int TmpfsPlugins::calls(const std::string& method) const {
   return it == calls_.end() ? 0 : it->second;
 }
 
-std::string TmpfsPlugins::Act(const std::string& driver, const std::string& method, const std::string& body, int* status) {
+std::string TmpfsPlugins::Act(const std::string& driver, const std::string& method, const std::string& body,
+                              int* status) {
   auto json = ParseJson(body.empty() ? "{}" : body, "a request");
   const Json in = json.ok() ? *json : Json::object();
   const std::string name = GetString(in, "Name"), id = GetString(in, "ID");
@@ -60,7 +61,9 @@ std::string TmpfsPlugins::Act(const std::string& driver, const std::string& meth
   if (method == "List") {
     Json list = Json::array();
     for (const auto& [key, v] : volumes_)
-      if (key.first == driver) list.push_back({{"Name", key.second}, {"Mountpoint", v.mounted ? Mountpoint(driver, key.second) : ""}});
+      if (key.first == driver)
+        list.push_back(
+            {{"Name", key.second}, {"Mountpoint", v.mounted ? Mountpoint(driver, key.second) : ""}});
     return Dump({{"Volumes", list}, {"Err", ""}});
   }
   auto it = volumes_.find({driver, name});
@@ -86,7 +89,8 @@ std::string TmpfsPlugins::Act(const std::string& driver, const std::string& meth
     v.ids.erase(id);
     if (!v.ids.empty() || !v.mounted) return "{\"Err\":\"\"}";
     if (v.users > 0) violations_.push_back("Unmount of " + name + ", which is in use");
-    if (::umount2(mountpoint.c_str(), 0) < 0) return error(std::string("cannot unmount: ") + ::strerror(errno));
+    if (::umount2(mountpoint.c_str(), 0) < 0)
+      return error(std::string("cannot unmount: ") + ::strerror(errno));
     v.mounted = false;
     return "{\"Err\":\"\"}";
   }

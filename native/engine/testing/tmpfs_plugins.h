@@ -29,7 +29,9 @@ class TmpfsPlugins : public PluginTransport {
   std::vector<std::string> violations() const;
   int mounted() const;
   int calls(const std::string& method) const;
-  std::string Mountpoint(const std::string& driver, const std::string& name) const { return folder_ + "/" + driver + "-" + name; }
+  std::string Mountpoint(const std::string& driver, const std::string& name) const {
+    return folder_ + "/" + driver + "-" + name;
+  }
 
  private:
   struct Volume {
