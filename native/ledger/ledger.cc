@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/text.h"
 #include "ledger/schema.h"
 #include "sys/sys.h"
 
@@ -46,6 +47,11 @@ Status Ledger::Open() {
     note_.clear();
   } else if (r < 0) {
     return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
+  } else if (!S_ISREG(st.st_mode)) {
+    DVDI_RETURN_IF_ERROR(PutAside("it is no file"));
+  } else if (st.st_size == 0) {
+    // SQLite takes an empty file for a new one, and would wait for engines that had another one open.
+    DVDI_RETURN_IF_ERROR(PutAside("it is empty"));
   }
   // Made here, so that nobody else can read it whatever the umask is; SQLite's -wal and -shm follow its mode.
   int fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
@@ -55,11 +61,11 @@ Status Ledger::Open() {
   if (s.ok()) return s;
   bool bad = writer_.damaged() || reader_.damaged() || s.message().starts_with("integrity check");
   if (!bad) return s;
-  DVDI_RETURN_IF_ERROR(PutAside(s));
+  DVDI_RETURN_IF_ERROR(PutAside(s.message()));
   return OpenFiles();
 }
 
-Status Ledger::PutAside(const Status& why) {
+Status Ledger::PutAside(const std::string& why) {
   writer_.Close();
   reader_.Close();
   int64_t stamp = env_.clock->WallMs();
@@ -70,9 +76,17 @@ Status Ledger::PutAside(const Status& why) {
       return Status::FromErrno(-r, "cannot put the damaged ledger aside as " + aside, path_);
   }
   rebuilt_ = true;
-  note_ = "the ledger was damaged (" + why.message() + "); it is kept as " + aside +
-          " and was rebuilt from the stage folder";
+  KeepNote("the ledger was damaged (" + why + "); it is kept as " + aside +
+           " and was rebuilt from the stage folder");
   return Status();
+}
+
+void Ledger::KeepNote(const std::string& note) {
+  note_ = note;
+  int fd = env_.sys->OpenAt(AT_FDCWD, NotePath().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+  if (fd < 0) return;
+  (void)env_.sys->Write(fd, note.data(), note.size());
+  env_.sys->Close(fd);
 }
 
 void Ledger::Close() {
@@ -82,7 +96,15 @@ void Ledger::Close() {
   reader_.Close();
 }
 
-std::string Ledger::note() const { return note_; }
+std::string Ledger::note() const {
+  if (!note_.empty()) return note_;
+  int fd = env_.sys->OpenAt(AT_FDCWD, NotePath().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return "";
+  char text[4096];
+  ssize_t n = env_.sys->Read(fd, text, sizeof text);
+  env_.sys->Close(fd);
+  return n <= 0 ? "" : OneLine(std::string_view(text, static_cast<size_t>(n)), sizeof text);
+}
 
 bool Ledger::damaged() const { return writer_.damaged() || reader_.damaged(); }
 

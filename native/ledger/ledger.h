@@ -85,7 +85,10 @@ class Ledger {
   Status Open();
   void Close();
   bool rebuilt() const { return rebuilt_; }
+  // What happened to the file, or "". It is kept in PATH.note for those who look later, until that is removed.
   std::string note() const;
+  // Keeps a note. Where it cannot be written it is this object's alone.
+  void KeepNote(const std::string& note);
 
   // Runs `body` in a write transaction and commits. `durable`: fsynced when this returns. Transactions
   // that wait at the same time are committed together. A body that fails is rolled back alone.
@@ -102,7 +105,8 @@ class Ledger {
     Status status;
   };
   Status OpenFiles();
-  Status PutAside(const Status& why);
+  Status PutAside(const std::string& why);
+  std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(std::vector<Waiting*>& batch);
 
   const Env env_;

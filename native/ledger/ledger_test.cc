@@ -154,6 +154,39 @@ TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
   EXPECT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); }).ok());
 }
 
+TEST_F(LedgerTest, AnEmptyFileOrAFolderInItsPlaceIsKeptAsideToo) {
+  for (bool folder : {false, true}) {
+    Ledger other(env_, path());
+    ASSERT_TRUE(other.Open().ok());
+    if (folder) {
+      std::filesystem::remove(path());
+      std::filesystem::create_directory(path());
+    } else {
+      std::filesystem::resize_file(path(), 0);  // under an engine that has it open
+    }
+    Ledger ledger(env_, path());
+    Status s = ledger.Open();
+    ASSERT_TRUE(s.ok()) << s.message();
+    EXPECT_TRUE(ledger.rebuilt());
+    EXPECT_NE(ledger.note().find(folder ? "no file" : "empty"), std::string::npos) << ledger.note();
+  }
+}
+
+TEST_F(LedgerTest, ItsNoteIsThereUntilSomebodyRemovesIt) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    EXPECT_EQ(ledger.note(), "");
+    ledger.KeepNote("what\nhappened");
+  }
+  Ledger later(env_, path());
+  ASSERT_TRUE(later.Open().ok());
+  EXPECT_FALSE(later.rebuilt());
+  EXPECT_EQ(later.note(), "what happened");
+  std::filesystem::remove(path() + ".note");
+  EXPECT_EQ(later.note(), "");
+}
+
 TEST_F(LedgerTest, ANewerSchemaIsLeftAsItIs) {
   {
     Ledger ledger(env_, path());
