@@ -38,7 +38,7 @@ export class ScriptedPlugin {
       const body = (text.trim() ? JSON.parse(text) : {}) as Body;
       this.calls.push([method, body.Name].filter(Boolean).join(" "));
       this.bodies.push({ method, body });
-      Promise.resolve((this.behaviour[method] ?? this.#usual(method))(body)).then(
+      Promise.resolve((this.behaviour[method] ?? ((asked) => this.usual(method, asked)))(body)).then(
         (answer) => send(response, answer),
         (error: unknown) => send(response, { status: 500, text: JSON.stringify({ Err: String(error) }) }),
       );
@@ -76,31 +76,30 @@ export class ScriptedPlugin {
     return this.calls.filter((one) => one === call || one.startsWith(`${call} `)).length;
   }
 
-  #usual(method: Method): (body: Body) => Answer {
-    const known = (body: Body, answer: Answer): Answer =>
-      this.volumes.has(body.Name) ? answer : { status: 500, text: JSON.stringify({ Err: `no volume ${body.Name}` }) };
+  /** What it answers where it is told nothing else. */
+  usual(method: Method, { Name }: Body): Answer {
+    const known = (answer: Answer): Answer =>
+      this.volumes.has(Name) ? answer : { status: 500, text: JSON.stringify({ Err: `no volume ${Name}` }) };
     switch (method) {
       case "Activate":
-        return () => ({ Implements: ["VolumeDriver"] });
+        return { Implements: ["VolumeDriver"] };
       case "Capabilities":
-        return () => ({ Capabilities: { Scope: "local" } });
+        return { Capabilities: { Scope: "local" } };
       case "List":
-        return () => ({ Volumes: [...this.volumes].map((Name) => ({ Name })), Err: "" });
+        return { Volumes: [...this.volumes].map((one) => ({ Name: one })), Err: "" };
       case "Get":
-        return (body) => known(body, { Volume: { Name: body.Name }, Err: "" });
+        return known({ Volume: { Name }, Err: "" });
       case "Create":
-        return (body) => {
-          this.volumes.add(body.Name);
-          mkdirSync(join(this.folder, body.Name), { recursive: true });
-          return { Err: "" };
-        };
+        this.volumes.add(Name);
+        mkdirSync(join(this.folder, Name), { recursive: true });
+        return { Err: "" };
       case "Mount":
       case "Path":
-        return (body) => known(body, { Mountpoint: join(this.folder, body.Name), Err: "" });
+        return known({ Mountpoint: join(this.folder, Name), Err: "" });
       case "Unmount":
-        return (body) => known(body, { Err: "" });
+        return known({ Err: "" });
       case "Remove":
-        return () => assert.fail(`nobody should ask for ${method}`);
+        return assert.fail(`nobody should ask for ${method}`);
     }
   }
 }

@@ -212,6 +212,11 @@ export class World {
     return device;
   }
 
+  /** Says that a mount or a loop device is the test's own, and nothing that was left behind. */
+  own(what: string): void {
+    this.#own.add(what);
+  }
+
   /** Something more to do at the end of the test, when the programs have ended; the last first. */
   atEnd(action: () => Promise<void> | void): void {
     this.#undo.push(action);
