@@ -16,11 +16,13 @@
 namespace dvdi {
 namespace {
 
-// Filesystems on which several nodes may see one folder: OFD locks and SQLite's WAL are not to be trusted there.
+// Filesystems on which several nodes may see one folder: OFD locks and SQLite's WAL are not to be trusted
+// there.
 bool IsNetworkFilesystem(int64_t type) {
-  constexpr int64_t kTypes[] = {0x6969 /*nfs*/,       0x517B /*smb*/,      0xFF534D42 /*cifs*/, 0xFE534D42 /*smb2*/,
-                                0x01021997 /*9p*/,    0x00C36400 /*ceph*/, 0x65735546 /*fuse*/, 0x5346414F /*afs*/,
-                                0x7461636F /*ocfs2*/, 0x01161970 /*gfs2*/};
+  constexpr int64_t kTypes[] = {0x6969 /*nfs*/,      0x517B /*smb*/,     0xFF534D42 /*cifs*/,
+                                0xFE534D42 /*smb2*/, 0x01021997 /*9p*/,  0x00C36400 /*ceph*/,
+                                0x65735546 /*fuse*/, 0x5346414F /*afs*/, 0x7461636F /*ocfs2*/,
+                                0x01161970 /*gfs2*/};
   return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
 }
 
@@ -42,10 +44,12 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
 // How long the keeper sleeps where nothing is due.
 constexpr int64_t kKeeperMs = 60'000;
 
-// A wall time of the ledger as a monotonic one; never at once, so that what cannot be had is not tried without end.
+// A wall time of the ledger as a monotonic one; never at once, so that what cannot be had is not tried
+// without end.
 int64_t DueAt(Core& core, int64_t wall_ms) {
   if (wall_ms == INT64_MAX) return INT64_MAX;
-  return core.env.clock->MonotonicMs() + std::clamp<int64_t>(wall_ms - core.env.clock->WallMs(), 10, kKeeperMs);
+  return core.env.clock->MonotonicMs() +
+         std::clamp<int64_t>(wall_ms - core.env.clock->WallMs(), 10, kKeeperMs);
 }
 
 }  // namespace
@@ -108,7 +112,8 @@ Status Engine::Front(std::function<void()> task) {
     front_running_ = true;
   }
   auto self = shared_from_this();
-  Status s = core_->env.scheduler->Spawn([self] { self->FrontLoop(); }, "dvdi-front", OperationStackKb(core_->settings.limits));
+  Status s = core_->env.scheduler->Spawn([self] { self->FrontLoop(); }, "dvdi-front",
+                                         OperationStackKb(core_->settings.limits));
   if (!s.ok()) {
     std::lock_guard lock(front_mu_);
     front_running_ = false;
@@ -143,35 +148,40 @@ Status Engine::Cleanup(const Json& request, Done done) {
   auto core = core_;
   int64_t deadline = core->env.clock->MonotonicMs() + wait;
   // Not counted with the drivers' operations: it calls no driver, and its answer waits for none.
-  core->admission->Submit("cleanup", {}, deadline, [this, self = shared_from_this(), core, owner, scope, done](const Status& admitted) {
-    if (!admitted.ok()) return done(admitted, Json());
-    std::optional<OperationRow> found;
-    Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
-      DVDI_ASSIGN_OR_RETURN(found, tx.FindOperation(owner, scope));
-      return Status();
-    });
-    if (!s.ok()) return done(s, Json());
-    UndoOutcome outcome;
-    // An operation that another running engine is still preparing is ended by that one.
-    bool ours = found && (found->state == kCommitted || found->instance == core->instance->id() ||
-                          !InstanceAlive(core->env, core->instances, found->instance));
-    if (ours) s = TakeDown(*core, *found, "cleanup", Status(), core->env.clock->MonotonicMs() + 200, &outcome);
-    if (!s.ok()) return done(s, Json());
-    Json released = Json::array(), pending = Json::array();
-    for (const auto& list : {&outcome.kept, &outcome.dropped})
-      for (const auto& a : *list) released.push_back({{"driver", a.driver}, {"name", a.name}});
-    for (const auto& a : outcome.releasing)
-      pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
-    if (found && !ours)
-      pending.push_back({{"driver", ""}, {"name", ""}, {"why", "it is being prepared by another process"}});
-    else if (found && !outcome.finished && outcome.problems.empty())
-      pending.push_back({{"driver", ""}, {"name", ""}, {"why", "it is being worked on by another operation"}});
-    for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
-    done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
-    // What is left of it, or waits, is the keeper's; it need not look before something can be due.
-    int64_t next = DueAt(*core, StartDueReleases(core, false));
-    WakeAt(outcome.problems.empty() ? next : 0);
-  });
+  core->admission->Submit(
+      "cleanup", {}, deadline,
+      [this, self = shared_from_this(), core, owner, scope, done](const Status& admitted) {
+        if (!admitted.ok()) return done(admitted, Json());
+        std::optional<OperationRow> found;
+        Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
+          DVDI_ASSIGN_OR_RETURN(found, tx.FindOperation(owner, scope));
+          return Status();
+        });
+        if (!s.ok()) return done(s, Json());
+        UndoOutcome outcome;
+        // An operation that another running engine is still preparing is ended by that one.
+        bool ours = found && (found->state == kCommitted || found->instance == core->instance->id() ||
+                              !InstanceAlive(core->env, core->instances, found->instance));
+        if (ours)
+          s = TakeDown(*core, *found, "cleanup", Status(), core->env.clock->MonotonicMs() + 200, &outcome);
+        if (!s.ok()) return done(s, Json());
+        Json released = Json::array(), pending = Json::array();
+        for (const auto& list : {&outcome.kept, &outcome.dropped})
+          for (const auto& a : *list) released.push_back({{"driver", a.driver}, {"name", a.name}});
+        for (const auto& a : outcome.releasing)
+          pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
+        if (found && !ours)
+          pending.push_back(
+              {{"driver", ""}, {"name", ""}, {"why", "it is being prepared by another process"}});
+        else if (found && !outcome.finished && outcome.problems.empty())
+          pending.push_back(
+              {{"driver", ""}, {"name", ""}, {"why", "it is being worked on by another operation"}});
+        for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
+        done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
+        // What is left of it, or waits, is the keeper's; it need not look before something can be due.
+        int64_t next = DueAt(*core, StartDueReleases(core, false));
+        WakeAt(ours && !outcome.finished ? 0 : next);
+      });
   return Status();
 }
 
@@ -183,59 +193,67 @@ Status Engine::Recover(const Json& request, Done done) {
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
   auto core = core_;
-  core->admission->Submit("recover", {}, INT64_MAX, [this, self = shared_from_this(), core, owner, live, wait, done](const Status& admitted) {
-    if (!admitted.ok()) return done(admitted, Json());
-    auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr);
-    if (!outcome.ok()) return done(outcome.status(), Json());
-    Status swept = SweepStageRoot(*core);
-    if (!swept.ok()) outcome->problems.push_back(swept.message());
-    ReportStrangers(*core);
-    std::vector<AttachmentRow> before, after;
-    auto list = [&core](std::vector<AttachmentRow>* to) {
-      return core->ledger->Read([&](LedgerTx& tx) -> Status {
-        DVDI_ASSIGN_OR_RETURN(*to, tx.Releasing(10'000));
-        return Status();
+  core->admission->Submit(
+      "recover", {}, INT64_MAX,
+      [this, self = shared_from_this(), core, owner, live, wait, done](const Status& admitted) {
+        if (!admitted.ok()) return done(admitted, Json());
+        auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr);
+        if (!outcome.ok()) return done(outcome.status(), Json());
+        Status swept = SweepStageRoot(*core);
+        if (!swept.ok()) outcome->problems.push_back(swept.message());
+        ReportStrangers(*core);
+        std::vector<AttachmentRow> before, after;
+        auto list = [&core](std::vector<AttachmentRow>* to) {
+          return core->ledger->Read([&](LedgerTx& tx) -> Status {
+            DVDI_ASSIGN_OR_RETURN(*to, tx.Releasing(10'000));
+            return Status();
+          });
+        };
+        Status s = list(&before);
+        Json waiting = Json::array();
+        for (const auto& a : before)
+          waiting.push_back(
+              {{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"error", a.error}});
+        if (!before.empty()) {
+          // What the policy has to say of them goes to whoever asked for the recovery.
+          EndAdvice advice =
+              AskPolicy(*core, "recover", {{"owner", owner}, {"pending", std::move(waiting)}}, nullptr);
+          std::lock_guard lock(core->reported_mu);
+          for (auto& line : advice.report) core->reported.push_back(std::move(line));
+        }
+        if (s.ok() && !before.empty() && wait > 0) {
+          StartDueReleases(core, true);
+          int64_t deadline = core->env.clock->MonotonicMs() + wait;
+          // This task itself counts as running.
+          while (core->env.clock->MonotonicMs() < deadline && core->admission->running() > 1)
+            core->env.scheduler->SleepUntil(core->env.clock->MonotonicMs() + 5);
+        } else {
+          StartDueReleases(core, false);
+        }
+        if (s.ok()) s = list(&after);
+        if (!s.ok()) return done(s, Json());
+        Json released = Json::array(), pending = Json::array();
+        for (const auto& b : before) {
+          auto it =
+              std::find_if(after.begin(), after.end(), [&](const AttachmentRow& a) { return a.id == b.id; });
+          if (it == after.end())
+            released.push_back({{"driver", b.driver}, {"name", b.name}});
+          else
+            pending.push_back({{"driver", b.driver}, {"name", b.name}, {"why", it->error}});
+        }
+        Json reported = Json::array();
+        {
+          std::lock_guard lock(core->reported_mu);
+          for (const auto& r : core->reported) reported.push_back(r);
+        }
+        for (const auto& p : outcome->problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
+        done(Status(), {{"undone", outcome->undone},
+                        {"ended", outcome->ended},
+                        {"released", std::move(released)},
+                        {"pending", std::move(pending)},
+                        {"reported", std::move(reported)}});
+        Wake();
       });
-    };
-    Status s = list(&before);
-    Json waiting = Json::array();
-    for (const auto& a : before)
-      waiting.push_back({{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"error", a.error}});
-    if (!before.empty()) {
-      // What the policy has to say of them goes to whoever asked for the recovery.
-      EndAdvice advice = AskPolicy(*core, "recover", {{"owner", owner}, {"pending", std::move(waiting)}}, nullptr);
-      std::lock_guard lock(core->reported_mu);
-      for (auto& line : advice.report) core->reported.push_back(std::move(line));
-    }
-    if (s.ok() && !before.empty() && wait > 0) {
-      StartDueReleases(core, true);
-      int64_t deadline = core->env.clock->MonotonicMs() + wait;
-      // This task itself counts as running.
-      while (core->env.clock->MonotonicMs() < deadline && core->admission->running() > 1)
-        core->env.scheduler->SleepUntil(core->env.clock->MonotonicMs() + 5);
-    } else {
-      StartDueReleases(core, false);
-    }
-    if (s.ok()) s = list(&after);
-    if (!s.ok()) return done(s, Json());
-    Json released = Json::array(), pending = Json::array();
-    for (const auto& b : before) {
-      auto it = std::find_if(after.begin(), after.end(), [&](const AttachmentRow& a) { return a.id == b.id; });
-      if (it == after.end())
-        released.push_back({{"driver", b.driver}, {"name", b.name}});
-      else
-        pending.push_back({{"driver", b.driver}, {"name", b.name}, {"why", it->error}});
-    }
-    Json reported = Json::array();
-    {
-      std::lock_guard lock(core->reported_mu);
-      for (const auto& r : core->reported) reported.push_back(r);
-    }
-    for (const auto& p : outcome->problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
-    done(Status(), {{"undone", outcome->undone}, {"ended", outcome->ended}, {"released", std::move(released)},
-                    {"pending", std::move(pending)}, {"reported", std::move(reported)}});
-    Wake();
-  });
   return Status();
 }
 
@@ -250,7 +268,8 @@ int64_t Engine::Tick() {
     return Status();
   });
   for (const auto& o : unfinished) {
-    // Those that a thread of ours is at are passed over by TakeDown; any other of ours is what could not be undone.
+    // Those that a thread of ours is at are passed over by TakeDown; any other of ours is what could not be
+    // undone.
     if (o.instance != core.instance->id() && InstanceAlive(core.env, core.instances, o.instance)) continue;
     UndoOutcome outcome;
     (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
@@ -314,7 +333,8 @@ void Engine::Close(int64_t wait_ms) {
     std::unique_lock lock(keeper_->mu);
     keeper_->stop = true;
     keeper_->cv.notify_all();
-    while (keeper_->running) core.env.scheduler->Wait(lock, keeper_->cv, core.env.clock->MonotonicMs() + 1000);
+    while (keeper_->running)
+      core.env.scheduler->Wait(lock, keeper_->cv, core.env.clock->MonotonicMs() + 1000);
   }
 }
 
@@ -324,7 +344,9 @@ Result<Json> Engine::InstallPolicy(const Json& request) {
   DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core_->env, path, core_->settings.limits.blob_bytes));
   DVDI_ASSIGN_OR_RETURN(auto revision, core_->policy->Install(blob, GetBool(request, "allow_downgrade")));
   const PolicyManifest& m = revision->module->manifest();
-  return Json{{"name", m.name}, {"version", m.version}, {"sha256", revision->module->sha256()},
+  return Json{{"name", m.name},
+              {"version", m.version},
+              {"sha256", revision->module->sha256()},
               {"source", revision->source}};
 }
 

@@ -36,9 +36,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status Prepare(const Json& request, Done done);
   Status Cleanup(const Json& request, Done done);
   Status Recover(const Json& request, Done done);
-  Result<Json> StatusOf(const Json& query);   // status.cc
-  Result<Json> Explain(const Json& query);    // status.cc
-  Result<Json> Forget(const Json& request);   // forget.cc
+  Result<Json> StatusOf(const Json& query);  // status.cc
+  Result<Json> Explain(const Json& query);   // status.cc
+  Result<Json> Forget(const Json& request);  // forget.cc
   Result<Json> InstallPolicy(const Json& request);
   void Close(int64_t wait_ms);
 
@@ -81,22 +81,22 @@ class Engine : public std::enable_shared_from_this<Engine> {
 // --- recover.cc
 // Fills an empty ledger from the stage folder and mountinfo (promise 8).
 Status RebuildLedger(Core& core);
-// Takes up unfinished operations of engines that have ended; committed ones of `owner` whose scope is over. `live`:
-// the scopes that the owner knows to be alive, null where it does not say.
+// Takes up unfinished operations of engines that have ended; committed ones of `owner` whose scope is over.
+// `live`: the scopes that the owner knows to be alive, null where it does not say.
 struct RecoverOutcome {
   Json undone = Json::array(), ended = Json::array(), problems = Json::array();
 };
 Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live);
-// Folders of attachments that the ledger does not know: removed where they are only left over, taken into the ledger
-// where the row was lost.
+// Folders of attachments that the ledger does not know: removed where they are only left over, taken into the
+// ledger where the row was lost.
 Status SweepStageRoot(Core& core);
 // Finds what is below the stage root and not provably ours, for status. Nothing is touched.
 void ReportStrangers(Core& core);
 // Whether a committed operation's scope is over, as far as the node can tell.
 bool ScopeIsOver(Core& core, const OperationRow& operation);
 // Claims and undoes an operation whatever its state; OK where another engine is at it.
-Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why, int64_t lock_deadline_ms,
-                UndoOutcome* outcome);
+Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,
+                int64_t lock_deadline_ms, UndoOutcome* outcome);
 
 }  // namespace dvdi
 

@@ -28,7 +28,10 @@ const Json& SaidOf(const Json& ok, size_t index) {
 
 PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
                                    std::shared_ptr<const Revision> revision, Recorder recorder)
-    : core_(core), request_(std::move(request)), revision_(std::move(revision)), recorder_(std::move(recorder)) {
+    : core_(core),
+      request_(std::move(request)),
+      revision_(std::move(revision)),
+      recorder_(std::move(recorder)) {
   OperationRow& o = request_.operation;
   o.id = core_.env.random->HexId(16);
   o.instance = core_.instance->id();
@@ -175,15 +178,19 @@ Json PrepareOperation::InputForPolicy() const {
     v["history"] = HistoryForPolicy(volumes_[i]);
     list.push_back(std::move(v));
   }
-  return {{"config", revision_->config}, {"node", core_.settings.node}, {"left_ms", LeftMs()},
-          {"scope", std::move(scope)},   {"volumes", std::move(list)}};
+  return {{"config", revision_->config},
+          {"node", core_.settings.node},
+          {"left_ms", LeftMs()},
+          {"scope", std::move(scope)},
+          {"volumes", std::move(list)}};
 }
 
 Status PrepareOperation::Decide() {
   std::string input = Dump(InputForPolicy());
   recorder_.Input("prepare", input);
   auto text = revision_->module->Call(
-      "prepare", input, [this](std::string_view name, std::string_view request) { return HostCall(name, request); });
+      "prepare", input,
+      [this](std::string_view name, std::string_view request) { return HostCall(name, request); });
   if (!text.ok()) return text.status();
   recorder_.Answer("prepare", *text);
   DVDI_ASSIGN_OR_RETURN(policy_answer_, ParsePolicyAnswer("prepare", *text));
@@ -202,8 +209,8 @@ Status PrepareOperation::MakeTargets() {
   for (const auto& v : volumes_) {
     if (v.target.empty()) continue;
     if (!lock) {
-      DVDI_ASSIGN_OR_RETURN(lock,
-                            VolumeLocks::Take(core_.env, core_.lock_file, {kFoldersLock}, request_.deadline_ms));
+      DVDI_ASSIGN_OR_RETURN(
+          lock, VolumeLocks::Take(core_.env, core_.lock_file, {kFoldersLock}, request_.deadline_ms));
     }
     DVDI_ASSIGN_OR_RETURN(auto missing, MissingFolders(core_.env, v.target));
     if (missing.empty()) continue;
@@ -232,10 +239,17 @@ Result<Json> PrepareOperation::Commit() {
     const VolumeState& v = volumes_[i];
     const Json& said = SaidOf(policy_answer_, i);
     bool created = volumes_[v.first].created;
-    Json one = {{"driver", v.driver}, {"name", v.name}, {"id", v.attachment.id}, {"stage", v.stage},
-                {"target", v.target}, {"mode", v.mode},
-                {"what", created ? "created" : v.before == "attached" ? "shared" : "re-attached"},
-                {"last_used", nullptr}, {"message", GetString(said, "message")}};
+    Json one = {{"driver", v.driver},
+                {"name", v.name},
+                {"id", v.attachment.id},
+                {"stage", v.stage},
+                {"target", v.target},
+                {"mode", v.mode},
+                {"what", created                  ? "created"
+                         : v.before == "attached" ? "shared"
+                                                  : "re-attached"},
+                {"last_used", nullptr},
+                {"message", GetString(said, "message")}};
     if (v.history && v.history->last_used_ms > 0) one["last_used"] = v.history->last_used_ms;
     list.push_back(std::move(one));
   }
@@ -243,11 +257,12 @@ Result<Json> PrepareOperation::Commit() {
   for (const Json& n : GetMember(policy_answer_, "notes"))
     if (n.is_string()) notes.push_back(n);
   const PolicyManifest& m = revision_->module->manifest();
-  Json answer = {{"operation", request_.operation.id},
-                 {"scope", request_.operation.scope},
-                 {"volumes", std::move(list)},
-                 {"notes", std::move(notes)},
-                 {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", revision_->module->sha256()}}}};
+  Json answer = {
+      {"operation", request_.operation.id},
+      {"scope", request_.operation.scope},
+      {"volumes", std::move(list)},
+      {"notes", std::move(notes)},
+      {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", revision_->module->sha256()}}}};
   OperationRow committed = request_.operation;
   committed.state = kCommitted;
   committed.answer = Dump(answer);

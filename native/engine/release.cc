@@ -33,8 +33,8 @@ Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
     DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
     return tx.DeleteAttachment(a.id);
   }));
-  // After the commit: a folder without a row is found and removed by recovery, a row without its folder is not
-  // provably ours.
+  // After the commit: a folder without a row is found and removed by recovery, a row without its folder is
+  // not provably ours.
   return RemoveMeta(core.env, core.stage_root, a.id);
 }
 
@@ -47,7 +47,8 @@ Status Postpone(Core& core, AttachmentRow a, const std::string& why) {
   pause = std::min(pause, max);
   uint32_t noise = 0;
   core.env.random->Fill(&noise, sizeof noise);
-  pause += static_cast<int64_t>(noise % static_cast<uint32_t>(pause / 4 + 1));  // engines must not retry in step
+  pause +=
+      static_cast<int64_t>(noise % static_cast<uint32_t>(pause / 4 + 1));  // engines must not retry in step
   a.next_ms = core.env.clock->WallMs() + pause;
   a.error = why;
   return core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });

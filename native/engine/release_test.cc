@@ -109,6 +109,17 @@ TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
   ExpectNothingLeft();
 }
 
+TEST_F(ReleaseTest, AReleaseThatIsUnderWayIsLookedAtAgainSoon) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  world_.clock.Advance(GetInt(Pending()[0], "next_ms") - world_.clock.WallMs());
+  // The keeper starts the release, and cannot know yet that it will fail.
+  EXPECT_LE(engine().Tick(), world_.clock.MonotonicMs() + settings_.release_base_ms);
+  world_.scheduler.RunAll();
+  EXPECT_EQ(Pending().size(), 1u);
+}
+
 TEST_F(ReleaseTest, AnotherEngineTakesThePendingOver) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   world_.transport.plugins["red"].up = false;

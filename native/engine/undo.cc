@@ -34,13 +34,16 @@ Status UndoFolder(Core& core, const EffectRow& e) {
 }
 
 // Stages and folders, last first. What was undone leaves `effects`' rows in the ledger with the next commit.
-Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<EffectRow>* gone, Recorder* recorder) {
+Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<EffectRow>* gone,
+                Recorder* recorder) {
   Local local;
   std::vector<EffectRow> order(effects.rbegin(), effects.rend());
-  // Folders are made last. Those that another operation passed on stand in its order: the inner ones go first.
+  // Folders are made last. Those that another operation passed on stand in its order: the inner ones go
+  // first.
   auto folders_end =
       std::stable_partition(order.begin(), order.end(), [](const EffectRow& e) { return e.kind == kFolder; });
-  std::sort(order.begin(), folders_end, [](const EffectRow& a, const EffectRow& b) { return a.path > b.path; });
+  std::sort(order.begin(), folders_end,
+            [](const EffectRow& a, const EffectRow& b) { return a.path > b.path; });
   for (const EffectRow& e : order) {
     Status s;
     if (e.kind == kStage) {
@@ -64,7 +67,8 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
 }
 
 // Ends the use of an attachment; decides, under the volume's lock, whether anybody else uses it.
-Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms, int64_t max_ms, UndoOutcome* out) {
+Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms, int64_t max_ms,
+                  UndoOutcome* out) {
   DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e.operation, e.seq));
   DVDI_ASSIGN_OR_RETURN(auto found, tx.GetAttachment(e.attachment));
   if (!found) return Status();
@@ -72,7 +76,8 @@ Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms,
   if (DVDI_GUARD(in_use)) {  // promise 1: a volume in use is never unmounted
     DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(a.id, core.boot_id));
     if (!users.empty()) {
-      bool own = std::all_of(users.begin(), users.end(), [&](const UserRow& u) { return u.operation == e.operation; });
+      bool own = std::all_of(users.begin(), users.end(),
+                             [&](const UserRow& u) { return u.operation == e.operation; });
       if (!own) out->kept.push_back(a);
       return Status();  // the last of this operation's uses will find no other
     }

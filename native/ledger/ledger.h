@@ -59,6 +59,7 @@ class LedgerTx {
   Result<std::vector<VolumeRow>> Volumes(const std::string& name);  // "" for all
 
   // --- records
+  // Older ones go: at least the newest `keep` stay, and at most a hundredth more.
   Status PutRecord(const RecordRow& row, const std::vector<std::pair<std::string, std::string>>& volumes,
                    int64_t keep);
   // Newest first. Empty strings match all.

@@ -1,13 +1,18 @@
 // The verbs of a ledger transaction.
+#include <algorithm>
+
 #include "ledger/ledger.h"
 
 namespace dvdi {
 namespace {
 
-#define ATTACHMENT_COLUMNS                                                                           \
+// Records that may be there beyond the number to keep: one in a hundred, and not many.
+int64_t TrimEvery(int64_t keep) { return std::clamp<int64_t>(keep / 100, 1, 64); }
+
+#define ATTACHMENT_COLUMNS                                                                               \
   "id, driver, name, state, mountpoint, device, boot_id, mount_sent, attempts, next_ms, retry_base_ms, " \
   "retry_max_ms, error, created_ms"
-#define OPERATION_COLUMNS                                                                        \
+#define OPERATION_COLUMNS                                                                           \
   "id, owner, scope, instance, boot_id, state, request_hash, answer, started_ms, pid, start_time, " \
   "mount_namespace"
 
@@ -56,8 +61,15 @@ Result<std::optional<T>> One(Stmt& s, T (*read)(const Stmt&)) {
 }  // namespace
 
 Status LedgerTx::PutAttachment(const AttachmentRow& a) {
+  // A row that is there is changed in its place: REPLACE would write every index anew. What makes another row
+  // (of the same volume, with another id) impossible is replaced.
   Stmt s = db_->Prepare("INSERT OR REPLACE INTO attachment(" ATTACHMENT_COLUMNS
-                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+                        "state = excluded.state, mountpoint = excluded.mountpoint, device = excluded.device, "
+                        "boot_id = excluded.boot_id, mount_sent = excluded.mount_sent, "
+                        "attempts = excluded.attempts, next_ms = excluded.next_ms, "
+                        "retry_base_ms = excluded.retry_base_ms, retry_max_ms = excluded.retry_max_ms, "
+                        "error = excluded.error, created_ms = excluded.created_ms");
   s.BindAll(a.id, a.driver, a.name, a.state, a.mountpoint, a.device, a.boot_id, a.mount_sent, a.attempts,
             a.next_ms, a.retry_base_ms, a.retry_max_ms, a.error, a.created_ms);
   return s.Run();
@@ -108,8 +120,13 @@ Result<std::vector<UserRow>> LedgerTx::Users(const std::string& attachment, cons
 }
 
 Status LedgerTx::PutOperation(const OperationRow& o) {
-  Stmt s = db_->Prepare("INSERT OR REPLACE INTO operation(" OPERATION_COLUMNS
-                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?)");
+  Stmt s =
+      db_->Prepare("INSERT OR REPLACE INTO operation(" OPERATION_COLUMNS
+                   ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+                   "instance = excluded.instance, boot_id = excluded.boot_id, state = excluded.state, "
+                   "request_hash = excluded.request_hash, answer = excluded.answer, "
+                   "started_ms = excluded.started_ms, pid = excluded.pid, start_time = excluded.start_time, "
+                   "mount_namespace = excluded.mount_namespace");
   s.BindAll(o.id, o.owner, o.scope, o.instance, o.boot_id, o.state, o.request_hash, o.answer, o.started_ms,
             static_cast<int64_t>(o.pid), o.start_time, o.mount_namespace);
   return s.Run();
@@ -229,8 +246,8 @@ Result<std::vector<VolumeRow>> LedgerTx::Volumes(const std::string& name) {
   return All(s.BindAll(name), ReadVolume);
 }
 
-Status LedgerTx::PutRecord(const RecordRow& r, const std::vector<std::pair<std::string, std::string>>& volumes,
-                           int64_t keep) {
+Status LedgerTx::PutRecord(const RecordRow& r,
+                           const std::vector<std::pair<std::string, std::string>>& volumes, int64_t keep) {
   {
     Stmt s = db_->Prepare(
         "INSERT INTO record(operation, kind, owner, scope, started_ms, duration_us, outcome, body) "
@@ -248,7 +265,9 @@ Status LedgerTx::PutRecord(const RecordRow& r, const std::vector<std::pair<std::
     Stmt s = db_->Prepare("INSERT OR IGNORE INTO record_volume(driver, name, seq) VALUES(?,?,?)");
     DVDI_RETURN_IF_ERROR(s.BindAll(driver, name, seq).Run());
   }
-  // AUTOINCREMENT: sequence numbers never come again, so the bound is a range.
+  // AUTOINCREMENT: sequence numbers never come again, so the bound is a range. Now and then, and then many:
+  // each removal writes as many pages as an insertion does, and neighbours share theirs.
+  if (seq % TrimEvery(keep) != 0) return Status();
   {
     Stmt s = db_->Prepare("DELETE FROM record WHERE seq <= ?");
     DVDI_RETURN_IF_ERROR(s.BindAll(seq - keep).Run());

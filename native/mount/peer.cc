@@ -47,7 +47,8 @@ Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,
 
 }  // namespace
 
-Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms) {
+Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
+                       std::vector<MountEntry>* seen) {
   DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(env));
   std::string path = NormalPath(mountpoint);
   // Where it is no path at all, opening it says so.
@@ -56,7 +57,9 @@ Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer
   StageRequest look;
   look.mountpoint = mountpoint;
   look.deadline_ms = deadline_ms;
-  return OpenVolumeFolder(env, look, mounts).status();
+  Status status = OpenVolumeFolder(env, look, mounts).status();
+  if (seen != nullptr) *seen = std::move(mounts);
+  return status;
 }
 
 }  // namespace dvdi
