@@ -18,7 +18,8 @@ Result<Json> ParseJson(std::string_view text, std::string_view what, int max_dep
   try {
     value = Json::parse(text.begin(), text.end(), limit);
   } catch (const Json::parse_error& e) {
-    return Status(Code::kInvalid, std::string(what) + " is not JSON (at byte " + std::to_string(e.byte) + ")");
+    return Status(Code::kInvalid,
+                  std::string(what) + " is not JSON (at byte " + std::to_string(e.byte) + ")");
   } catch (const std::exception& e) {
     return Status(Code::kInvalid, std::string(what) + " is not JSON");
   }
@@ -38,7 +39,8 @@ const Json& GetMember(const Json& object, const char* key) {
 const Json& GetMemberNoCase(const Json& object, std::string_view key) {
   if (!object.is_object()) return kNull;
   for (auto it = object.begin(); it != object.end(); ++it)
-    if (it.key().size() == key.size() && strncasecmp(it.key().data(), key.data(), key.size()) == 0) return *it;
+    if (it.key().size() == key.size() && strncasecmp(it.key().data(), key.data(), key.size()) == 0)
+      return *it;
   return kNull;
 }
 

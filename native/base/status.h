@@ -91,7 +91,7 @@ inline Status OkStatus() { return Status(); }
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : v_(std::move(value)) {}  // NOLINT: implicit by intent
+  Result(T value) : v_(std::move(value)) {}        // NOLINT: implicit by intent
   Result(Status status) : v_(std::move(status)) {  // NOLINT: implicit by intent
     assert(!std::get<Status>(v_).ok());
   }
@@ -113,16 +113,15 @@ class [[nodiscard]] Result {
 };
 
 // Returns early from a function of type Status or Result<T>.
-#define DVDI_RETURN_IF_ERROR(expr)               \
-  do {                                           \
-    if (::dvdi::Status s_ = (expr); !s_.ok()) {  \
-      return s_;                                 \
-    }                                            \
+#define DVDI_RETURN_IF_ERROR(expr)              \
+  do {                                          \
+    if (::dvdi::Status s_ = (expr); !s_.ok()) { \
+      return s_;                                \
+    }                                           \
   } while (0)
 #define DVDI_CONCAT_INNER(a, b) a##b
 #define DVDI_CONCAT(a, b) DVDI_CONCAT_INNER(a, b)
-#define DVDI_ASSIGN_OR_RETURN(lhs, expr) \
-  DVDI_ASSIGN_OR_RETURN_IMPL(DVDI_CONCAT(r_, __LINE__), lhs, expr)
+#define DVDI_ASSIGN_OR_RETURN(lhs, expr) DVDI_ASSIGN_OR_RETURN_IMPL(DVDI_CONCAT(r_, __LINE__), lhs, expr)
 #define DVDI_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr) \
   auto tmp = (expr);                               \
   if (!tmp.ok()) return tmp.status();              \

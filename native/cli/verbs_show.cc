@@ -135,7 +135,7 @@ int ShowStatus(const Options& options) {
   PutField("Ledger", (GetBool(ledger, "ok") ? "ok" : "not ok") + (note.empty() ? "" : ": " + note));
   const Json& policy = GetMember(a, "policy");
   const Json& broken = GetMember(policy, "error");
-  PutField("Policy", broken.is_object() ? "none that works: " + GetString(broken, "message") + " " +
+  PutField("Policy", broken.is_object() ? "none that works: " + GetString(broken, "message") + "; " +
                                               GetString(broken, "hint")
                                         : GetString(policy, "name") + " " + GetString(policy, "version") +
                                               " (" + GetString(policy, "source") + ", sha256 " +

@@ -82,7 +82,8 @@ void Admission::Expire() {
   for (Entry& e : expired) {
     std::string names;
     for (const auto& d : e.drivers) names += (names.empty() ? "" : ", ") + d;
-    e.task(Status(Code::kTimeout, "too many operations of driver " + names + " were under way until the deadline",
+    e.task(Status(Code::kTimeout,
+                  "too many operations of driver " + names + " were under way until the deadline",
                   "the driver is slow or stuck: see `dvdi status`"));
   }
   std::lock_guard lock(mu_);

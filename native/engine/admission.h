@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <memory>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -29,7 +29,8 @@ class Admission {
 
   // `drivers`: sorted, each once; empty is always admitted. `kind` separates the counts of operations
   // that must not wait for each other ("prepare", "release", …). `deadline_ms` is on the monotonic clock.
-  void Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms, Task task);
+  void Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms,
+              Task task);
   // Ends waiting entries whose deadline has passed.
   void Expire();
   // The soonest deadline of a waiting entry, INT64_MAX where none waits.

@@ -1,5 +1,5 @@
-// The questions that a policy answers about ends: how often to retry, what to report. Each has a default, so that
-// nothing that must be undone waits for a policy (promise 7).
+// The questions that a policy answers about ends: how often to retry, what to report. Each has a default, so
+// that nothing that must be undone waits for a policy (promise 7).
 #ifndef DVDI_ENGINE_ASK_POLICY_H_
 #define DVDI_ENGINE_ASK_POLICY_H_
 
@@ -18,8 +18,8 @@ struct EndAdvice {
   std::vector<std::string> report;              // for people, one line each
 };
 
-// Runs the export "cleanup" or "recover" of the active policy. Whatever goes wrong, the defaults are the answer.
-// `recorder` may be null.
+// Runs the export "cleanup" or "recover" of the active policy. Whatever goes wrong, the defaults are the
+// answer. `recorder` may be null.
 EndAdvice AskPolicy(Core& core, const char* export_name, Json input, Recorder* recorder);
 
 }  // namespace dvdi

@@ -28,9 +28,9 @@ struct Core {
   Env env;
   Settings settings;
   std::string boot_id;
-  std::string stage_root;   // STATE/stage
-  std::string lock_file;    // STATE/volumes.lock
-  std::string instances;    // STATE/instances
+  std::string stage_root;  // STATE/stage
+  std::string lock_file;   // STATE/volumes.lock
+  std::string instances;   // STATE/instances
   bool classic_mounts = false;
 
   std::unique_ptr<InstanceLock> instance;

@@ -103,8 +103,8 @@ dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error) {
     std::string config = dvdi::GetString(json, "config");
     dvdi::EngineOptions engine_options;
     DVDI_ASSIGN_OR_RETURN(engine_options.settings,
-                          dvdi::LoadSettings(config.empty() ? "/etc/dvdi/config.yaml" : config, !config.empty(),
-                                             dvdi::GetMember(json, "settings")));
+                          dvdi::LoadSettings(config.empty() ? "/etc/dvdi/config.yaml" : config,
+                                             !config.empty(), dvdi::GetMember(json, "settings")));
     engine_options.classic_mounts = dvdi::GetBool(json, "classic_mounts");
     engine_options.keeper = dvdi::GetBool(json, "keeper", true);
     DVDI_ASSIGN_OR_RETURN(auto engine, dvdi::Engine::Open(dvdi::RealEnv(), std::move(engine_options)));

@@ -36,7 +36,8 @@ Result<std::string> ReadRegular(const Env& env, const std::string& path, size_t 
     int r = env.sys->Fstat(fd, &st);
     if (r < 0) return Status::FromErrno(-r, "cannot look at " + path, path);
     if (!S_ISREG(st.st_mode)) return Status(Code::kRefused, path + " is not a regular file").WithPath(path);
-    if (DVDI_GUARD(proof_is_ours) && own && ((st.st_uid != ::geteuid() && st.st_uid != 0) || (st.st_mode & 022) != 0))
+    if (DVDI_GUARD(proof_is_ours) && own &&
+        ((st.st_uid != ::geteuid() && st.st_uid != 0) || (st.st_mode & 022) != 0))
       return Status(Code::kRefused, path + " could have been written by somebody else",
                     "it must belong to root, and group and others must not be able to write it")
           .WithPath(path);
@@ -48,7 +49,8 @@ Result<std::string> ReadRegular(const Env& env, const std::string& path, size_t 
       if (n == 0) return Status();
       text.append(buffer, static_cast<size_t>(n));
       if (text.size() > max)
-        return Status(Code::kInvalid, path + " is larger than " + std::to_string(max) + " bytes").WithPath(path);
+        return Status(Code::kInvalid, path + " is larger than " + std::to_string(max) + " bytes")
+            .WithPath(path);
     }
   };
   Status s = read();
@@ -90,13 +92,14 @@ Status EnsureOwnFolder(const Env& env, const std::string& path) {
 }
 
 Json OperationToJson(const OperationRow& o) {
-  return {{"version", 1},
-          {"owner", o.owner},
-          {"scope", o.scope},
-          {"operation", o.id},
-          {"boot_id", o.boot_id},
-          {"started_ms", o.started_ms},
-          {"process", {{"pid", o.pid}, {"start_time", o.start_time}, {"mount_namespace", o.mount_namespace}}}};
+  return {
+      {"version", 1},
+      {"owner", o.owner},
+      {"scope", o.scope},
+      {"operation", o.id},
+      {"boot_id", o.boot_id},
+      {"started_ms", o.started_ms},
+      {"process", {{"pid", o.pid}, {"start_time", o.start_time}, {"mount_namespace", o.mount_namespace}}}};
 }
 
 OperationRow OperationFromJson(const Json& j) {

@@ -15,12 +15,14 @@ Result<Json> Engine::Forget(const Json& request) {
   Status s = core.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(found, tx.FindAttachment(driver, name));
     if (!found)
-      return Status(Code::kNotFound, "nothing of volume " + OneLine(name, 255) + " is attached or pending on this node");
+      return Status(Code::kNotFound,
+                    "nothing of volume " + OneLine(name, 255) + " is attached or pending on this node");
     DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(found->id, core.boot_id));
     if (!users.empty())
-      return Status(Code::kRefused,
-                    "volume " + OneLine(name, 255) + " is in use by scope " + users[0].scope + " of " + users[0].owner,
-                    "end that scope first");
+      return Status(
+          Code::kRefused,
+          "volume " + OneLine(name, 255) + " is in use by scope " + users[0].scope + " of " + users[0].owner,
+          "end that scope first");
     DVDI_RETURN_IF_ERROR(tx.SetVolumeState(driver, name, "forgotten"));
     return tx.DeleteAttachment(found->id);
   });

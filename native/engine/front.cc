@@ -24,22 +24,26 @@ constexpr size_t kMaxSources = 1000;
 Result<Json> ReadSources(const Settings& settings, const Json& sources, SecretList* secrets) {
   if (sources.is_null()) return Json::array();
   if (!sources.is_array() || sources.size() > kMaxSources)
-    return Status(Code::kInvalid, "sources wants a list of at most " + std::to_string(kMaxSources) + " entries");
+    return Status(Code::kInvalid,
+                  "sources wants a list of at most " + std::to_string(kMaxSources) + " entries");
   Json out = Json::array();
   for (const Json& s : sources) {
     std::string form = GetString(s, "form");
     if (form == "env") {
       Json env = Json::object();
       for (const auto& [name, value] : GetMember(s, "env").items()) {
-        if (!value.is_string()) return Status(Code::kInvalid, "variable " + OneLine(name, 60) + " is not text");
+        if (!value.is_string())
+          return Status(Code::kInvalid, "variable " + OneLine(name, 60) + " is not text");
         env[name] = TakeSecrets(settings, "env", value.get_ref<const std::string&>(), secrets);
       }
       out.push_back({{"form", form}, {"env", std::move(env)}});
       continue;
     }
     const Json& text = GetMember(s, "text");
-    if (!text.is_string()) return Status(Code::kInvalid, "a source of form " + OneLine(form, 40) + " has no text");
-    out.push_back({{"form", form}, {"text", TakeSecrets(settings, form, text.get_ref<const std::string&>(), secrets)}});
+    if (!text.is_string())
+      return Status(Code::kInvalid, "a source of form " + OneLine(form, 40) + " has no text");
+    out.push_back(
+        {{"form", form}, {"text", TakeSecrets(settings, form, text.get_ref<const std::string&>(), secrets)}});
   }
   return out;
 }
@@ -52,32 +56,34 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
       return Status(Code::kInvalid, "prepare wants an owner and a scope: one line each, at most 512 bytes");
   out->targets = GetString(request, "targets", "ignore");
   if (out->targets != "make" && out->targets != "check" && out->targets != "ignore")
-    return Status(Code::kInvalid, "targets is " + OneLine(out->targets, 40) + "; make, check or ignore are accepted");
+    return Status(Code::kInvalid,
+                  "targets is " + OneLine(out->targets, 40) + "; make, check or ignore are accepted");
   const Json& process = GetMember(request, "process");
   if (!process.is_null()) {
     o.pid = static_cast<pid_t>(GetInt(process, "pid"));
     int r = o.pid > 0 ? core.env.sys->ProcessStart(o.pid, &o.start_time) : -ESRCH;
     if (r >= 0) r = core.env.sys->MountNamespace(o.pid, &o.mount_namespace);
-    if (r < 0) return Status::FromErrno(-r, "cannot look at process " + std::to_string(o.pid) + " of the scope");
+    if (r < 0)
+      return Status::FromErrno(-r, "cannot look at process " + std::to_string(o.pid) + " of the scope");
     out->hide = true;
   }
   const Json& user = GetMember(request, "user");
   if (!user.is_null()) {
     out->has_user = true;
-    out->uid = static_cast<uint32_t>(GetInt(user, "uid")), out->gid = static_cast<uint32_t>(GetInt(user, "gid"));
+    out->uid = static_cast<uint32_t>(GetInt(user, "uid")),
+    out->gid = static_cast<uint32_t>(GetInt(user, "gid"));
   }
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core.settings.prepare_ms;
   out->deadline_ms = core.env.clock->MonotonicMs() + wait;
   Json hashed = request;
   hashed.erase("deadline_ms");
-  hashed.erase("process");
   o.request_hash = Sha256Hex(Dump(hashed));
   return Status();
 }
 
-// Where the scope has an operation already: the answer of one that committed for the same request, or OK where the
-// way is free (what was left of it is undone).
+// Where the scope has an operation already: the answer of one that committed for the same request, or OK
+// where the way is free (what was left of it is undone).
 Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
   std::optional<OperationRow> found;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
@@ -122,7 +128,8 @@ void Engine::PrepareFront(Json raw, Done done) {
   auto fail = [&](const Status& s) {
     request->operation.id = core.env.random->HexId(16);
     (void)core.ledger->Apply(false, [&](LedgerTx& tx) {
-      return tx.PutRecord(recorder->Finish(request->operation, CodeName(s.code()), s), {}, core.settings.records_keep);
+      return tx.PutRecord(recorder->Finish(request->operation, CodeName(s.code()), s), {},
+                          core.settings.records_keep);
     });
     done(s, Json());
   };
@@ -141,22 +148,25 @@ void Engine::PrepareFront(Json raw, Done done) {
   if (!driver.empty()) input["default_driver"] = driver;
   std::string input_text = Dump(input);
   recorder->Input("parse", input_text);
-  auto text = (*revision)->module->Call("parse", input_text, [](std::string_view name, std::string_view) -> Result<std::string> {
-    if (name == "log") return std::string("{\"ok\":{}}");
-    return Status(Code::kPolicy, "the policy called " + std::string(name) + " while parsing");
-  });
+  auto text = (*revision)->module->Call(
+      "parse", input_text, [](std::string_view name, std::string_view) -> Result<std::string> {
+        if (name == "log") return std::string("{\"ok\":{}}");
+        return Status(Code::kPolicy, "the policy called " + std::string(name) + " while parsing");
+      });
   if (!text.ok()) return fail(text.status());
   recorder->Answer("parse", *text);
   auto parsed = ParsePolicyAnswer("parse", *text);
   if (!parsed.ok()) return fail(parsed.status());
   request->volumes = GetMember(*parsed, "volumes");
   request->notes = GetMember(*parsed, "notes").is_array() ? GetMember(*parsed, "notes") : Json::array();
-  if (!request->volumes.is_array()) return fail(Status(Code::kPolicy, "the policy's answer to parse has no volumes"));
+  if (!request->volumes.is_array())
+    return fail(Status(Code::kPolicy, "the policy's answer to parse has no volumes"));
 
   std::set<std::string> drivers;
   for (const Json& v : request->volumes) {
     std::string d = GetString(v, "driver"), name = GetString(v, "name");
-    if (d.empty() || name.empty()) return fail(Status(Code::kPolicy, "the policy's answer to parse has a volume without driver or name"));
+    if (d.empty() || name.empty())
+      return fail(Status(Code::kPolicy, "the policy's answer to parse has a volume without driver or name"));
     if (DVDI_GUARD(allowed_drivers) && !core.settings.AllowsDriver(d))
       return fail(Status(Code::kRefused, "driver " + OneLine(d, 60) + " is not allowed on this node",
                          "the settings (plugins.allowed_drivers) list those that are")
@@ -168,32 +178,39 @@ void Engine::PrepareFront(Json raw, Done done) {
     return answer.ok() ? done(Status(), *answer) : done(answer.status(), Json());
   }
   if (request->volumes.empty())
-    return done(Status(), {{"operation", ""}, {"scope", request->operation.scope}, {"volumes", Json::array()},
-                           {"hide", Json::array()}, {"notes", request->notes},
-                           {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()}}}});
+    return done(
+        Status(),
+        {{"operation", ""},
+         {"scope", request->operation.scope},
+         {"volumes", Json::array()},
+         {"hide", Json::array()},
+         {"notes", request->notes},
+         {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()}}}});
   auto core_ref = core_;
-  core.admission->Submit(
-      "prepare", {drivers.begin(), drivers.end()}, request->deadline_ms,
-      [this, self = shared_from_this(), core_ref, request, recorder, revision = *revision, done](const Status& admitted) {
-        if (!admitted.ok()) return done(admitted, Json());
-        Core& c = *core_ref;
-        Json stored;
-        Status s = ResolveExisting(c, request->operation, &stored);
-        if (!s.ok() || !stored.is_null()) return done(s, stored);
-        auto mounts = c.Mounts();
-        s = mounts.status();
-        if (s.ok() && FindMount(*mounts, c.stage_root) == nullptr) s = EnsureStageRoot(c.env, c.stage_root);
-        if (!s.ok()) return done(s, Json());
-        PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
-        auto outcome = operation.Run();
-        done(outcome.status, outcome.answer);
-        // Behind the answer, on this thread: it holds the volumes' locks already.
-        for (const auto& a : outcome.releasing) (void)Release(c, a.id);
-        outcome.locks.reset();
-        // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
-        c.plugins->CloseIdle();
-        if (!outcome.status.ok()) Wake();
-      });
+  core.admission->Submit("prepare", {drivers.begin(), drivers.end()}, request->deadline_ms,
+                         [this, self = shared_from_this(), core_ref, request, recorder, revision = *revision,
+                          done](const Status& admitted) {
+                           if (!admitted.ok()) return done(admitted, Json());
+                           Core& c = *core_ref;
+                           Json stored;
+                           Status s = ResolveExisting(c, request->operation, &stored);
+                           if (!s.ok() || !stored.is_null()) return done(s, stored);
+                           auto mounts = c.Mounts();
+                           s = mounts.status();
+                           if (s.ok() && FindMount(*mounts, c.stage_root) == nullptr)
+                             s = EnsureStageRoot(c.env, c.stage_root);
+                           if (!s.ok()) return done(s, Json());
+                           PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
+                           auto outcome = operation.Run();
+                           done(outcome.status, outcome.answer);
+                           // Behind the answer, on this thread: it holds the volumes' locks already.
+                           for (const auto& a : outcome.releasing) (void)Release(c, a.id);
+                           outcome.locks.reset();
+                           // An idle connection of ours would keep a plugin that serves one at a time from
+                           // everybody else.
+                           c.plugins->CloseIdle();
+                           if (!outcome.status.ok()) Wake();
+                         });
   // The keeper ends what waits too long: it has a new deadline to look at.
   if (core.admission->waiting() > 0) Wake();
 }
@@ -209,7 +226,8 @@ Result<Json> Engine::DryRun(const Json& volumes, const Json& notes) {
       Json users = Json::array();
       if (a) {
         DVDI_ASSIGN_OR_RETURN(auto present, tx.Users(a->id, core_->boot_id));
-        for (const auto& u : present) users.push_back({{"owner", u.owner}, {"scope", u.scope}, {"mode", u.mode}});
+        for (const auto& u : present)
+          users.push_back({{"owner", u.owner}, {"scope", u.scope}, {"mode", u.mode}});
       }
       one["users"] = std::move(users);
       list.push_back(std::move(one));

@@ -15,7 +15,8 @@ namespace {
 Json ToJson(const Meta& meta) {
   Json j = OperationToJson(meta.operation);
   Json list = Json::array();
-  for (const auto& a : meta.attachments) list.push_back({{"id", a.id}, {"driver", a.driver}, {"volume", a.name}});
+  for (const auto& a : meta.attachments)
+    list.push_back({{"id", a.id}, {"driver", a.driver}, {"volume", a.name}});
   j["attachments"] = std::move(list);
   return j;
 }
@@ -45,8 +46,10 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
     }
     // The file is fsynced after it has all its names: ext4, XFS and btrfs keep metadata in order, so that
     // the names and folders are durable with it; the folder is fsynced for filesystems that do not.
-    if (int r = 0; s.ok() && (r = env.sys->Fsync(fd)) < 0) s = Status::FromErrno(-r, "cannot fsync meta.json", stage_root);
-    if (int r = 0; s.ok() && (r = env.sys->Fsync(root)) < 0) s = Status::FromErrno(-r, "cannot fsync " + stage_root, stage_root);
+    if (int r = 0; s.ok() && (r = env.sys->Fsync(fd)) < 0)
+      s = Status::FromErrno(-r, "cannot fsync meta.json", stage_root);
+    if (int r = 0; s.ok() && (r = env.sys->Fsync(root)) < 0)
+      s = Status::FromErrno(-r, "cannot fsync " + stage_root, stage_root);
     env.sys->Close(fd);
     return s;
   };

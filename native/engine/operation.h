@@ -51,7 +51,7 @@ class PrepareOperation {
                    Recorder recorder);
 
   struct Outcome {
-    Status status;                         // OK: `answer` is dvdi_prepare's
+    Status status;  // OK: `answer` is dvdi_prepare's
     Json answer;
     std::vector<AttachmentRow> releasing;  // to be released behind the answer; the locks are still held
     std::unique_ptr<VolumeLocks> locks;

@@ -71,7 +71,8 @@ void Recorder::Answer(std::string_view export_name, std::string_view text) {
   body_["answer"][std::string(export_name)] = std::move(kept);
 }
 
-void Recorder::HostCall(std::string_view name, std::string_view request, std::string_view answer, int64_t ns) {
+void Recorder::HostCall(std::string_view name, std::string_view request, std::string_view answer,
+                        int64_t ns) {
   if (cut_) return;
   bytes_ += 64;  // what stands around the two texts
   if (!calls_.empty()) calls_ += ',';
@@ -88,7 +89,8 @@ void Recorder::Policy(const std::string& name, const std::string& version, const
   body_["policy"] = {{"name", name}, {"version", version}, {"sha256", sha256}};
 }
 
-RecordRow Recorder::Finish(const OperationRow& operation, const std::string& outcome, const Status& status) const {
+RecordRow Recorder::Finish(const OperationRow& operation, const std::string& outcome,
+                           const Status& status) const {
   RecordRow row;
   row.operation = operation.id, row.kind = kind_, row.owner = operation.owner, row.scope = operation.scope;
   row.outcome = outcome;
@@ -101,7 +103,8 @@ RecordRow Recorder::Finish(const OperationRow& operation, const std::string& out
   if (!notes_.empty()) body["notes"] = notes_;
   row.body = Dump(body);
   // The calls are JSON already: put in as they are.
-  row.body.insert(row.body.size() - 1, std::string(row.body.size() > 2 ? "," : "") + "\"calls\":[" + calls_ + "]");
+  row.body.insert(row.body.size() - 1,
+                  std::string(row.body.size() > 2 ? "," : "") + "\"calls\":[" + calls_ + "]");
   return row;
 }
 

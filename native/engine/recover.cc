@@ -1,7 +1,8 @@
 // Bringing ledger and reality together: after a crash, a reboot, a lost ledger.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
-#include <fcntl.h>
 
 #include "base/guards.h"
 #include "engine/ask_policy.h"
@@ -26,7 +27,8 @@ Status RebuildLedger(Core& core) {
       if (e.id == id) a.driver = e.driver, a.name = e.name;
     std::vector<StageMeta> stages;
     for (auto& s : ReadStageMetas(core.env, core.stage_root, id)) {
-      if (s.operation.boot_id == core.boot_id && FindMount(mounts, s.stage) != nullptr) stages.push_back(std::move(s));
+      if (s.operation.boot_id == core.boot_id && FindMount(mounts, s.stage) != nullptr)
+        stages.push_back(std::move(s));
     }
     if (!stages.empty()) a.state = kAttached;
     DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
@@ -161,8 +163,8 @@ bool ScopeIsOver(Core& core, const OperationRow& o) {
   return false;
 }
 
-Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why, int64_t lock_deadline_ms,
-                UndoOutcome* outcome) {
+Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,
+                int64_t lock_deadline_ms, UndoOutcome* outcome) {
   ActiveOperation active(&core, seen.id);
   if (!active.mine()) return Status();
   bool claimed = false;
@@ -183,16 +185,18 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
       if (a) {
         DVDI_ASSIGN_OR_RETURN(users, tx.Users(a->id, core.boot_id));
       }
-      bool last = std::all_of(users.begin(), users.end(), [&](const UserRow& u) { return u.operation == seen.id; });
+      bool last =
+          std::all_of(users.begin(), users.end(), [&](const UserRow& u) { return u.operation == seen.id; });
       volumes.push_back({{"driver", driver}, {"name", name}, {"last_user", last}});
     }
     return Status();
   }));
   EndAdvice advice = AskPolicy(
-      core, "cleanup", {{"scope", {{"owner", seen.owner}, {"id", seen.scope}}}, {"volumes", std::move(volumes)}},
-      &recorder);
+      core, "cleanup",
+      {{"scope", {{"owner", seen.owner}, {"id", seen.scope}}}, {"volumes", std::move(volumes)}}, &recorder);
   for (const auto& line : advice.report) recorder.Note(line);
-  auto undone = Undo(core, mine, false, lock_deadline_ms, advice.retry_base_ms, advice.retry_max_ms, &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
+  auto undone = Undo(core, mine, false, lock_deadline_ms, advice.retry_base_ms, advice.retry_max_ms,
+                     &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
   if (!undone.ok()) return undone.status();
   *outcome = std::move(*undone);
   return Status();
@@ -211,7 +215,8 @@ Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const 
     if (unfinished) {
       // Promise of the instance lock: what a running engine has begun is its own to end.
       over = !DVDI_GUARD(dead_instances) || !InstanceAlive(core.env, core.instances, o.instance);
-      if (o.instance == core.instance->id()) over = true;  // left over by a try of ours; active ones are passed over
+      if (o.instance == core.instance->id())
+        over = true;  // left over by a try of ours; active ones are passed over
     } else if (o.owner == owner) {
       bool named = false;
       if (live != nullptr)

@@ -33,8 +33,8 @@ struct Span {
   size_t begin, end;  // of a JSON string, quotes included, or of a number or word
 };
 
-// The values to hide in a JSON text: those of listed members, and of {"key": listed, "value": …} pairs. The text
-// need not be valid: what is not understood is left alone, and the policy's reader refuses it.
+// The values to hide in a JSON text: those of listed members, and of {"key": listed, "value": …} pairs. The
+// text need not be valid: what is not understood is left alone, and the policy's reader refuses it.
 class JsonSecrets {
  public:
   JsonSecrets(const Settings& settings, const std::string& text) : settings_(settings), text_(text) {}
@@ -131,8 +131,8 @@ std::string TakeFromJson(const Settings& settings, const std::string& text, Secr
   return out;
 }
 
-// Where the value of a listed option begins in a field, or npos. At the first `levels` equals signs a name may end:
-// "password=x" has one, "volume-opt=password=x" two.
+// Where the value of a listed option begins in a field, or npos. At the first `levels` equals signs a name
+// may end: "password=x" has one, "volume-opt=password=x" two.
 size_t ValueOfListed(const Settings& settings, const std::string& field, int levels) {
   size_t begin = 0;
   for (int i = 0; i < levels; ++i) {
@@ -147,7 +147,8 @@ size_t ValueOfListed(const Settings& settings, const std::string& field, int lev
   return std::string::npos;
 }
 
-// NAME=VALUE in comma-separated text. `csv`: docker's --mount, whose fields may be quoted as encoding/csv has it.
+// NAME=VALUE in comma-separated text. `csv`: docker's --mount, whose fields may be quoted as encoding/csv has
+// it.
 std::string TakeFromPairs(const Settings& settings, const std::string& text, bool csv, SecretList* taken) {
   std::string out;
   for (size_t at = 0; at <= text.size();) {
@@ -200,7 +201,8 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
   if (!text.ok())
     return Status(Code::kNotFound, "secret " + name + ": " + text.status().message(),
                   "put the value into a file of that name, mode 0600, in " + settings.secrets_dir);
-  if (text->size() > kMaxSecretBytes) return Status(Code::kInvalid, "secret " + name + " is larger than 64 KiB");
+  if (text->size() > kMaxSecretBytes)
+    return Status(Code::kInvalid, "secret " + name + " is larger than 64 KiB");
   while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
   return text;
 }

@@ -19,8 +19,9 @@ using SecretList = std::vector<std::pair<std::string, std::string>>;  // handle,
 Result<std::string> ResolveSecret(const Env& env, const Settings& settings, const SecretList& inline_secrets,
                                   const std::string& name);
 
-// Takes the values of options that the settings list as secret out of a request's source text and puts handles
-// in their place, before any policy sees it. `form` is the source's form. What was taken is added to *taken.
+// Takes the values of options that the settings list as secret out of a request's source text and puts
+// handles in their place, before any policy sees it. `form` is the source's form. What was taken is added to
+// *taken.
 std::string TakeSecrets(const Settings& settings, const std::string& form, const std::string& text,
                         SecretList* taken);
 

@@ -23,7 +23,8 @@ Status WriteStageMeta(const Env& env, const StageMeta& m) {
   return s;
 }
 
-std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root, const std::string& attachment) {
+std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root,
+                                      const std::string& attachment) {
   std::vector<std::string> names;
   std::string folder = stage_root + "/" + attachment;
   std::vector<StageMeta> found;

@@ -20,7 +20,8 @@ struct StageMeta {
 
 Status WriteStageMeta(const Env& env, const StageMeta& meta);
 // Those of one attachment whose files can be read; others are passed over.
-std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root, const std::string& attachment);
+std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root,
+                                      const std::string& attachment);
 // OK where it is gone.
 Status RemoveStageMeta(const Env& env, const std::string& stage);
 

@@ -18,8 +18,13 @@ Json UsersOf(LedgerTx& tx, const std::string& id, const std::string& boot_id, St
     return list;
   }
   for (const auto& u : *users)
-    list.push_back({{"owner", u.owner}, {"scope", u.scope}, {"target", u.target}, {"mode", u.mode},
-                    {"access", u.access}, {"stage", u.stage}, {"since_ms", u.since_ms}});
+    list.push_back({{"owner", u.owner},
+                    {"scope", u.scope},
+                    {"target", u.target},
+                    {"mode", u.mode},
+                    {"access", u.access},
+                    {"stage", u.stage},
+                    {"since_ms", u.since_ms}});
   return list;
 }
 
@@ -37,15 +42,21 @@ Result<Json> Volumes(Core& core, const std::string& driver, const std::string& n
     for (const auto& [key, both] : all) {
       if (!driver.empty() && key.first != driver) continue;
       const auto& [v, a] = both;
-      Json one = {{"driver", key.first}, {"name", key.second}, {"id", a ? a->id : ""},
-                  {"state", a ? a->state : v.state}, {"mountpoint", a ? a->mountpoint : ""},
-                  {"created_by_us", v.created_by_us}, {"created_ms", v.created_ms},
-                  {"last_used_ms", v.last_used_ms}, {"users", Json::array()}};
+      Json one = {{"driver", key.first},
+                  {"name", key.second},
+                  {"id", a ? a->id : ""},
+                  {"state", a ? a->state : v.state},
+                  {"mountpoint", a ? a->mountpoint : ""},
+                  {"created_by_us", v.created_by_us},
+                  {"created_ms", v.created_ms},
+                  {"last_used_ms", v.last_used_ms},
+                  {"users", Json::array()}};
       if (a) {
         Status s;
         one["users"] = UsersOf(tx, a->id, core.boot_id, &s);
         DVDI_RETURN_IF_ERROR(s);
-        if (!a->error.empty()) one["error"] = a->error, one["attempts"] = a->attempts, one["next_ms"] = a->next_ms;
+        if (!a->error.empty())
+          one["error"] = a->error, one["attempts"] = a->attempts, one["next_ms"] = a->next_ms;
       }
       list.push_back(std::move(one));
     }
@@ -69,8 +80,11 @@ Result<Json> Scopes(Core& core) {
         std::string stage;
         for (const auto& x : effects)
           if (x.kind == kStage && x.attachment == e.attachment && x.target == e.target) stage = x.path;
-        of.push_back({{"driver", a ? a->driver : ""}, {"name", a ? a->name : ""}, {"target", e.target},
-                      {"stage", stage}, {"mode", e.mode}});
+        of.push_back({{"driver", a ? a->driver : ""},
+                      {"name", a ? a->name : ""},
+                      {"target", e.target},
+                      {"stage", stage},
+                      {"mode", e.mode}});
       }
       volumes[o.id] = std::move(of);
     }
@@ -80,8 +94,12 @@ Result<Json> Scopes(Core& core) {
     uint64_t start = 0;
     bool alive = o.pid > 0 && o.boot_id == core.boot_id && core.env.sys->ProcessStart(o.pid, &start) == 0 &&
                  start == o.start_time;
-    list.push_back({{"owner", o.owner}, {"scope", o.scope}, {"operation", o.id}, {"state", o.state},
-                    {"since_ms", o.started_ms}, {"process", {{"pid", o.pid}, {"alive", alive}}},
+    list.push_back({{"owner", o.owner},
+                    {"scope", o.scope},
+                    {"operation", o.id},
+                    {"state", o.state},
+                    {"since_ms", o.started_ms},
+                    {"process", {{"pid", o.pid}, {"alive", alive}}},
                     {"volumes", volumes[o.id]}});
   }
   return Json{{"scopes", std::move(list)}};
@@ -96,7 +114,10 @@ Result<Json> Summary(Core& core) {
     DVDI_ASSIGN_OR_RETURN(operations, tx.Count("SELECT count(*) FROM operation WHERE state <> 'committed'"));
     DVDI_ASSIGN_OR_RETURN(auto rows, tx.Releasing(1000));
     for (const auto& a : rows)
-      pending.push_back({{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"next_ms", a.next_ms},
+      pending.push_back({{"driver", a.driver},
+                         {"name", a.name},
+                         {"attempts", a.attempts},
+                         {"next_ms", a.next_ms},
                          {"error", a.error}});
     return Status();
   }));
@@ -104,7 +125,9 @@ Result<Json> Summary(Core& core) {
   auto revision = core.policy->Current();
   if (revision.ok()) {
     const PolicyManifest& m = (*revision)->module->manifest();
-    policy = {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()},
+    policy = {{"name", m.name},
+              {"version", m.version},
+              {"sha256", (*revision)->module->sha256()},
               {"source", (*revision)->source}};
   } else {
     policy = {{"error", Json::parse(revision.status().ToJson(), nullptr, false)}};
@@ -117,14 +140,25 @@ Result<Json> Summary(Core& core) {
     std::lock_guard lock(core.reported_mu);
     for (const auto& r : core.reported) reported.push_back(r);
   }
-  return Json{{"node", core.settings.node}, {"boot_id", core.boot_id}, {"state_dir", core.settings.state_dir},
-              {"ledger", {{"ok", !core.ledger->damaged() && core.ledger->note().empty()}, {"note", core.ledger->note()}}},
-              {"policy", policy}, {"volumes", volumes}, {"scopes", scopes}, {"operations", operations},
-              {"pending", pending}, {"drivers", drivers}, {"reported", reported}};
+  return Json{
+      {"node", core.settings.node},
+      {"boot_id", core.boot_id},
+      {"state_dir", core.settings.state_dir},
+      {"ledger",
+       {{"ok", !core.ledger->damaged() && core.ledger->note().empty()}, {"note", core.ledger->note()}}},
+      {"policy", policy},
+      {"volumes", volumes},
+      {"scopes", scopes},
+      {"operations", operations},
+      {"pending", pending},
+      {"drivers", drivers},
+      {"reported", reported}};
 }
 
 Json AnswerJson(const Answer& a) {
-  const char* kind = a.kind == Answer::Kind::kOk ? "ok" : a.kind == Answer::Kind::kError ? "error" : "unknown";
+  const char* kind = a.kind == Answer::Kind::kOk      ? "ok"
+                     : a.kind == Answer::Kind::kError ? "error"
+                                                      : "unknown";
   Json j = {{"kind", kind}};
   if (!a.error.empty()) j["error"] = a.error;
   if (!a.reason.empty()) j["reason"] = a.reason;
@@ -139,7 +173,8 @@ Result<Json> Volume(Core& core, const Json& query) {
   if (name.empty()) return Status(Code::kInvalid, "status of a volume wants its name");
   DVDI_ASSIGN_OR_RETURN(Json list, Volumes(core, driver, name));
   if (list.size() > 1)
-    return Status(Code::kInvalid, "several drivers have a volume " + OneLine(name, 255), "name the driver too");
+    return Status(Code::kInvalid, "several drivers have a volume " + OneLine(name, 255),
+                  "name the driver too");
   Json one;
   if (list.empty()) {
     if (!GetBool(query, "ask_plugin") || driver.empty())
@@ -178,8 +213,8 @@ Json Drivers(Core& core, bool ask) {
                 {"breaker", breakers.count(names[i]) != 0 ? breakers[names[i]] : "closed"}};
     if (ask) {
       one["reachable"] = answers[i].kind != Answer::Kind::kUnknown;
-      one["volume_driver"] = std::find(answers[i].implements.begin(), answers[i].implements.end(), "VolumeDriver") !=
-                             answers[i].implements.end();
+      one["volume_driver"] = std::find(answers[i].implements.begin(), answers[i].implements.end(),
+                                       "VolumeDriver") != answers[i].implements.end();
       if (!answers[i].error.empty()) one["error"] = answers[i].error;
       uint64_t theirs = 0, ours = 0;
       if (answers[i].peer_pid > 0 && core.env.sys->MountNamespace(answers[i].peer_pid, &theirs) == 0 &&
@@ -194,12 +229,16 @@ Json Drivers(Core& core, bool ask) {
 Json Doctor(Core& core) {
   Json checks = Json::array();
   auto add = [&](std::string name, bool ok, bool required, std::string found, std::string fix) {
-    checks.push_back({{"name", std::move(name)}, {"ok", ok}, {"required", required},
-                      {"found", std::move(found)}, {"fix", ok ? "" : std::move(fix)}});
+    checks.push_back({{"name", std::move(name)},
+                      {"ok", ok},
+                      {"required", required},
+                      {"found", std::move(found)},
+                      {"fix", ok ? "" : std::move(fix)}});
   };
   add("state folder", true, true, core.settings.state_dir, "");
   bool sound = !core.ledger->damaged() && core.ledger->note().empty();
-  add("ledger", sound, false, sound ? "sound" : core.ledger->note(), "look at what was put aside, then remove it and " + core.settings.state_dir + "/ledger.db.note");
+  add("ledger", sound, false, sound ? "sound" : core.ledger->note(),
+      "look at what was put aside, then remove it and " + core.settings.state_dir + "/ledger.db.note");
   auto revision = core.policy->Current();
   add("policy", revision.ok(), true,
       revision.ok() ? (*revision)->module->manifest().name + " " + (*revision)->module->manifest().version
@@ -207,13 +246,15 @@ Json Doctor(Core& core) {
       revision.status().hint());
   Json drivers = Drivers(core, true);
   add("drivers", !drivers.empty(), false, std::to_string(drivers.size()) + " found",
-      "start a volume plugin; its socket belongs in /run/docker/plugins, or name its folder with plugins.sockets");
+      "start a volume plugin; its socket belongs in /run/docker/plugins, or name its folder with "
+      "plugins.sockets");
   for (const Json& d : drivers) {
     std::string name = "driver " + GetString(d, "name");
     bool ok = GetBool(d, "reachable") && GetBool(d, "volume_driver");
     add(name, ok, false,
-        ok ? "answers at " + GetString(d, "address")
-           : GetBool(d, "reachable") ? "is no volume driver" : OneLine(GetString(d, "error", "does not answer")),
+        ok                        ? "answers at " + GetString(d, "address")
+        : GetBool(d, "reachable") ? "is no volume driver"
+                                  : OneLine(GetString(d, "error", "does not answer")),
         "start it, or remove its socket or spec file");
     if (d.contains("same_mount_namespace") && !GetBool(d, "same_mount_namespace"))
       add(name + " mount namespace", false, false, "the driver runs in another mount namespace",
@@ -244,14 +285,15 @@ Result<Json> Engine::Explain(const Json& query) {
   std::vector<RecordRow> rows;
   int64_t last = std::clamp<int64_t>(GetInt(query, "last", 1), 1, 1000);
   DVDI_RETURN_IF_ERROR(core_->ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(rows, tx.Records(GetString(query, "operation"), GetString(query, "scope"),
-                                           GetString(query, "driver"), GetString(query, "name"),
-                                           static_cast<int>(last)));
+    DVDI_ASSIGN_OR_RETURN(
+        rows, tx.Records(GetString(query, "operation"), GetString(query, "scope"), GetString(query, "driver"),
+                         GetString(query, "name"), static_cast<int>(last)));
     return Status();
   }));
   Json list = Json::array();
   for (const auto& r : rows) {
-    Json one = {{"operation", r.operation}, {"kind", r.kind}, {"owner", r.owner}, {"scope", r.scope},
+    Json one = {{"operation", r.operation},   {"kind", r.kind},
+                {"owner", r.owner},           {"scope", r.scope},
                 {"started_ms", r.started_ms}, {"duration_ms", static_cast<double>(r.duration_us) / 1000.0},
                 {"outcome", r.outcome}};
     auto body = ParseJson(r.body, "a record", 80);  // a host call may be 64 deep

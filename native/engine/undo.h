@@ -14,11 +14,11 @@
 namespace dvdi {
 
 struct UndoOutcome {
-  bool finished = false;                  // nothing of the operation is left in the ledger
-  std::vector<AttachmentRow> releasing;   // attachments that nobody uses any more: Unmount is due
-  std::vector<AttachmentRow> kept;        // attachments that others still use
-  std::vector<AttachmentRow> dropped;     // attachments whose Mount was never sent
-  std::vector<std::string> problems;      // what could not be undone now, for people
+  bool finished = false;                 // nothing of the operation is left in the ledger
+  std::vector<AttachmentRow> releasing;  // attachments that nobody uses any more: Unmount is due
+  std::vector<AttachmentRow> kept;       // attachments that others still use
+  std::vector<AttachmentRow> dropped;    // attachments whose Mount was never sent
+  std::vector<std::string> problems;     // what could not be undone now, for people
 };
 
 // Undoes an operation that this engine has claimed (state undoing, instance ours) as far as it can: stages

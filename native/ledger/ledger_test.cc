@@ -34,10 +34,12 @@ class LedgerTest : public ::testing::Test {
   }
   Status Begin(LedgerTx& tx, const std::string& op, const std::string& attachment, const std::string& boot) {
     OperationRow o;
-    o.id = op, o.owner = "run", o.scope = "scope-" + op, o.instance = "i", o.boot_id = boot, o.state = kRunning;
+    o.id = op, o.owner = "run", o.scope = "scope-" + op, o.instance = "i", o.boot_id = boot,
+    o.state = kRunning;
     DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
     EffectRow e;
-    e.operation = op, e.seq = 1, e.kind = kAttach, e.attachment = attachment, e.target = "/data", e.mode = "rw";
+    e.operation = op, e.seq = 1, e.kind = kAttach, e.attachment = attachment, e.target = "/data",
+    e.mode = "rw";
     DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
     e.seq = 2, e.kind = kStage, e.path = "/stage/" + op;
     return tx.PutEffect(e);
@@ -53,27 +55,32 @@ TEST_F(LedgerTest, RemembersAcrossOpenings) {
     ASSERT_TRUE(ledger.Open().ok());
     EXPECT_TRUE(ledger.rebuilt()) << "a missing file is to be filled from the stage folder";
     EXPECT_EQ(ledger.note(), "");
-    ASSERT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) -> Status {
-      DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
-      return Begin(tx, "op", "id-x", "boot");
-    }).ok());
+    ASSERT_TRUE(ledger
+                    .Apply(true,
+                           [&](LedgerTx& tx) -> Status {
+                             DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
+                             return Begin(tx, "op", "id-x", "boot");
+                           })
+                    .ok());
   }
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());
   EXPECT_FALSE(ledger.rebuilt());
-  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
-    auto a = tx.FindAttachment("d", "x");
-    EXPECT_TRUE(a.ok() && a->has_value());
-    if (a.ok() && a->has_value()) EXPECT_EQ((*a)->id, "id-x");
-    auto users = tx.Users("id-x", "boot");
-    EXPECT_TRUE(users.ok());
-    EXPECT_EQ(users->size(), 1u);
-    if (users->size() == 1) {
-      EXPECT_EQ(users->at(0).target, "/data");
-      EXPECT_EQ(users->at(0).stage, "/stage/op");
-    }
-    return Status();
-  }).ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    auto a = tx.FindAttachment("d", "x");
+                    EXPECT_TRUE(a.ok() && a->has_value());
+                    if (a.ok() && a->has_value()) EXPECT_EQ((*a)->id, "id-x");
+                    auto users = tx.Users("id-x", "boot");
+                    EXPECT_TRUE(users.ok());
+                    EXPECT_EQ(users->size(), 1u);
+                    if (users->size() == 1) {
+                      EXPECT_EQ(users->at(0).target, "/data");
+                      EXPECT_EQ(users->at(0).stage, "/stage/op");
+                    }
+                    return Status();
+                  })
+                  .ok());
   struct stat st;
   ASSERT_EQ(::stat(path().c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777, 0600u);
@@ -82,15 +89,20 @@ TEST_F(LedgerTest, RemembersAcrossOpenings) {
 TEST_F(LedgerTest, UsersOfAnEarlierBootAreNone) {
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());
-  ASSERT_TRUE(ledger.Apply(false, [&](LedgerTx& tx) -> Status {
-    DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
-    return Begin(tx, "op", "id-x", "old boot");
-  }).ok());
-  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
-    EXPECT_EQ(tx.Users("id-x", "new boot")->size(), 0u);
-    EXPECT_EQ(tx.Users("id-x", "old boot")->size(), 1u);
-    return Status();
-  }).ok());
+  ASSERT_TRUE(ledger
+                  .Apply(false,
+                         [&](LedgerTx& tx) -> Status {
+                           DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
+                           return Begin(tx, "op", "id-x", "old boot");
+                         })
+                  .ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    EXPECT_EQ(tx.Users("id-x", "new boot")->size(), 0u);
+                    EXPECT_EQ(tx.Users("id-x", "old boot")->size(), 1u);
+                    return Status();
+                  })
+                  .ok());
 }
 
 TEST_F(LedgerTest, AFailedBodyLeavesNothing) {
@@ -101,10 +113,12 @@ TEST_F(LedgerTest, AFailedBodyLeavesNothing) {
     return Status(Code::kRefused, "no");
   });
   EXPECT_EQ(s.code(), Code::kRefused);
-  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
-    EXPECT_FALSE(tx.FindAttachment("d", "x")->has_value());
-    return Status();
-  }).ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    EXPECT_FALSE(tx.FindAttachment("d", "x")->has_value());
+                    return Status();
+                  })
+                  .ok());
 }
 
 TEST_F(LedgerTest, ConcurrentCommitsAreEachWholeAndFailAlone) {
@@ -126,10 +140,12 @@ TEST_F(LedgerTest, ConcurrentCommitsAreEachWholeAndFailAlone) {
   }
   for (auto& t : threads) t.join();
   EXPECT_EQ(failed, 8 * 4);
-  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
-    EXPECT_EQ(tx.Attachments()->size(), 8u * 16u);
-    return Status();
-  }).ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    EXPECT_EQ(tx.Attachments()->size(), 8u * 16u);
+                    return Status();
+                  })
+                  .ok());
 }
 
 TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
@@ -210,21 +226,27 @@ TEST_F(LedgerTest, RecordsAreBoundedAndFoundByVolumeAndScope) {
   ASSERT_TRUE(ledger.Open().ok());
   for (int i = 0; i < 30; ++i) {
     RecordRow r;
-    r.operation = "op" + std::to_string(i), r.kind = "prepare", r.owner = "run", r.scope = "s" + std::to_string(i);
+    r.operation = "op" + std::to_string(i), r.kind = "prepare", r.owner = "run",
+    r.scope = "s" + std::to_string(i);
     r.outcome = "ok", r.body = "{}";
-    ASSERT_TRUE(ledger.Apply(false, [&](LedgerTx& tx) {
-      return tx.PutRecord(r, {{"d", i % 2 == 0 ? "even" : "odd"}}, 10);
-    }).ok());
+    ASSERT_TRUE(ledger
+                    .Apply(false,
+                           [&](LedgerTx& tx) {
+                             return tx.PutRecord(r, {{"d", i % 2 == 0 ? "even" : "odd"}}, 10);
+                           })
+                    .ok());
   }
-  ASSERT_TRUE(ledger.Read([&](LedgerTx& tx) -> Status {
-    EXPECT_EQ(tx.Records("", "", "", "", 100)->size(), 10u);
-    EXPECT_EQ(tx.Records("", "", "d", "odd", 100)->size(), 5u);
-    EXPECT_EQ(tx.Records("", "", "", "even", 1)->at(0).operation, "op28");
-    EXPECT_EQ(tx.Records("", "s29", "", "", 5)->size(), 1u);
-    EXPECT_EQ(tx.Records("op3", "", "", "", 5)->size(), 0u) << "older than the bound";
-    EXPECT_EQ(*tx.Count("SELECT count(*) FROM record_volume"), 10);
-    return Status();
-  }).ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    EXPECT_EQ(tx.Records("", "", "", "", 100)->size(), 10u);
+                    EXPECT_EQ(tx.Records("", "", "d", "odd", 100)->size(), 5u);
+                    EXPECT_EQ(tx.Records("", "", "", "even", 1)->at(0).operation, "op28");
+                    EXPECT_EQ(tx.Records("", "s29", "", "", 5)->size(), 1u);
+                    EXPECT_EQ(tx.Records("op3", "", "", "", 5)->size(), 0u) << "older than the bound";
+                    EXPECT_EQ(*tx.Count("SELECT count(*) FROM record_volume"), 10);
+                    return Status();
+                  })
+                  .ok());
 }
 
 }  // namespace

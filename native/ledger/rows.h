@@ -44,10 +44,10 @@ inline constexpr const char* kUndoing = "undoing";
 struct EffectRow {
   std::string operation;
   int64_t seq = 0;
-  std::string kind;        // kAttach, kStage, kFolder
-  std::string attachment;  // kAttach, kStage
-  std::string path;        // kStage, kFolder
-  bool done = false;       // false: intended only
+  std::string kind;                  // kAttach, kStage, kFolder
+  std::string attachment;            // kAttach, kStage
+  std::string path;                  // kStage, kFolder
+  bool done = false;                 // false: intended only
   std::string target, mode, access;  // kAttach
 };
 inline constexpr const char* kAttach = "attach";

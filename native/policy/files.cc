@@ -17,11 +17,11 @@ Status CheckOwner(const struct stat& st, const std::string& path) {
     return Status(Code::kRefused,
                   path + " belongs to user " + std::to_string(st.st_uid) + ", not to " +
                       std::to_string(::geteuid()) + ": it is not trusted",
-                  "chown it, after finding out who made it")
+                  "find out who made it, then chown it")
         .WithPath(path);
   if ((st.st_mode & 022) != 0)
     return Status(Code::kRefused, path + " can be written by others (mode " + mode + "): it is not trusted",
-                  "chmod go-w it, after checking its content")
+                  "check its content, then chmod go-w it")
         .WithPath(path);
   return Status();
 }

@@ -56,7 +56,7 @@ class Taker {
     if (lines_ != nullptr)
       if (auto it = lines_->find(pointer); it != lines_->end())
         where += ", line " + std::to_string(it->second);
-    return Status(Code::kInvalid, where + ": " + what, "docs/settings.md describes all settings");
+    return Status(Code::kInvalid, where + ": " + what, "see docs/settings.md for all settings");
   }
   static std::string Suggestion(const std::string& known, const std::string& key);
 
@@ -138,11 +138,11 @@ Result<std::string> ReadOwnSettings(const std::string& path) {
     return Status(Code::kRefused,
                   "settings file " + path + " belongs to user " + std::to_string(st.st_uid) +
                       ", who could rewrite it",
-                  "chown root " + path)
+                  "run: chown root " + path)
         .WithPath(path);
   if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
     return Status(Code::kRefused, "settings file " + path + " can be written by its group or by others",
-                  "chmod go-w " + path)
+                  "run: chmod go-w " + path)
         .WithPath(path);
   std::string text;
   char buffer[8192];

@@ -220,7 +220,7 @@ TEST_F(SettingsTest, FilesThatOthersCouldHaveWritten) {
     auto s = Load("node: a", nullptr, mode);
     ASSERT_FALSE(s.ok());
     EXPECT_EQ(s.status().code(), Code::kRefused);
-    EXPECT_EQ(s.status().hint(), "chmod go-w " + path_);
+    EXPECT_EQ(s.status().hint(), "run: chmod go-w " + path_);
   }
   EXPECT_TRUE(Load("node: a", nullptr, 0644).ok());
 }
@@ -231,7 +231,7 @@ TEST_F(SettingsTest, FilesOfOtherUsers) {
   ASSERT_EQ(::chown(path_.c_str(), 12345, 0), 0);
   auto s = LoadSettings(path_, false, nullptr);
   EXPECT_EQ(s.status().code(), Code::kRefused);
-  EXPECT_EQ(s.status().hint(), "chown root " + path_);
+  EXPECT_EQ(s.status().hint(), "run: chown root " + path_);
 }
 
 TEST_F(SettingsTest, WhatIsNoFile) {

@@ -16,7 +16,8 @@ constexpr const char* kNames[] = {"a", "b", "c"};
 
 class History {
  public:
-  explicit History(const HistoryOptions& options) : options_(options), world_(options.seed, options.folder, options.volumes) {
+  explicit History(const HistoryOptions& options)
+      : options_(options), world_(options.seed, options.folder, options.volumes) {
     for (const char* d : kDrivers) world_.AddPlugin(d);
     world_.transport.violation = [this](const std::string& what) { Violation(what); };
     world_.transport.in_use = [this](const std::string& d, const std::string& n) { return InUse(d, n); };
@@ -79,7 +80,8 @@ class History {
     });
     if (!accepted.ok()) out = {{"error", accepted.message()}};
     world_.scheduler.RunAll();
-    Say(std::string(what) + " " + Dump(request) + " -> " + (out.contains("error") ? Dump(out["error"]) : "ok"));
+    Say(std::string(what) + " " + Dump(request) + " -> " +
+        (out.contains("error") ? Dump(out["error"]) : "ok"));
     return out;
   }
 
@@ -112,12 +114,19 @@ class History {
       std::pair<std::string, std::string> v{kDrivers[world_.random.Below(2)], kNames[world_.random.Below(3)]};
       if (!chosen.insert(v).second) continue;
       std::string access = world_.random.OneIn(2) ? "multi-writer" : "single-writer";
-      Json statement = {{"volumes", {{{"driver", v.first}, {"name", v.second}, {"access", access},
-                                      {"container_path", "/srv/" + v.first + "-" + v.second}}}}};
+      Json statement = {{"volumes",
+                         {{{"driver", v.first},
+                           {"name", v.second},
+                           {"access", access},
+                           {"container_path", "/srv/" + v.first + "-" + v.second}}}}};
       sources.push_back({{"form", "statement"}, {"text", Dump(statement)}});
     }
-    Json answer = Call("prepare", {{"owner", "run"}, {"scope", scope}, {"process", {{"pid", pid}}},
-                                   {"targets", "ignore"}, {"sources", sources}},
+    Json answer = Call("prepare",
+                       {{"owner", "run"},
+                        {"scope", scope},
+                        {"process", {{"pid", pid}}},
+                        {"targets", "ignore"},
+                        {"sources", sources}},
                        &Engine::Prepare);
     if (world_.sys.crashed() || !answer.contains("ok")) {
       // The workload was never started.
@@ -129,7 +138,8 @@ class History {
     Workload w{pid, {}, {chosen.begin(), chosen.end()}};
     for (const Json& v : answer["ok"]["volumes"]) {
       w.stages.push_back(GetString(v, "stage"));
-      if (!world_.sys.IsMounted(w.stages.back())) Violation("prepare said yes, but " + w.stages.back() + " is not mounted");
+      if (!world_.sys.IsMounted(w.stages.back()))
+        Violation("prepare said yes, but " + w.stages.back() + " is not mounted");
     }
     live_[scope] = std::move(w);
   }

@@ -1,5 +1,5 @@
-// One seed's history: workloads come and go, plugins fail, engines are killed, nodes reboot; at the end all is healed, and
-// what must hold is checked.
+// One seed's history: workloads come and go, plugins fail, engines are killed, nodes reboot; at the end all
+// is healed, and what must hold is checked.
 #ifndef DVDI_SIM_HISTORY_H_
 #define DVDI_SIM_HISTORY_H_
 
@@ -12,8 +12,8 @@ namespace dvdi::sim {
 struct HistoryOptions {
   uint64_t seed = 0;
   int steps = 40;
-  std::string folder;      // empty, removed by the caller
-  std::string volumes;     // where the plugins' mountpoints are: not in a system folder; removed by the caller
+  std::string folder;   // empty, removed by the caller
+  std::string volumes;  // where the plugins' mountpoints are: not in a system folder; removed by the caller
   std::string policy_dir;  // shared by histories, so that the blob is compiled once
 };
 

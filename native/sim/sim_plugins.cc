@@ -26,7 +26,9 @@ PluginReply SimTransport::One(const PluginRequest& request) {
   std::string driver = request.address.path.substr(5, request.address.path.size() - 10);  // /sim/NAME.sock
   std::string method = request.path.substr(request.path.rfind('.') + 1);
   auto it = plugins.find(driver);
-  auto line = [&](const char* what) { transcript.push_back(driver + " " + method + " " + request.body + " " + what); };
+  auto line = [&](const char* what) {
+    transcript.push_back(driver + " " + method + " " + request.body + " " + what);
+  };
   clock_->Advance(1);
   // A killed engine sends nothing.
   if (sys_->crashed()) return Lost(Outcome::kUnreachable, false, "crashed");
@@ -114,14 +116,17 @@ std::string SimTransport::Act(const std::string& driver, SimPlugin& plugin, cons
   }
   SimPlugin::Volume& v = it->second;
   if (method == "Get" || method == "Path")
-    return Dump({{"Volume", {{"Name", name}, {"Mountpoint", v.mountpoint}}}, {"Mountpoint", v.mountpoint}, {"Err", ""}});
+    return Dump({{"Volume", {{"Name", name}, {"Mountpoint", v.mountpoint}}},
+                 {"Mountpoint", v.mountpoint},
+                 {"Err", ""}});
   if (method == "Mount") {
     if (id.size() != 64) violation("Mount of " + driver + "/" + name + " with ID \"" + id + "\"");
     v.ids.insert(id);
     if (v.mountpoint.empty()) {
       v.mountpoint = root_ + "/" + driver + "-" + name;
       ::mkdir(v.mountpoint.c_str(), 0755);
-      if (!sys_->IsMounted(v.mountpoint)) sys_->AddMount(v.mountpoint, "ext4", "7:" + std::to_string(++plugin.device));
+      if (!sys_->IsMounted(v.mountpoint))
+        sys_->AddMount(v.mountpoint, "ext4", "7:" + std::to_string(++plugin.device));
     }
     return Dump({{"Mountpoint", v.mountpoint}, {"Err", ""}});
   }

@@ -127,7 +127,8 @@ int SimSys::Mount(const char* source, const char* target, const char*, unsigned 
   if (int r = Change("mount"); r < 0) return r;
   if ((flags & (MS_SHARED | MS_PRIVATE | MS_SLAVE)) != 0) {
     for (auto& e : mounts_)
-      if (e.mountpoint == target) e.propagation = (flags & MS_SHARED) != 0 ? "shared:" + std::to_string(e.id) : "";
+      if (e.mountpoint == target)
+        e.propagation = (flags & MS_SHARED) != 0 ? "shared:" + std::to_string(e.id) : "";
     return 0;
   }
   if ((flags & MS_REMOUNT) != 0) return 0;
@@ -144,9 +145,9 @@ int SimSys::Umount(const char* target, int) {
 Result<std::string> SimSys::Mountinfo(pid_t) {
   std::string text;
   for (const auto& e : mounts_) {
-    text += std::to_string(e.id) + " " + std::to_string(e.parent) + " " + e.device + " " + e.root + " " + e.mountpoint +
-            " " + e.options + (e.propagation.empty() ? "" : " " + e.propagation) + " - " + e.type + " " + e.source +
-            " " + e.super_options + "\n";
+    text += std::to_string(e.id) + " " + std::to_string(e.parent) + " " + e.device + " " + e.root + " " +
+            e.mountpoint + " " + e.options + (e.propagation.empty() ? "" : " " + e.propagation) + " - " +
+            e.type + " " + e.source + " " + e.super_options + "\n";
   }
   return text;
 }

@@ -1,6 +1,5 @@
 // The smoke simulation: a hundred seeds, the real engine, the real SQLite, the real blob.
 #include <gtest/gtest.h>
-
 #include <sys/stat.h>
 
 #include <cstdlib>

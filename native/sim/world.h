@@ -1,6 +1,6 @@
-// A simulated world behind the seam: a clock that moves when somebody waits, one thread, a mount table, processes, and
-// volume plugins with the faults of real ones. The real engine, the real SQLite and the real blob run on it; one seed is
-// one history.
+// A simulated world behind the seam: a clock that moves when somebody waits, one thread, a mount table,
+// processes, and volume plugins with the faults of real ones. The real engine, the real SQLite and the real
+// blob run on it; one seed is one history.
 #ifndef DVDI_SIM_WORLD_H_
 #define DVDI_SIM_WORLD_H_
 
@@ -63,8 +63,8 @@ class SimScheduler : public Scheduler {
   std::deque<std::function<void()>> tasks_;
 };
 
-// Files are real (below the world's folder); mounts, boots and processes are made up. After Crash every call that would
-// change something fails, until Restart: that is what a killed process can no longer do.
+// Files are real (below the world's folder); mounts, boots and processes are made up. After Crash every call
+// that would change something fails, until Restart: that is what a killed process can no longer do.
 class SimSys : public Sys {
  public:
   explicit SimSys(std::string root);
@@ -80,9 +80,10 @@ class SimSys : public Sys {
 
   int OpenTree(int dirfd, const char* path, unsigned flags) override;
   int MoveMount(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) override;
-  int MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation,
-                   int userns_fd) override;
-  int Mount(const char* source, const char* target, const char* type, unsigned long flags, const char* data) override;
+  int MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, uint64_t clear,
+                   uint64_t propagation, int userns_fd) override;
+  int Mount(const char* source, const char* target, const char* type, unsigned long flags,
+            const char* data) override;
   int Umount(const char* target, int flags) override;
   Result<std::string> Mountinfo(pid_t pid) override;
   Result<std::string> BootId() override { return "boot-" + std::to_string(boot_); }
@@ -155,8 +156,8 @@ class SimTransport : public PluginTransport {
 
  private:
   PluginReply One(const PluginRequest& request);
-  std::string Act(const std::string& driver, SimPlugin& plugin, const std::string& method, const std::string& body,
-                  int* status);
+  std::string Act(const std::string& driver, SimPlugin& plugin, const std::string& method,
+                  const std::string& body, int* status);
   void TakeAway(SimPlugin& plugin, SimPlugin::Volume& volume);
 
   SimSys* sys_;
@@ -170,7 +171,8 @@ class SimHelper : public HelperRunner {
   Result<HelperReply> Run(const Env& env, const HelperRequest& request) override;
 };
 
-// All of it over a folder for files and one for the volumes' mountpoints (which must exist and be empty; the same is allowed).
+// All of it over a folder for files and one for the volumes' mountpoints (which must exist and be empty; the
+// same is allowed).
 struct World {
   World(uint64_t seed, std::string folder, std::string volumes);
   SimRandom random;

@@ -122,7 +122,8 @@ int Sys::MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, ui
   attr.userns_fd = userns_fd >= 0 ? static_cast<uint64_t>(userns_fd) : 0;
   return Check(::syscall(SYS_mount_setattr, fd, path, flags, &attr, sizeof attr));
 }
-int Sys::Mount(const char* source, const char* target, const char* type, unsigned long flags, const char* data) {
+int Sys::Mount(const char* source, const char* target, const char* type, unsigned long flags,
+               const char* data) {
   return Check(::mount(source, target, type, flags, data));
 }
 int Sys::Umount(const char* target, int flags) { return Check(::umount2(target, flags)); }

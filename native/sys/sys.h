@@ -55,13 +55,13 @@ class Sys {
   virtual int ListDir(int dirfd, const char* path, std::vector<std::string>* names);
 
   // --- mounts
-  virtual int OpenTree(int dirfd, const char* path, unsigned flags);                         // open_tree(2)
+  virtual int OpenTree(int dirfd, const char* path, unsigned flags);  // open_tree(2)
   virtual int MoveMount(int from_fd, const char* from, int to_fd, const char* to, unsigned flags);
   virtual int MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, uint64_t clear,
-                           uint64_t propagation, int userns_fd);                            // mount_setattr(2)
+                           uint64_t propagation, int userns_fd);  // mount_setattr(2)
   virtual int Mount(const char* source, const char* target, const char* type, unsigned long flags,
-                    const char* data);                                                      // mount(2)
-  virtual int Umount(const char* target, int flags);                                        // umount2(2)
+                    const char* data);                // mount(2)
+  virtual int Umount(const char* target, int flags);  // umount2(2)
   // The whole text of /proc/self/mountinfo (or of /proc/PID/mountinfo where pid > 0).
   virtual Result<std::string> Mountinfo(pid_t pid = 0);
 
