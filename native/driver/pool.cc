@@ -60,7 +60,8 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
   struct stat st;
   if (::fstat(fd->get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the pool " + path, path);
   if ((st.st_mode & S_IWOTH) != 0)
-    return Status(Code::kRefused, "the pool " + path + " may be written by every user", "run: chmod 700 " + path);
+    return Status(Code::kRefused, "the pool " + path + " may be written by every user",
+                  "run: chmod 700 " + path);
   return Pool(real, node, std::move(*fd));
 }
 

@@ -86,7 +86,8 @@ class Ledger {
   Status Open();
   void Close();
   bool rebuilt() const { return rebuilt_; }
-  // What happened to the file, or "". It is kept in PATH.note for those who look later, until that is removed.
+  // What happened to the file, or "". It is kept in PATH.note for those who look later, until that is
+  // removed.
   std::string note() const;
   // Keeps a note. Where it cannot be written it is this object's alone.
   void KeepNote(const std::string& note);

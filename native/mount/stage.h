@@ -75,8 +75,8 @@ Status RemoveFolder(const Env& env, const std::string& path);
 // Promise 12: is the folder that the plugin named what the plugin sees? `peer` is the plugin's
 // process (0: unknown, then only our own view is checked). kRefused where the plugin lives in
 // another mount namespace in which the folder is on a mount that we do not have, and for a system
-// folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here. `seen`, where not
-// null, gets the mounts that it was judged by.
+// folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here. `seen`, where
+// not null, gets the mounts that it was judged by.
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
                        std::vector<MountEntry>* seen = nullptr);
 

@@ -3,11 +3,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -45,82 +42,14 @@ class RealRandom : public Random {
   }
 };
 
-// A new thread is in the mount namespace of the one that makes it; so one that is used again has to be, too.
-ino_t MountNamespace() {
-  struct stat st;
-  return ::stat("/proc/thread-self/ns/mnt", &st) == 0 ? st.st_ino : 0;
-}
-
-// Threads whose task is over, kept for a short while: starting one (its stack, what libraries keep for each
-// thread) costs as much as a small operation does. There is no bound on how many run: a thread that is stuck
-// holds up nobody.
-class ThreadCache {
- public:
-  // False where a thread has to be made.
-  bool Hand(std::function<void()>& task, const char* name, size_t stack_kb) {
-    std::lock_guard lock(mu_);
-    if (pid_ != ::getpid()) {  // threads do not come along into a forked child
-      idle_.clear();
-      pid_ = ::getpid();
-    }
-    const ino_t mounts = MountNamespace();
-    auto it = std::find_if(idle_.rbegin(), idle_.rend(),
-                           [&](Thread* t) { return t->stack_kb == stack_kb && t->mounts == mounts; });
-    if (it == idle_.rend()) return false;
-    Thread* thread = *it;
-    idle_.erase(std::next(it).base());
-    thread->task = std::move(task);
-    thread->name = name;
-    thread->woken.notify_one();
-    return true;
-  }
-
-  struct Thread {
-    std::function<void()> task;  // empty: none
-    std::string name;
-    size_t stack_kb = 0;
-    ino_t mounts = MountNamespace();  // of who makes the thread, and so of the thread
-    std::condition_variable woken;
-  };
-
-  // A thread's life: its task, then those that are handed to it.
-  void Live(Thread* self) {
-    for (;;) {
-      ::pthread_setname_np(::pthread_self(), self->name.substr(0, 15).c_str());
-      self->task();
-      self->task = nullptr;  // what it holds goes now, outside of the lock
-      std::unique_lock lock(mu_);
-      if (idle_.size() >= kKept) return;
-      idle_.push_back(self);
-      if (self->woken.wait_for(lock, kLinger, [&] { return self->task != nullptr; })) continue;
-      idle_.erase(std::find(idle_.begin(), idle_.end(), self));
-      return;
-    }
-  }
-
- private:
-  static constexpr size_t kKept = 8;
-  static constexpr std::chrono::seconds kLinger{2};
-  std::mutex mu_;
-  std::vector<Thread*> idle_;
-  pid_t pid_ = 0;
-};
-
-ThreadCache* Threads() {
-  static auto* threads = new ThreadCache;  // threads may outlive what is destroyed at exit
-  return threads;
-}
-
 class RealScheduler : public Scheduler {
  public:
   Status Spawn(std::function<void()> task, const char* name, size_t stack_kb) override {
-    if (Threads()->Hand(task, name, stack_kb)) return Status();
     pthread_attr_t attr;
     ::pthread_attr_init(&attr);
     ::pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     ::pthread_attr_setstacksize(&attr, stack_kb * 1024);
-    auto start = std::make_unique<ThreadCache::Thread>();
-    start->task = std::move(task), start->name = name, start->stack_kb = stack_kb;
+    auto start = std::make_unique<Start>(Start{std::move(task), name});
     pthread_t thread;
     int err = ::pthread_create(&thread, &attr, &Run, start.get());
     ::pthread_attr_destroy(&attr);
@@ -140,9 +69,14 @@ class RealScheduler : public Scheduler {
   }
 
  private:
+  struct Start {
+    std::function<void()> task;
+    std::string name;
+  };
   static void* Run(void* argument) {
-    std::unique_ptr<ThreadCache::Thread> self(static_cast<ThreadCache::Thread*>(argument));
-    Threads()->Live(self.get());
+    std::unique_ptr<Start> start(static_cast<Start*>(argument));
+    ::pthread_setname_np(::pthread_self(), start->name.substr(0, 15).c_str());
+    start->task();
     return nullptr;
   }
 };

@@ -40,11 +40,10 @@ class Scheduler {
   virtual ~Scheduler() = default;
   // Runs `task` on a thread of its own (256 KiB of stack unless `stack_kb` says otherwise).
   // Fails where no thread can be made; the task was not run then. The thread is in the caller's mount
-  // namespace, and may have run another task before: a task leaves what belongs to its thread as it found it.
+  // namespace.
   virtual Status Spawn(std::function<void()> task, const char* name, size_t stack_kb = 256) = 0;
   // Waits until notified, or the deadline; may wake early. The lock is released meanwhile.
-  virtual void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv,
-                    int64_t deadline_ms) = 0;
+  virtual void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t deadline_ms) = 0;
   virtual void SleepUntil(int64_t deadline_ms) = 0;
   static Scheduler* Real();
 };
