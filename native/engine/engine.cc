@@ -75,7 +75,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
                                                        env.clock->MonotonicMs() + s.lock_wait_ms));
     core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
     DVDI_RETURN_IF_ERROR(core->ledger->Open());
-    if (DVDI_GUARD(rebuild_ledger) && core->ledger->rebuilt()) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
+    if (DVDI_GUARD(rebuild_ledger)) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
   }
   SweepInstances(env, core->instances);
   if (!s.helper.empty()) SetHelperPath(s.helper);

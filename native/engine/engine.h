@@ -79,7 +79,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 };
 
 // --- recover.cc
-// Fills an empty ledger from the stage folder and mountinfo (promise 8).
+// Fills a ledger that is new from the stage folder and mountinfo, and one that has lost what is mounted
+// (promise 8).
 Status RebuildLedger(Core& core);
 // Takes up unfinished operations of engines that have ended; committed ones of `owner` whose scope is over.
 // `live`: the scopes that the owner knows to be alive, null where it does not say.

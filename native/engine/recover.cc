@@ -3,18 +3,65 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "base/guards.h"
+#include "base/path.h"
 #include "engine/ask_policy.h"
 #include "engine/engine.h"
 #include "engine/meta.h"
 #include "engine/stage_meta.h"
 
 namespace dvdi {
+namespace {
+
+Result<std::set<std::string>> MountedStages(Core& core) {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
+  std::set<std::string> found;
+  for (const auto& m : mounts)
+    if (IsStrictlyBelow(core.stage_root, m.mountpoint)) found.insert(m.mountpoint);
+  return found;
+}
+
+// A stage that is mounted and that the ledger does not know, or "". SQLite takes a log that is damaged for
+// one that ended early, so a ledger may look sound and know too little. A stage's row is there before it is
+// mounted and leaves after it is not: one that was mounted, then unknown, then still mounted is one that was
+// lost.
+Result<std::string> LostStage(Core& core) {
+  DVDI_ASSIGN_OR_RETURN(std::set<std::string> unknown, MountedStages(core));
+  if (unknown.empty()) return std::string();
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
+    for (const auto& path : paths) unknown.erase(path);
+    return Status();
+  }));
+  if (unknown.empty()) return std::string();
+  DVDI_ASSIGN_OR_RETURN(std::set<std::string> still, MountedStages(core));
+  for (const auto& path : unknown) {
+    if (still.count(path) == 0) continue;
+    // Only what is provably ours, and so will be known after a rebuild.
+    std::string id = path.substr(core.stage_root.size() + 1);
+    id = id.substr(0, id.find('/'));
+    if (!ReadMeta(core.env, core.stage_root, id).ok()) continue;
+    for (const auto& s : ReadStageMetas(core.env, core.stage_root, id))
+      if (s.stage == path && s.operation.boot_id == core.boot_id) return path;
+  }
+  return std::string();
+}
+
+}  // namespace
 
 Status RebuildLedger(Core& core) {
   auto ids = ListMeta(core.env, core.stage_root);
   if (!ids.ok()) return ids.status().error_number() == ENOENT ? Status() : ids.status();
+  if (ids->empty()) return Status();
+  if (!core.ledger->rebuilt()) {
+    DVDI_ASSIGN_OR_RETURN(std::string lost, LostStage(core));
+    // Once for each: where the stage folder itself says two things of one volume, a second time would not
+    // help.
+    if (lost.empty() || core.ledger->note().find(lost) != std::string::npos) return Status();
+    DVDI_RETURN_IF_ERROR(core.ledger->BeginAnew("it knew nothing of " + lost + ", which is mounted"));
+  }
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
   for (const auto& id : *ids) {
     auto meta = ReadMeta(core.env, core.stage_root, id);
@@ -62,8 +109,9 @@ Status RebuildLedger(Core& core) {
       return Status();
     }));
   }
-  if (!ids->empty() && core.ledger->note().empty())
-    core.ledger->KeepNote("the ledger was missing; it was rebuilt from the stage folder");
+  if (core.ledger->note().empty())
+    core.ledger->KeepNote(
+        "the ledger was missing, or had lost all that it held; it was rebuilt from the stage folder");
   return Status();
 }
 

@@ -200,6 +200,47 @@ TEST_F(RecoverTest, AMissingLedgerIsRebuiltAndNothingInUseIsUnmounted) {
   ExpectNothingLeft();
 }
 
+TEST_F(RecoverTest, ALedgerThatLostWhatIsMountedIsRebuilt) {
+  ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok"));
+  Cleanup("old");
+  Settle();
+  Close();
+  // As it is after a log was lost that nothing of had reached the file: sound, and of earlier.
+  const std::string ledger = settings_.state_dir + "/ledger.db";
+  fs::copy_file(ledger, ledger + ".earlier");
+  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  std::string id = Known("red", "a")["id"];
+  Close();
+  RemoveLedger();
+  fs::rename(ledger + ".earlier", ledger);
+  Json summary = Ask("summary");
+  EXPECT_EQ(summary["ledger"]["ok"], false);
+  EXPECT_HAS(summary["ledger"]["note"].get<std::string>(), "which is mounted");
+  EXPECT_EQ(summary["scopes"], 1);
+  EXPECT_EQ(Known("red", "a")["id"], id);
+  EXPECT_EQ(Known("blue", "b")["state"], "attached");
+  int unmounts = Count("red Unmount") + Count("blue Unmount");
+  Recover({{"live", {"one"}}});
+  Settle();
+  EXPECT_TRUE(world_.sys.IsMounted(StageOf(one)));
+  EXPECT_EQ(Count("red Unmount") + Count("blue Unmount"), unmounts);
+  Cleanup("one");
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(RecoverTest, ASoundLedgerIsLeftAlone) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  for (int i = 0; i < 2; ++i) {
+    Close();
+    Json summary = Ask("summary");
+    EXPECT_EQ(summary["ledger"]["ok"], true) << summary;
+  }
+  for (const auto& entry : fs::directory_iterator(settings_.state_dir))
+    EXPECT_EQ(entry.path().string().find(".damaged-"), std::string::npos) << entry.path();
+}
+
 TEST_F(RecoverTest, ADamagedLedgerIsKeptAsideAndSaid) {
   Json one = Prepare("one", {Volume("red", "a")});
   Close();

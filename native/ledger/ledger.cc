@@ -31,6 +31,7 @@ Status Ledger::OpenFiles() {
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA synchronous = NORMAL"));
   full_sync_ = false;
   DVDI_RETURN_IF_ERROR(MigrateSchema(&writer_, &found));
+  if (found == 0) rebuilt_ = true;  // new, or all that it held was in a log that is lost
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
   if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
@@ -45,6 +46,9 @@ Status Ledger::Open() {
   if (r == -ENOENT) {
     rebuilt_ = true;
     note_.clear();
+    // A log without its file would be taken for the new one's.
+    std::string kept;
+    DVDI_RETURN_IF_ERROR(MoveAway(&kept));
   } else if (r < 0) {
     return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
   } else if (!S_ISREG(st.st_mode)) {
@@ -65,16 +69,26 @@ Status Ledger::Open() {
   return OpenFiles();
 }
 
-Status Ledger::PutAside(const std::string& why) {
+Status Ledger::MoveAway(std::string* kept) {
   writer_.Close();
   reader_.Close();
-  int64_t stamp = env_.clock->WallMs();
-  std::string aside = path_ + ".damaged-" + std::to_string(stamp);
+  *kept = path_ + ".damaged-" + std::to_string(env_.clock->WallMs());
   for (const char* suffix : {"", "-wal", "-shm"}) {
-    int r = env_.sys->RenameAt(AT_FDCWD, (path_ + suffix).c_str(), AT_FDCWD, (aside + suffix).c_str());
+    int r = env_.sys->RenameAt(AT_FDCWD, (path_ + suffix).c_str(), AT_FDCWD, (*kept + suffix).c_str());
     if (r < 0 && r != -ENOENT)
-      return Status::FromErrno(-r, "cannot put the damaged ledger aside as " + aside, path_);
+      return Status::FromErrno(-r, "cannot put the damaged ledger aside as " + *kept, path_);
   }
+  return Status();
+}
+
+Status Ledger::BeginAnew(const std::string& why) {
+  DVDI_RETURN_IF_ERROR(PutAside(why));
+  return OpenFiles();
+}
+
+Status Ledger::PutAside(const std::string& why) {
+  std::string aside;
+  DVDI_RETURN_IF_ERROR(MoveAway(&aside));
   rebuilt_ = true;
   KeepNote("the ledger was damaged (" + why + "); it is kept as " + aside +
            " and was rebuilt from the stage folder");

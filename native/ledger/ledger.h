@@ -47,6 +47,7 @@ class LedgerTx {
   Status PutEffect(const EffectRow& row);
   Status DeleteEffect(const std::string& operation, int64_t seq);
   Result<std::vector<EffectRow>> Effects(const std::string& operation);  // in order of seq
+  Result<std::vector<std::string>> StagePaths();                         // of all operations
   // Another operation that has a target at or below the path, or "".
   Result<std::string> OtherUserOfFolder(const std::string& path, const std::string& operation);
   // Gives the effect to another operation, as its last.
@@ -89,6 +90,8 @@ class Ledger {
   // What happened to the file, or "". It is kept in PATH.note for those who look later, until that is
   // removed.
   std::string note() const;
+  // Puts aside a file that can be read and is wrong all the same, as a damaged one, and begins anew.
+  Status BeginAnew(const std::string& why);
   // Keeps a note. Where it cannot be written it is this object's alone.
   void KeepNote(const std::string& note);
 
@@ -107,6 +110,8 @@ class Ledger {
     Status status;
   };
   Status OpenFiles();
+  // Renames the file and what belongs to it; `kept` is the name that it has now.
+  Status MoveAway(std::string* kept);
   Status PutAside(const std::string& why);
   std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(std::vector<Waiting*>& batch);

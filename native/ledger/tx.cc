@@ -204,6 +204,11 @@ Status LedgerTx::DeleteEffect(const std::string& operation, int64_t seq) {
   return s.BindAll(operation, seq).Run();
 }
 
+Result<std::vector<std::string>> LedgerTx::StagePaths() {
+  Stmt s = db_->Prepare("SELECT path FROM effect WHERE kind = 'stage'");
+  return All<std::string>(s, [](const Stmt& r) { return r.Text(0); });
+}
+
 Result<std::vector<EffectRow>> LedgerTx::Effects(const std::string& operation) {
   Stmt s = db_->Prepare(
       "SELECT operation, seq, kind, attachment, path, done, target, mode, access FROM effect "
