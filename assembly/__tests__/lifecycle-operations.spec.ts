@@ -1,16 +1,12 @@
-import { readJson } from "../json/reader";
 import { runCanary } from "../lifecycle/canary";
 import { runCleanup, runConfigure, runParse, runPrepare, runRecover } from "../lifecycle/operations";
 import { CONFIG, Outcome, holds } from "./operation";
 import * as world from "./world";
 
 describe("configure", () => {
-  it("fills in what is not said, and takes its own answer", () => {
+  it("says what was set, and takes its own answer", () => {
     const first = runConfigure('{"settings":{"default_driver":"nfs"},"engine":{"version":"1.0.0","abi":1}}');
-    holds(first, '"default_driver":"nfs"');
-    holds(first, '"retry":{"attempts":5');
-    const config = readJson(first, "it").value!.object("ok")!;
-    expect(config.length).toBeGreaterThan(3);
+    expect(first).toBe('{"ok":{"default_driver":"nfs"}}');
     const body = first.substring('{"ok":'.length, first.length - 1);
     expect(runConfigure('{"settings":' + body + "}")).toBe(first);
     expect(runConfigure("{}")).toBe(runConfigure('{"settings":{}}'));

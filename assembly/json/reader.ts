@@ -7,6 +7,7 @@ import { Failure, Result, isControl } from "../model/result";
 import { locate } from "./locate";
 import { nearest } from "./near";
 import { MAX_TEXT, scan, unescapeSlashes } from "./scan";
+import { PLAIN, Tape, WITH_ESCAPES, copyUnits } from "./tape";
 
 /** The largest magnitude of an integer that a JSON number can hold exactly. */
 export const MAX_INTEGER: i64 = 9007199254740991;
@@ -31,8 +32,8 @@ export class Document {
 
   constructor(
     public what: string,
-    /** The text itself: nodes refer to it. */
-    readonly source: string,
+    /** Where its values stand. */
+    readonly tape: Tape,
   ) {}
 
   fail(failure: Failure): void {
@@ -43,55 +44,47 @@ export class Document {
 /** A value with its place. Getters that take a key work on objects, and record an error on anything else. */
 export class Node {
   readonly kind: Kind;
-  private obj: JSON.Obj | null = null;
-  private arr: JSON.Arr | null = null;
-  /** Where a string stands in the source, quotes included: start << 32 | end; 0 for other values. */
-  private slice: u64 = 0;
+  /** The element that was read last, and its entry: lists are read in order. */
+  private element: i32 = 0;
+  private elementEntry: i32 = 0;
 
   constructor(
-    private value: JSON.Value,
+    /** On the document's tape; -1 for a value that is not there. */
+    private entry: i32,
     readonly document: Document,
     private parent: Node | null,
     private name: string,
     private index: i32,
   ) {
-    // json-as keeps strings, objects and arrays as slices of the source until somebody asks.
-    const slice = value.__lazySlice();
-    if (slice != 0 && load<u16>(<usize>(slice >>> 32)) == 0x22) {
-      this.kind = Kind.String;
-      this.slice = slice;
-    } else {
-      const type = value.type;
-      if (type == JSON.Types.Object) {
-        this.kind = Kind.Object;
-        this.obj = value.get<JSON.Obj>();
-      } else if (type == JSON.Types.Array) {
-        this.kind = Kind.Array;
-        this.arr = value.get<JSON.Arr>();
-      } else if (type == JSON.Types.String) {
-        this.kind = Kind.String;
-      } else if (type == JSON.Types.F64) {
-        this.kind = Kind.Number;
-      } else if (type == JSON.Types.Bool) {
-        this.kind = Kind.Bool;
-      } else {
-        this.kind = Kind.Null;
-      }
+    let kind = Kind.Null;
+    if (entry >= 0) {
+      const code = load<u16>(document.tape.startOf(entry));
+      if (code == 0x22) kind = Kind.String;
+      else if (code == 0x7b) kind = Kind.Object;
+      else if (code == 0x5b) kind = Kind.Array;
+      else if (code == 0x74 || code == 0x66) kind = Kind.Bool;
+      else if (code != 0x6e) kind = Kind.Number;
     }
+    this.kind = kind;
+    this.elementEntry = entry + 1;
   }
 
-  /** The string's text. Without an escape it is copied as it stands, which is what the library's decoder would make of it. */
+  /** The string's text. Without an escape it is copied as it stands, which is what the library would make of it. */
   private decoded(): string {
-    const slice = this.slice;
-    if (slice == 0) return this.value.get<string>();
-    const start = <usize>(slice >>> 32) + 2;
-    const end = <usize>(<u32>slice) - 2;
-    for (let at = start; at < end; at += 2) {
-      if (load<u16>(at) == 0x5c) return this.value.get<string>();
+    const tape = this.document.tape;
+    const start = tape.startOf(this.entry);
+    const end = tape.endOf(this.entry);
+    if (<u32>tape.countOf(this.entry) == WITH_ESCAPES) {
+      return JSON.Value.fromSlice(start, end, tape.source).get<string>();
     }
-    const out = changetype<string>(__new(end - start, idof<string>()));
-    memory.copy(changetype<usize>(out), start, end - start);
-    return out;
+    return copyUnits(start + 2, end - start - 4);
+  }
+
+  /** The number or truth value, as the library reads it. */
+  private scalar(): JSON.Value {
+    const tape = this.document.tape;
+    const start = tape.startOf(this.entry);
+    return JSON.parse<JSON.Value>(copyUnits(start, tape.endOf(this.entry) - start));
   }
 
   get isObject(): bool {
@@ -135,23 +128,18 @@ export class Node {
 
   /** Number of members or elements; 0 for scalars. */
   get length(): i32 {
-    const obj = this.obj;
-    if (obj !== null) return obj.size;
-    const arr = this.arr;
-    return arr !== null ? arr.length : 0;
+    return this.kind == Kind.Object || this.kind == Kind.Array ? this.document.tape.countOf(this.entry) : 0;
   }
 
   has(key: string): bool {
-    const obj = this.obj;
-    return obj !== null && obj.has(key);
+    return this.kind == Kind.Object && this.document.tape.find(this.entry, key) >= 0;
   }
 
   /** The member of that name; null where there is none (or this is no object). A JSON null is a Node. */
   get(key: string): Node | null {
-    const obj = this.obj;
-    if (obj === null) return null;
-    const value = obj.get(key);
-    return value === null ? null : new Node(value, this.document, this, key, -1);
+    if (this.kind != Kind.Object) return null;
+    const entry = this.document.tape.find(this.entry, key);
+    return entry < 0 ? null : new Node(entry, this.document, this, key, -1);
   }
 
   /** The member of that name; null where there is none or where it is JSON's null. */
@@ -160,29 +148,33 @@ export class Node {
     return node !== null && node.kind == Kind.Null ? null : node;
   }
 
-  /** Whether the member is an object or list whose source is this text, to the letter. Cheaper than opening it. */
-  isExactly(key: string, source: string): bool {
-    const obj = this.obj;
-    if (obj === null) return false;
-    const value = obj.get(key);
-    if (value === null) return false;
-    const slice = value.__lazySlice();
-    const start = <usize>(slice >>> 32);
-    const length = (<usize>source.length) << 1;
-    if (slice == 0 || <usize>(<u32>slice) - start != length) return false;
-    return memory.compare(start, changetype<usize>(source), length) == 0;
-  }
-
   /** The element at an index in [0, length). */
   at(index: i32): Node {
-    const arr = this.arr;
-    return new Node(arr !== null ? arr.at(index) : JSON.Value.empty(), this.document, this, "", index);
+    if (index < 0 || this.kind != Kind.Array || index >= this.length)
+      return new Node(-1, this.document, this, "", index);
+    if (index < this.element) {
+      this.element = 0;
+      this.elementEntry = this.entry + 1;
+    }
+    const tape = this.document.tape;
+    while (this.element < index) {
+      this.elementEntry = tape.nextOf(this.elementEntry);
+      this.element++;
+    }
+    return new Node(this.elementEntry, this.document, this, "", index);
   }
 
   /** The members' names, in the document's order. */
   keys(): string[] {
-    const obj = this.obj;
-    return obj !== null ? obj.keys() : [];
+    const out: string[] = [];
+    if (this.kind != Kind.Object) return out;
+    const tape = this.document.tape;
+    let child = this.entry + 1;
+    for (let left = this.length; left > 0; left--) {
+      out.push(tape.keyOf(child));
+      child = tape.nextOf(child);
+    }
+    return out;
   }
 
   // What this value is, checked.
@@ -198,6 +190,7 @@ export class Node {
       this.refuse("is " + text.length.toString() + " characters long; at most " + limit.toString() + " are taken");
       return "";
     }
+    if (<u32>this.document.tape.countOf(this.entry) == PLAIN) return text;
     const bad = badText(text);
     if (bad.length) {
       this.refuse(bad);
@@ -212,7 +205,7 @@ export class Node {
       this.expected("a whole number");
       return min;
     }
-    const number = this.value.get<f64>();
+    const number = this.scalar().get<f64>();
     if (!(Math.abs(number) <= <f64>MAX_INTEGER) || Math.floor(number) != number) {
       this.expected("a whole number");
       return min;
@@ -228,7 +221,7 @@ export class Node {
   /** The number; records an error and gives 0 where it is none or not finite. */
   number(): f64 {
     if (this.kind == Kind.Number) {
-      const number = this.value.get<f64>();
+      const number = this.scalar().get<f64>();
       if (isFinite(number)) return number;
     }
     this.expected("a number");
@@ -237,7 +230,7 @@ export class Node {
 
   /** The truth value; records an error and gives false where it is none. */
   truth(): bool {
-    if (this.kind == Kind.Bool) return this.value.get<bool>();
+    if (this.kind == Kind.Bool) return this.scalar().get<bool>();
     this.expected("true or false");
     return false;
   }
@@ -300,12 +293,11 @@ export class Node {
 
   /** Records an error for the first member whose name is not among `names`. Returns whether all are. */
   only(names: string[]): bool {
-    const obj = this.obj;
-    if (obj === null) return this.mustBeObject();
+    if (this.kind != Kind.Object) return this.mustBeObject();
     let known = 0;
-    for (let i = 0; i < names.length; i++) if (obj.has(unchecked(names[i]))) known++;
-    if (known == obj.size) return true;
-    const keys = obj.keys();
+    for (let i = 0; i < names.length; i++) if (this.has(unchecked(names[i]))) known++;
+    if (known == this.length) return true;
+    const keys = this.keys();
     for (let i = 0; i < keys.length; i++) {
       const key = unchecked(keys[i]);
       if (names.includes(key)) continue;
@@ -349,9 +341,9 @@ export class Node {
       case Kind.Null:
         return "null";
       case Kind.Bool:
-        return this.value.get<bool>() ? "true" : "false";
+        return this.scalar().get<bool>() ? "true" : "false";
       case Kind.Number:
-        return numberText(this.value.get<f64>());
+        return numberText(this.scalar().get<f64>());
       case Kind.String:
         return '"' + show(this.decoded()) + '"';
       case Kind.Array:
@@ -368,6 +360,7 @@ export class Node {
  */
 export function readJson(text: string, what: string): Result<Node> {
   let error = "";
+  let tape: Tape | null = null;
   if (text.length > MAX_TEXT) {
     error = "it is longer than " + MAX_TEXT.toString() + " characters";
   } else if (!validateJSON(text)) {
@@ -379,13 +372,13 @@ export function readJson(text: string, what: string): Result<Node> {
           ? where
           : "it is not JSON" + (where.length ? ": " + where : "");
   } else {
-    const scanned = scan(text);
+    let scanned = scan(text);
     error = scanned.error;
-    if (scanned.slashes) text = unescapeSlashes(text);
+    if (error.length == 0 && scanned.slashes) scanned = scan(unescapeSlashes(text));
+    tape = scanned.tape;
   }
   if (error.length) return Result.fail<Node>(new Failure("invalid", what + " cannot be read: " + error));
-  const value = JSON.parse<JSON.Value>(text);
-  return Result.ok<Node>(new Node(value, new Document(what, text), null, "", -1));
+  return Result.ok<Node>(new Node(0, new Document(what, tape!), null, "", -1));
 }
 
 /** What makes a text unfit to be a value at all: NUL and lone surrogates. "" where it is fit. */

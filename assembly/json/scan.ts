@@ -1,6 +1,7 @@
-// What must hold of a JSON text before json-as may build values from it. validateJSON has accepted the syntax by
-// then; here are the rules that JSON leaves open and that json-as does not keep: duplicate keys, escapes in keys,
-// depth, counts, and the escape `\/`.
+// What must hold of a JSON text before it is read. validateJSON has accepted the syntax by then; here are the rules
+// that JSON leaves open and that json-as does not keep: duplicate keys, escapes in keys, depth, counts, and the escape
+// `\/`. The same walk notes where each value stands (tape.ts), so that nothing has to be looked for again.
+import { MANY_BYTES, PLAIN, Tape, WITH_ESCAPES, sameUnits } from "./tape";
 
 /** Depth of arrays and objects in each other. */
 export const MAX_DEPTH: i32 = 32;
@@ -19,8 +20,14 @@ const BACKSLASH: u16 = 0x5c;
 /** The outcome of scan(): `error` is "" where the text may be parsed. */
 export class Scan {
   error: string = "";
+  /** The values, where there is no error. */
+  tape: Tape;
   /** The text holds `\/` and must go through unescapeSlashes(). */
   slashes: bool = false;
+
+  constructor(text: string) {
+    this.tape = new Tape(text);
+  }
 }
 
 /** Keys of one large object, so that the next is not compared to all of them. Open addressing, doubled when half full. */
@@ -79,7 +86,7 @@ function hashOf(start: usize, length: i32): i32 {
 // @ts-ignore: decorator
 @inline
 function sameKey(a: usize, aLength: i32, b: usize, bLength: i32): bool {
-  return aLength == bLength && memory.compare(a, b, (<usize>aLength) << 1) == 0;
+  return aLength == bLength && sameUnits(a, b, aLength);
 }
 
 /** Up to so many members an object's keys are compared one by one; from there on through a KeySet. */
@@ -92,27 +99,35 @@ function unset<T>(length: i32): StaticArray<T> {
 
 /** The state of one scan. Arrays are by depth, save the keys', which are a stack of all open objects' few keys. */
 class Scanner {
-  out: Scan = new Scan();
+  out: Scan;
   depth: i32 = 0;
   /** Members or elements so far. */
   counts: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
+  /** The object or list that is open. */
+  opens: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
   /** Where an object's keys begin on the stack. */
   firsts: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
   sets: Array<KeySet | null> | null = null;
   starts: StaticArray<usize> = unset<usize>(64);
   lengths: StaticArray<i32> = unset<i32>(64);
   used: i32 = 0;
-  private base: usize = 0;
+  private base: usize;
+
+  constructor(text: string) {
+    this.out = new Scan(text);
+    this.base = changetype<usize>(text);
+  }
 
   /** The scanner of a text. There is one, used again: memory that is not touched costs a fresh instance nothing. */
-  static of(base: usize): Scanner {
+  static of(text: string): Scanner {
     let scanner = shared;
     if (scanner === null) {
-      scanner = new Scanner();
+      scanner = new Scanner(text);
       shared = scanner;
+      return scanner;
     }
-    scanner.out = new Scan();
-    scanner.base = base;
+    scanner.out = new Scan(text);
+    scanner.base = changetype<usize>(text);
     scanner.depth = 0;
     scanner.used = 0;
     return scanner;
@@ -204,6 +219,7 @@ const LANE_ONES: u64 = 0x0001_0001_0001_0001;
 const LANE_HIGHS: u64 = 0x8000_8000_8000_8000;
 const QUOTES: u64 = 0x0022_0022_0022_0022;
 const BACKSLASHES: u64 = 0x005c_005c_005c_005c;
+const NOT_ASCII: u64 = 0xff80_ff80_ff80_ff80;
 
 /** Whether one of four units may be a quote or a backslash: never misses one. */
 // @ts-ignore: decorator
@@ -218,10 +234,16 @@ function special(four: u64): bool {
 export function scan(text: string): Scan {
   const base = changetype<usize>(text);
   const end = base + ((<usize>text.length) << 1);
-  const scanner = Scanner.of(base);
+  const scanner = Scanner.of(text);
   const out = scanner.out;
+  const tape = out.tape;
   const counts = scanner.counts;
   const firsts = scanner.firsts;
+  const opens = scanner.opens;
+  // The key of the member whose value comes next.
+  let key: usize = base;
+  let keyLength: i32 = 0;
+  let open: i32 = -1;
   // In an object, whether the next string is a key.
   let expectKey = false;
   let inObject = false;
@@ -233,8 +255,14 @@ export function scan(text: string): Scan {
     if (code == QUOTE) {
       const start = at;
       let escaped = false;
+      let bits: u64 = 0;
       while (true) {
-        while (at + 8 <= end && !special(load<u64>(at))) at += 8;
+        while (at + 8 <= end) {
+          const four = load<u64>(at);
+          if (special(four)) break;
+          bits |= four;
+          at += 8;
+        }
         const inner = load<u16>(at);
         if (inner == QUOTE) break;
         if (inner == BACKSLASH) {
@@ -242,14 +270,21 @@ export function scan(text: string): Scan {
           if (load<u16>(at, 2) == 0x2f) out.slashes = true;
           at += 4;
         } else {
+          bits |= inner;
           at += 2;
         }
       }
       if (expectKey) {
-        if (!scanner.key(start, <i32>((at - start) >> 1), escaped)) return out;
+        key = start;
+        keyLength = <i32>((at - start) >> 1);
+        if (!scanner.key(start, keyLength, escaped)) return out;
         expectKey = false;
+        at += 2;
+      } else {
+        at += 2;
+        const index = tape.add(start - 2, open, key, keyLength);
+        tape.end(index, at, escaped ? WITH_ESCAPES : (bits & NOT_ASCII) != 0 ? MANY_BYTES : PLAIN);
       }
-      at += 2;
     } else if (code == 0x2c) {
       if (inObject) {
         expectKey = true;
@@ -270,14 +305,27 @@ export function scan(text: string): Scan {
       }
       inObject = code == 0x7b;
       expectKey = inObject;
+      unchecked((opens[depth] = open));
+      open = tape.add(at - 2, open, key, keyLength);
       objects = (objects & ~((<u64>1) << depth)) | ((<u64>(inObject ? 1 : 0)) << depth);
       unchecked((counts[depth] = 0));
       unchecked((firsts[depth] = scanner.used));
     } else if (code == 0x7d || code == 0x5d) {
       scanner.used = unchecked(firsts[scanner.depth]);
+      tape.close(open, at);
+      open = unchecked(opens[scanner.depth]);
       const depth = --scanner.depth;
       expectKey = false;
       inObject = ((objects >> depth) & 1) != 0;
+    } else if (code > 0x20 && code != 0x3a) {
+      // A number, true, false or null: up to what can follow one.
+      const index = tape.add(at - 2, open, key, keyLength);
+      while (at < end) {
+        const next = load<u16>(at);
+        if (next <= 0x20 || next == 0x2c || next == 0x5d || next == 0x7d) break;
+        at += 2;
+      }
+      tape.end(index, at, 0);
     }
   }
   return out;

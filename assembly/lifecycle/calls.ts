@@ -19,6 +19,9 @@ export enum Kind {
   Refused,
 }
 
+/** No texts. Shared by all that have none: never added to. */
+const NONE: string[] = [];
+
 /** The answer to one call. */
 export class Answer {
   /** The plugin's or the engine's text; "" where it said yes. */
@@ -31,19 +34,21 @@ export class Answer {
   /** Capabilities: "local" or "global". */
   scope: string = "";
   createdAt: string = "";
-  implements: string[] = [];
+  implements: string[] = NONE;
   /** List: those names of it that are volumes of this operation. */
-  names: string[] = [];
+  names: string[] = NONE;
 
   constructor(public kind: Kind) {}
 }
+
+const UNASKED: Answer = new Answer(Kind.Unknown);
 
 /** One call to a plugin. */
 export class Call {
   /** How often it was sent, or tried to be. */
   attempts: i32 = 0;
   options: Options | null = null;
-  answer: Answer = new Answer(Kind.Unknown);
+  answer: Answer = UNASKED;
 
   /**
    * @param method one of the protocol's
@@ -117,9 +122,11 @@ function readAnswer(node: Node, method: string): Answer {
       answer.scope = node.string("scope", "local");
     } else if (method == "Activate") {
       const list = node.array("implements");
+      answer.implements = [];
       if (list !== null) for (let i = 0; i < list.length; i++) answer.implements.push(list.at(i).text());
     } else if (method == "List") {
       const list = node.array("volumes");
+      answer.names = [];
       if (list !== null) for (let i = 0; i < list.length; i++) answer.names.push(list.at(i).string("name"));
     }
     return answer;

@@ -12,14 +12,6 @@ const POOL_MEMBERS: string[] = ["name", "driver", "options", "attributes"];
 const RETRY_MEMBERS: string[] = ["attempts", "base_ms", "max_ms"];
 const DEFAULTS_MEMBERS: string[] = ["access", "create", "ownership"];
 
-/**
- * What `configure` answers where nothing is set. Most nodes run with that, and every operation reads it anew: knowing the text
- * by sight saves a third of the reading.
- */
-export const STOCK: string =
-  '{"call_timeout_ms":30000,"default_driver":"rexray","defaults":{"access":"single-writer","create":"if-missing","ownership":"none"},' +
-  '"mount_timeout_ms":300000,"pools":[],"retry":{"attempts":5,"base_ms":200,"max_ms":5000}}';
-
 const MAX_POOLS: i32 = 256;
 const HOUR_MS: i64 = 3_600_000;
 
@@ -74,25 +66,36 @@ export class Config {
   create: string = "if-missing";
   ownership: string = "none";
 
-  /** Members in the order of their names, as the engine writes them too: see STOCK. */
+  /** What differs from the stock settings: each operation reads it anew. */
   writeTo(w: JsonWriter): void {
+    const stock = new Config();
     w.beginObject();
-    w.key("call_timeout_ms").int(this.callTimeoutMs);
-    w.key("default_driver").string(this.defaultDriver);
-    w.key("defaults").beginObject();
-    w.key("access").string(this.access);
-    w.key("create").string(this.create);
-    w.key("ownership").string(this.ownership);
-    w.endObject();
-    w.key("mount_timeout_ms").int(this.mountTimeoutMs);
-    w.key("pools").beginArray();
-    for (let i = 0; i < this.pools.length; i++) this.pools[i].writeTo(w);
-    w.endArray();
-    w.key("retry").beginObject();
-    w.key("attempts").int(this.retryAttempts);
-    w.key("base_ms").int(this.retryBaseMs);
-    w.key("max_ms").int(this.retryMaxMs);
-    w.endObject();
+    if (this.callTimeoutMs != stock.callTimeoutMs) w.key("call_timeout_ms").int(this.callTimeoutMs);
+    if (this.defaultDriver != stock.defaultDriver) w.key("default_driver").string(this.defaultDriver);
+    if (this.access != stock.access || this.create != stock.create || this.ownership != stock.ownership) {
+      w.key("defaults").beginObject();
+      w.key("access").string(this.access);
+      w.key("create").string(this.create);
+      w.key("ownership").string(this.ownership);
+      w.endObject();
+    }
+    if (this.mountTimeoutMs != stock.mountTimeoutMs) w.key("mount_timeout_ms").int(this.mountTimeoutMs);
+    if (this.pools.length) {
+      w.key("pools").beginArray();
+      for (let i = 0; i < this.pools.length; i++) this.pools[i].writeTo(w);
+      w.endArray();
+    }
+    if (
+      this.retryAttempts != stock.retryAttempts ||
+      this.retryBaseMs != stock.retryBaseMs ||
+      this.retryMaxMs != stock.retryMaxMs
+    ) {
+      w.key("retry").beginObject();
+      w.key("attempts").int(this.retryAttempts);
+      w.key("base_ms").int(this.retryBaseMs);
+      w.key("max_ms").int(this.retryMaxMs);
+      w.endObject();
+    }
     w.endObject();
   }
 
@@ -110,6 +113,7 @@ export class Config {
     const out = new Config();
     if (settings === null || settings.isNull) return out;
     const node: Node = settings;
+    if (node.isObject && node.length == 0) return out; // as most nodes have it
     if (!node.only(MEMBERS)) return out;
     out.defaultDriver = node.string("default_driver", out.defaultDriver);
     if (node.failure === null) {
@@ -150,7 +154,7 @@ export class Config {
 
   /** The configuration in an operation's input: what `configure` answered. Errors as with fromNode(). */
   static ofInput(input: Node): Config {
-    return input.isExactly("config", STOCK) ? new Config() : Config.fromNode(input.get("config"));
+    return Config.fromNode(input.get("config"));
   }
 
   private readPools(node: Node): void {

@@ -116,6 +116,7 @@ struct Decision {
     prepare_input = Dump(Json{{"config", config},
                               {"node", "node-a"},
                               {"left_ms", 60'000},
+                              {"now_ms", 1'700'000'000'000},
                               {"scope", {{"owner", "run"}, {"id", "bench"}}},
                               {"volumes", requests}});
     Ask("prepare", prepare_input);

@@ -178,11 +178,9 @@ Json PrepareOperation::InputForPolicy() const {
     v["history"] = HistoryForPolicy(volumes_[i]);
     list.push_back(std::move(v));
   }
-  return {{"config", revision_->config},
-          {"node", core_.settings.node},
-          {"left_ms", LeftMs()},
-          {"scope", std::move(scope)},
-          {"volumes", std::move(list)}};
+  return {{"config", revision_->config}, {"node", core_.settings.node},
+          {"left_ms", LeftMs()},         {"now_ms", request_.operation.started_ms},
+          {"scope", std::move(scope)},   {"volumes", std::move(list)}};
 }
 
 Status PrepareOperation::Decide() {

@@ -167,16 +167,15 @@ bool InMemory(wasmtime_context_t* context, const Call& call, uint32_t ptr, uint3
 
 // Puts `text` into memory that the instance's dvdi_alloc gave. `purpose` is for messages.
 Status Put(wasmtime_context_t* context, Call& call, std::string_view text, uint32_t* ptr) {
-  wasmtime_val_t arg, result;
-  arg.kind = WASMTIME_I32;
-  arg.of.i32 = static_cast<int32_t>(static_cast<uint32_t>(text.size()));
+  wasmtime_val_raw_t raw = {};  // the argument, then the result; types were checked when the blob was loaded
+  raw.i32 = static_cast<int32_t>(static_cast<uint32_t>(text.size()));
   wasm_trap_t* raw_trap = nullptr;
   call.in_alloc = true;
-  ErrorPtr error(wasmtime_func_call(context, &call.alloc, &arg, 1, &result, 1, &raw_trap));
+  ErrorPtr error(wasmtime_func_call_unchecked(context, &call.alloc, &raw, 1, &raw_trap));
   call.in_alloc = false;
   TrapPtr trap(raw_trap);
   if (error || trap) return Ended(call, context, error.get(), trap.get(), "dvdi_alloc", text.size());
-  *ptr = static_cast<uint32_t>(result.of.i32);
+  *ptr = static_cast<uint32_t>(raw.i32);
   uint8_t* data = nullptr;  // after the call: the memory may have grown, and moved
   if (!InMemory(context, call, *ptr, static_cast<uint32_t>(text.size()), &data))
     return call.Fail("was given a bad pointer by dvdi_alloc: " + std::to_string(text.size()) + " bytes at " +
@@ -193,21 +192,23 @@ Status DoHostCall(wasmtime_context_t* context, Call& call, const std::string& na
   if (++call.host_calls > limits.host_calls)
     return call.Fail("made more than " + std::to_string(limits.host_calls) + " host calls",
                      "the policy loops, or limits.host_calls is too small");
-  const std::string flood = "moved more than " + std::to_string(limits.host_bytes) + " bytes by host calls";
-  const std::string flood_hint = "the policy loops, or limits.host_bytes is too small";
+  auto flood = [&] {
+    return call.Fail("moved more than " + std::to_string(limits.host_bytes) + " bytes by host calls",
+                     "the policy loops, or limits.host_bytes is too small");
+  };
   uint8_t* data = nullptr;
   if (!InMemory(context, call, ptr, len, &data))
     return call.Fail("called " + name + " with a bad pointer: " + std::to_string(len) + " bytes at " +
                      std::to_string(ptr) + " are outside of its memory");
   call.host_bytes += len;
-  if (call.host_bytes > limits.host_bytes) return call.Fail(flood, flood_hint);
+  if (call.host_bytes > limits.host_bytes) return flood();
   std::string_view request(reinterpret_cast<const char*>(data), len);
   if (!IsValidUtf8(request)) return call.Fail("called " + name + " with a request that is not UTF-8");
   // No Wasm runs meanwhile, so the request stays where it is.
   Result<std::string> answer = call.host(name, request);
   if (!answer.ok()) return answer.status();
   call.host_bytes += answer->size();
-  if (call.host_bytes > limits.host_bytes) return call.Fail(flood, flood_hint);
+  if (call.host_bytes > limits.host_bytes) return flood();
   if (!IsValidUtf8(*answer))
     return Status(Code::kInternal, "the engine's answer to " + name + " is not UTF-8");
   uint32_t at = 0;
@@ -298,16 +299,15 @@ Result<std::string> Run(WasmEngine* engine, const wasmtime_instance_pre_t* pre, 
 
   uint32_t at = 0;
   if (Status s = Put(context, call, input, &at); !s.ok()) return finish(std::move(s));
-  wasmtime_val_t args[2], result;
-  args[0].kind = args[1].kind = WASMTIME_I32;
-  args[0].of.i32 = static_cast<int32_t>(at);
-  args[1].of.i32 = static_cast<int32_t>(static_cast<uint32_t>(input.size()));
+  wasmtime_val_raw_t raw[2] = {};
+  raw[0].i32 = static_cast<int32_t>(at);
+  raw[1].i32 = static_cast<int32_t>(static_cast<uint32_t>(input.size()));
   {
-    ErrorPtr error(wasmtime_func_call(context, &function.of.func, args, 2, &result, 1, &raw_trap));
+    ErrorPtr error(wasmtime_func_call_unchecked(context, &function.of.func, raw, 2, &raw_trap));
     TrapPtr trap(raw_trap);
     if (error || trap) return finish(Ended(call, context, error.get(), trap.get(), call.export_name));
   }
-  const auto packed = static_cast<uint64_t>(result.of.i64);
+  const auto packed = static_cast<uint64_t>(raw[0].i64);
   const auto ptr = static_cast<uint32_t>(packed >> 32), len = static_cast<uint32_t>(packed);
   if (len == 0) return finish(call.Fail("answered nothing"));
   if (len > limits.reply_bytes)
@@ -325,22 +325,19 @@ Result<std::string> Run(WasmEngine* engine, const wasmtime_instance_pre_t* pre, 
 
 }  // namespace
 
-wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t,
-                      wasmtime_val_t* results, size_t) {
+wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* raw, size_t) {
   wasmtime_context_t* context = wasmtime_caller_context(caller);
   auto* call = static_cast<Call*>(wasmtime_context_get_data(context));
   // An exception must not reach wasmtime's frames above: that would end the process.
   try {
     uint64_t packed = 0;
-    Status status =
-        DoHostCall(context, *call, *static_cast<const std::string*>(env),
-                   static_cast<uint32_t>(args[0].of.i32), static_cast<uint32_t>(args[1].of.i32), &packed);
+    Status status = DoHostCall(context, *call, *static_cast<const std::string*>(env),
+                               static_cast<uint32_t>(raw[0].i32), static_cast<uint32_t>(raw[1].i32), &packed);
     if (!status.ok()) {
       call->failure = std::move(status);
       return Unwind();
     }
-    results[0].kind = WASMTIME_I64;
-    results[0].of.i64 = static_cast<int64_t>(packed);
+    raw[0].i64 = static_cast<int64_t>(packed);
     return nullptr;
   } catch (const std::exception& e) {
     call->failure = Status(Code::kInternal, std::string("a host call of the policy failed: ") + e.what());
@@ -350,18 +347,17 @@ wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, const wasmtime_val_t
   return Unwind();
 }
 
-wasm_trap_t* HostAbort(void*, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t, wasmtime_val_t*,
-                       size_t) {
+wasm_trap_t* HostAbort(void*, wasmtime_caller_t* caller, wasmtime_val_raw_t* raw, size_t) {
   wasmtime_context_t* context = wasmtime_caller_context(caller);
   auto* call = static_cast<Call*>(wasmtime_context_get_data(context));
   try {
-    const std::string message = LanguageString(context, *call, static_cast<uint32_t>(args[0].of.i32));
-    const std::string file = LanguageString(context, *call, static_cast<uint32_t>(args[1].of.i32));
+    const std::string message = LanguageString(context, *call, static_cast<uint32_t>(raw[0].i32));
+    const std::string file = LanguageString(context, *call, static_cast<uint32_t>(raw[1].i32));
     call->failure = Status(Code::kPolicy, call->label + ": " + call->export_name + ": policy aborted: " +
                                               (message.empty() ? "no message" : message) + " at " +
                                               (file.empty() ? "?" : file) + ":" +
-                                              std::to_string(static_cast<uint32_t>(args[2].of.i32)) + ":" +
-                                              std::to_string(static_cast<uint32_t>(args[3].of.i32)));
+                                              std::to_string(static_cast<uint32_t>(raw[2].i32)) + ":" +
+                                              std::to_string(static_cast<uint32_t>(raw[3].i32)));
   } catch (const std::exception&) {
     call->failure = Status(Code::kPolicy, "policy aborted");
   }

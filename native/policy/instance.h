@@ -18,10 +18,8 @@ Result<std::string> RunInstance(WasmEngine* engine, const wasmtime_instance_pre_
 
 // The host functions behind the imports, for the linker: module dvdi (`env` is the import's name, a
 // std::string*) and env.abort. The store's data is the call that runs.
-wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs,
-                      wasmtime_val_t* results, size_t nresults);
-wasm_trap_t* HostAbort(void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs,
-                       wasmtime_val_t* results, size_t nresults);
+wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args_and_result, size_t n);
+wasm_trap_t* HostAbort(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* args, size_t n);
 
 }  // namespace dvdi
 

@@ -134,11 +134,12 @@ WasmEngine::WasmEngine(const PolicyLimits& limits, bool pooled) : pooled_(pooled
   wasm_functype_t* abort = FunctionType(4, false);
   // Defining a function fails only for a name that is defined already; a blob that needs it would not load.
   for (const std::string& name : OfferedImports()) {
-    ErrorPtr error(wasmtime_linker_define_func(linker_, "dvdi", 4, name.data(), name.size(), call, &HostCall,
-                                               const_cast<std::string*>(&name), nullptr));
+    ErrorPtr error(wasmtime_linker_define_func_unchecked(linker_, "dvdi", 4, name.data(), name.size(), call,
+                                                         &HostCall, const_cast<std::string*>(&name),
+                                                         nullptr));
   }
-  ErrorPtr error(
-      wasmtime_linker_define_func(linker_, "env", 3, "abort", 5, abort, &HostAbort, nullptr, nullptr));
+  ErrorPtr error(wasmtime_linker_define_func_unchecked(linker_, "env", 3, "abort", 5, abort, &HostAbort,
+                                                       nullptr, nullptr));
   wasm_functype_delete(call);
   wasm_functype_delete(abort);
 }

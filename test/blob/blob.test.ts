@@ -55,8 +55,10 @@ test("the blob has the shape that the ABI asks for", () => {
 });
 
 test("configure answers a configuration that every operation takes", () => {
-  const config = ok(blob.run("configure", { settings: {}, engine: { version: "1.0.0", abi: 1 } }));
-  assert.equal(config["default_driver"], "rexray");
+  const engine = { version: "1.0.0", abi: 1 };
+  assert.deepEqual(ok(blob.run("configure", { settings: {}, engine })), {});
+  const config = ok(blob.run("configure", { settings: { retry: { attempts: 2 }, call_timeout_ms: 30_000 }, engine }));
+  assert.deepEqual(config, { retry: { attempts: 2, base_ms: 200, max_ms: 5000 } });
   assert.deepEqual(ok(blob.run("configure", { settings: config })), config);
   assert.deepEqual(ok(blob.run("parse", { config, sources: [] })), { volumes: [], notes: [] });
   assert.equal(typeof ok(blob.run("canary", { config }))["checks"], "number");
