@@ -148,7 +148,8 @@ void Engine::PrepareFront(Json raw, Done done) {
   if (!driver.empty()) input["default_driver"] = driver;
   std::string input_text = Dump(input);
   recorder->Input("parse", input_text);
-  auto text = (*revision)->module->Call(
+  request->policy = (*revision)->module->Begin();
+  auto text = request->policy->Call(
       "parse", input_text, [](std::string_view name, std::string_view) -> Result<std::string> {
         if (name == "log") return std::string("{\"ok\":{}}");
         return Status(Code::kPolicy, "the policy called " + std::string(name) + " while parsing");

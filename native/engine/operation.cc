@@ -186,9 +186,10 @@ Json PrepareOperation::InputForPolicy() const {
 Status PrepareOperation::Decide() {
   std::string input = Dump(InputForPolicy());
   recorder_.Input("prepare", input);
-  auto text = revision_->module->Call(
+  auto text = request_.policy->Call(
       "prepare", input,
       [this](std::string_view name, std::string_view request) { return HostCall(name, request); });
+  request_.policy.reset();
   if (!text.ok()) return text.status();
   recorder_.Answer("prepare", *text);
   DVDI_ASSIGN_OR_RETURN(policy_answer_, ParsePolicyAnswer("prepare", *text));

@@ -27,6 +27,7 @@ struct PrepareRequest {
   Json volumes = Json::array();    // VolumeRequests
   Json notes = Json::array();
   std::vector<std::pair<std::string, std::string>> secrets;  // of the parse: handle, value
+  std::unique_ptr<PolicyInstance> policy;                    // that parsed it
 };
 
 // One volume request on its way.

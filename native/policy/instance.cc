@@ -25,23 +25,10 @@ struct PoolLock {
 };
 #endif
 
-// A store, and with it its instance's slot.
-class InstanceStore {
- public:
-  InstanceStore(WasmEngine* engine, void* data) : store_(wasmtime_store_new(engine->get(), data, nullptr)) {}
-  ~InstanceStore() {
-    PoolLock lock{PoolOrder()};
-    store_.reset();
-  }
-  InstanceStore(const InstanceStore&) = delete;
-  wasmtime_store_t* get() const { return store_.get(); }
-
- private:
-  StorePtr store_;
-};
+}  // namespace
 
 // What one call carries; reached from host functions through the store's data.
-struct Call {
+struct RunningCall {
   const PolicyLimits& limits;
   const std::string& label;
   const std::string& export_name;
@@ -59,6 +46,8 @@ struct Call {
     return Status(Code::kPolicy, label + ": " + export_name + " " + why, std::move(hint));
   }
 };
+
+namespace {
 
 // Bytes of stack beneath this frame, or -1 where the thread's stack is not the one that we run on.
 int64_t StackLeft() {
@@ -119,7 +108,7 @@ const char* TrapName(wasmtime_trap_code_t code) {
 // What ended a call, where no host function said so. Exactly one of `error` and `trap` is set; `what` is the
 // function that was called; `asked` the bytes that it was asked to allocate. Memory is read from the store,
 // which is still there.
-Status Ended(const Call& call, wasmtime_context_t* context, const wasmtime_error_t* error,
+Status Ended(const RunningCall& call, wasmtime_context_t* context, const wasmtime_error_t* error,
              const wasm_trap_t* trap, const std::string& what, uint64_t asked = 0) {
   if (!call.failure.ok()) return call.failure;
   const std::string suffix = what == call.export_name ? "" : " (called for " + call.export_name + ")";
@@ -158,7 +147,8 @@ Status Ended(const Call& call, wasmtime_context_t* context, const wasmtime_error
 wasm_trap_t* Unwind() { return wasmtime_trap_new("ended by the host", 17); }
 
 // The bytes [ptr, ptr + len) of the instance's memory; false where they are not all inside.
-bool InMemory(wasmtime_context_t* context, const Call& call, uint32_t ptr, uint32_t len, uint8_t** data) {
+bool InMemory(wasmtime_context_t* context, const RunningCall& call, uint32_t ptr, uint32_t len,
+              uint8_t** data) {
   const uint64_t size = wasmtime_memory_data_size(context, &call.memory);
   if (uint64_t{ptr} + len > size) return false;
   *data = wasmtime_memory_data(context, &call.memory) + ptr;
@@ -166,7 +156,7 @@ bool InMemory(wasmtime_context_t* context, const Call& call, uint32_t ptr, uint3
 }
 
 // Puts `text` into memory that the instance's dvdi_alloc gave. `purpose` is for messages.
-Status Put(wasmtime_context_t* context, Call& call, std::string_view text, uint32_t* ptr) {
+Status Put(wasmtime_context_t* context, RunningCall& call, std::string_view text, uint32_t* ptr) {
   wasmtime_val_raw_t raw = {};  // the argument, then the result; types were checked when the blob was loaded
   raw.i32 = static_cast<int32_t>(static_cast<uint32_t>(text.size()));
   wasm_trap_t* raw_trap = nullptr;
@@ -185,7 +175,7 @@ Status Put(wasmtime_context_t* context, Call& call, std::string_view text, uint3
   return Status();
 }
 
-Status DoHostCall(wasmtime_context_t* context, Call& call, const std::string& name, uint32_t ptr,
+Status DoHostCall(wasmtime_context_t* context, RunningCall& call, const std::string& name, uint32_t ptr,
                   uint32_t len, uint64_t* packed) {
   if (call.in_alloc) return call.Fail("called " + name + " out of dvdi_alloc, which may only allocate");
   const PolicyLimits& limits = call.limits;
@@ -218,7 +208,7 @@ Status DoHostCall(wasmtime_context_t* context, Call& call, const std::string& na
 }
 
 // A text of AssemblyScript: UTF-16 at `ptr`, its byte length in the four bytes before.
-std::string LanguageString(wasmtime_context_t* context, const Call& call, uint32_t ptr) {
+std::string LanguageString(wasmtime_context_t* context, const RunningCall& call, uint32_t ptr) {
   uint8_t* data = nullptr;
   uint32_t len = 0;
   if (ptr < 4 || !InMemory(context, call, ptr - 4, 4, &data)) return "";
@@ -260,74 +250,85 @@ bool Export(wasmtime_context_t* context, const wasmtime_instance_t& instance, st
   return wasmtime_instance_export_get(context, &instance, name.data(), name.size(), out) && out->kind == kind;
 }
 
-Result<std::string> Run(WasmEngine* engine, const wasmtime_instance_pre_t* pre, Call& call,
-                        std::string_view input, CallStats* stats) {
-  const PolicyLimits& limits = call.limits;
-  InstanceStore store(engine, &call);
-  wasmtime_store_limiter(store.get(), static_cast<int64_t>(limits.memory_bytes), 10'000, 1, 1, 1);
-  wasmtime_context_t* context = wasmtime_store_context(store.get());
-  if (ErrorPtr error(wasmtime_context_set_fuel(context, limits.fuel)); error)
-    return Status(Code::kInternal, "cannot give fuel to a policy: " + ErrorText(error.get()));
+}  // namespace
 
-  auto finish = [&](Result<std::string> result) {
-    if (stats != nullptr) {
-      uint64_t left = 0;
-      if (ErrorPtr error(wasmtime_context_get_fuel(context, &left)); error) left = 0;
-      stats->fuel_used = limits.fuel - left;
-      stats->memory_bytes = call.memory.store_id ? wasmtime_memory_data_size(context, &call.memory) : 0;
-      stats->host_calls = call.host_calls;
-    }
-    return result;
-  };
+Instance::~Instance() {
+  PoolLock lock{PoolOrder()};
+  store_.reset();
+}
 
-  wasmtime_instance_t instance;
+uint64_t Instance::memory_bytes() const {
+  return memory_.store_id == 0 ? 0
+                               : wasmtime_memory_data_size(wasmtime_store_context(store_.get()), &memory_);
+}
+
+Status Instance::Start(RunningCall& call) {
+  wasmtime_context_t* context = wasmtime_store_context(store_.get());
   wasm_trap_t* raw_trap = nullptr;
   {
     PoolLock lock{PoolOrder()};
-    ErrorPtr error(wasmtime_instance_pre_instantiate(pre, context, &instance, &raw_trap));
+    ErrorPtr error(wasmtime_instance_pre_instantiate(pre_, context, &instance_, &raw_trap));
     TrapPtr trap(raw_trap);
-    if (error || trap) return finish(Ended(call, context, error.get(), trap.get(), "instantiation"));
+    if (error || trap) return Ended(call, context, error.get(), trap.get(), "instantiation");
   }
   // The exports' types were checked when the blob was loaded.
-  wasmtime_extern_t memory, alloc, function;
-  if (!Export(context, instance, "memory", WASMTIME_EXTERN_MEMORY, &memory) ||
-      !Export(context, instance, "dvdi_alloc", WASMTIME_EXTERN_FUNC, &alloc) ||
-      !Export(context, instance, call.export_name, WASMTIME_EXTERN_FUNC, &function))
-    return finish(Status(Code::kInternal, call.label + ": an export is gone"));
-  call.memory = memory.of.memory;
-  call.alloc = alloc.of.func;
+  wasmtime_extern_t memory, alloc;
+  if (!Export(context, instance_, "memory", WASMTIME_EXTERN_MEMORY, &memory) ||
+      !Export(context, instance_, "dvdi_alloc", WASMTIME_EXTERN_FUNC, &alloc))
+    return Status(Code::kInternal, label_ + ": an export is gone");
+  memory_ = memory.of.memory;
+  alloc_ = alloc.of.func;
+  return Status();
+}
 
+Result<std::string> Instance::Run(RunningCall& call, std::string_view input) {
+  const PolicyLimits& limits = limits_;
+  const bool first = store_ == nullptr;
+  if (first) {
+    store_.reset(wasmtime_store_new(engine_->get(), nullptr, nullptr));
+    wasmtime_store_limiter(store_.get(), static_cast<int64_t>(limits.memory_bytes), 10'000, 1, 1, 1);
+  }
+  wasmtime_context_t* context = wasmtime_store_context(store_.get());
+  wasmtime_context_set_data(context, &call);
+  if (ErrorPtr error(wasmtime_context_set_fuel(context, limits.fuel)); error)
+    return Status(Code::kInternal, "cannot give fuel to a policy: " + ErrorText(error.get()));
+  if (first) DVDI_RETURN_IF_ERROR(Start(call));
+  call.memory = memory_;
+  call.alloc = alloc_;
+  wasmtime_extern_t function;
+  if (!Export(context, instance_, call.export_name, WASMTIME_EXTERN_FUNC, &function))
+    return Status(Code::kInternal, label_ + ": an export is gone");
+
+  wasm_trap_t* raw_trap = nullptr;
   uint32_t at = 0;
-  if (Status s = Put(context, call, input, &at); !s.ok()) return finish(std::move(s));
+  if (Status s = Put(context, call, input, &at); !s.ok()) return s;
   wasmtime_val_raw_t raw[2] = {};
   raw[0].i32 = static_cast<int32_t>(at);
   raw[1].i32 = static_cast<int32_t>(static_cast<uint32_t>(input.size()));
   {
     ErrorPtr error(wasmtime_func_call_unchecked(context, &function.of.func, raw, 2, &raw_trap));
     TrapPtr trap(raw_trap);
-    if (error || trap) return finish(Ended(call, context, error.get(), trap.get(), call.export_name));
+    if (error || trap) return Ended(call, context, error.get(), trap.get(), call.export_name);
   }
   const auto packed = static_cast<uint64_t>(raw[0].i64);
   const auto ptr = static_cast<uint32_t>(packed >> 32), len = static_cast<uint32_t>(packed);
-  if (len == 0) return finish(call.Fail("answered nothing"));
+  if (len == 0) return call.Fail("answered nothing");
   if (len > limits.reply_bytes)
-    return finish(call.Fail("answered " + std::to_string(len) + " bytes; at most " +
-                                std::to_string(limits.reply_bytes) + " are accepted",
-                            "the policy is wrong, or limits.reply_bytes is too small"));
+    return call.Fail("answered " + std::to_string(len) + " bytes; at most " +
+                         std::to_string(limits.reply_bytes) + " are accepted",
+                     "the policy is wrong, or limits.reply_bytes is too small");
   uint8_t* data = nullptr;
   if (!InMemory(context, call, ptr, len, &data))
-    return finish(call.Fail("answered with a bad pointer: " + std::to_string(len) + " bytes at " +
-                            std::to_string(ptr) + " are outside of its memory"));
+    return call.Fail("answered with a bad pointer: " + std::to_string(len) + " bytes at " +
+                     std::to_string(ptr) + " are outside of its memory");
   std::string_view answer(reinterpret_cast<const char*>(data), len);
-  if (!IsValidUtf8(answer)) return finish(call.Fail("answered with text that is not UTF-8"));
-  return finish(std::string(answer));
+  if (!IsValidUtf8(answer)) return call.Fail("answered with text that is not UTF-8");
+  return std::string(answer);
 }
-
-}  // namespace
 
 wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* raw, size_t) {
   wasmtime_context_t* context = wasmtime_caller_context(caller);
-  auto* call = static_cast<Call*>(wasmtime_context_get_data(context));
+  auto* call = static_cast<RunningCall*>(wasmtime_context_get_data(context));
   // An exception must not reach wasmtime's frames above: that would end the process.
   try {
     uint64_t packed = 0;
@@ -349,7 +350,7 @@ wasm_trap_t* HostCall(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* 
 
 wasm_trap_t* HostAbort(void*, wasmtime_caller_t* caller, wasmtime_val_raw_t* raw, size_t) {
   wasmtime_context_t* context = wasmtime_caller_context(caller);
-  auto* call = static_cast<Call*>(wasmtime_context_get_data(context));
+  auto* call = static_cast<RunningCall*>(wasmtime_context_get_data(context));
   try {
     const std::string message = LanguageString(context, *call, static_cast<uint32_t>(raw[0].i32));
     const std::string file = LanguageString(context, *call, static_cast<uint32_t>(raw[1].i32));
@@ -364,23 +365,30 @@ wasm_trap_t* HostAbort(void*, wasmtime_caller_t* caller, wasmtime_val_raw_t* raw
   return Unwind();
 }
 
-Result<std::string> RunInstance(WasmEngine* engine, const wasmtime_instance_pre_t* pre,
-                                const PolicyLimits& limits, const std::string& label,
-                                const std::string& export_name, std::string_view input,
-                                const HostFunction& host, CallStats* stats) {
+Result<std::string> Instance::Call(const std::string& export_name, std::string_view input,
+                                   const HostFunction& host, CallStats* stats) {
   if (stats != nullptr) *stats = CallStats();
   // A guard page hit by Wasm would be a crash of the whole process: wasmtime counts from where it is entered.
-  const int64_t left = StackLeft(), need = static_cast<int64_t>(limits.stack_bytes + kHostStackBytes);
+  const int64_t left = StackLeft(), need = static_cast<int64_t>(limits_.stack_bytes + kHostStackBytes);
   if (left >= 0 && left < need)
     return Status(Code::kInternal,
                   "this thread has " + std::to_string(left >> 10) +
                       " KiB of stack left; calling a policy needs " + std::to_string(need >> 10) + " KiB",
                   "start the thread with OperationStackKb(limits)");
   try {
-    Call call{.limits = limits, .label = label, .export_name = export_name, .host = host};
-    return Run(engine, pre, call, input, stats);
+    RunningCall call{.limits = limits_, .label = label_, .export_name = export_name, .host = host};
+    Result<std::string> result = Run(call, input);
+    if (stats != nullptr) {
+      uint64_t fuel = limits_.fuel;
+      if (ErrorPtr error(wasmtime_context_get_fuel(wasmtime_store_context(store_.get()), &fuel)); error)
+        fuel = 0;
+      stats->fuel_used = limits_.fuel - fuel;
+      stats->memory_bytes = memory_bytes();
+      stats->host_calls = call.host_calls;
+    }
+    return result;
   } catch (const std::exception& e) {
-    return Status(Code::kInternal, label + ": " + export_name + " could not be run: " + e.what());
+    return Status(Code::kInternal, label_ + ": " + export_name + " could not be run: " + e.what());
   }
 }
 

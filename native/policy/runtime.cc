@@ -4,6 +4,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/text.h"
@@ -79,7 +80,26 @@ struct Compiled {
   }
 };
 
-class Module : public PolicyModule {
+class Module;
+
+// An instance with its place in the pool.
+class OperationInstance : public PolicyInstance {
+ public:
+  explicit OperationInstance(std::shared_ptr<const Module> module) : module_(std::move(module)) {}
+  ~OperationInstance() override { Drop(); }
+  Result<std::string> Call(const std::string& export_name, std::string_view input, const HostFunction& host,
+                           CallStats* stats) override;
+
+ private:
+  void Drop();
+
+  const std::shared_ptr<const Module> module_;
+  WasmEngine* engine_ = nullptr;  // whose instance it is
+  std::optional<Instance> instance_;
+  bool idle_ = false;  // counted as such by the engine
+};
+
+class Module : public PolicyModule, public std::enable_shared_from_this<Module> {
  public:
   Module(const Env& env, const PolicyLimits& limits, std::string sha256, PolicyManifest manifest,
          Compiled main)
@@ -92,9 +112,15 @@ class Module : public PolicyModule {
 
   const std::string& sha256() const override { return sha256_; }
   const PolicyManifest& manifest() const override { return manifest_; }
+  std::unique_ptr<PolicyInstance> Begin() const override {
+    return std::make_unique<OperationInstance>(shared_from_this());
+  }
 
-  Result<std::string> Call(const std::string& export_name, std::string_view input, const HostFunction& host,
-                           CallStats* stats) const override {
+ private:
+  friend class OperationInstance;
+
+  // Whether a call can be made at all.
+  Status Check(const std::string& export_name, std::string_view input) const {
     static constexpr std::string_view kExports[] = {"configure", "parse",   "prepare",
                                                     "cleanup",   "recover", "canary"};
     bool known = false;
@@ -106,22 +132,9 @@ class Module : public PolicyModule {
                         " bytes; at most " + std::to_string(limits_.input_bytes) + " are accepted",
                     "declare less, or raise limits.input_bytes");
     if (!IsValidUtf8(input)) return Status(Code::kInvalid, "the input of " + export_name + " is not UTF-8");
-
-    const int64_t start = env_.clock->MonotonicNs();
-    const Compiled* compiled = &main_;
-    if (!main_.engine->Acquire()) {
-      auto reserve = Reserve();
-      if (!reserve.ok()) return reserve.status();
-      compiled = *reserve;
-    }
-    auto result =
-        RunInstance(compiled->engine, compiled->pre.get(), limits_, label_, export_name, input, host, stats);
-    compiled->engine->Release();
-    if (stats != nullptr) stats->duration_ns = env_.clock->MonotonicNs() - start;
-    return result;
+    return Status();
   }
 
- private:
   // The module in the engine that serves when the pool is full; made when it is needed first.
   Result<const Compiled*> Reserve() const {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -142,6 +155,36 @@ class Module : public PolicyModule {
   mutable std::mutex mutex_;
   mutable Compiled reserve_;
 };
+
+void OperationInstance::Drop() {
+  if (!instance_) return;
+  instance_.reset();
+  if (idle_) engine_->EndIdle();
+  idle_ = false;
+  engine_->Release();
+}
+
+Result<std::string> OperationInstance::Call(const std::string& export_name, std::string_view input,
+                                            const HostFunction& host, CallStats* stats) {
+  const Module& m = *module_;
+  DVDI_RETURN_IF_ERROR(m.Check(export_name, input));
+  const int64_t start = m.env_.clock->MonotonicNs();
+  if (idle_) engine_->EndIdle();
+  idle_ = false;
+  if (!instance_) {
+    const Compiled* compiled = &m.main_;
+    if (!compiled->engine->Acquire()) {
+      DVDI_ASSIGN_OR_RETURN(compiled, m.Reserve());
+    }
+    engine_ = compiled->engine;
+    instance_.emplace(engine_, compiled->pre.get(), m.limits_, m.label_);
+  }
+  auto result = instance_->Call(export_name, input, host, stats);
+  idle_ = result.ok() && instance_->memory_bytes() <= WasmEngine::kIdleBytes && engine_->BeginIdle();
+  if (!idle_) Drop();
+  if (stats != nullptr) stats->duration_ns = m.env_.clock->MonotonicNs() - start;
+  return result;
+}
 
 class Runtime : public PolicyRuntime {
  public:

@@ -62,19 +62,36 @@ struct CallStats {
   int64_t duration_ns = 0;
 };
 
+// The instance of one operation. It is made by the first call. It is thrown away with this object, by a call
+// that fails, and between two calls where it would keep others from their memory (it has grown, or too many
+// wait); the next call has a new one then, so an answer must never depend on an earlier call. Not
+// thread-safe, but each call may run on another thread.
+class PolicyInstance {
+ public:
+  virtual ~PolicyInstance() = default;
+  // Calls an export ("configure", "parse", "prepare", "cleanup", "recover", "canary") and returns its answer:
+  // valid UTF-8, not yet parsed. Fuel, host calls and their bytes are limited for each call, memory for all
+  // of them. kPolicy, with a message that names the cause (trap and its place, fuel, memory, stack, flood of
+  // host calls, forged pointer, not UTF-8, abort message), for every way in which a blob can fail. kInvalid
+  // for an input that is too large or not UTF-8; kInternal where the thread has less stack than
+  // kOperationStackKb asks for.
+  virtual Result<std::string> Call(const std::string& export_name, std::string_view input,
+                                   const HostFunction& host, CallStats* stats = nullptr) = 0;
+};
+
 // A compiled blob. Thread-safe; instances share nothing.
 class PolicyModule {
  public:
   virtual ~PolicyModule() = default;
   virtual const std::string& sha256() const = 0;
   virtual const PolicyManifest& manifest() const = 0;
-  // Calls an export ("configure", "parse", "prepare", "cleanup", "recover", "canary") in a fresh
-  // instance and returns its answer: valid UTF-8, not yet parsed. kPolicy, with a message that names
-  // the cause (trap and its place, fuel, memory, stack, flood of host calls, forged pointer,
-  // not UTF-8, abort message), for every way in which a blob can fail. kInvalid for an input that is too
-  // large or not UTF-8; kInternal where the thread has less stack than kOperationStackKb asks for.
-  virtual Result<std::string> Call(const std::string& export_name, std::string_view input,
-                                   const HostFunction& host, CallStats* stats = nullptr) const = 0;
+  // For an operation that makes several calls. It keeps the module.
+  virtual std::unique_ptr<PolicyInstance> Begin() const = 0;
+  // For an operation of one call.
+  Result<std::string> Call(const std::string& export_name, std::string_view input, const HostFunction& host,
+                           CallStats* stats = nullptr) const {
+    return Begin()->Call(export_name, input, host, stats);
+  }
 };
 
 // One wasmtime engine per process. Thread-safe.

@@ -141,6 +141,72 @@ TEST(Runtime, InstancesShareNothing) {
   EXPECT_EQ(second.memory_bytes, 2u * 65'536);
 }
 
+// The answer of the hostile blob's prepare, or the failure's message.
+std::string Ask(PolicyInstance* instance, const std::string& input, CallStats* stats = nullptr) {
+  auto r = instance->Call("prepare", input, Ok, stats);
+  return r.ok() ? *r : r.status().message();
+}
+
+TEST(Runtime, AnOperationHasOneInstanceForAllItsCalls) {
+  PolicyLimits limits;
+  limits.fuel = 10'000;
+  limits.host_calls = 3;
+  auto module = Hostile(limits);
+  auto one = module->Begin();
+  auto other = module->Begin();
+  EXPECT_EQ(Ask(one.get(), "c"), "1");
+  EXPECT_EQ(Ask(other.get(), "c"), "1");
+  EXPECT_EQ(Ask(one.get(), "c"), "2");
+  // Fuel and host calls are those of one call, however many there were before.
+  CallStats stats;
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(Ask(one.get(), "h{}", &stats), R"({"ok":{}})");
+  EXPECT_EQ(stats.host_calls, 1u);
+  EXPECT_GT(stats.fuel_used, 10u);
+  EXPECT_LT(stats.fuel_used, 1'000u);
+  // It outlives the module's other users, and may go to another thread.
+  module.reset();
+  std::thread([&] { EXPECT_EQ(Ask(one.get(), "c"), "3"); }).join();
+}
+
+TEST(Runtime, ACallThatFailsEndsTheInstance) {
+  auto instance = Hostile()->Begin();
+  for (const char* failing : {"u", "l", "1", "p", "N", "i"}) {
+    SCOPED_TRACE(failing);
+    EXPECT_EQ(Ask(instance.get(), "c"), "1");
+    EXPECT_EQ(Ask(instance.get(), "c"), "2");
+    EXPECT_HAS(Ask(instance.get(), failing), "policy hostile 1.0.0: ");
+  }
+  EXPECT_EQ(Ask(instance.get(), "c"), "1");
+  // An input that is refused never reaches it.
+  EXPECT_FALSE(instance->Call("prepare", "c\xff", Ok).ok());
+  EXPECT_EQ(Ask(instance.get(), "c"), "2");
+}
+
+TEST(Runtime, InstancesThatWaitKeepNobodyFromMemory) {
+  auto module = Hostile();
+  auto grown = module->Begin();
+  EXPECT_EQ(Ask(grown.get(), "c"), "1");
+  CallStats stats;
+  Ask(grown.get(), "k", &stats);
+  EXPECT_EQ(stats.memory_bytes, 502u * 65'536);
+  EXPECT_EQ(Ask(grown.get(), "c", &stats), "1");
+  EXPECT_EQ(stats.memory_bytes, 2u * 65'536);
+  // More operations than may wait, and than the pool has slots: all are served.
+  std::vector<std::unique_ptr<PolicyInstance>> many(2 * WasmEngine::kPoolSlots);
+  int kept = 0;
+  for (auto& instance : many) {
+    instance = module->Begin();
+    ASSERT_EQ(Ask(instance.get(), "c"), "1");
+  }
+  for (auto& instance : many) kept += Ask(instance.get(), "c") == "2";
+  EXPECT_LE(kept, WasmEngine::kIdleInstances);
+  // One has room again where others have gone.
+  many.clear();
+  auto last = module->Begin();
+  Ask(last.get(), "c");
+  EXPECT_EQ(Ask(last.get(), "c"), "2");
+}
+
 TEST(Runtime, KnowsItsOperations) {
   auto r = Hostile()->Call("dvdi_alloc", "", Ok);
   ASSERT_FALSE(r.ok());

@@ -162,12 +162,15 @@ WasmEngine* WasmEngine::Get(const PolicyLimits& limits, bool pooled) {
 WasmEngine* WasmEngine::Pool(const PolicyLimits& limits) { return Get(limits, true); }
 WasmEngine* WasmEngine::Reserve(const PolicyLimits& limits) { return Get(limits, false); }
 
-bool WasmEngine::Acquire() {
-  if (!pooled_) return true;
-  if (in_use_.fetch_add(1, std::memory_order_acq_rel) < kPoolSlots) return true;
-  in_use_.fetch_sub(1, std::memory_order_acq_rel);
+bool WasmEngine::Take(std::atomic<int>* count, int most) {
+  if (count->fetch_add(1, std::memory_order_acq_rel) < most) return true;
+  count->fetch_sub(1, std::memory_order_acq_rel);
   return false;
 }
+
+bool WasmEngine::Acquire() { return !pooled_ || Take(&in_use_, kPoolSlots); }
+bool WasmEngine::BeginIdle() { return pooled_ && Take(&idle_, kIdleInstances); }
+void WasmEngine::EndIdle() { idle_.fetch_sub(1, std::memory_order_acq_rel); }
 
 void WasmEngine::Release() {
   if (pooled_) in_use_.fetch_sub(1, std::memory_order_acq_rel);

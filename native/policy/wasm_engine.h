@@ -47,6 +47,9 @@ Status CheckLimits(const PolicyLimits& limits);
 class WasmEngine {
  public:
   static constexpr int kPoolSlots = 128;
+  // So many instances may wait between two calls of their operations, with so much memory each.
+  static constexpr int kIdleInstances = 16;
+  static constexpr uint64_t kIdleBytes = 1u << 20;
 
   // Null where there is no pool. `limits` passed CheckLimits.
   static WasmEngine* Pool(const PolicyLimits& limits);
@@ -57,15 +60,19 @@ class WasmEngine {
   // Takes a slot: false where all are taken. Always true for the reserve.
   bool Acquire();
   void Release();
+  // An instance is to wait for its next call: false where it must go instead. Always false for the reserve.
+  bool BeginIdle();
+  void EndIdle();
 
  private:
   WasmEngine(const PolicyLimits& limits, bool pooled);
+  static bool Take(std::atomic<int>* count, int most);
   static WasmEngine* Get(const PolicyLimits& limits, bool pooled);
 
   wasm_engine_t* engine_ = nullptr;
   wasmtime_linker_t* linker_ = nullptr;
   const bool pooled_;
-  std::atomic<int> in_use_{0};
+  std::atomic<int> in_use_{0}, idle_{0};
 };
 
 // What changes the compiled form, as text (for the key of the cache).

@@ -71,17 +71,29 @@ ScriptedPolicy::ScriptedPolicy() {
   scripts["prepare"] = Honest;
 }
 
-Result<std::string> ScriptedPolicy::Call(const std::string& export_name, std::string_view input,
-                                         const HostFunction& host, CallStats*) const {
-  auto script = scripts.find(export_name);
-  if (script == scripts.end()) return std::string("{\"ok\":{}}");
-  auto json = ParseJson(input, "the input of " + export_name);
-  if (!json.ok()) return json.status();
-  ScriptHost calls(host);
-  auto answer = script->second(*json, calls);
-  // What the engine ended stays ended, whatever the policy says then.
-  if (!calls.ended().ok()) return calls.ended();
-  return answer;
+class ScriptedPolicy::Instance : public PolicyInstance {
+ public:
+  explicit Instance(std::shared_ptr<const ScriptedPolicy> policy) : policy_(std::move(policy)) {}
+
+  Result<std::string> Call(const std::string& export_name, std::string_view input, const HostFunction& host,
+                           CallStats*) override {
+    auto script = policy_->scripts.find(export_name);
+    if (script == policy_->scripts.end()) return std::string("{\"ok\":{}}");
+    auto json = ParseJson(input, "the input of " + export_name);
+    if (!json.ok()) return json.status();
+    ScriptHost calls(host);
+    auto answer = script->second(*json, calls);
+    // What the engine ended stays ended, whatever the policy says then.
+    if (!calls.ended().ok()) return calls.ended();
+    return answer;
+  }
+
+ private:
+  const std::shared_ptr<const ScriptedPolicy> policy_;
+};
+
+std::unique_ptr<PolicyInstance> ScriptedPolicy::Begin() const {
+  return std::make_unique<Instance>(shared_from_this());
 }
 
 ScriptedSelector::ScriptedSelector(const Env& env, PolicyRuntime* runtime,

@@ -37,7 +37,7 @@ class ScriptHost {
 };
 
 // Thread-safe as long as its scripts are. `scripts` is set before the first operation.
-class ScriptedPolicy : public PolicyModule {
+class ScriptedPolicy : public PolicyModule, public std::enable_shared_from_this<ScriptedPolicy> {
  public:
   // The answer as text; an error is a trap.
   using Script = std::function<Result<std::string>(const Json& input, ScriptHost& host)>;
@@ -49,10 +49,10 @@ class ScriptedPolicy : public PolicyModule {
 
   const std::string& sha256() const override { return sha256_; }
   const PolicyManifest& manifest() const override { return manifest_; }
-  Result<std::string> Call(const std::string& export_name, std::string_view input, const HostFunction& host,
-                           CallStats* stats) const override;
+  std::unique_ptr<PolicyInstance> Begin() const override;
 
  private:
+  class Instance;
   std::string sha256_ = std::string(64, '5');
   PolicyManifest manifest_;
 };

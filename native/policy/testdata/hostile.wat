@@ -9,6 +9,7 @@
   (global (export "dvdi_abi_1") i32 (i32.const 1))
   (global $heap (mut i32) (i32.const 8192))
   (global $alloc_mode (mut i32) (i32.const 0))
+  (global $calls (mut i32) (i32.const 48))
   (table 4 funcref)
   (elem (i32.const 0) $alloc)
   (data (i32.const 0) "{\"ok\":{}}")
@@ -64,6 +65,11 @@
     (local.set $mode (i32.load8_u (local.get $ptr)))
     (if (i32.eq (local.get $mode) (i32.const 101))  ;; e: echo
       (then (return (call $pack (local.get $ptr) (local.get $len)))))
+    (if (i32.eq (local.get $mode) (i32.const 99))  ;; c: how often this instance was asked so, as a digit
+      (then
+        (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+        (i32.store8 (i32.const 256) (global.get $calls))
+        (return (call $pack (i32.const 256) (i32.const 1)))))
     (if (i32.eq (local.get $mode) (i32.const 104))  ;; h: the host's answer to the rest of the input
       (then (return (call $plugin_call (i32.add (local.get $ptr) (i32.const 1))
                                        (i32.sub (local.get $len) (i32.const 1))))))
