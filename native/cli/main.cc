@@ -23,6 +23,7 @@ int Dispatch(const Options& options) {
     case Verb::kLs: return List(options);
     case Verb::kInspect: return Inspect(options);
     case Verb::kStatus: return ShowStatus(options);
+    case Verb::kMetrics: return Metrics(options);
     case Verb::kRecover: return Recover(options);
     case Verb::kForget: return Forget(options);
     case Verb::kExplain: return Explain(options);

@@ -157,6 +157,7 @@ std::vector<VerbApp> AddVerbs(CLI::App* app, Raw* raw) {
   add(Verb::kLs, "ls", "The volumes that this node knows", app);
   volume(add(Verb::kInspect, "inspect", "One volume; asks its plugin", app), true);
   add(Verb::kStatus, "status", "The engine: ledger, policy, drivers, what is pending", app);
+  add(Verb::kMetrics, "metrics", "What the node counts, as Prometheus reads it", app);
   CLI::App* recover = add(Verb::kRecover, "recover", "Clean up after what ended without cleaning up", app);
   recover->add_flag("--wait", o.wait, "Wait for pending releases (at most --timeout, 10 s unless given)");
   AddList(recover, "--owner", &o.owners, "Only for this owner; may be repeated (default: run and manual)");

@@ -18,6 +18,7 @@ enum class Verb {
   kLs,
   kInspect,
   kStatus,
+  kMetrics,
   kRecover,
   kForget,
   kExplain,

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/log.h"
 #include "base/text.h"
 
 namespace dvdi::cli {
@@ -23,6 +24,12 @@ size_t Width(std::string_view text) {
 void Write(FILE* stream, std::string_view text) {
   // A reader that went away (`dvdi ls | head`) is no failure of ours.
   if (::fwrite(text.data(), 1, text.size(), stream) == text.size()) ::fflush(stream);
+}
+
+// journald knows the program; a person at a terminal wants to.
+void Say(LogLevel level, std::string_view text) {
+  std::string prefix = JournalPrefix(level);
+  Write(stderr, (prefix.empty() ? "dvdi: " : prefix) + Clean(text) + "\n");
 }
 
 }  // namespace
@@ -54,10 +61,12 @@ void PrintError(const Status& status, bool json) {
   if (json)
     Write(stdout, "{\"error\":" + SafeJson(ParseJson(status.ToJson(), "a status").value()) + "}\n");
   else
-    PrintNote(ErrorLine(status));
+    Say(LogLevel::kError, ErrorLine(status));
 }
 
-void PrintNote(std::string_view text) { Write(stderr, "dvdi: " + Clean(text) + "\n"); }
+void PrintNote(std::string_view text) {
+  Say(text.substr(0, 5) == "note:" ? LogLevel::kNotice : LogLevel::kInfo, text);
+}
 
 std::string SafeJson(const Json& value) {
   // Dump escapes what is below 0x20; the rest that moves a terminal can only stand inside strings.

@@ -17,6 +17,7 @@ int List(const Options& options);           // verbs_show.cc
 int Inspect(const Options& options);        // verbs_show.cc
 int ShowStatus(const Options& options);     // verbs_show.cc
 int Explain(const Options& options);        // verbs_explain.cc
+int Metrics(const Options& options);        // verbs_metrics.cc
 int Recover(const Options& options);        // verbs_admin.cc
 int PolicyInstall(const Options& options);  // verbs_admin.cc
 int Version(const Options& options);        // verbs_admin.cc

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <string>
 
 #include "base/text.h"
@@ -10,11 +9,8 @@
 namespace dvdi {
 
 void Log(LogLevel level, std::string_view text) {
-  static const bool journal = ::getenv("JOURNAL_STREAM") != nullptr;
-  std::string line;
-  if (journal) {
-    line = "<" + std::to_string(static_cast<int>(level)) + ">";
-  } else {
+  std::string line = JournalPrefix(level);
+  if (line.empty()) {
     line = "dvdi-driver: ";
     if (level == LogLevel::kError) line += "error: ";
     if (level == LogLevel::kWarning) line += "warning: ";

@@ -4,13 +4,11 @@
 
 #include <string_view>
 
+#include "base/log.h"
+
 namespace dvdi {
 
-// Syslog's numbers, which journald reads from the "<N>" prefix.
-enum class LogLevel { kError = 3, kWarning = 4, kInfo = 6 };
-
-// Writes one line with one write(2). The "<N>" prefix is there only where stderr is journald's
-// (JOURNAL_STREAM). Any thread.
+// Writes one line with one write(2), with its priority where journald reads it. Any thread.
 void Log(LogLevel level, std::string_view text);
 
 }  // namespace dvdi

@@ -15,6 +15,7 @@
 #include "engine/locks.h"
 #include "ledger/ledger.h"
 #include "mount/mountinfo.h"
+#include "observe/observer.h"
 #include "plugin/client.h"
 #include "policy/revision.h"
 #include "policy/runtime.h"
@@ -35,6 +36,8 @@ struct Core {
 
   std::unique_ptr<InstanceLock> instance;
   std::unique_ptr<Ledger> ledger;
+  std::unique_ptr<Observer> observer;
+  std::atomic<int64_t> metrics_due_ms{0};  // monotonic: when the settings' metrics file is old
   std::unique_ptr<PluginClient> plugins;
   std::unique_ptr<PolicyRuntime> runtime;
   std::unique_ptr<PolicySelector> policy;

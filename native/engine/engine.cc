@@ -10,6 +10,7 @@
 #include "engine/files.h"
 #include "engine/operation.h"
 #include "engine/release.h"
+#include "engine/tell.h"
 #include "helper/helper.h"
 #include "mount/stage.h"
 
@@ -68,6 +69,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->stage_root));
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->instances));
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, s.policy_dir));  // the compiled blob is kept there
+  StartObserver(core.get());
   DVDI_ASSIGN_OR_RETURN(core->instance, InstanceLock::Take(env, core->instances));
   {
     // One at a time opens (and, where need be, rebuilds) the ledger.
@@ -80,6 +82,10 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   SweepInstances(env, core->instances);
   if (!s.helper.empty()) SetHelperPath(s.helper);
   core->plugins = std::make_unique<PluginClient>(env, s.plugin_paths, s.breaker, s.max_body);
+  core->plugins->OnAnswer(
+      [observer = core->observer.get()](const Call& call, const Answer& answer, int64_t ns) {
+        TellCall(*observer, call, answer, ns);
+      });
   DVDI_ASSIGN_OR_RETURN(core->runtime, PolicyRuntime::Create(env, s.limits, s.policy_dir + "/compiled"));
   core->policy = std::make_unique<PolicySelector>(env, core->runtime.get(), s.policy_dir, s.policy);
   Core* raw = core.get();
@@ -274,6 +280,7 @@ int64_t Engine::Tick() {
     UndoOutcome outcome;
     (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
   }
+  WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
   if (!unfinished.empty()) next = std::min(next, now + 1000);
   return std::min({now + kKeeperMs, next, core.admission->NextDeadline()});
@@ -328,6 +335,7 @@ void Engine::Close(int64_t wait_ms) {
   }
   if (wait_ms > 0) StartDueReleases(core_, false);
   (void)core.admission->Drain(deadline);
+  WriteMetrics(true);
   core.closing = true;
   {
     std::unique_lock lock(keeper_->mu);

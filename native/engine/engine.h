@@ -39,6 +39,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Result<Json> StatusOf(const Json& query);  // status.cc
   Result<Json> Explain(const Json& query);   // status.cc
   Result<Json> Forget(const Json& request);  // forget.cc
+  // The metrics in Prometheus' text format (metrics.cc).
+  Result<std::string> Metrics();
+  // Writes them to the settings' metrics file, if there is one and it is old, or `now`.
+  void WriteMetrics(bool now);
   Result<Json> InstallPolicy(const Json& request);
   void Close(int64_t wait_ms);
 

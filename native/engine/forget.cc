@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/meta.h"
+#include "engine/tell.h"
 
 namespace dvdi {
 
@@ -26,6 +27,7 @@ Result<Json> Engine::Forget(const Json& request) {
     DVDI_RETURN_IF_ERROR(tx.SetVolumeState(driver, name, "forgotten"));
     return tx.DeleteAttachment(found->id);
   });
+  TellOperator(core, "forget", s.ok() ? "forgotten" : "refused", driver, name, found ? found->id : "", s);
   if (!s.ok()) return std::move(s).WithVolume(driver, name);
   DVDI_RETURN_IF_ERROR(RemoveMeta(core.env, core.stage_root, found->id));
   return Json{{"forgotten", {{"driver", driver}, {"name", name}, {"id", found->id}}}};

@@ -12,6 +12,7 @@
 #include "engine/operation.h"
 #include "engine/release.h"
 #include "engine/secrets.h"
+#include "engine/tell.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
 
@@ -131,6 +132,7 @@ void Engine::PrepareFront(Json raw, Done done) {
       return tx.PutRecord(recorder->Finish(request->operation, CodeName(s.code()), s), {},
                           core.settings.records_keep);
     });
+    TellRefused(core, *recorder, *request, s);
     done(s, Json());
   };
   Status s = ReadRequest(core, raw, request.get());
@@ -191,16 +193,21 @@ void Engine::PrepareFront(Json raw, Done done) {
   core.admission->Submit("prepare", {drivers.begin(), drivers.end()}, request->deadline_ms,
                          [this, self = shared_from_this(), core_ref, request, recorder, revision = *revision,
                           done](const Status& admitted) {
-                           if (!admitted.ok()) return done(admitted, Json());
                            Core& c = *core_ref;
+                           auto refused = [&](const Status& why) {
+                             TellRefused(c, *recorder, *request, why);
+                             done(why, Json());
+                           };
+                           if (!admitted.ok()) return refused(admitted);
                            Json stored;
                            Status s = ResolveExisting(c, request->operation, &stored);
-                           if (!s.ok() || !stored.is_null()) return done(s, stored);
+                           if (!s.ok()) return refused(s);
+                           if (!stored.is_null()) return done(s, stored);
                            auto mounts = c.Mounts();
                            s = mounts.status();
                            if (s.ok() && FindMount(*mounts, c.stage_root) == nullptr)
                              s = EnsureStageRoot(c.env, c.stage_root);
-                           if (!s.ok()) return done(s, Json());
+                           if (!s.ok()) return refused(s);
                            PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
                            auto outcome = operation.Run();
                            done(outcome.status, outcome.answer);

@@ -242,6 +242,7 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
   } else if (call.method == Method::kCreate) {
     first.created |= ok;
     created_any_ |= ok || answer.sent;
+    if (ok) TellCreated(first);
     // Whatever it answered: before another Create the driver is asked again.
     first.get_said_no = first.list_without = false;
   } else if (call.method == Method::kList) {
@@ -373,7 +374,11 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   if (made < 0) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);
   DVDI_RETURN_IF_ERROR(WriteStageMeta(core_.env, meta));
   auto result = MakeStage(core_.env, r);
-  return result.ok() ? Status() : result.status().WithVolume(v.driver, v.name);
+  if (!result.ok()) return result.status().WithVolume(v.driver, v.name);
+  if (result->chowned > 0)
+    v.owned = ownership + " " + std::to_string(r.uid) + ":" + std::to_string(r.gid) + ", " +
+              std::to_string(result->chowned) + " changed";
+  return Status();
 }
 
 Result<Json> PrepareOperation::Query(const Json& request) {

@@ -81,6 +81,7 @@ PrepareOperation::Outcome PrepareOperation::Run() {
     auto committed = Commit();
     if (committed.ok()) {
       outcome.answer = std::move(*committed);
+      Tell(Status());
       return outcome;
     }
     s = committed.status();
@@ -296,6 +297,7 @@ Result<Json> PrepareOperation::Commit() {
 
 void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
   outcome->status = why;
+  Tell(why);
   outcome->locks = std::move(locks_);
   if (!begun_) {
     VolumeLocks::Names names;

@@ -42,6 +42,7 @@ struct VolumeState {
   // What the plugin has said in this operation (promise 11).
   bool get_said_no = false, list_without = false, created = false;
   bool attached = false;  // Mount was answered, now or before
+  std::string owned;      // how the ownership of what is in it was changed, for the audit log
   std::string stage;      // the folder, once mounted
 };
 
@@ -69,6 +70,10 @@ class PrepareOperation {
   Status MakeTargets();
   Result<Json> Commit();
   void Fail(const Status& why, Outcome* outcome);
+  // To the audit log and the counters (tell.cc): what was done, and that it was refused where `why` is an
+  // error.
+  void Tell(const Status& why) const;
+  void TellCreated(const VolumeState& v) const;
   Json InputForPolicy() const;
   Json AttachmentForPolicy(const VolumeState& v) const;
   Json HistoryForPolicy(const VolumeState& v) const;

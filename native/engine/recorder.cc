@@ -89,6 +89,16 @@ void Recorder::Policy(const std::string& name, const std::string& version, const
   body_["policy"] = {{"name", name}, {"version", version}, {"sha256", sha256}};
 }
 
+EventContext Recorder::Context(const OperationRow& operation) const {
+  EventContext c;
+  c.kind = kind_, c.owner = operation.owner, c.scope = operation.scope, c.operation = operation.id;
+  const Json& policy = GetMember(body_, "policy");
+  c.policy_name = GetString(policy, "name"), c.policy_version = GetString(policy, "version");
+  c.policy_sha256 = GetString(policy, "sha256");
+  c.duration_us = (env_.clock->MonotonicNs() - started_ns_) / 1000;
+  return c;
+}
+
 RecordRow Recorder::Finish(const OperationRow& operation, const std::string& outcome,
                            const Status& status) const {
   RecordRow row;

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/status.h"
 #include "ledger/rows.h"
+#include "observe/observer.h"
 #include "sys/env.h"
 
 namespace dvdi {
@@ -31,6 +32,9 @@ class Recorder {
   void HideSecret(const std::string& value);
   // The text without the secrets.
   std::string Redact(std::string_view text) const;
+
+  // What the audit log says of all that the operation did.
+  EventContext Context(const OperationRow& operation) const;
 
   int64_t started_ms() const { return started_ms_; }
   // `outcome`: "ok" or the error's code.

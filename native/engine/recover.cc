@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/meta.h"
 #include "engine/stage_meta.h"
+#include "engine/tell.h"
 
 namespace dvdi {
 namespace {
@@ -245,6 +246,7 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
   for (const auto& line : advice.report) recorder.Note(line);
   auto undone = Undo(core, mine, false, lock_deadline_ms, advice.retry_base_ms, advice.retry_max_ms,
                      &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
+  core.observer->Operation(kind, CodeName(undone.status().code()), recorder.Context(mine).duration_us);
   if (!undone.ok()) return undone.status();
   *outcome = std::move(*undone);
   return Status();

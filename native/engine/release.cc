@@ -4,6 +4,7 @@
 
 #include "base/guards.h"
 #include "engine/meta.h"
+#include "engine/tell.h"
 
 namespace dvdi {
 namespace {
@@ -54,9 +55,10 @@ Status Postpone(Core& core, AttachmentRow a, const std::string& why) {
   return core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
 }
 
-}  // namespace
-
-Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
+// Release, and what it was that was tried: `found`, where there was something to do; `code` of the last
+// answer.
+Result<ReleaseResult> Try(Core& core, const std::string& attachment, std::optional<AttachmentRow>* tried,
+                          Code* code) {
   std::optional<AttachmentRow> found;
   bool used = false;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
@@ -67,6 +69,8 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
     return Status();
   }));
   if (!found || found->state != kReleasing || (DVDI_GUARD(in_use) && used)) return ReleaseResult::kTakenOver;
+  *tried = found;
+  *code = Code::kUnavailable;
   const AttachmentRow& a = *found;
   std::string why;
   bool same_boot = a.boot_id == core.boot_id;
@@ -91,6 +95,7 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
     return ReleaseResult::kReleased;
   }
   why = answer.error;
+  if (answer.kind == Answer::Kind::kError) *code = Code::kDriver;
   // It said no, or nothing: ask what is the case before deciding that it is still mounted.
   std::string ignored;
   if (answer.reason != "not-found" && Ask(core, a, &ignored) == Seen::kNotMounted) {
@@ -103,6 +108,18 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "known"));
   }
   return ReleaseResult::kPending;
+}
+
+}  // namespace
+
+Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
+  std::optional<AttachmentRow> tried;
+  Code code = Code::kOk;
+  int64_t began = core.env.clock->MonotonicNs();
+  auto result = Try(core, attachment, &tried, &code);
+  // A commit that failed after the driver's answer: it is tried again, and told then.
+  if (tried && result.ok()) TellRelease(core, *tried, *result, code, began);
+  return result;
 }
 
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {

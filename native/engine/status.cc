@@ -244,6 +244,12 @@ Json Doctor(Core& core) {
       revision.ok() ? (*revision)->module->manifest().name + " " + (*revision)->module->manifest().version
                     : revision.status().message(),
       revision.status().hint());
+  Status audit = core.observer->CheckAudit();
+  add("audit log", audit.ok(), false, audit.ok() ? core.observer->audit_path() : audit.message(),
+      audit.hint());
+  const Status& counters = core.observer->counters().status();
+  add("counters", counters.ok(), false, counters.ok() ? "shared by all engines" : counters.message(),
+      counters.hint());
   Json drivers = Drivers(core, true);
   add("drivers", !drivers.empty(), false, std::to_string(drivers.size()) + " found",
       "start a volume plugin; its socket belongs in /run/docker/plugins, or name its folder with "
@@ -275,10 +281,15 @@ Result<Json> Engine::StatusOf(const Json& query) {
   }
   if (what == "volume") return Volume(core, query);
   if (what == "scopes") return Scopes(core);
+  if (what == "metrics") {
+    DVDI_ASSIGN_OR_RETURN(std::string text, Metrics());
+    return Json{{"text", std::move(text)}};
+  }
   if (what == "drivers") return Json{{"drivers", Drivers(core, GetBool(query, "ask", true))}};
   if (what == "doctor") return Json{{"checks", Doctor(core)}};
-  return Status(Code::kInvalid, "status of " + OneLine(what, 40) +
-                                    "; summary, volumes, volume, scopes, drivers and doctor are accepted");
+  return Status(Code::kInvalid,
+                "status of " + OneLine(what, 40) +
+                    "; summary, volumes, volume, scopes, drivers, metrics and doctor are accepted");
 }
 
 Result<Json> Engine::Explain(const Json& query) {

@@ -9,6 +9,7 @@
 #include "base/guards.h"
 #include "engine/meta.h"
 #include "engine/stage_meta.h"
+#include "engine/tell.h"
 #include "mount/stage.h"
 
 namespace dvdi {
@@ -18,6 +19,7 @@ struct Local {
   std::vector<EffectRow> attaches;
   std::set<std::string> stuck;  // attachments of which a stage is still mounted
   std::vector<std::string> problems;
+  std::vector<UndoneStage> stages;
 };
 
 // Removes the folder unless another operation has a target at or below it: rmdir(2) of a folder would
@@ -50,6 +52,7 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
       s = RemoveStage(core.env, core.stage_root, e.path);
       if (s.ok()) s = RemoveStageMeta(core.env, e.path);
       if (!s.ok()) local.stuck.insert(e.attachment);
+      local.stages.push_back({e, s});
     } else if (e.kind == kFolder) {
       s = UndoFolder(core, e);
     } else {
@@ -95,13 +98,16 @@ Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms,
   return tx.PutAttachment(a);
 }
 
-// The volumes that the effects name, sorted, each once.
-Status ReadVolumes(LedgerTx& tx, const std::vector<EffectRow>& effects, VolumeLocks::Names* names) {
+// The volumes that the effects name, sorted, each once; by attachment too, where `by_id` is not null.
+using VolumeById = std::map<std::string, std::pair<std::string, std::string>>;
+Status ReadVolumes(LedgerTx& tx, const std::vector<EffectRow>& effects, VolumeLocks::Names* names,
+                   VolumeById* by_id = nullptr) {
   std::set<std::pair<std::string, std::string>> found;
   for (const auto& e : effects) {
     if (e.kind != kAttach) continue;
     DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(e.attachment));
     if (a) found.insert({a->driver, a->name});
+    if (a && by_id != nullptr) (*by_id)[a->id] = {a->driver, a->name};
   }
   names->assign(found.begin(), found.end());
   return Status();
@@ -124,12 +130,14 @@ Result<UndoOutcome> Undo(Core& core, const OperationRow& operation, bool locked,
   UndoOutcome out;
   std::vector<EffectRow> effects, gone;
   VolumeLocks::Names names;
+  VolumeById by_id;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(operation.id));
-    return ReadVolumes(tx, effects, &names);
+    return ReadVolumes(tx, effects, &names, &by_id);
   }));
   Local local = UndoLocal(core, effects, &gone, recorder);
   out.problems = local.problems;
+  if (recorder != nullptr) TellUndone(core, *recorder, operation, by_id, local.stages);
 
   std::unique_ptr<VolumeLocks> locks;
   bool can_detach = true;

@@ -69,6 +69,11 @@ class LedgerTx {
 
   // --- counts, for status
   Result<int64_t> Count(const char* sql);  // a literal "SELECT count(*) …"
+  struct TallyRow {
+    std::string first, second;
+    int64_t count = 0;
+  };
+  Result<std::vector<TallyRow>> Tally(const char* sql);  // a literal "SELECT a, b, count(*) … GROUP BY …"
 
  private:
   Db* db_;

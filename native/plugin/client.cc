@@ -59,6 +59,14 @@ void PluginClient::CloseIdle() { env_.transport->CloseIdle(); }
 Answer PluginClient::RunOne(const Call& call) { return std::move(Run({call})[0]); }
 
 std::vector<Answer> PluginClient::Run(const std::vector<Call>& calls) {
+  const int64_t began = env_.clock->MonotonicNs();
+  std::vector<Answer> answers = RunAll(calls);
+  const int64_t ns = env_.clock->MonotonicNs() - began;
+  for (size_t i = 0; told_ && i < calls.size(); ++i) told_(calls[i], answers[i], ns);
+  return answers;
+}
+
+std::vector<Answer> PluginClient::RunAll(const std::vector<Call>& calls) {
   std::vector<Answer> answers(calls.size());
   std::map<std::string, Result<PluginAddress>> addresses;
   std::map<std::string, Seen> seen;

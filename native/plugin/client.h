@@ -4,6 +4,7 @@
 #define DVDI_PLUGIN_CLIENT_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -80,6 +81,10 @@ class PluginClient {
  public:
   PluginClient(const Env& env, DiscoveryPaths paths, BreakerSettings breaker, size_t max_body);
   ~PluginClient();
+  // `told` gets each call, its answer and the time until the answers of its Run were there. Before the first
+  // Run; called on the thread that runs.
+  using Told = std::function<void(const Call& call, const Answer& answer, int64_t ns)>;
+  void OnAnswer(Told told) { told_ = std::move(told); }
   // Calls run side by side; the answers stand in the order of the calls. An empty Mountpoint in the
   // answer to Mount is kError. The breaker is per driver and never holds back an Unmount; one Run is
   // one observation of a driver (failed: calls were made, and no answer came to any of them). An HTTP
@@ -94,7 +99,9 @@ class PluginClient {
 
  private:
   struct Breaker;
+  std::vector<Answer> RunAll(const std::vector<Call>& calls);
   const Env env_;
+  Told told_;
   const DiscoveryPaths paths_;
   const BreakerSettings settings_;
   const size_t max_body_;

@@ -183,6 +183,12 @@ std::vector<SettingField> Make() {
   t.Count("records.keep", 0, 10'000'000, [](S& s, D&) { return &s.records_keep; });
   t.Size("records.max_bytes", 4 * kKiB, 64 * kMiB, [](S& s, D&) { return &s.record_bytes; });
   t.Path(
+      "audit.file", [](S & s) -> auto& { return s.audit.file; });
+  t.Size("audit.max_bytes", 4 * kKiB, 64 * kGiB, [](S& s, D&) { return &s.audit.max_bytes; });
+  t.Count("audit.keep", 1, 1'000, [](S& s, D&) { return &s.audit.keep; });
+  t.Path(
+      "metrics.file", [](S & s) -> auto& { return s.metrics_file; });
+  t.Path(
       "secrets.dir", [](S & s) -> auto& { return s.secrets_dir; });
   t.Names(
       "secrets.options", "a list of option names", [](S & s, D&) -> auto& { return s.secret_options; });

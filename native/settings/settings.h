@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/status.h"
+#include "observe/observer.h"
 #include "plugin/client.h"
 #include "policy/runtime.h"
 
@@ -53,6 +54,9 @@ struct Settings {
   PolicyLimits limits;
   int64_t records_keep = 10'000;     // number of records
   size_t record_bytes = 256u << 10;  // bound of one
+
+  AuditSettings audit;       // its file is state_dir + "/audit.log" where not set
+  std::string metrics_file;  // for node-exporter's textfile collector; "": none
 
   std::string secrets_dir = "/etc/dvdi/secrets";
   std::vector<std::string> secret_options;  // options whose values are secrets, wherever they are written

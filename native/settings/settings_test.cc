@@ -271,7 +271,7 @@ TEST_F(DocumentTest, HasEverySettingOnce) {
 
 TEST_F(DocumentTest, DefaultsAreAcceptedAndChangeNothing) {
   for (const auto& [name, written] : rows_) {
-    if (written.front() != '`' || written == "`STATE_DIR/policy`") continue;  // in words
+    if (written.front() != '`' || written.find("STATE_DIR/") == 1) continue;  // in words
     Json value = ParseYaml(written.substr(1, written.size() - 2), name).value();
     Settings fresh, set;
     for (const SettingField& f : SettingFields()) {

@@ -85,7 +85,7 @@ DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_d
 DVDI_API dvdi_code dvdi_recover(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
 /* What the ledger knows; asks no plugin unless told to. `query`: {"what": "summary" | "volumes" |
- * "volume" ("driver" optional, "name", "ask_plugin": bool) | "scopes" | "drivers" | "doctor"}.
+ * "volume" ("driver" optional, "name", "ask_plugin": bool) | "scopes" | "drivers" | "doctor" | "metrics"}.
  * Answers in docs/cli.md. */
 DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer);
 

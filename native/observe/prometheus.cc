@@ -1,0 +1,128 @@
+// Prometheus' text format (version 0.0.4).
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "base/text.h"
+#include "observe/observer.h"
+
+namespace dvdi {
+namespace {
+
+struct Family {
+  const char* name;
+  const char* type;
+  const char* help;
+  bool microseconds = false;  // its counters hold microseconds and are shown as seconds
+};
+
+constexpr Family kFamilies[] = {
+    {"dvdi_build_info", "gauge", "The version of the engine that answered."},
+    {"dvdi_policy_info", "gauge", "The active policy."},
+    {"dvdi_policy_ok", "gauge",
+     "Whether a policy is active (1), or prepares are refused for want of one (0)."},
+    {"dvdi_ledger_ok", "gauge",
+     "Whether the ledger is sound and was never rebuilt since its note was removed."},
+    {"dvdi_audit_ok", "gauge", "Whether the audit log can be written."},
+    {"dvdi_scopes", "gauge", "Users of volumes that have them now, by owner."},
+    {"dvdi_operations_unfinished", "gauge", "Operations that are under way or not undone yet."},
+    {"dvdi_attachments", "gauge", "Volumes on this node, by driver and state."},
+    {"dvdi_pending_release_attempts", "gauge",
+     "Most attempts at a release that is still pending, by driver."},
+    {"dvdi_volumes", "gauge", "Volumes that the ledger knows, by driver and state."},
+    {"dvdi_strangers", "gauge", "Things in the state folder that are not provably dvdi's."},
+    {"dvdi_operations_total", "counter", "Operations that ended, by kind and outcome."},
+    {"dvdi_operation_duration_seconds", "histogram", "How long operations took."},
+    {"dvdi_volume_events_total", "counter", "Things done to volumes: the lines of the audit log."},
+    {"dvdi_plugin_calls_total", "counter", "Calls of plugins, by what was answered."},
+    {"dvdi_plugin_call_seconds_total", "counter", "Time that calls of plugins took.", true},
+    {"dvdi_audit_failures_total", "counter", "Writes to the audit log that failed."},
+    {"dvdi_series_lost_total", "counter", "Counts that were lost because there were too many series."},
+};
+
+std::string Number(double value) {
+  // Not by printf: an agent may have set a locale that writes a comma.
+  char text[400];
+  bool whole = value == std::floor(value);
+  auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, whole ? 0 : 6);
+  return std::string(text, end.ptr);
+}
+
+// name{labels} taken apart.
+struct Series {
+  std::string name, labels;
+};
+Series Split(const std::string& series) {
+  size_t brace = series.find('{');
+  if (brace == std::string::npos || series.back() != '}') return {series, ""};
+  return {series.substr(0, brace), series.substr(brace + 1, series.size() - brace - 2)};
+}
+
+std::string Line(const std::string& name, const std::string& labels, double value) {
+  return name + (labels.empty() ? "" : "{" + labels + "}") + " " + Number(value) + "\n";
+}
+
+// The buckets were counted one by one and are shown added up, in the order of their bounds.
+std::string HistogramText(const std::string& family, const std::map<std::string, uint64_t>& counters) {
+  std::map<std::string, std::map<double, std::pair<std::string, uint64_t>>> buckets;  // labels -> bound -> le
+  std::map<std::string, uint64_t> sums;
+  for (const auto& [series, value] : counters) {
+    Series s = Split(series);
+    if (s.name == family + "_sum") sums[s.labels] = value;
+    size_t le = s.labels.rfind(",le=\"");
+    if (s.name != family + "_bucket" || le == std::string::npos) continue;
+    std::string bound = s.labels.substr(le + 5, s.labels.size() - le - 6);
+    double at = INFINITY;
+    if (bound != "+Inf") std::from_chars(bound.data(), bound.data() + bound.size(), at);
+    buckets[s.labels.substr(0, le)][at] = {bound, value};
+  }
+  std::string text;
+  for (auto& [labels, bounds] : buckets) {
+    bounds.try_emplace(INFINITY, "+Inf", 0);
+    uint64_t total = 0;
+    for (const auto& [bound, entry] : bounds) {
+      total += entry.second;
+      text += Line(family + "_bucket", labels + "," + Label("le", entry.first), static_cast<double>(total));
+    }
+    text += Line(family + "_sum", labels, static_cast<double>(sums[labels]) / 1e6);
+    text += Line(family + "_count", labels, static_cast<double>(total));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string Label(std::string_view name, std::string_view value) {
+  std::string out = std::string(name) + "=\"";
+  for (char c : OneLine(value, 80)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
+std::string PrometheusText(const Counters& counters, const std::vector<Gauge>& gauges) {
+  auto counted = counters.Read();
+  counted["dvdi_series_lost_total"] = counters.lost();
+  std::string text;
+  for (const Family& f : kFamilies) {
+    std::string lines;
+    for (const Gauge& g : gauges)
+      if (g.family == f.name) lines += Line(g.family, g.labels, g.value);
+    if (std::string_view(f.type) == "histogram") {
+      lines += HistogramText(f.name, counted);
+    } else {
+      for (const auto& [series, value] : counted) {
+        Series s = Split(series);
+        if (s.name != f.name) continue;
+        lines += Line(s.name, s.labels, static_cast<double>(value) / (f.microseconds ? 1e6 : 1));
+      }
+    }
+    if (lines.empty()) continue;
+    text +=
+        "# HELP " + std::string(f.name) + " " + f.help + "\n# TYPE " + f.name + " " + f.type + "\n" + lines;
+  }
+  return text;
+}
+
+}  // namespace dvdi
