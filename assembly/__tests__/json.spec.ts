@@ -95,6 +95,63 @@ describe("reader", () => {
     expect(failed('{"a":{"a":{"a":"a"}},"b":{"a":1}}')).toBe("");
   });
 
+  it("refuses a name that is there twice among many", () => {
+    for (let many = 2; many < 200; many = many * 2 + 1) {
+      for (let twice = 0; twice < many; twice += 1 + many / 7) {
+        const members: string[] = [];
+        for (let i = 0; i < many; i++) members.push('"ä' + i.toString() + '":{"n":' + i.toString() + "}");
+        const fine = "{" + members.join(",") + ',"b":[{"ä0":1}]}';
+        expect(failed(fine)).toBe("");
+        expect(
+          root(fine)
+            .object("ä" + twice.toString())!
+            .int("n", -1),
+        ).toBe(twice);
+        members.push('"ä' + twice.toString() + '":0');
+        expect(failed("[{" + members.join(",") + "}]")).toBe(
+          'the text cannot be read: the name "ä' + twice.toString() + '" is there twice in one object',
+        );
+      }
+    }
+    expect(failed('{"":1,"":2}')).toBe('the text cannot be read: the name "" is there twice in one object');
+  });
+
+  it("refuses what is too long or too many", () => {
+    const name = '"' + "n".repeat(1024);
+    expect(failed("{" + name + '":1}')).toBe("");
+    expect(failed("{" + name + 'n":1}')).toBe(
+      "the text cannot be read: a name is 1025 bytes long at character 2; at most 1024 are taken",
+    );
+    expect(failed("[" + "1,".repeat(65535) + "1]")).toBe("");
+    expect(failed("[" + "1,".repeat(65536) + "1]")).toBe(
+      "the text cannot be read: a list has more than 65536 elements",
+    );
+    const members: string[] = [];
+    for (let i = 0; i < 4096; i++) members.push('"' + i.toString() + '":0');
+    expect(failed("{" + members.join(",") + "}")).toBe("");
+    members.push('"x":0');
+    expect(failed("{" + members.join(",") + "}")).toBe("the text cannot be read: an object has more than 4096 members");
+    expect(failed('"' + "x".repeat((4 << 20) - 2) + '"')).toBe("");
+    expect(failed('"' + "x".repeat((4 << 20) - 1) + '"')).toBe(
+      "the text cannot be read: it is longer than 4194304 bytes",
+    );
+  });
+
+  it("counts lines and columns in characters", () => {
+    const start = "the text cannot be read: it is not JSON: line ";
+    expect(failed('{"ä🙂":1,\n "中": x}')).toBe(start + "2, column 7: expected a value");
+    expect(failed('["🙂" "ä"]')).toBe(start + '1, column 7: expected "," or "]"');
+    expect(failed("[1x]")).toBe(start + "1, column 2: expected a value");
+    expect(failed("[truer]")).toBe(start + "1, column 2: expected a value");
+    expect(failed("[1.]")).toBe(start + "1, column 2: expected a value");
+    expect(failed("[-]")).toBe(start + "1, column 2: expected a value");
+    expect(failed("[1e+]")).toBe(start + "1, column 2: expected a value");
+    expect(failed("[1}")).toBe(start + '1, column 3: expected "," or "]"');
+    expect(failed('["\\')).toBe(
+      start + '1, column 4: expected one of " \\ / b f n r t u after the backslash, found the end',
+    );
+  });
+
   it("refuses escapes in names", () => {
     expect(failed('{"\\u0061":1}')).toBe(
       "the text cannot be read: a name holds a backslash at character 2; write it without escapes",
@@ -106,7 +163,7 @@ describe("reader", () => {
     expect(failed("[".repeat(33) + "]".repeat(33))).toBe(
       "the text cannot be read: it is nested more than 32 deep at character 32",
     );
-    expect(failed("[".repeat(100000))).toBe("the text cannot be read: it is nested more than 32 deep");
+    expect(failed("[".repeat(100000))).toBe("the text cannot be read: it is nested more than 32 deep at character 32");
   });
 
   it("names place and value of a wrong type", () => {
@@ -159,6 +216,34 @@ describe("writer", () => {
       }
     }
     expect(quote("a\0bcdefgh")).toBe('"a\\u0000bcdefgh"');
+  });
+
+  it("keeps text of any length and script", () => {
+    const units = ["a", "\u007f", "\u0080", "ä", "\u07ff", "\u0800", "中", "\uffff", "🙂", "\u{10ffff}"];
+    for (let i = 0; i < units.length; i++) {
+      for (let length = 0; length < 40; length++) {
+        const text = "x".repeat(length) + units[i] + "y".repeat(length % 7);
+        expect(root(quote(text)).text()).toBe(text);
+        expect(root(quote(units[i].repeat(length))).text()).toBe(units[i].repeat(length));
+        const named = root("{" + quote(text) + ":1," + quote(text + "z") + ":2}");
+        expect(named.int(text, 0)).toBe(1);
+        expect(named.int(text + "z", 0)).toBe(2);
+        expect(named.has(text + "y")).toBe(false);
+      }
+      const long = units[i].repeat(1500) + '"';
+      expect(root(quote(long)).text()).toBe(long);
+    }
+  });
+
+  it("writes UTF-8", () => {
+    const w = new JsonWriter(1).string("ä€🙂z");
+    expect(w.length).toBe(12);
+    expect(<i32>(w.packed() & 0xffff_ffff)).toBe(12);
+    expect(<usize>(w.packed() >> 32)).toBe(w.start);
+    expect(load<u8>(w.start)).toBe(0x22);
+    expect(load<u8>(w.start, 1)).toBe(0xc3);
+    expect(load<u8>(w.start, 10)).toBe(0x7a);
+    expect(new JsonWriter(1).raw('{"ä":"🙂"}').toString()).toBe('{"ä":"🙂"}');
   });
 
   it("puts commas", () => {

@@ -2,7 +2,7 @@ import { Config } from "../model/config";
 import { Options } from "../model/request";
 import { Failure } from "../model/result";
 import { runCanary } from "../lifecycle/canary";
-import { runConfigure } from "../lifecycle/operations";
+import { ask, runConfigure } from "../lifecycle/operations";
 import { Backoff, Policy, use } from "../lifecycle/policy";
 import { runCleanup } from "../lifecycle/operations";
 import { Scope, User, Volume } from "../lifecycle/volume";
@@ -109,7 +109,7 @@ describe("hooks", () => {
 
   it("may refuse settings", () => {
     use(new No("check"));
-    holds(runConfigure('{"settings":{}}'), "the house says no at check");
+    holds(ask(runConfigure, '{"settings":{}}'), "the house says no at check");
   });
 
   it("choose options, ownership, flags, retries and notes", () => {
@@ -123,7 +123,7 @@ describe("hooks", () => {
       'Activate rexray; sleep 42; Activate rexray; Capabilities rexray + Get 0; List rexray; Create 0 {"house":"data"}',
     );
     holds(world.transcript(), '"nosuid":false,"nodev":false,"subpath":"","ownership":"root-dir"');
-    holds(runCleanup("{}"), '"retry":{"base_ms":5,"max_ms":50}');
+    holds(ask(runCleanup, "{}"), '"retry":{"base_ms":5,"max_ms":50}');
     world.answer("Activate", '{"kind":"unknown","reason":"lost","error":"gone","sent":true}');
     expect(prepareOne(new Asked("data")).code).toBe("unavailable");
   });
@@ -133,7 +133,7 @@ describe("hooks", () => {
     world.left(150);
     world.answer("Get", '{"kind":"unknown","reason":"timeout","error":"late","sent":true}', -1, "", 0);
     expect(prepareOne(new Asked("data")).code).toBe("timeout");
-    holds(runCanary('{"config":{}}'), "asking again after unreachable comes to an end");
+    holds(ask(runCanary, '{"config":{}}'), "asking again after unreachable comes to an end");
   });
 
   it("cannot create what exists or what is not known", () => {

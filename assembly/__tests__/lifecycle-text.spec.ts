@@ -1,4 +1,3 @@
-import { pack, textAt, unpack } from "../abi/memory";
 import { existsAlready, heldElsewhere, transient } from "../lifecycle/failures";
 import { Config } from "../model/config";
 import { Policy } from "../lifecycle/policy";
@@ -16,32 +15,6 @@ function waits(kind: string): string {
   }
   return out.join(" ");
 }
-
-describe("text over the border", () => {
-  it("comes back as it was, whatever its length and script", () => {
-    const units = ["a", "\u007f", "\u0080", "ä", "中", "🙂"];
-    for (let i = 0; i < units.length; i++) {
-      for (let length = 0; length < 40; length++) {
-        // What pack() answers is a bare address, as the engine has it: here, unlike in the blob, a collector runs now and then,
-        // which knows of no address. It does not within so few steps after it has run.
-        __collect();
-        const text = "x".repeat(length) + units[i] + "y".repeat(length % 7);
-        expect(unpack(pack(text))).toBe(text);
-        expect(unpack(pack(units[i].repeat(length)))).toBe(units[i].repeat(length));
-      }
-    }
-    expect(unpack(pack(""))).toBe("");
-  });
-
-  it("is UTF-8 in memory", () => {
-    const packed = pack("ä€🙂z");
-    expect(<i32>(packed & 0xffff_ffff)).toBe(10);
-    const ptr = <usize>(packed >> 32);
-    expect(load<u8>(ptr)).toBe(0xc3);
-    expect(load<u8>(ptr, 9)).toBe(0x7a);
-    expect(textAt(ptr, 2)).toBe("ä");
-  });
-});
 
 describe("words", () => {
   it("tell how long ago something was", () => {

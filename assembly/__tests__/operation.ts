@@ -1,7 +1,7 @@
 // Inputs of prepare, and its answers, for the spec files.
 import { JsonWriter } from "../json/writer";
 import { Node, readJson } from "../json/reader";
-import { runPrepare } from "../lifecycle/operations";
+import { ask, runPrepare } from "../lifecycle/operations";
 
 /** One volume of prepare's input; its members at what most tests want. */
 export class Asked {
@@ -115,7 +115,7 @@ export class Outcome {
 }
 
 export function prepare(volumes: Asked[], user: string = ""): Outcome {
-  return new Outcome(runPrepare(inputOf(volumes, user)));
+  return new Outcome(ask(runPrepare, inputOf(volumes, user)));
 }
 
 /** prepare of one volume. */

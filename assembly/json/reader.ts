@@ -1,20 +1,17 @@
-// The one way in which this policy reads JSON: json-as's dynamic values behind checks, because its typed parsing
-// takes malformed documents without a word. Values are read through Node, which knows its place in the document;
-// the first thing that is wrong is kept in the Document, so that readers can go on and look once at the end.
+// The one way in which this policy reads JSON: one strict walk over the bytes (scan.ts), and values that are made when
+// somebody asks for them, because json-as's typed parsing takes malformed documents without a word; it decodes escapes
+// and numbers with a fraction. Values are read through Node, which knows its place in the document; the first thing that
+// is wrong is kept in the Document, so that readers can go on and look once at the end.
 import { JSON } from "json-as/assembly";
-import { validateJSON } from "json-as/assembly/util/validateJson";
-import { Failure, Result, isControl } from "../model/result";
-import { locate } from "./locate";
+import { Failure, Result } from "../model/result";
 import { nearest } from "./near";
-import { MAX_TEXT, scan, unescapeSlashes } from "./scan";
-import { PLAIN, Tape, WITH_ESCAPES, copyUnits } from "./tape";
+import { MAX_TEXT, scan } from "./scan";
+import { PLAIN, Tape, WITH_ESCAPES, decode, sameText, widened } from "./tape";
+import { MAX_INTEGER, badText, numberText, show } from "./text";
 
-/** The largest magnitude of an integer that a JSON number can hold exactly. */
-export const MAX_INTEGER: i64 = 9007199254740991;
 /** UTF-16 units of one string value, unless a reader says less. */
 export const MAX_STRING: i32 = 1 << 20;
-/** UTF-16 units of a refused value that an error shows. */
-const SHOWN: i32 = 80;
+const QUOTE: u32 = 0x22;
 
 /** What a value is. */
 export enum Kind {
@@ -30,11 +27,17 @@ export enum Kind {
 export class Document {
   failure: Failure | null = null;
 
+  /** `kind` and `name` together are what it is called: two texts, so that none is made where nothing is wrong. */
   constructor(
-    public what: string,
+    private kind: string,
+    private name: string,
     /** Where its values stand. */
     readonly tape: Tape,
   ) {}
+
+  get what(): string {
+    return this.kind + this.name;
+  }
 
   fail(failure: Failure): void {
     if (this.failure === null) this.failure = failure;
@@ -56,35 +59,20 @@ export class Node {
     private name: string,
     private index: i32,
   ) {
-    let kind = Kind.Null;
-    if (entry >= 0) {
-      const code = load<u16>(document.tape.startOf(entry));
-      if (code == 0x22) kind = Kind.String;
-      else if (code == 0x7b) kind = Kind.Object;
-      else if (code == 0x5b) kind = Kind.Array;
-      else if (code == 0x74 || code == 0x66) kind = Kind.Bool;
-      else if (code != 0x6e) kind = Kind.Number;
-    }
-    this.kind = kind;
+    this.kind = entry < 0 ? Kind.Null : kindOf(document.tape, entry);
     this.elementEntry = entry + 1;
   }
 
-  /** The string's text. Without an escape it is copied as it stands, which is what the library would make of it. */
+  /** The string's text. */
   private decoded(): string {
-    const tape = this.document.tape;
-    const start = tape.startOf(this.entry);
-    const end = tape.endOf(this.entry);
-    if (<u32>tape.countOf(this.entry) == WITH_ESCAPES) {
-      return JSON.Value.fromSlice(start, end, tape.source).get<string>();
-    }
-    return copyUnits(start + 2, end - start - 4);
+    return stringAt(this.document.tape, this.entry);
   }
 
   /** The number or truth value, as the library reads it. */
   private scalar(): JSON.Value {
     const tape = this.document.tape;
     const start = tape.startOf(this.entry);
-    return JSON.parse<JSON.Value>(copyUnits(start, tape.endOf(this.entry) - start));
+    return JSON.parse<JSON.Value>(widened(start, tape.endOf(this.entry) - start));
   }
 
   get isObject(): bool {
@@ -132,14 +120,22 @@ export class Node {
   }
 
   has(key: string): bool {
-    return this.kind == Kind.Object && this.document.tape.find(this.entry, key) >= 0;
+    return this.member(key) >= 0;
+  }
+
+  /** The entry of the member of that name, or -1. */
+  private member(key: string): i32 {
+    return this.kind == Kind.Object ? this.document.tape.find(this.entry, key) : -1;
+  }
+
+  private child(entry: i32, key: string): Node {
+    return new Node(entry, this.document, this, key, -1);
   }
 
   /** The member of that name; null where there is none (or this is no object). A JSON null is a Node. */
   get(key: string): Node | null {
-    if (this.kind != Kind.Object) return null;
-    const entry = this.document.tape.find(this.entry, key);
-    return entry < 0 ? null : new Node(entry, this.document, this, key, -1);
+    const entry = this.member(key);
+    return entry < 0 ? null : this.child(entry, key);
   }
 
   /** The member of that name; null where there is none or where it is JSON's null. */
@@ -205,12 +201,15 @@ export class Node {
       this.expected("a whole number");
       return min;
     }
-    const number = this.scalar().get<f64>();
-    if (!(Math.abs(number) <= <f64>MAX_INTEGER) || Math.floor(number) != number) {
-      this.expected("a whole number");
-      return min;
+    let whole = digitsAt(this.document.tape, this.entry);
+    if (whole < 0) {
+      const number = this.scalar().get<f64>();
+      if (!(Math.abs(number) <= <f64>MAX_INTEGER) || Math.floor(number) != number) {
+        this.expected("a whole number");
+        return min;
+      }
+      whole = <i64>number;
     }
-    const whole = <i64>number;
     if (whole < min || whole > max) {
       this.expected("a whole number from " + min.toString() + " to " + max.toString());
       return min;
@@ -251,19 +250,35 @@ export class Node {
 
   // Members by name: the fallback where there is none, an error where it is of another type. null counts as none.
 
+  // A value that is what it should be makes no Node.
+
   string(key: string, fallback: string = "", limit: i32 = MAX_STRING): string {
-    const node = this.some(key);
-    return node === null ? fallback : node.text(limit);
+    const entry = this.member(key);
+    if (entry < 0) return fallback;
+    const tape = this.document.tape;
+    const start = tape.startOf(entry);
+    if (load<u8>(start) == QUOTE && <u32>tape.countOf(entry) == PLAIN) {
+      const length = tape.endOf(entry) - start - 2;
+      if (<i32>length <= limit) return widened(start + 1, length);
+    }
+    const node = this.child(entry, key);
+    return node.kind == Kind.Null ? fallback : node.text(limit);
   }
 
   int(key: string, fallback: i64, min: i64 = -MAX_INTEGER, max: i64 = MAX_INTEGER): i64 {
-    const node = this.some(key);
-    return node === null ? fallback : node.integer(min, max);
+    const entry = this.member(key);
+    if (entry < 0) return fallback;
+    const node = this.child(entry, key);
+    return node.kind == Kind.Null ? fallback : node.integer(min, max);
   }
 
   bool(key: string, fallback: bool): bool {
-    const node = this.some(key);
-    return node === null ? fallback : node.truth();
+    const entry = this.member(key);
+    if (entry < 0) return fallback;
+    const first = load<u8>(this.document.tape.startOf(entry));
+    if (first == 0x74) return true;
+    if (first == 0x66) return false;
+    return first == 0x6e ? fallback : this.child(entry, key).truth();
   }
 
   object(key: string): Node | null {
@@ -278,16 +293,24 @@ export class Node {
 
   /** A text that must be one of `choices`. */
   oneOf(key: string, choices: string[], fallback: string): string {
-    const node = this.some(key);
-    if (node === null) return fallback;
-    if (node.kind == Kind.String) {
-      const text = node.decoded();
-      if (choices.includes(text)) return text;
-      const near = nearest(text, choices);
-      node.expected("one of " + choices.join(", "), near.length ? 'did you mean "' + near + '"?' : "");
-    } else {
-      node.expected("one of " + choices.join(", "));
+    const entry = this.member(key);
+    if (entry < 0) return fallback;
+    const tape = this.document.tape;
+    const start = tape.startOf(entry);
+    const first = load<u8>(start);
+    if (first == 0x6e) return fallback;
+    if (first == QUOTE && <u32>tape.countOf(entry) == PLAIN) {
+      const length = <i32>(tape.endOf(entry) - start) - 2;
+      for (let i = 0; i < choices.length; i++) {
+        const choice = unchecked(choices[i]);
+        if (choice.length == length && sameText(start + 1, changetype<usize>(choice), length)) return choice;
+      }
     }
+    const node = this.child(entry, key);
+    const text = node.kind == Kind.String ? node.decoded() : "";
+    if (node.kind == Kind.String && choices.includes(text)) return text;
+    const near = nearest(text, choices);
+    node.expected("one of " + choices.join(", "), near.length ? 'did you mean "' + near + '"?' : "");
     return fallback;
   }
 
@@ -354,91 +377,78 @@ export class Node {
   }
 }
 
+function kindOf(tape: Tape, entry: i32): Kind {
+  const code = <u32>load<u8>(tape.startOf(entry));
+  if (code == QUOTE) return Kind.String;
+  if (code == 0x7b) return Kind.Object;
+  if (code == 0x5b) return Kind.Array;
+  if (code == 0x74 || code == 0x66) return Kind.Bool;
+  return code == 0x6e ? Kind.Null : Kind.Number;
+}
+
+/** The text of a string. Without an escape it is what it is; the library decodes the others. */
+function stringAt(tape: Tape, entry: i32): string {
+  const start = tape.startOf(entry);
+  const length = tape.endOf(entry) - start;
+  const kind = <u32>tape.countOf(entry);
+  if (kind == PLAIN) return widened(start + 1, length - 2);
+  if (kind != WITH_ESCAPES) return decode(start + 1, length - 2);
+  return JSON.parse<JSON.Value>(unescapeSlashes(decode(start, length))).get<string>();
+}
+
+/** Rewrites the escape `\/` to `/`, which json-as would decode to NUL. */
+function unescapeSlashes(text: string): string {
+  if (!text.includes("\\/")) return text;
+  let out = "";
+  let from = 0;
+  for (let i = 0; i + 1 < text.length; i++) {
+    if (text.charCodeAt(i) != 0x5c) continue;
+    if (text.charCodeAt(i + 1) == 0x2f) {
+      out += text.substring(from, i);
+      from = i + 1;
+    }
+    i++;
+  }
+  return out + text.substring(from);
+}
+
+/** A number that is written as up to 15 digits and nothing else; -1 for others. */
+function digitsAt(tape: Tape, entry: i32): i64 {
+  const end = tape.endOf(entry);
+  let at = tape.startOf(entry);
+  if (end - at > 15) return -1;
+  let number: i64 = 0;
+  while (at < end) {
+    const digit = <u32>load<u8>(at) - 0x30;
+    if (digit > 9) return -1;
+    number = number * 10 + digit;
+    at++;
+  }
+  return number;
+}
+
 /**
  * Reads a JSON text. `what` names it in errors ("the statement"). An error where it is no JSON, too long or too deep,
  * has a name twice in an object or a backslash in a name.
  */
 export function readJson(text: string, what: string): Result<Node> {
-  let error = "";
-  let tape: Tape | null = null;
-  if (text.length > MAX_TEXT) {
-    error = "it is longer than " + MAX_TEXT.toString() + " characters";
-  } else if (!validateJSON(text)) {
-    const where = locate(text);
-    error =
-      text.length == 0
-        ? "it is empty"
-        : where.startsWith("it is")
-          ? where
-          : "it is not JSON" + (where.length ? ": " + where : "");
-  } else {
-    let scanned = scan(text);
-    error = scanned.error;
-    if (error.length == 0 && scanned.slashes) scanned = scan(unescapeSlashes(text));
-    tape = scanned.tape;
-  }
-  if (error.length) return Result.fail<Node>(new Failure("invalid", what + " cannot be read: " + error));
-  return Result.ok<Node>(new Node(0, new Document(what, tape!), null, "", -1));
+  const bytes = String.UTF8.encode(text);
+  return readBytes(new Tape(changetype<usize>(bytes), changetype<usize>(bytes) + bytes.byteLength, bytes), what, "");
 }
 
-/** What makes a text unfit to be a value at all: NUL and lone surrogates. "" where it is fit. */
-export function badText(text: string): string {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code == 0) return "holds a NUL character";
-    if ((code & 0xf800) == 0xd800) {
-      if (code >= 0xdc00 || i + 1 >= text.length || (text.charCodeAt(i + 1) & 0xfc00) != 0xdc00) {
-        return "holds half of a surrogate pair, which is no character";
-      }
-      i++;
-    }
-  }
-  return "";
+/** Reads the JSON in `len` bytes of UTF-8 at `ptr`, which stay where they are. It is called KIND NAME in errors. */
+export function readJsonAt(ptr: usize, len: usize, kind: string, name: string): Result<Node> {
+  return readBytes(new Tape(ptr, ptr + len, null), kind, name);
 }
 
-/** What makes a text unfit for a name, a path or an option's value: control characters too. "" where it is fit. */
-export function badLine(text: string): string {
-  const bad = badText(text);
-  if (bad.length) return bad;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (isControl(code))
-      return "holds a control character (U+" + code.toString(16).toUpperCase().padStart(4, "0") + ")";
-  }
-  return "";
-}
-
-/** A text from outside as an error may show it: cut to 80 characters, control characters and halves replaced. */
-export function show(text: string): string {
-  const cut = text.length > SHOWN ? text.substring(0, SHOWN) : text;
-  let clean = true;
-  for (let i = 0; i < cut.length; i++) {
-    const code = cut.charCodeAt(i);
-    if (isControl(code) || (code & 0xf800) == 0xd800) {
-      clean = false;
-      break;
-    }
-  }
-  let out = cut;
-  if (!clean) {
-    out = "";
-    for (let i = 0; i < cut.length; i++) {
-      const code = cut.charCodeAt(i);
-      if (isControl(code)) {
-        out += "\\u" + code.toString(16).padStart(4, "0");
-      } else if ((code & 0xfc00) == 0xd800 && i + 1 < cut.length && (cut.charCodeAt(i + 1) & 0xfc00) == 0xdc00) {
-        out += cut.substring(i, i + 2);
-        i++;
-      } else {
-        out += (code & 0xf800) == 0xd800 ? "\ufffd" : cut.charAt(i);
-      }
-    }
-  }
-  return cut.length < text.length ? out + "…" : out;
-}
-
-/** A number without a needless ".0". */
-export function numberText(value: f64): string {
-  if (Math.floor(value) == value && Math.abs(value) <= <f64>MAX_INTEGER) return (<i64>value).toString();
-  return value.toString();
+function readBytes(tape: Tape, kind: string, name: string): Result<Node> {
+  const length = tape.end - tape.start;
+  const error =
+    length == 0
+      ? "it is empty"
+      : length > <usize>MAX_TEXT
+        ? "it is longer than " + MAX_TEXT.toString() + " bytes"
+        : scan(tape);
+  if (error.length) return Result.fail<Node>(new Failure("invalid", kind + name + " cannot be read: " + error));
+  return Result.ok<Node>(new Node(0, new Document(kind, name, tape), null, "", -1));
 }

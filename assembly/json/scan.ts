@@ -1,34 +1,25 @@
-// What must hold of a JSON text before it is read. validateJSON has accepted the syntax by then; here are the rules
-// that JSON leaves open and that json-as does not keep: duplicate keys, escapes in keys, depth, counts, and the escape
-// `\/`. The same walk notes where each value stands (tape.ts), so that nothing has to be looked for again.
-import { MANY_BYTES, PLAIN, Tape, WITH_ESCAPES, sameUnits } from "./tape";
+// The one walk over a JSON text: strict syntax, and the rules that JSON leaves open (duplicate keys, escapes in keys,
+// depth, counts). It notes where each value stands (tape.ts), so that nothing has to be looked for again, and where a text
+// is wrong it says what would have been right, and where.
+import { MANY_BYTES, PLAIN, Tape, WITH_ESCAPES, decode, sameBytes } from "./tape";
 
 /** Depth of arrays and objects in each other. */
 export const MAX_DEPTH: i32 = 32;
-/** UTF-16 units of one text. */
+/** Bytes of one text. */
 export const MAX_TEXT: i32 = 4 << 20;
 /** Members of one object. */
 export const MAX_MEMBERS: i32 = 4096;
 /** Elements of one array. */
 export const MAX_ELEMENTS: i32 = 65536;
-/** UTF-16 units of one key. */
+/** Bytes of one key. */
 export const MAX_KEY: i32 = 1024;
 
-const QUOTE: u16 = 0x22;
-const BACKSLASH: u16 = 0x5c;
-
-/** The outcome of scan(): `error` is "" where the text may be parsed. */
-export class Scan {
-  error: string = "";
-  /** The values, where there is no error. */
-  tape: Tape;
-  /** The text holds `\/` and must go through unescapeSlashes(). */
-  slashes: bool = false;
-
-  constructor(text: string) {
-    this.tape = new Tape(text);
-  }
-}
+const QUOTE: u32 = 0x22;
+const BACKSLASH: u32 = 0x5c;
+const COMMA: u32 = 0x2c;
+const COLON: u32 = 0x3a;
+const OBJECT: u32 = 0x7b;
+const LIST: u32 = 0x5b;
 
 /** Keys of one large object, so that the next is not compared to all of them. Open addressing, doubled when half full. */
 class KeySet {
@@ -44,7 +35,9 @@ class KeySet {
     while (true) {
       const entry = unchecked(this.slots[slot]) - 1;
       if (entry < 0) break;
-      if (sameKey(unchecked(this.starts[entry]), unchecked(this.lengths[entry]), start, length)) return false;
+      if (unchecked(this.lengths[entry]) == length && sameBytes(unchecked(this.starts[entry]), start, length)) {
+        return false;
+      }
       slot = (slot + 1) & mask;
     }
     const index = this.used++;
@@ -78,287 +71,323 @@ class KeySet {
 
 function hashOf(start: usize, length: i32): i32 {
   let hash: u32 = 0x811c9dc5;
-  const end = start + ((<usize>length) << 1);
-  for (let at = start; at < end; at += 2) hash = (hash ^ load<u16>(at)) * 0x01000193;
+  const end = start + <usize>length;
+  for (let at = start; at < end; at++) hash = (hash ^ load<u8>(at)) * 0x01000193;
   return <i32>(hash ^ (hash >> 15));
-}
-
-// @ts-ignore: decorator
-@inline
-function sameKey(a: usize, aLength: i32, b: usize, bLength: i32): bool {
-  return aLength == bLength && sameUnits(a, b, aLength);
 }
 
 /** Up to so many members an object's keys are compared one by one; from there on through a KeySet. */
 const FEW: i32 = 24;
 
-/** An array that is not zeroed: each of its elements is written before it is read. */
-function unset<T>(length: i32): StaticArray<T> {
-  return changetype<StaticArray<T>>(__new((<usize>length) << alignof<T>(), idof<StaticArray<T>>()));
-}
+/** The sets of the large objects that are open, by depth. */
+let sets: Array<KeySet | null> | null = null;
 
-/** The state of one scan. Arrays are by depth, save the keys', which are a stack of all open objects' few keys. */
-class Scanner {
-  out: Scan;
-  depth: i32 = 0;
-  /** Members or elements so far. */
-  counts: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
-  /** The object or list that is open. */
-  opens: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
-  /** Where an object's keys begin on the stack. */
-  firsts: StaticArray<i32> = unset<i32>(MAX_DEPTH + 1);
-  sets: Array<KeySet | null> | null = null;
-  starts: StaticArray<usize> = unset<usize>(64);
-  lengths: StaticArray<i32> = unset<i32>(64);
-  used: i32 = 0;
-  private base: usize;
-
-  constructor(text: string) {
-    this.out = new Scan(text);
-    this.base = changetype<usize>(text);
-  }
-
-  /** The scanner of a text. There is one, used again: memory that is not touched costs a fresh instance nothing. */
-  static of(text: string): Scanner {
-    let scanner = shared;
-    if (scanner === null) {
-      scanner = new Scanner(text);
-      shared = scanner;
-      return scanner;
-    }
-    scanner.out = new Scan(text);
-    scanner.base = changetype<usize>(text);
-    scanner.depth = 0;
-    scanner.used = 0;
-    return scanner;
-  }
-
-  /** Takes a key; false where the text must be refused. */
-  key(start: usize, length: i32, escaped: bool): bool {
-    if (escaped) {
-      return this.refuse("a name holds a backslash at " + this.position(start) + "; write it without escapes");
-    }
-    if (length > MAX_KEY) {
-      return this.refuse(
-        "a name is " +
-          length.toString() +
-          " characters long at " +
-          this.position(start) +
-          "; at most " +
-          MAX_KEY.toString() +
-          " are taken",
-      );
-    }
-    const depth = this.depth;
-    const count = unchecked(this.counts[depth]);
-    unchecked((this.counts[depth] = count + 1));
-    if (count >= MAX_MEMBERS) return this.refuse("an object has more than " + MAX_MEMBERS.toString() + " members");
-    if (count < FEW) {
-      const first = unchecked(this.firsts[depth]);
-      for (let i = first; i < this.used; i++) {
-        if (sameKey(unchecked(this.starts[i]), unchecked(this.lengths[i]), start, length))
-          return this.twice(start, length);
-      }
-      this.push(start, length);
-      return true;
-    }
-    const set = this.setAt(depth, count == FEW);
-    return set.add(start, length) ? true : this.twice(start, length);
-  }
-
-  private push(start: usize, length: i32): void {
-    const used = this.used;
-    if (used == this.starts.length) {
-      const starts = unset<usize>(used << 1);
-      const lengths = unset<i32>(used << 1);
-      memory.copy(changetype<usize>(starts), changetype<usize>(this.starts), (<usize>used) << 2);
-      memory.copy(changetype<usize>(lengths), changetype<usize>(this.lengths), (<usize>used) << 2);
-      this.starts = starts;
-      this.lengths = lengths;
-    }
-    unchecked((this.starts[used] = start));
-    unchecked((this.lengths[used] = length));
-    this.used = used + 1;
-  }
-
-  /** The set of a large object, begun with its few first keys. */
-  private setAt(depth: i32, fresh: bool): KeySet {
-    let sets = this.sets;
-    if (sets === null) {
-      sets = new Array<KeySet | null>(MAX_DEPTH + 1);
-      this.sets = sets;
-    }
-    if (fresh) {
-      const set = new KeySet();
-      for (let i = unchecked(this.firsts[depth]); i < this.used; i++) {
-        set.add(unchecked(this.starts[i]), unchecked(this.lengths[i]));
-      }
-      sets[depth] = set;
-      return set;
-    }
-    return sets[depth]!;
-  }
-
-  private twice(start: usize, length: i32): bool {
-    return this.refuse('the name "' + keyText(start, length) + '" is there twice in one object');
-  }
-
-  refuse(error: string): bool {
-    this.out.error = error;
-    return false;
-  }
-
-  position(at: usize): string {
-    return "character " + ((<i64>(at - this.base)) >> 1).toString();
-  }
-}
-
-let shared: Scanner | null = null;
-
-const LANE_ONES: u64 = 0x0001_0001_0001_0001;
-const LANE_HIGHS: u64 = 0x8000_8000_8000_8000;
-const QUOTES: u64 = 0x0022_0022_0022_0022;
-const BACKSLASHES: u64 = 0x005c_005c_005c_005c;
-const NOT_ASCII: u64 = 0xff80_ff80_ff80_ff80;
-
-/** Whether one of four units may be a quote or a backslash: never misses one. */
+/** One of 64 bits that is likely another for another key. The key is not empty. */
 // @ts-ignore: decorator
 @inline
-function special(four: u64): bool {
-  const quotes = four ^ QUOTES;
-  const backslashes = four ^ BACKSLASHES;
-  return ((((quotes - LANE_ONES) & ~quotes) | ((backslashes - LANE_ONES) & ~backslashes)) & LANE_HIGHS) != 0;
+function bitOf(start: usize, length: i32): u64 {
+  const last = load<u8>(start + <usize>(length - 1));
+  const middle = load<u8>(start + <usize>(length >> 1));
+  const bit = <u64>((<u32>length + <u32>load<u8>(start) * 7 + <u32>middle * 3 + <u32>last * 13) & 63);
+  return (<u64>1) << bit;
 }
 
-/** Checks a text whose syntax is valid JSON already. Positions in errors are UTF-16 units from 0. */
-export function scan(text: string): Scan {
-  const base = changetype<usize>(text);
-  const end = base + ((<usize>text.length) << 1);
-  const scanner = Scanner.of(text);
-  const out = scanner.out;
-  const tape = out.tape;
-  const counts = scanner.counts;
-  const firsts = scanner.firsts;
-  const opens = scanner.opens;
-  // The key of the member whose value comes next.
-  let key: usize = base;
-  let keyLength: i32 = 0;
-  let open: i32 = -1;
-  // In an object, whether the next string is a key.
-  let expectKey = false;
-  let inObject = false;
-  let objects: u64 = 0; // bit by depth: an object is open there
-  let at = base;
-  while (at < end) {
-    const code = load<u16>(at);
-    at += 2;
-    if (code == QUOTE) {
-      const start = at;
-      let escaped = false;
-      let bits: u64 = 0;
-      while (true) {
-        while (at + 8 <= end) {
-          const four = load<u64>(at);
-          if (special(four)) break;
-          bits |= four;
-          at += 8;
-        }
-        const inner = load<u16>(at);
-        if (inner == QUOTE) break;
-        if (inner == BACKSLASH) {
-          escaped = true;
-          if (load<u16>(at, 2) == 0x2f) out.slashes = true;
-          at += 4;
-        } else {
-          bits |= inner;
-          at += 2;
-        }
-      }
-      if (expectKey) {
-        key = start;
-        keyLength = <i32>((at - start) >> 1);
-        if (!scanner.key(start, keyLength, escaped)) return out;
-        expectKey = false;
-        at += 2;
-      } else {
-        at += 2;
-        const index = tape.add(start - 2, open, key, keyLength);
-        tape.end(index, at, escaped ? WITH_ESCAPES : (bits & NOT_ASCII) != 0 ? MANY_BYTES : PLAIN);
-      }
-    } else if (code == 0x2c) {
-      if (inObject) {
-        expectKey = true;
-      } else {
-        const depth = scanner.depth;
-        const count = unchecked(counts[depth]) + 1;
-        unchecked((counts[depth] = count));
-        if (count >= MAX_ELEMENTS) {
-          scanner.refuse("a list has more than " + MAX_ELEMENTS.toString() + " elements");
-          return out;
-        }
-      }
-    } else if (code == 0x7b || code == 0x5b) {
-      const depth = ++scanner.depth;
-      if (depth > MAX_DEPTH) {
-        scanner.refuse("it is nested more than " + MAX_DEPTH.toString() + " deep at " + scanner.position(at - 2));
-        return out;
-      }
-      inObject = code == 0x7b;
-      expectKey = inObject;
-      unchecked((opens[depth] = open));
-      open = tape.add(at - 2, open, key, keyLength);
-      objects = (objects & ~((<u64>1) << depth)) | ((<u64>(inObject ? 1 : 0)) << depth);
-      unchecked((counts[depth] = 0));
-      unchecked((firsts[depth] = scanner.used));
-    } else if (code == 0x7d || code == 0x5d) {
-      scanner.used = unchecked(firsts[scanner.depth]);
-      tape.close(open, at);
-      open = unchecked(opens[scanner.depth]);
-      const depth = --scanner.depth;
-      expectKey = false;
-      inObject = ((objects >> depth) & 1) != 0;
-    } else if (code > 0x20 && code != 0x3a) {
-      // A number, true, false or null: up to what can follow one.
-      const index = tape.add(at - 2, open, key, keyLength);
-      while (at < end) {
-        const next = load<u16>(at);
-        if (next <= 0x20 || next == 0x2c || next == 0x5d || next == 0x7d) break;
-        at += 2;
-      }
-      tape.end(index, at, 0);
+/** Whether the open object has that key already. Takes it, where a set does. */
+function isThere(tape: Tape, object: i32, count: i32, depth: i32, start: usize, length: i32): bool {
+  if (count <= FEW) {
+    let child = object + 1;
+    for (let left = count; left > 0; left--) {
+      if (tape.keyLength(child) == length && sameBytes(tape.keyStart(child), start, length)) return true;
+      child = tape.nextOf(child);
     }
+    if (count < FEW) return false;
   }
-  return out;
+  let all = sets;
+  if (all === null) {
+    all = new Array<KeySet | null>(MAX_DEPTH + 1);
+    sets = all;
+  }
+  if (count == FEW) {
+    const set = new KeySet();
+    let child = object + 1;
+    for (let left = count; left > 0; left--) {
+      set.add(tape.keyStart(child), tape.keyLength(child));
+      child = tape.nextOf(child);
+    }
+    all[depth] = set;
+  }
+  return !all[depth]!.add(start, length);
 }
 
-/** Rewrites the escape `\/` to `/`, which json-as would decode to NUL. */
-export function unescapeSlashes(text: string): string {
-  const length = text.length;
-  const out = changetype<string>(__new((<usize>length) << 1, idof<string>()));
-  const end = changetype<usize>(text) + ((<usize>length) << 1);
-  let to = changetype<usize>(out);
-  for (let at = changetype<usize>(text); at < end; at += 2) {
-    const code = load<u16>(at);
-    if (code == BACKSLASH && at + 2 < end) {
-      const next = load<u16>(at, 2);
-      if (next != 0x2f) {
-        store<u16>(to, code);
-        to += 2;
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+const QUOTES: u64 = ONES * 0x22;
+const BACKSLASHES: u64 = ONES * 0x5c;
+const SPACES: u64 = ONES * 0x20;
+
+/** High bits: the lowest one is of the first byte that is a quote, a backslash or a control character. */
+// @ts-ignore: decorator
+@inline
+function specials(eight: u64): u64 {
+  const quotes = eight ^ QUOTES;
+  const backslashes = eight ^ BACKSLASHES;
+  return (((quotes - ONES) & ~quotes) | ((backslashes - ONES) & ~backslashes) | ((eight - SPACES) & ~eight)) & HIGHS;
+}
+
+/** Where a text is wrong, and what would have been right there; and what the last string was. */
+let wrongAt: usize = 0;
+let wrong: string = "";
+let stringKind: u32 = PLAIN;
+
+/** The end of a string, behind its closing quote; `at` is behind the opening one. 0 where it is wrong. */
+function endOfString(at: usize, end: usize): usize {
+  let bits: u64 = 0;
+  let escaped = false;
+  while (true) {
+    let found: u64 = 0;
+    while (found == 0 && at + 8 <= end) {
+      const eight = load<u64>(at);
+      bits |= eight;
+      found = specials(eight);
+      at += found == 0 ? 8 : <usize>(ctz(found) >> 3);
+    }
+    if (at >= end) return fail(end, "the text's closing quote");
+    const code = <u32>load<u8>(at);
+    if (code == QUOTE) {
+      // Bytes behind the string may have been looked at too: it is called MANY_BYTES then, and read with more care.
+      stringKind = escaped ? WITH_ESCAPES : (bits & HIGHS) != 0 ? MANY_BYTES : PLAIN;
+      return at + 1;
+    }
+    if (code < 0x20) return fail(at, "no raw line break or control character in a text");
+    if (code != BACKSLASH) {
+      bits |= code;
+      at++;
+      continue;
+    }
+    escaped = true;
+    const escape = at + 1 < end ? <u32>load<u8>(at, 1) : 0;
+    if (escape == 0x75) {
+      for (let i: usize = 2; i < 6; i++) {
+        if (at + i >= end || !isHex(load<u8>(at + i))) return fail(at + 1, "four hex digits after \\u");
       }
-      store<u16>(to, next);
+      at += 6;
+    } else if (
+      escape == QUOTE ||
+      escape == BACKSLASH ||
+      escape == 0x2f ||
+      escape == 0x62 ||
+      escape == 0x66 ||
+      escape == 0x6e ||
+      escape == 0x72 ||
+      escape == 0x74
+    ) {
       at += 2;
     } else {
-      store<u16>(to, code);
+      return fail(at + 1, 'one of " \\ / b f n r t u after the backslash');
     }
-    to += 2;
   }
-  const used = <i32>((to - changetype<usize>(out)) >> 1);
-  return out.substring(0, used);
 }
 
-function keyText(start: usize, length: i32): string {
-  const shown = length > 64 ? 64 : length;
-  const out = changetype<string>(__new((<usize>shown) << 1, idof<string>()));
-  memory.copy(changetype<usize>(out), start, (<usize>shown) << 1);
-  return shown < length ? out + "…" : out;
+function fail(at: usize, expected: string): usize {
+  wrongAt = at;
+  wrong = expected;
+  return 0;
+}
+
+function isHex(code: u32): bool {
+  const letter = code | 0x20;
+  return (code >= 0x30 && code <= 0x39) || (letter >= 0x61 && letter <= 0x66);
+}
+
+// @ts-ignore: decorator
+@inline
+function isDigit(code: u32): bool {
+  return code - 0x30 <= 9;
+}
+
+// @ts-ignore: decorator
+@inline
+function byteAt(at: usize, end: usize): u32 {
+  return at < end ? <u32>load<u8>(at) : 0;
+}
+
+function digits(at: usize, end: usize): usize {
+  while (isDigit(byteAt(at, end))) at++;
+  return at;
+}
+
+/** The end of the number, true, false or null that begins at `at`; 0 where there is none. */
+function endOfScalar(at: usize, end: usize): usize {
+  const start = at;
+  const code = byteAt(at, end);
+  if (code == 0x74 && at + 4 <= end && load<u32>(at) == 0x65757274) {
+    at += 4;
+  } else if (code == 0x66 && at + 5 <= end && load<u32>(at, 1) == 0x65736c61) {
+    at += 5;
+  } else if (code == 0x6e && at + 4 <= end && load<u32>(at) == 0x6c6c756e) {
+    at += 4;
+  } else {
+    if (code == 0x2d) at++;
+    const whole = at;
+    at = digits(at, end);
+    if (at == whole || (load<u8>(whole) == 0x30 && at > whole + 1)) return fail(start, "a value");
+    if (byteAt(at, end) == 0x2e) {
+      const fraction = ++at;
+      at = digits(at, end);
+      if (at == fraction) return fail(start, "a value");
+    }
+    if ((byteAt(at, end) | 0x20) == 0x65) {
+      at++;
+      const sign = byteAt(at, end);
+      if (sign == 0x2b || sign == 0x2d) at++;
+      const exponent = at;
+      at = digits(at, end);
+      if (at == exponent) return fail(start, "a value");
+    }
+  }
+  // `truer`, `1x` and `1-2` are no values; what else follows is looked at by the caller.
+  const next = byteAt(at, end);
+  const letter = next | 0x20;
+  if (isDigit(next) || (letter >= 0x61 && letter <= 0x7a) || next == 0x2b || next == 0x2d || next == 0x2e) {
+    return fail(start, "a value");
+  }
+  return at;
+}
+
+// @ts-ignore: decorator
+@inline
+function skipSpace(at: usize, end: usize): usize {
+  while (at < end) {
+    const code = load<u8>(at);
+    if (code > 0x20 || (code != 0x20 && code != 0x0a && code != 0x0d && code != 0x09)) break;
+    at++;
+  }
+  return at;
+}
+
+/** Reads the tape's text. Returns "", or why it is refused. */
+export function scan(tape: Tape): string {
+  const end = tape.end;
+  let at = skipSpace(tape.start, end);
+  let depth = 0;
+  /** The object or list that is open: its entry, its kind, its children so far, and bits of its keys. */
+  let open = -1;
+  let kind: u32 = 0;
+  let count = 0;
+  let seen: u64 = 0;
+  /** The key of the member whose value comes next. */
+  let key: usize = 0;
+  let keyLength = 0;
+  let wantKey = false;
+  while (true) {
+    if (wantKey) {
+      if (byteAt(at, end) != QUOTE) return syntax(tape, at, "a name in double quotes");
+      key = at + 1;
+      at = endOfString(key, end);
+      if (at == 0) return syntax(tape, wrongAt, wrong);
+      if (stringKind == WITH_ESCAPES) {
+        return "a name holds a backslash at " + position(tape, key) + "; write it without escapes";
+      }
+      keyLength = <i32>(at - 1 - key);
+      if (keyLength > MAX_KEY) return tooLong(tape, key, keyLength);
+      if (count >= MAX_MEMBERS) return "an object has more than " + MAX_MEMBERS.toString() + " members";
+      const bit = keyLength > 0 ? bitOf(key, keyLength) : 1;
+      if ((seen & bit) != 0 || count >= FEW) {
+        if (isThere(tape, open, count, depth, key, keyLength)) return twice(key, keyLength);
+      }
+      seen |= bit;
+      count++;
+      at = skipSpace(at, end);
+      if (byteAt(at, end) != COLON) return syntax(tape, at, '":"');
+      at = skipSpace(at + 1, end);
+      wantKey = false;
+    } else if (open >= 0) {
+      if (++count > MAX_ELEMENTS) return "a list has more than " + MAX_ELEMENTS.toString() + " elements";
+    }
+    const code = byteAt(at, end);
+    if (code == QUOTE) {
+      const start = at;
+      at = endOfString(at + 1, end);
+      if (at == 0) return syntax(tape, wrongAt, wrong);
+      tape.add(start, at, key, keyLength, stringKind);
+    } else if (code == OBJECT || code == LIST) {
+      if (++depth > MAX_DEPTH) {
+        return "it is nested more than " + MAX_DEPTH.toString() + " deep at " + position(tape, at);
+      }
+      open = tape.open(at, key, keyLength, open, count, seen);
+      kind = code;
+      count = 0;
+      seen = 0;
+      at = skipSpace(at + 1, end);
+      if (byteAt(at, end) != code + 2) {
+        wantKey = code == OBJECT;
+        continue;
+      }
+    } else {
+      const start = at;
+      at = endOfScalar(at, end);
+      if (at == 0) return syntax(tape, wrongAt, wrong);
+      tape.add(start, at, key, keyLength, 0);
+    }
+    // Behind a value, or before the end of what is empty.
+    while (true) {
+      at = skipSpace(at, end);
+      if (open < 0) return at < end ? syntax(tape, at, "nothing after the value") : "";
+      const next = byteAt(at, end);
+      if (next == COMMA) {
+        at = skipSpace(at + 1, end);
+        wantKey = kind == OBJECT;
+        break;
+      }
+      if (next != kind + 2) return syntax(tape, at, kind == OBJECT ? '"," or "}"' : '"," or "]"');
+      at++;
+      open = tape.close(open, at, count);
+      depth--;
+      if (open >= 0) {
+        kind = <u32>load<u8>(tape.startOf(open));
+        count = tape.countOf(open);
+        seen = tape.seenIn(open);
+      }
+    }
+  }
+}
+
+function tooLong(tape: Tape, key: usize, length: i32): string {
+  const most = MAX_KEY.toString();
+  return (
+    "a name is " + length.toString() + " bytes long at " + position(tape, key) + "; at most " + most + " are taken"
+  );
+}
+
+function twice(key: usize, length: i32): string {
+  const text = decode(key, <usize>length);
+  return 'the name "' + (text.length > 64 ? text.substring(0, 64) + "…" : text) + '" is there twice in one object';
+}
+
+/** Characters (UTF-16 units) between two places. */
+function units(from: usize, to: usize): i32 {
+  let count = 0;
+  for (let at = from; at < to; at++) {
+    const code = load<u8>(at);
+    if ((code & 0xc0) != 0x80) count++;
+    if (code >= 0xf0) count++;
+  }
+  return count;
+}
+
+function position(tape: Tape, at: usize): string {
+  return "character " + units(tape.start, at).toString();
+}
+
+function syntax(tape: Tape, at: usize, expected: string): string {
+  let line = 1;
+  let start = tape.start;
+  for (let i = start; i < at; i++) {
+    if (load<u8>(i) != 0x0a) continue;
+    line++;
+    start = i + 1;
+  }
+  const column = units(start, at) + 1;
+  const place = "line " + line.toString() + ", column " + column.toString();
+  return "it is not JSON: " + place + ": expected " + expected + (at >= tape.end ? ", found the end" : "");
 }

@@ -1,57 +1,65 @@
 // Output JSON, into one growing buffer. json-as could serialize typed classes, but the answers are small, their
 // members are often optional, and strings from outside may hold lone surrogates, which must not leave as such.
+import { decode } from "./tape";
 
-const QUOTE: u16 = 0x22;
-const BACKSLASH: u16 = 0x5c;
-const REPLACEMENT: u16 = 0xfffd;
+const REPLACEMENT: u32 = 0xfffd;
+/** What one UTF-16 unit becomes at most: \u00xx. */
+const MOST: usize = 6;
+/** Up to so many units get room for the worst; of longer texts it is counted. */
+const SHORT: usize = 1024;
 
 /** Builds one JSON text. The caller keeps the order (key before value in an object); commas are put by the writer. */
 export class JsonWriter {
-  private buffer: StaticArray<u16>;
-  private used: i32 = 0;
+  /** UTF-8. */
+  private buffer: ArrayBuffer;
+  /** Where the next byte goes, and where the buffer ends. */
+  private next: usize;
+  private limit: usize;
   /** Whether the next value or key must be preceded by a comma. */
   private comma: bool = false;
 
-  constructor(capacity: i32 = 128) {
-    this.buffer = room(capacity);
+  constructor(capacity: i32 = 256) {
+    const buffer = room(<usize>capacity);
+    this.buffer = buffer;
+    this.next = changetype<usize>(buffer);
+    this.limit = changetype<usize>(buffer) + <usize>capacity;
   }
 
   beginObject(): JsonWriter {
-    this.separate();
     this.put(0x7b);
     this.comma = false;
     return this;
   }
 
   endObject(): JsonWriter {
+    this.comma = false;
     this.put(0x7d);
     this.comma = true;
     return this;
   }
 
   beginArray(): JsonWriter {
-    this.separate();
     this.put(0x5b);
     this.comma = false;
     return this;
   }
 
   endArray(): JsonWriter {
+    this.comma = false;
     this.put(0x5d);
     this.comma = true;
     return this;
   }
 
   key(name: string): JsonWriter {
-    this.separate();
     this.quoted(name);
-    this.put(0x3a);
+    store<u8>(this.next, 0x3a); // quoted() has left room
+    this.next++;
     this.comma = false;
     return this;
   }
 
   string(value: string): JsonWriter {
-    this.separate();
     this.quoted(value);
     this.comma = true;
     return this;
@@ -71,91 +79,137 @@ export class JsonWriter {
 
   /** A value that is JSON already. Not checked. */
   raw(json: string): JsonWriter {
-    this.separate();
-    const length = json.length;
-    this.reserve(length);
-    memory.copy(this.at(this.used), changetype<usize>(json), (<usize>length) << 1);
-    this.used += length;
+    const length = <usize>json.length;
+    let to = this.begin(length * 3);
+    const from = changetype<usize>(json);
+    for (let i: usize = 0; i < length; i++) {
+      const code = <u32>load<u16>(from + (i << 1));
+      if (code >= 0x80) {
+        this.next = to + String.UTF8.encodeUnsafe(from + (i << 1), <i32>(length - i), to);
+        this.comma = true;
+        return this;
+      }
+      store<u8>(to++, code);
+    }
+    this.next = to;
     this.comma = true;
     return this;
   }
 
   toString(): string {
-    const bytes = (<usize>this.used) << 1;
-    const out = changetype<string>(__new(bytes, idof<string>()));
-    memory.copy(changetype<usize>(out), changetype<usize>(this.buffer), bytes);
-    return out;
+    const start = changetype<usize>(this.buffer);
+    return decode(start, this.next - start);
   }
 
-  private at(index: i32): usize {
-    return changetype<usize>(this.buffer) + ((<usize>index) << 1);
+  /** Where the text stands, as UTF-8. Valid until more is written. */
+  get start(): usize {
+    return changetype<usize>(this.buffer);
   }
 
-  private separate(): void {
-    if (this.comma) this.put(0x2c);
+  get length(): usize {
+    return this.next - changetype<usize>(this.buffer);
   }
 
-  private put(code: u16): void {
-    this.reserve(1);
-    store<u16>(this.at(this.used), code);
-    this.used++;
+  /** The same, as an answer of ours names it: start << 32 | length. */
+  packed(): u64 {
+    return ((<u64>this.start) << 32) | (<u64>this.length);
   }
 
-  private reserve(more: i32): void {
-    const need = this.used + more;
-    let capacity = this.buffer.length;
-    if (need <= capacity) return;
-    while (capacity < need) capacity <<= 1;
+  private put(code: u32): void {
+    const to = this.begin(1);
+    store<u8>(to, code);
+    this.next = to + 1;
+  }
+
+  /** Makes room for so many bytes and a comma, puts the comma where one is due; returns where they go. */
+  private begin(bytes: usize): usize {
+    if (this.next + bytes + 1 > this.limit) this.grow(bytes + 1);
+    const to = this.next;
+    if (!this.comma) return to;
+    store<u8>(to, 0x2c);
+    return to + 1;
+  }
+
+  private grow(more: usize): void {
+    const start = changetype<usize>(this.buffer);
+    const used = this.next - start;
+    let capacity = (this.limit - start) << 1;
+    while (capacity < used + more) capacity <<= 1;
     const grown = room(capacity);
-    memory.copy(changetype<usize>(grown), changetype<usize>(this.buffer), (<usize>this.used) << 1);
+    memory.copy(changetype<usize>(grown), start, used);
     this.buffer = grown;
+    this.next = changetype<usize>(grown) + used;
+    this.limit = changetype<usize>(grown) + capacity;
   }
 
+  /** The text in quotes, with room for one byte behind it. Half of a surrogate pair is replaced. */
   private quoted(text: string): void {
-    const length = text.length;
-    // Each unit becomes at most six (\u00xx); for long text the exact room is counted.
-    this.reserve((length <= 128 ? length * 6 : escapedLength(text)) + 2);
-    const from = changetype<usize>(text);
-    let to = this.at(this.used);
-    store<u16>(to, QUOTE);
-    to += 2;
-    for (let i = 0; i < length; i++) {
-      while (i + 4 <= length) {
-        const four = load<u64>(from + ((<usize>i) << 1));
+    const length = <usize>text.length;
+    let to = this.begin((length <= SHORT ? length * MOST : writtenLength(text)) + 3);
+    let from = changetype<usize>(text);
+    const end = from + (length << 1);
+    store<u8>(to++, 0x22);
+    while (true) {
+      while (from + 8 <= end) {
+        let four = load<u64>(from);
         if (!asItStands(four)) break;
-        store<u64>(to, four);
-        to += 8;
-        i += 4;
-      }
-      if (i == length) break;
-      const code = load<u16>(from + ((<usize>i) << 1));
-      if (code == QUOTE || code == BACKSLASH) {
-        store<u16>(to, BACKSLASH);
-        store<u16>(to, code, 2);
+        four = (four | (four >> 8)) & 0x0000_ffff_0000_ffff;
+        store<u32>(to, <u32>(four | (four >> 16)));
+        from += 8;
         to += 4;
-      } else if (code < 0x20) {
-        store<u64>(to, 0x0030_0030_0075_005c); // \u00
-        store<u16>(to, hexDigit(code >> 4), 8);
-        store<u16>(to, hexDigit(code & 15), 10);
-        to += 12;
-      } else if ((code & 0xf800) == 0xd800) {
-        const pair = code < 0xdc00 && i + 1 < length && (load<u16>(from + ((<usize>i) << 1), 2) & 0xfc00) == 0xdc00;
-        if (pair) {
-          store<u32>(to, load<u32>(from + ((<usize>i) << 1)));
-          i++;
-          to += 4;
-        } else {
-          store<u16>(to, REPLACEMENT);
-          to += 2;
+      }
+      if (from >= end) break;
+      const code = <u32>load<u16>(from);
+      from += 2;
+      if (code < 0x80) {
+        if (code == 0x22 || code == 0x5c) {
+          store<u8>(to++, 0x5c);
+        } else if (code < 0x20) {
+          store<u32>(to, 0x3030_755c); // \u00
+          store<u8>(to, hexDigit(code >> 4), 4);
+          store<u8>(to, hexDigit(code & 15), 5);
+          to += 6;
+          continue;
         }
-      } else {
-        store<u16>(to, code);
+        store<u8>(to++, code);
+      } else if (code < 0x800) {
+        store<u8>(to, 0xc0 | (code >> 6));
+        store<u8>(to, 0x80 | (code & 0x3f), 1);
         to += 2;
+      } else if ((code & 0xf800) != 0xd800) {
+        to = three(to, code);
+      } else if (code < 0xdc00 && from < end && (load<u16>(from) & 0xfc00) == 0xdc00) {
+        const whole = 0x10000 + ((code & 0x3ff) << 10) + ((<u32>load<u16>(from)) & 0x3ff);
+        from += 2;
+        store<u8>(to, 0xf0 | (whole >> 18));
+        store<u8>(to, 0x80 | ((whole >> 12) & 0x3f), 1);
+        store<u8>(to, 0x80 | ((whole >> 6) & 0x3f), 2);
+        store<u8>(to, 0x80 | (whole & 0x3f), 3);
+        to += 4;
+      } else {
+        to = three(to, REPLACEMENT);
       }
     }
-    store<u16>(to, QUOTE);
-    this.used = <i32>((to + 2 - changetype<usize>(this.buffer)) >> 1);
+    store<u8>(to, 0x22);
+    this.next = to + 1;
   }
+}
+
+/** What a text takes at most, its escapes counted. */
+function writtenLength(text: string): usize {
+  let total: usize = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = <u32>text.charCodeAt(i);
+    total += code < 0x20 ? MOST : code == 0x22 || code == 0x5c ? 2 : code < 0x80 ? 1 : 3;
+  }
+  return total;
+}
+
+function three(to: usize, code: u32): usize {
+  store<u8>(to, 0xe0 | (code >> 12));
+  store<u8>(to, 0x80 | ((code >> 6) & 0x3f), 1);
+  store<u8>(to, 0x80 | (code & 0x3f), 2);
+  return to + 3;
 }
 
 /** Whether four units are ASCII that needs no escape. May say no where they are. */
@@ -171,21 +225,11 @@ function asItStands(four: u64): bool {
 }
 
 /** A buffer that is not zeroed: what is read of it was written before. */
-function room(capacity: i32): StaticArray<u16> {
-  return changetype<StaticArray<u16>>(__new((<usize>capacity) << 1, idof<StaticArray<u16>>()));
+function room(capacity: usize): ArrayBuffer {
+  return changetype<ArrayBuffer>(__new(capacity, idof<ArrayBuffer>()));
 }
 
-function escapedLength(text: string): i32 {
-  let total = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code < 0x20) total += 5;
-    else if (code == QUOTE || code == BACKSLASH) total++;
-  }
-  return total;
-}
-
-function hexDigit(value: u16): u16 {
+function hexDigit(value: u32): u32 {
   return value < 10 ? 0x30 + value : 0x57 + value;
 }
 

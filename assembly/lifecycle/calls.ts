@@ -1,6 +1,5 @@
 // Calls to plugins as values: what is asked, and what came back. Nothing here decides anything.
 import { plugin_call } from "../dvdi";
-import { pack, unpack } from "../abi/memory";
 import { JsonWriter } from "../json/writer";
 import { Node } from "../json/reader";
 import { Options } from "../model/request";
@@ -95,9 +94,7 @@ export function callPlugins(calls: Call[]): Failure | null {
     call.writeTo(w);
   }
   w.endArray().endObject();
-  const request = pack(w.toString());
-  const text = unpack(plugin_call(<usize>(request >> 32), <usize>(request & 0xffff_ffff)));
-  const result = answerOf(text, "plugin_call");
+  const result = answerOf(plugin_call(w.start, w.length), "plugin_call");
   const failure = result.error;
   if (failure !== null) return failure;
   const answers = result.value!.array("answers");

@@ -6,7 +6,7 @@ import { Config } from "../model/config";
 import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { existsAlready, heldElsewhere, transient } from "./failures";
-import { readInput, runParse } from "./operations";
+import { ask, readInput, runParse } from "./operations";
 import { policyInPlace } from "./policy";
 import { contradiction, shareRules } from "./share";
 import { ago } from "./text";
@@ -27,8 +27,8 @@ class Checks {
   }
 }
 
-export function runCanary(text: string): string {
-  const read = readInput(text, "canary");
+export function runCanary(ptr: usize, len: usize): JsonWriter {
+  const read = readInput(ptr, len, "canary");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const config = Config.fromNode(input.get("config"));
@@ -41,7 +41,7 @@ export function runCanary(text: string): string {
   checkErrors(checks);
   checkRetry(checks, config);
   if (checks.failure !== null) return checks.failure!.toAnswer();
-  return '{"ok":{"checks":' + checks.count.toString() + "}}";
+  return new JsonWriter().beginObject().key("ok").beginObject().key("checks").int(checks.count).endObject().endObject();
 }
 
 /** What is written is read back as it was, whatever the text. */
@@ -136,7 +136,7 @@ const FORMS: string[] = [
 
 /** parse's answer to one source in JSON. */
 function parsed(config: Config, source: string): string {
-  return runParse('{"config":' + config.toJson() + ',"sources":[' + source + "]}");
+  return ask(runParse, '{"config":' + config.toJson() + ',"sources":[' + source + "]}");
 }
 
 function checkSharing(checks: Checks): void {

@@ -1,8 +1,7 @@
 // The engine's other functions (log, clock, sleep, random) and how its answers are read.
 import * as dvdi from "../dvdi";
-import { pack, unpack } from "../abi/memory";
 import { JsonWriter } from "../json/writer";
-import { Node, readJson } from "../json/reader";
+import { Node, readJsonAt } from "../json/reader";
 import { Failure, Result } from "../model/result";
 
 const CODES: string[] = [
@@ -18,9 +17,9 @@ const CODES: string[] = [
   "internal",
 ];
 
-/** The `ok` member of an answer of the engine's, or the error that it gave. */
-export function answerOf(text: string, what: string): Result<Node> {
-  const read = readJson(text, "the engine's answer to " + what);
+/** The `ok` member of an answer of the engine's (ptr << 32 | len), or the error that it gave. */
+export function answerOf(answer: u64, what: string): Result<Node> {
+  const read = readJsonAt(<usize>(answer >> 32), <usize>(answer & 0xffff_ffff), "the engine's answer to ", what);
   if (read.error !== null) return Result.fail<Node>(badAnswer(what, read.error!.message));
   const root = read.value!;
   const error = root.object("error");
@@ -59,8 +58,7 @@ export function badAnswer(what: string, why: string): Failure {
 export function log(level: string, message: string): void {
   const w = new JsonWriter();
   w.beginObject().key("level").string(level).key("message").string(message).endObject();
-  const request = pack(w.toString());
-  dvdi.log(<usize>(request >> 32), <usize>(request & 0xffff_ffff));
+  dvdi.log(w.start, w.length);
 }
 
 /** Wall time, and what is left of the operation. */
@@ -75,8 +73,8 @@ export class Time {
 
 /** Asks for the time. */
 export function now(): Result<Time> {
-  const request = pack("{}");
-  const answer = answerOf(unpack(dvdi.now(<usize>(request >> 32), <usize>(request & 0xffff_ffff))), "now");
+  const w = new JsonWriter(8).beginObject().endObject();
+  const answer = answerOf(dvdi.now(w.start, w.length), "now");
   if (answer.error !== null) return Result.fail<Time>(answer.error!);
   const node = answer.value!;
   const time = new Time(node.int("unix_ms", 0), node.int("left_ms", 0));
@@ -88,14 +86,13 @@ export function now(): Result<Time> {
 export function sleep(ms: i64): Failure | null {
   const w = new JsonWriter(32);
   w.beginObject().key("ms").int(ms).endObject();
-  const request = pack(w.toString());
-  return answerOf(unpack(dvdi.sleep(<usize>(request >> 32), <usize>(request & 0xffff_ffff))), "sleep").error;
+  return answerOf(dvdi.sleep(w.start, w.length), "sleep").error;
 }
 
 /** 32 random bits; 0 where the engine has none to give, which only costs jitter. */
 export function random(): u32 {
-  const request = pack("{}");
-  const answer = answerOf(unpack(dvdi.random(<usize>(request >> 32), <usize>(request & 0xffff_ffff))), "random");
+  const w = new JsonWriter(8).beginObject().endObject();
+  const answer = answerOf(dvdi.random(w.start, w.length), "random");
   if (answer.error !== null) return 0;
   return <u32>answer.value!.int("u32", 0, 0, 0xffff_ffff);
 }

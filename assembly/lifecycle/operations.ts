@@ -1,6 +1,6 @@
 // The operations of the ABI, from input text to answer text.
 import { JsonWriter } from "../json/writer";
-import { Node, readJson } from "../json/reader";
+import { Node, readJsonAt } from "../json/reader";
 import { Config } from "../model/config";
 import { Failure, Result } from "../model/result";
 import { parseSources } from "../parse/parse";
@@ -15,9 +15,18 @@ export const ABI: i64 = 1;
 /** From so many attempts on a release that fails is worth a line. */
 const WORTH_A_LINE: i64 = 3;
 
+/** An operation: the text of its input stands in `len` bytes at `ptr`. */
+export type Operation = (ptr: usize, len: usize) => JsonWriter;
+
+/** Runs an operation as the engine does, with texts. */
+export function ask(operation: Operation, text: string): string {
+  const bytes = String.UTF8.encode(text);
+  return operation(changetype<usize>(bytes), bytes.byteLength).toString();
+}
+
 /** An operation's input: always an object. */
-export function readInput(text: string, operation: string): Result<Node> {
-  const read = readJson(text, "the input of " + operation);
+export function readInput(ptr: usize, len: usize, operation: string): Result<Node> {
+  const read = readJsonAt(ptr, len, "the input of ", operation);
   if (read.error === null && !read.value!.mustBeObject()) return Result.fail<Node>(read.value!.failure!);
   return read;
 }
@@ -29,8 +38,8 @@ function needed(input: Node, name: string): Node | null {
   return list;
 }
 
-export function runConfigure(text: string): string {
-  const read = readInput(text, "configure");
+export function runConfigure(ptr: usize, len: usize): JsonWriter {
+  const read = readInput(ptr, len, "configure");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const engine = input.object("engine");
@@ -51,11 +60,11 @@ export function runConfigure(text: string): string {
   const w = new JsonWriter();
   w.beginObject().key("ok");
   config.writeTo(w);
-  return w.endObject().toString();
+  return w.endObject();
 }
 
-export function runParse(text: string): string {
-  const read = readInput(text, "parse");
+export function runParse(ptr: usize, len: usize): JsonWriter {
+  const read = readInput(ptr, len, "parse");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const config = Config.ofInput(input);
@@ -66,11 +75,11 @@ export function runParse(text: string): string {
   const w = new JsonWriter();
   w.beginObject().key("ok");
   parsed.value!.writeTo(w);
-  return w.endObject().toString();
+  return w.endObject();
 }
 
-export function runPrepare(text: string): string {
-  const read = readInput(text, "prepare");
+export function runPrepare(ptr: usize, len: usize): JsonWriter {
+  const read = readInput(ptr, len, "prepare");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const config = Config.ofInput(input);
@@ -109,7 +118,7 @@ export function runPrepare(text: string): string {
   w.endArray().key("notes").beginArray();
   writeTexts(w, preparation.notes);
   writeTexts(w, policy.notes(volumes, scope));
-  return w.endArray().endObject().endObject().toString();
+  return w.endArray().endObject().endObject();
 }
 
 /** The scope itself is no other user: an engine may name it where an operation is run again. */
@@ -120,8 +129,8 @@ function leaveOut(volume: Volume, scope: Scope): void {
   }
 }
 
-export function runCleanup(text: string): string {
-  const read = readInput(text, "cleanup");
+export function runCleanup(ptr: usize, len: usize): JsonWriter {
+  const read = readInput(ptr, len, "cleanup");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const report: string[] = [];
@@ -136,8 +145,8 @@ export function runCleanup(text: string): string {
   return releaseAnswer(input, report);
 }
 
-export function runRecover(text: string): string {
-  const read = readInput(text, "recover");
+export function runRecover(ptr: usize, len: usize): JsonWriter {
+  const read = readInput(ptr, len, "recover");
   if (read.error !== null) return read.error!.toAnswer();
   const input = read.value!;
   const report: string[] = [];
@@ -164,7 +173,7 @@ export function runRecover(text: string): string {
   return releaseAnswer(input, report);
 }
 
-function releaseAnswer(input: Node, report: string[]): string {
+function releaseAnswer(input: Node, report: string[]): JsonWriter {
   if (input.failure !== null) return input.failure!.toAnswer();
   const backoff = policyInPlace().release();
   const w = new JsonWriter();
@@ -172,7 +181,7 @@ function releaseAnswer(input: Node, report: string[]): string {
   w.key("retry").beginObject().key("base_ms").int(backoff.baseMs).key("max_ms").int(backoff.maxMs).endObject();
   w.key("report").beginArray();
   writeTexts(w, report);
-  return w.endArray().endObject().endObject().toString();
+  return w.endArray().endObject().endObject();
 }
 
 function writeTexts(w: JsonWriter, texts: string[]): void {

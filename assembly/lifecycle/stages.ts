@@ -1,6 +1,5 @@
 // Stages: what the workload is given of each volume.
 import { stage } from "../dvdi";
-import { pack, unpack } from "../abi/memory";
 import { JsonWriter } from "../json/writer";
 import { Failure } from "../model/result";
 import { answerOf, badAnswer, failureOf, misread } from "./host";
@@ -25,8 +24,7 @@ export function stageAll(policy: Policy, volumes: Volume[]): Failure | null {
     w.endObject();
   }
   w.endArray().endObject();
-  const message = pack(w.toString());
-  const result = answerOf(unpack(stage(<usize>(message >> 32), <usize>(message & 0xffff_ffff))), "stage");
+  const result = answerOf(stage(w.start, w.length), "stage");
   if (result.error !== null) return result.error;
   const node = result.value!;
   const answers = node.array("stages");

@@ -1,5 +1,6 @@
 // Attributes of classes and pools: what a workload wants of its storage, and what a pool has.
-import { Node, numberText } from "../json/reader";
+import { Node } from "../json/reader";
+import { numberText } from "../json/text";
 import { JsonWriter } from "../json/writer";
 import { MAX_NAME } from "./errors";
 

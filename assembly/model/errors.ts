@@ -1,6 +1,6 @@
 // Error texts and word lists that several parts share: one wording for one mistake.
 import { Failure } from "./result";
-import { badLine, show } from "../json/reader";
+import { badLine, show } from "../json/text";
 import { nearest } from "../json/near";
 
 export const ACCESS_MODES: string[] = ["single-writer", "multi-reader", "multi-writer"];

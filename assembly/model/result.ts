@@ -57,13 +57,11 @@ export class Failure {
   }
 
   /** The whole answer of an export: {"error": {…}}. */
-  toAnswer(): string {
+  toAnswer(): JsonWriter {
     const w = new JsonWriter();
-    w.beginObject();
-    w.key("error");
+    w.beginObject().key("error");
     this.writeTo(w);
-    w.endObject();
-    return w.toString();
+    return w.endObject();
   }
 }
 

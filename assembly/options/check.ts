@@ -1,5 +1,5 @@
 // Options held against the schema of their driver, before anything is done with them.
-import { badLine, numberText, show } from "../json/reader";
+import { badLine, numberText, show } from "../json/text";
 import { quantity } from "../model/attributes";
 import { MAX_OPTIONS, MAX_OPTION_NAME, MAX_OPTION_VALUE, didYouMean, wrong } from "../model/errors";
 import { VolumeRequest } from "../model/request";

@@ -1,5 +1,5 @@
 // A class (what a workload wants of its storage) becomes a pool of the operator's (what there is).
-import { numberText } from "../json/reader";
+import { numberText } from "../json/text";
 import { JsonWriter } from "../json/writer";
 import { Attributes } from "../model/attributes";
 import { Config, Pool } from "../model/config";

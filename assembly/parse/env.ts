@@ -1,6 +1,7 @@
 // The task environment variables of the original Mesos module, bare and with a digit: DVDI_VOLUME_NAME, DVDI_VOLUME_NAME1, ….
 // What it did and what is done here are told apart in docs/statement.md.
-import { Node, badLine, show } from "../json/reader";
+import { Node } from "../json/reader";
+import { badLine, show } from "../json/text";
 import { nearest } from "../json/near";
 import { wrong } from "../model/errors";
 import { OptionValue, VolumeRequest } from "../model/request";

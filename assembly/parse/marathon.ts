@@ -1,5 +1,6 @@
 // A Marathon app's definition: external volumes of the provider dvdi, and the DVDI_* variables of its env.
-import { Node, badLine, readJson, show } from "../json/reader";
+import { Node, readJson } from "../json/reader";
+import { badLine, show } from "../json/text";
 import { MAX_DRIVER, MAX_NAME, MAX_OPTION_VALUE, MAX_PATH, didYouMean } from "../model/errors";
 import { OptionValue, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";

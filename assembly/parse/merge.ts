@@ -1,5 +1,5 @@
 // Declarations of several forms become the volumes of one workload.
-import { show } from "../json/reader";
+import { show } from "../json/text";
 import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";

@@ -1,6 +1,7 @@
 // Mesos ContainerInfo: volumes whose source is a DOCKER_VOLUME. Both spellings are read: the protobuf's own names
 // (container_path) and those of proto3's JSON (containerPath).
-import { Node, readJson, show } from "../json/reader";
+import { Node, readJson } from "../json/reader";
+import { show } from "../json/text";
 import { nearest } from "../json/near";
 import { MAX_DRIVER, MAX_NAME, MAX_OPTION_NAME, MAX_OPTION_VALUE, MAX_PATH } from "../model/errors";
 import { OptionValue, VolumeRequest } from "../model/request";

@@ -1,5 +1,5 @@
 // `docker run --mount type=volume,source=NAME,target=/path,…`: one CSV record, quoted as encoding/csv has it.
-import { show } from "../json/reader";
+import { show } from "../json/text";
 import { didYouMean } from "../model/errors";
 import { OptionValue, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";

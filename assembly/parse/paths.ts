@@ -1,5 +1,5 @@
 // Paths that users name: where a volume is to be in the workload, and which folder of the volume.
-import { badLine, show } from "../json/reader";
+import { badLine, show } from "../json/text";
 import { MAX_PATH } from "../model/errors";
 import { Failure, Result } from "../model/result";
 

@@ -1,5 +1,5 @@
 // `docker run -v NAME:/path[:options]`.
-import { show } from "../json/reader";
+import { show } from "../json/text";
 import { didYouMean } from "../model/errors";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
