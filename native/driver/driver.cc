@@ -1,95 +1,221 @@
+// Opening, finding, making and removing volumes; what is told about them.
 #include "driver/driver.h"
 
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "driver/files.h"
-#include "driver/image.h"
 #include "driver/log.h"
 #include "driver/loop.h"
+#include "driver/shutdown.h"
 
 namespace dvdi {
-namespace {
 
-constexpr size_t kMaxId = 512;
-
-Status CheckId(const std::string& id) {
-  if (id.size() > kMaxId)
-    return Status(Code::kInvalid, "the ID is " + std::to_string(id.size()) + " bytes long",
-                  "give one of at most " + std::to_string(kMaxId) + " bytes");
-  return OkStatus();
-}
-
-std::string Users(size_t n) { return std::to_string(n) + (n == 1 ? " user" : " users"); }
-
-}  // namespace
-
-Driver::Driver(const DriverOptions& options, Pool pool, MountRoot root, Holder self)
+Driver::Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimiter limiter)
     : options_(options),
-      pool_(std::move(pool)),
       root_(std::move(root)),
       self_(std::move(self)),
+      limiter_(std::move(limiter)),
       states_(root_.state_fd(), self_.node, self_.boot_id) {}
 
 Driver::~Driver() = default;
 
-Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& options) {
+Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& given) {
+  DriverOptions options = given;
   DVDI_RETURN_IF_ERROR(CheckName(options.node, "node id"));
-  if (options.default_size < SmallestSize(options.default_filesystem))
-    return Status(Code::kInvalid,
-                  std::string("the default size ") + FormatSize(options.default_size) + " is too small for " +
-                      FilesystemName(options.default_filesystem),
-                  "give at least " + FormatSize(SmallestSize(options.default_filesystem)));
-  DVDI_ASSIGN_OR_RETURN(Pool pool, Pool::Open(options.pool, options.node));
+  if (options.tiers.empty()) {
+    TierConfig tier;
+    tier.name = "default";
+    tier.pool = options.pool;
+    tier.filesystem = options.default_filesystem;
+    tier.default_size = options.default_size;
+    options.tiers = {tier};
+  }
+  for (const auto& tier : options.tiers)
+    if (tier.default_size < SmallestSize(tier.filesystem))
+      return Status(Code::kInvalid,
+                    std::string("the default size ") + FormatSize(tier.default_size) + " is too small for " +
+                        FilesystemName(tier.filesystem),
+                    "give at least " + FormatSize(SmallestSize(tier.filesystem)));
+  IoLimiter limiter;
+  if (!options.io_cgroup.empty()) {
+    DVDI_ASSIGN_OR_RETURN(limiter, IoLimiter::Open(options.io_cgroup));
+  }
   DVDI_ASSIGN_OR_RETURN(Holder self, Holder::Self(options.node));
   DVDI_ASSIGN_OR_RETURN(MountRoot root, MountRoot::Open(options.mount_root));
-  std::unique_ptr<Driver> driver(new Driver(options, std::move(pool), std::move(root), std::move(self)));
+  std::unique_ptr<Driver> driver(new Driver(options, std::move(root), std::move(self), std::move(limiter)));
+  DVDI_RETURN_IF_ERROR(driver->OpenTiers());
   driver->Recover();
   return driver;
 }
 
+Status Driver::OpenTiers() {
+  for (TierConfig config : options_.tiers) {
+    DVDI_ASSIGN_OR_RETURN(Pool pool, Pool::Open(config.pool, self_.node));
+    config.pool = pool.path();
+    for (const auto& other : tiers_)
+      if (other->pool.path() == pool.path())
+        return Status(Code::kInvalid,
+                      "tiers " + other->config.name + " and " + config.name + " lie in the same folder",
+                      "give each tier a folder of its own");
+    if (!config.lease_ms.has_value()) config.lease_ms = options_.lease_ms.value_or(pool.DefaultLeaseMs());
+    KeeperOptions keeper;
+    keeper.pool = pool.path();
+    keeper.node = self_.node;
+    keeper.lease_ms = *config.lease_ms;
+    keeper.lost = [this](const std::vector<std::string>& names, const std::string& why) { Lose(names, why); };
+    DVDI_ASSIGN_OR_RETURN(auto started, LeaseKeeper::Start(std::move(keeper)));
+    tiers_.push_back(std::make_unique<Tier>(Tier{std::move(config), std::move(pool), std::move(started)}));
+  }
+  return OkStatus();
+}
+
 Result<Driver::Volume> Driver::OpenVolume(const std::string& name) const {
-  Volume volume;
-  DVDI_ASSIGN_OR_RETURN(volume.fd, pool_.OpenVolume(name));
-  volume.lease.emplace(volume.fd.get(), name, pool_.VolumePath(name));
-  return volume;
+  DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
+  auto open = [&](size_t i) -> Result<Volume> {
+    Volume volume;
+    volume.tier = tiers_[i].get();
+    DVDI_ASSIGN_OR_RETURN(volume.fd, volume.pool().OpenVolume(name));
+    volume.lease.emplace(volume.fd.get(), name, volume.pool().VolumePath(name));
+    return volume;
+  };
+  // Where it was seen last, so that a tier that hangs holds up its own volumes only.
+  size_t hint = tiers_.size();
+  {
+    std::lock_guard<std::mutex> hold(mu_);
+    if (auto it = found_in_.find(name); it != found_in_.end()) hint = it->second;
+  }
+  if (hint < tiers_.size())
+    if (auto volume = open(hint); volume.ok()) return volume;
+  Status missing;
+  std::optional<Volume> found;
+  for (size_t i = 0; i < tiers_.size(); ++i) {
+    auto volume = open(i);
+    if (volume.ok()) {
+      if (found.has_value())
+        return Status(Code::kRefused,
+                      "there are two volumes " + name + ", in " + found->pool().path() + " and in " +
+                          volume->pool().path(),
+                      "move one of the folders out of its pool");
+      found.emplace(std::move(*volume));
+      std::lock_guard<std::mutex> hold(mu_);
+      found_in_[name] = i;
+    } else if (missing.ok() || volume.status().code() != Code::kNotFound) {
+      missing = volume.status();
+    }
+  }
+  if (found.has_value()) return std::move(*found);
+  if (missing.code() == Code::kNotFound && tiers_.size() > 1)
+    return Status(Code::kNotFound, "there is no volume " + name + " in any tier");
+  return missing;
+}
+
+Result<TierRoom> Driver::Room(const Tier& tier) const {
+  TierRoom room;
+  DVDI_ASSIGN_OR_RETURN(room.promised, tier.pool.Promised());
+  DVDI_ASSIGN_OR_RETURN(room.free, tier.pool.Free());
+  return room;
+}
+
+Result<std::vector<TierInfo>> Driver::Tiers() const {
+  std::vector<TierInfo> out;
+  for (const auto& tier : tiers_) {
+    TierInfo info{tier->config, {}};
+    auto room = Room(*tier);
+    if (room.ok())
+      info.room = *room;
+    else
+      info.room.problem = room.status().message();
+    out.push_back(std::move(info));
+  }
+  return out;
+}
+
+Result<Driver::Options> Driver::ReadOptions(const std::string& name,
+                                            const std::map<std::string, std::string>& opts) const {
+  std::vector<TierConfig> configs;
+  for (const auto& tier : tiers_) configs.push_back(tier->config);
+  auto options = ParseCreateOptions(opts, AttributeNames(configs));
+  if (!options.ok()) return options.status().WithContext("volume " + name);
+  return options;
+}
+
+Status Driver::CheckLimits(const Options& options) const {
+  if ((!options.iops.has_value() && !options.bps.has_value()) || limiter_.can_limit() ||
+      options_.accept_unenforced)
+    return OkStatus();
+  return Status(
+      Code::kRefused,
+      "iops and bps cannot be enforced on node " + self_.node + ": the driver was given no cgroup",
+      "leave them out; or start the driver with --io-cgroup DIR, or with --accept-unenforced-io to take "
+      "them as a remark");
 }
 
 Status Driver::Create(const std::string& name, const std::map<std::string, std::string>& opts) {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
-  auto parsed = ParseCreateOptions(opts);
-  if (!parsed.ok()) return parsed.status().WithContext("volume " + name);
+  DVDI_ASSIGN_OR_RETURN(Options options, ReadOptions(name, opts));
+  VolumeLocks::Hold lock(&locks_, name);
+  auto there = OpenVolume(name);
+  if (!there.ok() && there.status().code() != Code::kNotFound) return there.status();
+  if (!there.ok()) {
+    Status made = CreateNew(name, options);
+    if (made.code() != Code::kRefused) return made;
+    // Another node was faster.
+    auto now = OpenVolume(name);
+    return now.ok() ? Change(name, *now, options) : made;
+  }
+  // It exists. A repeated Create (a lost answer, an old client) is no error where it asks for the same.
+  return Change(name, *there, options);
+}
+
+Status Driver::CreateNew(const std::string& name, const Options& options) {
+  DVDI_RETURN_IF_ERROR(CheckLimits(options).WithContext("volume " + name));
+  std::lock_guard<std::mutex> one(create_mu_);
+  std::vector<TierConfig> configs;
+  std::vector<TierRoom> rooms;
+  DVDI_ASSIGN_OR_RETURN(auto infos, Tiers());
+  for (auto& info : infos) {
+    configs.push_back(std::move(info.config));
+    rooms.push_back(std::move(info.room));
+  }
+  DVDI_ASSIGN_OR_RETURN(size_t chosen, ChooseTier(configs, rooms, options, name));
+  Tier& tier = *tiers_[chosen];
   VolumeMeta meta;
   meta.name = name;
   meta.created_at = Rfc3339Now();
-  meta.size_bytes = parsed->size_bytes.value_or(options_.default_size);
-  meta.filesystem = parsed->filesystem.value_or(options_.default_filesystem);
+  meta.size_bytes = options.size_bytes.value_or(tier.config.default_size);
+  meta.filesystem = options.filesystem.value_or(tier.config.filesystem);
+  meta.limits = {options.iops, options.bps};
   if (meta.size_bytes < SmallestSize(meta.filesystem))
     return Status(Code::kInvalid,
                   "volume " + name + ": size " + FormatSize(meta.size_bytes) + " is too small for " +
                       FilesystemName(meta.filesystem),
                   "give at least " + FormatSize(SmallestSize(meta.filesystem)));
-  VolumeLocks::Hold lock(&locks_, name);
-  Status made = pool_.Create(meta);
-  if (made.ok()) {
-    Log(LogLevel::kInfo, "created volume " + name + " (" + FormatSize(meta.size_bytes) + ", " +
-                             FilesystemName(meta.filesystem) + ")");
-    return made;
+  DVDI_RETURN_IF_ERROR(tier.pool.Create(meta));
+  {
+    std::lock_guard<std::mutex> hold(mu_);
+    found_in_[name] = chosen;
   }
-  if (made.code() != Code::kRefused) return made;
-  // It exists. A repeated Create (a lost answer, an old client) is no error where it asks for the same.
-  DVDI_ASSIGN_OR_RETURN(Volume volume, OpenVolume(name));
-  DVDI_ASSIGN_OR_RETURN(VolumeMeta there, pool_.ReadMeta(volume.fd.get(), name));
-  std::string has;
-  if (parsed->size_bytes.has_value() && *parsed->size_bytes != there.size_bytes)
-    has = "size " + FormatSize(there.size_bytes);
-  else if (parsed->filesystem.has_value() && *parsed->filesystem != there.filesystem)
-    has = std::string("filesystem ") + FilesystemName(there.filesystem);
-  if (has.empty()) return OkStatus();
-  return Status(Code::kRefused, "volume " + name + " exists with " + has,
-                "leave the option out to use it as it is, or take another name");
+  Log(LogLevel::kInfo, "created volume " + name + " (" + FormatSize(meta.size_bytes) + ", " +
+                           FilesystemName(meta.filesystem) + ", tier " + tier.config.name + ")");
+  // Two nodes may have made the same name in two tiers at the same moment: this one is empty and new.
+  for (const auto& other : tiers_) {
+    if (other.get() == &tier || !other->pool.OpenVolume(name).ok()) continue;
+    {
+      std::lock_guard<std::mutex> hold(mu_);
+      found_in_.erase(name);
+    }
+    Status removed = tier.pool.Remove(name);
+    return Status(Code::kSystem,
+                  "volume " + name + " was made by another node in tier " + other->config.name +
+                      " meanwhile" + (removed.ok() ? "" : "; " + removed.message()),
+                  "try again");
+  }
+  return OkStatus();
 }
 
 Status Driver::Remove(const std::string& name) {
@@ -100,8 +226,8 @@ Status Driver::Remove(const std::string& name) {
     return Status(Code::kRefused, "volume " + name + " is mounted on this node (" + self_.node + ")",
                   "end its use, then remove it again");
   DVDI_ASSIGN_OR_RETURN(Generation before, volume.lease->ReadGeneration());
-  DVDI_ASSIGN_OR_RETURN(Lease lease, volume.lease->Acquire(self_));
-  auto image = pool_.OpenImage(volume.fd.get(), name);
+  DVDI_ASSIGN_OR_RETURN(Lease lease, TakeLease(name, volume));
+  auto image = volume.pool().OpenImage(volume.fd.get(), name);
   if (image.ok()) {
     auto detached = WaitDetached(image->get(), options_.detach_wait_ms);
     Status why = detached.status();
@@ -110,245 +236,24 @@ Status Driver::Remove(const std::string& name) {
                    "end the processes that use it (losetup -l shows the device), then remove it again");
     if (!why.ok()) {
       // A lease that was here before guards that very use.
-      if (!lease.taken_over) (void)volume.lease->Release(lease, before.clean);
+      if (!lease.taken_over) (void)ReleaseLease(name, volume, lease, before.clean);
       return why;
     }
   }
-  Status removed = pool_.Remove(name);
+  Status removed = volume.pool().Remove(name);
   if (!removed.ok()) {
-    Status released = volume.lease->Release(lease, before.clean);
+    Status released = ReleaseLease(name, volume, lease, before.clean);
     if (!released.ok()) Log(LogLevel::kError, released.message());
     return removed;
   }
+  volume.tier->keeper->Unguard(name);
+  {
+    std::lock_guard<std::mutex> hold(mu_);
+    found_in_.erase(name);
+    draining_.erase(name);
+  }
   DVDI_RETURN_IF_ERROR(states_.Remove(name));
   Log(LogLevel::kInfo, "removed volume " + name);
-  return OkStatus();
-}
-
-Result<std::string> Driver::Mount(const std::string& name, const std::string& id) {
-  DVDI_RETURN_IF_ERROR(CheckId(id));
-  VolumeLocks::Hold lock(&locks_, name);
-  DVDI_ASSIGN_OR_RETURN(Volume volume, OpenVolume(name));
-  DVDI_ASSIGN_OR_RETURN(VolumeMeta meta, pool_.ReadMeta(volume.fd.get(), name));
-  DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
-  if (device.has_value()) return JoinMount(name, id, volume, *device);
-  DVDI_ASSIGN_OR_RETURN(Generation before, volume.lease->ReadGeneration());
-  DVDI_ASSIGN_OR_RETURN(Lease lease, volume.lease->Acquire(self_));
-  bool attached = false;
-  Status mounted = FreshMount(meta, id, volume, lease, &attached);
-  if (!mounted.ok()) {
-    UndoFreshMount(name, volume, lease, attached, before.clean);
-    return mounted;
-  }
-  {
-    std::lock_guard<std::mutex> hold(mu_);
-    draining_.erase(name);
-  }
-  Log(LogLevel::kInfo, "mounted volume " + name + " at " + root_.Mountpoint(name) + " (lease " +
-                           std::to_string(lease.generation) + ")");
-  return root_.Mountpoint(name);
-}
-
-// Another user of what is mounted already. The lease must be ours still.
-Result<std::string> Driver::JoinMount(const std::string& name, const std::string& id, const Volume& volume,
-                                      const std::string& device) {
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), name));
-  if (!IsLoopOver(device, image.get()))
-    return Status(Code::kRefused,
-                  "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
-                  "unmount it (umount " + root_.Mountpoint(name) + "), then mount again")
-        .WithPath(root_.Mountpoint(name));
-  DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
-  Lease lease;
-  if (held.has_value() && LeaseFile::OursToTake(*held, self_)) {
-    lease = *held;
-  } else {
-    if (!held.has_value())
-      Log(LogLevel::kWarning, "volume " + name + " is mounted here without a lease: taking one");
-    // Refuses, naming the node, where another one has it.
-    DVDI_ASSIGN_OR_RETURN(lease, volume.lease->Acquire(self_));
-  }
-  DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
-  bool known = !state.ids.insert(id).second;
-  if (known && state.generation == lease.generation) return root_.Mountpoint(name);
-  state.generation = lease.generation;
-  DVDI_RETURN_IF_ERROR(states_.Write(name, state));
-  Step("user-added");
-  Log(LogLevel::kInfo, "volume " + name + " has " + Users(state.ids.size()));
-  return root_.Mountpoint(name);
-}
-
-Status Driver::FreshMount(const VolumeMeta& meta, const std::string& id, const Volume& volume,
-                          const Lease& lease, bool* attached) {
-  DVDI_RETURN_IF_ERROR(pool_.RemoveTemporaries(volume.fd.get()));
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), meta.name));
-  DVDI_ASSIGN_OR_RETURN(auto device, FindLoop(image.get()));
-  // Under a lease that was ours before, this is our own device, kept by a copy of the mount in another
-  // namespace; the kernel shares one filesystem over it. Otherwise it is a stranger.
-  if (device.has_value() && (!lease.taken_over || !meta.formatted))
-    return Status(Code::kRefused,
-                  "the image of volume " + meta.name + " is attached as " + device->path + " without a lease",
-                  "end that use (losetup -l, then umount or losetup -d), then mount again");
-  bool formatted_now = false;
-  if (!device.has_value()) {
-    DVDI_RETURN_IF_ERROR(PrepareImage(meta, volume, &formatted_now));
-    // Formatting put a new file in place.
-    DVDI_ASSIGN_OR_RETURN(image, pool_.OpenImage(volume.fd.get(), meta.name));
-    DVDI_ASSIGN_OR_RETURN(LoopDevice made, AttachLoop(image.get(), meta.name));
-    device = std::move(made);
-  }
-  *attached = true;
-  Step("attached");
-  LocalState state;
-  state.generation = lease.generation;
-  state.ids = {id};
-  DVDI_RETURN_IF_ERROR(states_.Write(meta.name, state));
-  Step("state-written");
-  DVDI_RETURN_IF_ERROR(root_.Mount(meta.name, device->path, meta.filesystem));
-  Step("mounted");
-  if (formatted_now) root_.RemoveLostAndFound(meta.name);
-  return OkStatus();
-}
-
-// Makes sure that the image holds the filesystem that the metadata names: formats a new one, once.
-Status Driver::PrepareImage(VolumeMeta meta, const Volume& volume, bool* formatted_now) {
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), meta.name));
-  DVDI_ASSIGN_OR_RETURN(std::string signature, ProbeSignature(image.get(), meta.name));
-  std::string wanted = FilesystemName(meta.filesystem);
-  if (meta.formatted) {
-    if (signature == wanted) return OkStatus();
-    return Status(Code::kSystem,
-                  "the image of volume " + meta.name + " should hold " + wanted + " but holds " +
-                      (signature.empty() ? "no known filesystem" : signature) + "; it was not formatted",
-                  "restore it from a copy, or remove the volume")
-        .WithPath(pool_.VolumePath(meta.name) + "/image");
-  }
-  if (signature == wanted) {
-    // Formatted by a driver that was killed before it could say so, or put there by the operator.
-    Log(LogLevel::kInfo, "volume " + meta.name + " holds " + wanted + " already: not formatted");
-  } else {
-    DVDI_RETURN_IF_ERROR(FormatImage(pool_, volume.fd.get(), meta, self_.node));
-    *formatted_now = true;
-    Log(LogLevel::kInfo,
-        "formatted volume " + meta.name + " (" + FormatSize(meta.size_bytes) + ", " + wanted + ")");
-  }
-  meta.formatted = true;
-  DVDI_RETURN_IF_ERROR(pool_.WriteMeta(volume.fd.get(), meta));
-  Step("formatted-recorded");
-  return OkStatus();
-}
-
-void Driver::UndoFreshMount(const std::string& name, const Volume& volume, const Lease& lease, bool attached,
-                            bool clean) {
-  Status undone;
-  auto image = pool_.OpenImage(volume.fd.get(), name);
-  if (image.ok() && (attached || lease.taken_over)) {
-    auto detached = WaitDetached(image->get(), options_.detach_wait_ms);
-    undone = detached.status();
-    if (detached.ok() && !*detached) {
-      std::lock_guard<std::mutex> hold(mu_);
-      draining_.insert(name);
-      return;  // the lease guards a use that goes on
-    }
-  }
-  if (undone.ok()) undone = states_.Remove(name);
-  if (undone.ok()) undone = volume.lease->Release(lease, clean);
-  if (!undone.ok())
-    Log(LogLevel::kError, "volume " + name + ": cannot give the lease back: " + undone.message());
-}
-
-Status Driver::Unmount(const std::string& name, const std::string& id) {
-  DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
-  DVDI_RETURN_IF_ERROR(CheckId(id));
-  VolumeLocks::Hold lock(&locks_, name);
-  auto volume = OpenVolume(name);
-  if (!volume.ok() && volume.status().code() == Code::kNotFound) return UnmountOrphan(name, id);
-  if (!volume.ok()) return volume.status();
-  DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
-  DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
-  if (!device.has_value()) return GiveBack(name, *volume, state.generation, false);
-  // Users that are not known (their state was lost) are guarded by the kernel alone.
-  if (!state.ids.empty() && state.ids.count(id) == 0) {
-    Log(LogLevel::kInfo,
-        "volume " + name + ": unmount by an ID that does not have it; " + Users(state.ids.size()) + " left");
-    return OkStatus();
-  }
-  if (state.ids.size() > 1) {
-    state.ids.erase(id);
-    DVDI_RETURN_IF_ERROR(states_.Write(name, state));
-    Step("user-removed");
-    Log(LogLevel::kInfo, "volume " + name + " has " + Users(state.ids.size()));
-    return OkStatus();
-  }
-  auto image = pool_.OpenImage(volume->fd.get(), name);
-  if (image.ok() && !IsLoopOver(*device, image->get()))
-    return Status(Code::kRefused,
-                  "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
-                  "unmount it by hand (umount " + root_.Mountpoint(name) + ")")
-        .WithPath(root_.Mountpoint(name));
-  DVDI_RETURN_IF_ERROR(root_.Unmount(name));
-  Step("unmounted");
-  return GiveBack(name, *volume, state.generation, true);
-}
-
-// The volume's folder is gone from the pool, by another hand; what is mounted of it can still go.
-Status Driver::UnmountOrphan(const std::string& name, const std::string& id) {
-  DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
-  DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
-  if (device.has_value()) {
-    if (!state.ids.empty() && state.ids.count(id) == 0) return OkStatus();
-    if (state.ids.size() > 1) {
-      state.ids.erase(id);
-      return states_.Write(name, state);
-    }
-    DVDI_RETURN_IF_ERROR(root_.Unmount(name));
-    Log(LogLevel::kWarning, "unmounted volume " + name + ", which is no longer in the pool");
-  }
-  return states_.Remove(name);
-}
-
-// After the unmount here: the lease goes when no copy of the mount keeps the image attached.
-Status Driver::GiveBack(const std::string& name, const Volume& volume, uint64_t generation,
-                        bool was_mounted) {
-  DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
-  bool ours = held.has_value() && LeaseFile::OursToTake(*held, self_) &&
-              (generation == 0 || held->generation == generation);
-  if (!ours) {
-    if (was_mounted)
-      Log(LogLevel::kError,
-          "volume " + name + " was mounted here while its lease was " +
-              (held.has_value() ? "node " + held->holder.node + "'s" : std::string("gone")) +
-              ": check its filesystem");
-    return states_.Remove(name);
-  }
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), name));
-  DVDI_ASSIGN_OR_RETURN(bool detached, WaitDetached(image.get(), options_.detach_wait_ms));
-  if (!detached) {
-    LocalState state;  // its users have let go of it
-    state.generation = held->generation;
-    DVDI_RETURN_IF_ERROR(states_.Write(name, state));
-    std::lock_guard<std::mutex> hold(mu_);
-    draining_.insert(name);
-    return Status(Code::kRefused,
-                  "volume " + name +
-                      " is unmounted here, but a process in another mount namespace still has it, so node " +
-                      self_.node + " keeps its lease",
-                  "end that process; the lease is given back then");
-  }
-  // What the loop device wrote must be at the pool's server before another node may look.
-  if (::fsync(image.get()) < 0) return Status::FromErrno(errno, "cannot fsync the image of volume " + name);
-  Step("detached");
-  // Same boot, so whoever unmounted last did it whole; of an earlier boot nobody knows.
-  bool clean = held->holder.boot_id == self_.boot_id && generation != 0;
-  DVDI_RETURN_IF_ERROR(volume.lease->Release(*held, clean));
-  Step("released");
-  DVDI_RETURN_IF_ERROR(states_.Remove(name));
-  {
-    std::lock_guard<std::mutex> hold(mu_);
-    draining_.erase(name);
-  }
-  Log(LogLevel::kInfo,
-      "unmounted volume " + name + ", lease " + std::to_string(held->generation) + " given back");
   return OkStatus();
 }
 
@@ -361,19 +266,27 @@ Result<std::string> Driver::Path(const std::string& name) {
 
 Result<VolumeInfo> Driver::Get(const std::string& name) {
   DVDI_ASSIGN_OR_RETURN(Volume volume, OpenVolume(name));
-  DVDI_ASSIGN_OR_RETURN(VolumeMeta meta, pool_.ReadMeta(volume.fd.get(), name));
+  const Pool& pool = volume.pool();
+  DVDI_ASSIGN_OR_RETURN(VolumeMeta meta, pool.ReadMeta(volume.fd.get(), name));
   DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
   VolumeInfo info;
   info.name = name;
   info.created_at = meta.created_at;
+  info.pool = pool.path();
+  info.tier = volume.tier->config.name;
+  info.label = volume.tier->config.label;
   info.size_bytes = meta.size_bytes;
   info.filesystem = meta.filesystem;
   info.formatted = meta.formatted;
+  info.grow = meta.grow;
+  info.renew = meta.renew;
+  info.limits = meta.limits;
   if (device.has_value()) info.mountpoint = root_.Mountpoint(name);
-  if (auto image = pool_.OpenImage(volume.fd.get(), name); image.ok()) {
+  if (auto image = pool.OpenImage(volume.fd.get(), name); image.ok()) {
     struct stat st;
     if (::fstat(image->get(), &st) == 0) info.used_bytes = static_cast<int64_t>(st.st_blocks) * 512;
   }
+  if (auto free = pool.Free(); free.ok()) info.free_bytes = *free;
   auto lease = volume.lease->Read();
   if (lease.ok())
     info.lease = *lease;
@@ -381,13 +294,23 @@ Result<VolumeInfo> Driver::Get(const std::string& name) {
     info.lease_problem = lease.status().message();
   if (auto generation = volume.lease->ReadGeneration(); generation.ok()) {
     info.generation = generation->number;
-    info.clean = lease.ok() && !lease->has_value() && generation->clean;
+    info.clean = generation->clean && !meta.renew;
   }
+  if (auto state = states_.Read(name); state.ok()) info.lost = state->lost;
+  std::lock_guard<std::mutex> hold(mu_);
+  if (auto it = doing_.find(name); it != doing_.end()) info.doing = it->second;
   return info;
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> Driver::List() {
-  DVDI_ASSIGN_OR_RETURN(auto names, pool_.List());
+  std::vector<std::string> names;
+  for (const auto& tier : tiers_) {
+    // All or nothing: a volume that is not in the list may be created anew.
+    DVDI_ASSIGN_OR_RETURN(auto some, tier->pool.List());
+    names.insert(names.end(), some.begin(), some.end());
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   DVDI_ASSIGN_OR_RETURN(auto mounted, root_.Mounted());
   std::vector<std::pair<std::string, std::string>> out;
   for (auto& name : names) {
@@ -395,6 +318,28 @@ Result<std::vector<std::pair<std::string, std::string>>> Driver::List() {
     out.emplace_back(std::move(name), std::move(mountpoint));
   }
   return out;
+}
+
+Driver::Doing::Doing(Driver* driver, std::string name, const std::string& what)
+    : driver_(driver), name_(std::move(name)), what_(what) {
+  std::lock_guard<std::mutex> hold(driver_->mu_);
+  driver_->doing_[name_] = what_;
+}
+
+Driver::Doing::~Doing() {
+  std::lock_guard<std::mutex> hold(driver_->mu_);
+  driver_->doing_.erase(name_);
+}
+
+void Driver::Doing::Progress(const std::string& text) {
+  {
+    std::lock_guard<std::mutex> hold(driver_->mu_);
+    driver_->doing_[name_] = what_ + ": " + text;
+  }
+  std::string head = text.substr(0, text.find(','));
+  if (head == logged_) return;
+  logged_ = head;
+  Log(LogLevel::kInfo, what_ + " volume " + name_ + ": " + text);
 }
 
 }  // namespace dvdi

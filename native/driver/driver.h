@@ -1,8 +1,9 @@
-// The operations of the volume plugin over one pool, one node, one mount root.
+// The operations of the volume plugin over the pools of its tiers, one node, one mount root.
 #ifndef DVDI_DRIVER_DRIVER_H_
 #define DVDI_DRIVER_DRIVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,30 +14,48 @@
 #include <vector>
 
 #include "base/status.h"
+#include "driver/fence.h"
+#include "driver/io_limit.h"
+#include "driver/keeper.h"
 #include "driver/lease.h"
 #include "driver/local_state.h"
 #include "driver/mounts.h"
 #include "driver/options.h"
 #include "driver/pool.h"
+#include "driver/tiers.h"
 #include "driver/volume_locks.h"
 
 namespace dvdi {
 
 struct DriverOptions {
-  std::string pool, node, mount_root;  // absolute paths; `node` a plain name
-  int64_t default_size = int64_t{1} << 30;
-  Filesystem default_filesystem = Filesystem::kExt4;
-  int detach_wait_ms = 3000;  // how long Unmount waits for the loop device to let go of the image
+  std::string node, mount_root;             // a plain name; an absolute path
+  std::string pool;                         // absolute path of the one pool, where there are no `tiers`
+  int64_t default_size = int64_t{1} << 30;  // of that one
+  Filesystem default_filesystem = Filesystem::kExt4;  // of that one
+  std::vector<TierConfig> tiers;
+  std::optional<int64_t> lease_ms;  // of tiers that name none; none: by the kind of the pool
+  std::string io_cgroup;            // where workloads run, "" where nothing can be limited
+  bool accept_unenforced = false;   // take iops and bps where nothing can be limited
+  int detach_wait_ms = 3000;        // how long Unmount waits for the loop device to let go of the image
 };
 
 struct VolumeInfo {
   std::string name, mountpoint, created_at;
-  int64_t size_bytes = 0, used_bytes = 0;
+  std::string pool, tier, label;
+  int64_t size_bytes = 0, used_bytes = 0, free_bytes = 0;  // free_bytes: of the pool's disk
   Filesystem filesystem = Filesystem::kExt4;
-  bool formatted = false, clean = false;
+  bool formatted = false, clean = false, grow = false, renew = false;
   uint64_t generation = 0;
   std::optional<Lease> lease;
   std::string lease_problem;  // why the lease file cannot be relied on, "" where it can
+  std::string doing;          // "checking: pass 2 of 5", "" where nothing long is under way
+  std::string lost;           // why it was shut down here, "" where it was not
+  IoLimits limits;
+};
+
+struct TierInfo {
+  TierConfig config;
+  TierRoom room;
 };
 
 // Thread-safe: operations on different volumes run side by side, those on one volume one after another.
@@ -44,20 +63,24 @@ struct VolumeInfo {
 // mount table, tell all, so that a killed driver is continued by the next one.
 class Driver {
  public:
-  // Opens pool and mount root, and ends or takes over what an earlier driver of this node left: mounts
+  // Opens pools and mount root, and ends or takes over what an earlier driver of this node left: mounts
   // stay mounted, leases without a mount are given back, half-made volumes are removed.
   static Result<std::unique_ptr<Driver>> Open(const DriverOptions& options);
   ~Driver();
 
   const std::string& node() const { return self_.node; }
-  const std::string& pool() const { return pool_.path(); }
+  // The first tier's pool.
+  const std::string& pool() const { return tiers_[0]->pool.path(); }
 
-  // Makes a volume; OK where it exists and the options given agree with it, kRefused where not.
+  // Makes a volume. Where it exists: OK where the options given agree with it, a larger size grows it, a
+  // smaller one or another filesystem or tier is kRefused.
   Status Create(const std::string& name, const std::map<std::string, std::string>& opts);
   // kRefused while it is mounted here or leased by another node.
   Status Remove(const std::string& name);
   // The mountpoint. Any number of IDs may have the volume on this node; the same ID twice counts once.
-  Result<std::string> Mount(const std::string& name, const std::string& id);
+  // Options, where a client sends them with a Mount, are taken as Create takes them for a volume that exists.
+  Result<std::string> Mount(const std::string& name, const std::string& id,
+                            const std::map<std::string, std::string>& opts = {});
   // OK where that ID does not have the volume. Unmounts, and gives the lease back, with the last ID.
   Status Unmount(const std::string& name, const std::string& id);
   // kRefused where it is not mounted here.
@@ -66,40 +89,96 @@ class Driver {
   // (name, mountpoint or ""), sorted by name.
   Result<std::vector<std::pair<std::string, std::string>>> List();
 
+  // Takes a volume from the node that has it (fence.h). May take as long as a lease lasts; operations on
+  // other volumes, and questions about this one, go on meanwhile.
+  Result<FenceResult> Fence(const std::string& name, bool node_is_dead);
+  Result<std::vector<TierInfo>> Tiers() const;
+  // Whether iops and bps are enforced, and if not, why that is fine: for Status.
+  const IoLimiter& limiter() const { return limiter_; }
+
   // Gives back leases of volumes whose last copy of the mount, in some other namespace, went away
   // meanwhile. To be called now and then.
   void ReleaseDrained();
 
  private:
+  struct Tier {
+    TierConfig config;
+    Pool pool;
+    std::unique_ptr<LeaseKeeper> keeper;
+  };
   struct Volume {  // an open volume's folder
     UniqueFd fd;
     std::optional<LeaseFile> lease;
+    Tier* tier = nullptr;
+    const Pool& pool() const { return tier->pool; }
   };
+  using Options = CreateOptions;
 
-  Driver(const DriverOptions& options, Pool pool, MountRoot root, Holder self);
+  Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimiter limiter);
+  Status OpenTiers();
+  // kNotFound only where every tier was looked into.
   Result<Volume> OpenVolume(const std::string& name) const;
+  Result<TierRoom> Room(const Tier& tier) const;
+  Result<Options> ReadOptions(const std::string& name, const std::map<std::string, std::string>& opts) const;
+  Status CheckLimits(const Options& options) const;
+  Status CreateNew(const std::string& name, const Options& options);
+  Status Change(const std::string& name, const Volume& volume, const Options& options);
+  Status Alter(VolumeMeta meta, int64_t old_size, const Volume& volume);
+  // The lease, guarded by the tier's keeper from then on; and giving it back.
+  Result<Lease> TakeLease(const std::string& name, const Volume& volume);
+  Status ReleaseLease(const std::string& name, const Volume& volume, const Lease& lease, bool clean);
+
+  Result<std::string> MountLocked(const std::string& name, const std::string& id, const Volume& volume);
   Result<std::string> JoinMount(const std::string& name, const std::string& id, const Volume& volume,
                                 const std::string& device);
-  // Sets *attached once the image may be attached by this call.
-  Status FreshMount(const VolumeMeta& meta, const std::string& id, const Volume& volume, const Lease& lease,
-                    bool* attached);
-  Status PrepareImage(VolumeMeta meta, const Volume& volume, bool* formatted_now);
+  // Sets *attached once the image may be attached by this call, *mounted once it may be mounted.
+  Status FreshMount(VolumeMeta meta, const std::string& id, const Volume& volume, const Lease& lease,
+                    bool clean, bool* attached, bool* mounted);
+  Status PrepareImage(VolumeMeta* meta, const Volume& volume, bool clean, bool* formatted_now);
+  Status MakeFilesystem(VolumeMeta* meta, const Volume& volume, bool* formatted_now);
+  Status CheckImage(const VolumeMeta& meta, const Volume& volume);
+  Status Replace(VolumeMeta* meta, const Volume& volume);
+  Status FinishGrowing(VolumeMeta meta, const Volume& volume, const std::string& device);
+  Status Limit(const VolumeMeta& meta, LocalState* state) const;
+  Status Unlimit(const std::string& name, const LocalState& state) const;
   void UndoFreshMount(const std::string& name, const Volume& volume, const Lease& lease, bool attached,
                       bool clean);
-  Status GiveBack(const std::string& name, const Volume& volume, uint64_t generation, bool was_mounted);
+  Status GiveBack(const std::string& name, const Volume& volume, const LocalState& state, bool was_mounted);
   Status UnmountOrphan(const std::string& name, const std::string& id);
+
   void Recover();
   Status RecoverVolume(const std::string& name);
   Status RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease, bool mounted);
+  // The leases of these volumes end: their filesystems are shut down. Never touches a pool.
+  void Lose(const std::vector<std::string>& names, const std::string& why);
+  std::function<bool()> GiveUp(const std::string& name, const Volume& volume) const;
+
+  // Says in Status what is done to a volume, while it lives.
+  class Doing {
+   public:
+    Doing(Driver* driver, std::string name, const std::string& what);
+    ~Doing();
+    // Shown as "WHAT: TEXT"; logged where it differs up to the first comma.
+    void Progress(const std::string& text);
+
+   private:
+    Driver* const driver_;
+    const std::string name_, what_;
+    std::string logged_;
+  };
 
   const DriverOptions options_;
-  const Pool pool_;
   const MountRoot root_;
-  const Holder self_;
+  const Holder self_;  // without a session
+  const IoLimiter limiter_;
   const LocalStates states_;
   VolumeLocks locks_;
-  std::mutex mu_;                   // guards the next
-  std::set<std::string> draining_;  // unmounted here, but the image is still attached
+  mutable std::mutex mu_;                           // guards the next
+  std::set<std::string> draining_;                  // unmounted here, but the image is still attached
+  std::map<std::string, std::string> doing_;        // volume -> what is done to it
+  mutable std::map<std::string, size_t> found_in_;  // volume -> the tier it was seen in last
+  std::mutex create_mu_;                            // one new volume at a time, for the room that is left
+  std::vector<std::unique_ptr<Tier>> tiers_;        // last: their keepers call this
 };
 
 }  // namespace dvdi

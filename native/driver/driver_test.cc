@@ -35,7 +35,17 @@ class DriverTest : public ::testing::Test {
     EXPECT_TRUE(driver.ok()) << driver.status().message();
     return driver.ok() ? std::move(*driver) : nullptr;
   }
-  std::string Lease(const std::string& volume) { return dir_ / ("pool/" + volume + "/lease"); }
+  // Whether the volume is leased, by the files alone.
+  bool Leased(const std::string& volume) { return !Lease(volume).empty(); }
+  // The path of the lease that counts, "" where the volume is free.
+  std::string Lease(const std::string& volume) {
+    std::string folder = dir_ / ("pool/" + volume);
+    long last = 0;
+    for (const auto& name : Names(folder))
+      if (name.rfind("lease.", 0) == 0) last = std::max(last, std::stol(name.substr(6)));
+    std::string number = std::to_string(last);
+    return last == 0 || Exists(folder + "/released." + number) ? "" : folder + "/lease." + number;
+  }
 
   TempDir dir_{TempDir::kMemory};
 };
@@ -80,7 +90,7 @@ TEST_F(DriverTest, DataComesBackOnTheOtherNode) {
 
     ASSERT_OK(a->Unmount("v", "id1"));
     EXPECT_FALSE(Exists(*at));
-    EXPECT_FALSE(Exists(Lease("v")));
+    EXPECT_FALSE(Leased("v"));
     auto there = b->Mount("v", "id2");
     ASSERT_OK(there);
     EXPECT_EQ(ReadFile(*there + "/file"), "from A");
@@ -107,7 +117,7 @@ TEST_F(DriverTest, EveryIdCountsOnceAndTheLastOneUnmounts) {
   EXPECT_EQ(a->Get("v")->mountpoint, *at);
   ASSERT_OK(a->Unmount("v", "2"));
   EXPECT_EQ(a->Get("v")->mountpoint, "");
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
   ASSERT_OK(a->Unmount("v", "2"));
 }
 
@@ -155,7 +165,7 @@ TEST_F(DriverTest, AForeignSignatureIsNeverFormattedAndALikeOneIsTaken) {
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.status().message().find("holds ext4; it is never formatted"), std::string::npos);
   EXPECT_TRUE(before == ReadFile(dir_ / "pool/xfs/image"));
-  EXPECT_FALSE(Exists(Lease("xfs"))) << "a refused mount keeps no lease";
+  EXPECT_FALSE(Leased("xfs")) << "a refused mount keeps no lease";
   EXPECT_FALSE(a->Get("xfs")->formatted);
   // The same filesystem is used as it is.
   ASSERT_OK(a->Mount("ext4", "1"));
@@ -173,7 +183,7 @@ TEST_F(DriverTest, AFormattedImageThatLostItsFilesystemIsNotFormattedAgain) {
   auto r = a->Mount("v", "1");
   ASSERT_FALSE(r.ok());
   EXPECT_NE(r.status().message().find("should hold ext4"), std::string::npos) << r.status().message();
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
 }
 
 TEST_F(DriverTest, ABusyVolumeStaysMountedAndLeased) {
@@ -185,7 +195,7 @@ TEST_F(DriverTest, ABusyVolumeStaysMountedAndLeased) {
   Status s = a->Unmount("v", "1");
   EXPECT_EQ(s.code(), Code::kRefused);
   EXPECT_NE(s.message().find("busy"), std::string::npos) << s.message();
-  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_TRUE(Leased("v"));
   EXPECT_EQ(a->Get("v")->mountpoint, *at);
   user.reset();
   ASSERT_OK(a->Unmount("v", "1"));
@@ -271,26 +281,26 @@ TEST_F(DriverTest, AUseInAnotherNamespaceKeepsTheLease) {
   Status s = a->Unmount("v", "1");
   EXPECT_EQ(s.code(), Code::kRefused);
   EXPECT_NE(s.message().find("another mount namespace"), std::string::npos) << s.message();
-  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_TRUE(Leased("v"));
   EXPECT_FALSE(b->Mount("v", "2").ok());
   EXPECT_EQ(a->Remove("v").code(), Code::kRefused);
-  EXPECT_TRUE(Exists(Lease("v"))) << "a refused removal does not give up the guard";
+  EXPECT_TRUE(Leased("v")) << "a refused removal does not give up the guard";
   a->ReleaseDrained();
-  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_TRUE(Leased("v"));
   // On the same node it can be mounted again: the kernel shares the filesystem.
   ASSERT_OK(a->Mount("v", "3"));
   EXPECT_EQ(a->Unmount("v", "3").code(), Code::kRefused);
   // A restart keeps the lease too.
   a.reset();
   a = Node("A", 20);
-  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_TRUE(Leased("v"));
   other.End();
   // The kernel takes a dead namespace apart behind its last process.
-  for (int i = 0; i < 1000 && Exists(Lease("v")); ++i) {
+  for (int i = 0; i < 1000 && Leased("v"); ++i) {
     a->ReleaseDrained();
     ::usleep(5000);
   }
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
   EXPECT_TRUE(a->Get("v")->clean);
   ASSERT_OK(b->Mount("v", "2"));
   ASSERT_OK(b->Unmount("v", "2"));
@@ -300,17 +310,17 @@ TEST_F(DriverTest, ALeaseRemovedByHandDoesNotLetTwoNodesOfOneMachineIn) {
   auto a = Node("A"), b = Node("B");
   ASSERT_OK(a->Create("v", {}));
   ASSERT_OK(a->Mount("v", "1"));
-  ASSERT_EQ(::unlink(Lease("v").c_str()), 0);
+  WriteFile(dir_ / "pool/v/released.1", "{\"clean\":false}");
   auto r = b->Mount("v", "2");
   ASSERT_FALSE(r.ok());
   EXPECT_NE(r.status().message().find("without a lease"), std::string::npos) << r.status().message();
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
   // The next user on A takes a lease again.
   ASSERT_OK(a->Mount("v", "3"));
-  EXPECT_TRUE(Exists(Lease("v")));
+  EXPECT_TRUE(Leased("v"));
   ASSERT_OK(a->Unmount("v", "1"));
   ASSERT_OK(a->Unmount("v", "3"));
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
 }
 
 TEST_F(DriverTest, ALeaseLostToAnotherNodeIsLeftAlone) {
@@ -352,7 +362,7 @@ TEST_F(DriverTest, LostStateOfTheNodeStillUnmounts) {
   a = Node("A");
   ASSERT_OK(a->Unmount("v", "1"));
   EXPECT_EQ(a->Get("v")->mountpoint, "");
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
 }
 
 TEST_F(DriverTest, AVolumeThatVanishedFromThePoolStillUnmounts) {
@@ -370,18 +380,19 @@ TEST_F(DriverTest, ALeaseOfAnEarlierBootIsGivenBackAtTheStart) {
   auto a = Node("A"), b = Node("B");
   ASSERT_OK(a->Create("v", {}));
   ASSERT_OK(a->Mount("v", "1"));
-  std::string lease = ReadFile(Lease("v"));
+  std::string file = Lease("v"), lease = ReadFile(file);
   ASSERT_OK(a->Unmount("v", "1"));
   a.reset();
   // What a power cut leaves: a lease and a state of a boot that is over, and nothing mounted.
   std::string boot = *Sys::Real()->BootId();
   lease.replace(lease.find(boot), boot.size(), "00000000-0000-0000-0000-000000000000");
-  WriteFile(Lease("v"), lease);
+  ASSERT_EQ(::unlink((dir_ / "pool/v/released.1").c_str()), 0);
+  WriteFile(file, lease);
   WriteFile(dir_ / "mnt-A/.state/v.json",
             "{\"boot_id\":\"00000000-0000-0000-0000-000000000000\",\"generation\":1,\"ids\":[\"1\"]}");
   EXPECT_FALSE(b->Mount("v", "2").ok());
   a = Node("A");
-  EXPECT_FALSE(Exists(Lease("v")));
+  EXPECT_FALSE(Leased("v"));
   EXPECT_FALSE(a->Get("v")->clean) << "nobody saw it unmounted";
   ASSERT_OK(b->Mount("v", "2"));
   ASSERT_OK(b->Unmount("v", "2"));
@@ -416,7 +427,7 @@ TEST_F(DriverTest, ManyAtOnce) {
   EXPECT_EQ(wrong, 0);
   EXPECT_GT(mounted, 0);
   for (int v = 0; v < kVolumes; ++v) {
-    EXPECT_FALSE(Exists(Lease("v" + std::to_string(v))));
+    EXPECT_FALSE(Leased("v" + std::to_string(v)));
     ASSERT_OK(a->Remove("v" + std::to_string(v)));
   }
 }

@@ -2,6 +2,8 @@
 #ifndef DVDI_DRIVER_IMAGE_H_
 #define DVDI_DRIVER_IMAGE_H_
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/status.h"
@@ -15,14 +17,20 @@ namespace dvdi {
 // tables; also with wrong checksums.
 Result<std::string> ProbeSignature(int fd, const std::string& volume);
 
-// The absolute path of mkfs for `fs`, from a fixed list of folders. kUnsupported names the package.
-Result<std::string> FindMkfs(Filesystem fs);
-
 // Makes the filesystem in a new file beside the image and puts it in the image's place by one rename:
 // a crash, or an mkfs that outlives the driver, leaves the old image as it was. Refuses (kRefused, with the
 // signature's name) where the image holds a known signature. The caller has the lease, the image is
-// attached nowhere.
-Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, const std::string& node);
+// attached nowhere. `give_up` (may be empty) is asked meanwhile: true ends it.
+Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, const std::string& node,
+                   const std::function<bool()>& give_up = {});
+
+// Gives the volume an image file of its own again: copies it (shared extents where the pool can, without its
+// holes), and puts the copy in its place by one rename. What a node that was fenced off still has under way
+// goes to the old file, which nobody has any more. `progress` is told the bytes done, `give_up` asked
+// meanwhile; both may be empty. The caller has the lease, the image is attached nowhere by this node.
+Status RenewImage(const Pool& pool, int volume_fd, const std::string& volume, const std::string& node,
+                  const std::function<void(int64_t)>& progress = {},
+                  const std::function<bool()>& give_up = {});
 
 }  // namespace dvdi
 

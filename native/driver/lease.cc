@@ -5,18 +5,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/json.h"
 #include "base/text.h"
 #include "driver/files.h"
+#include "driver/keeper.h"
 #include "sys/sys.h"
 
 namespace dvdi {
 namespace {
 
-constexpr char kLease[] = "lease";
-constexpr char kGeneration[] = "generation";
+constexpr char kLease[] = "lease.";
+constexpr char kReleased[] = "released.";
 constexpr int kFormat = 1;
+constexpr int kAttempts = 64;
 
 std::string LeaseText(const Lease& lease) {
   return Dump(Json{{"format", kFormat},
@@ -26,7 +29,10 @@ std::string LeaseText(const Lease& lease) {
                    {"boot_id", lease.holder.boot_id},
                    {"machine", lease.holder.machine},
                    {"pid", lease.holder.pid},
-                   {"start_time", lease.holder.start_time}}) +
+                   {"start_time", lease.holder.start_time},
+                   {"session", lease.holder.session},
+                   {"lease_ms", lease.holder.lease_ms},
+                   {"fencing", lease.fencing}}) +
          "\n";
 }
 
@@ -35,6 +41,19 @@ bool GetUnsigned(const Json& object, const char* key, uint64_t* out) {
   if (!m.is_number_unsigned()) return false;
   *out = m.get<uint64_t>();
   return true;
+}
+
+std::string LeaseName(uint64_t number) { return kLease + std::to_string(number); }
+std::string ReleasedName(uint64_t number) { return kReleased + std::to_string(number); }
+
+// The number in PREFIX NUMBER; 0 where it is no such name.
+uint64_t NumberIn(const std::string& name, const std::string& prefix) {
+  if (name.rfind(prefix, 0) != 0) return 0;
+  std::string digits = name.substr(prefix.size());
+  if (digits.empty() || digits.size() > 18 || digits[0] == '0' ||
+      digits.find_first_not_of("0123456789") != std::string::npos)
+    return 0;
+  return std::stoull(digits);
 }
 
 // Anything but "it is gone" or "it is another one" counts as alive.
@@ -67,13 +86,36 @@ Result<Holder> Holder::Self(const std::string& node) {
 LeaseFile::LeaseFile(int dirfd, std::string volume, std::string path)
     : dirfd_(dirfd), volume_(std::move(volume)), path_(std::move(path)) {}
 
+Result<LeaseFile::Numbers> LeaseFile::List() const {
+  std::vector<std::string> names;
+  int r = Sys::Real()->ListDir(dirfd_, ".", &names);
+  if (r < 0) return Status::FromErrno(-r, "cannot list the folder of volume " + volume_, path_);
+  Numbers found;
+  for (const auto& name : names) found.last = std::max(found.last, NumberIn(name, kLease));
+  for (const auto& name : names)
+    if (found.last != 0 && NumberIn(name, kReleased) == found.last) found.released = true;
+  return found;
+}
+
 Result<std::optional<Lease>> LeaseFile::Read() const {
-  auto text = ReadSmallFile(dirfd_, kLease);
+  // What is swept away between the list and the read has a successor by then.
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    DVDI_ASSIGN_OR_RETURN(Numbers found, List());
+    if (found.last == 0 || found.released) return std::optional<Lease>();
+    DVDI_ASSIGN_OR_RETURN(auto lease, ReadNumber(found.last));
+    if (lease.has_value()) return lease;
+  }
+  return Status(Code::kRefused, "the lease of volume " + volume_ + " changes hands too fast", "try again");
+}
+
+// Nothing where there is no such file.
+Result<std::optional<Lease>> LeaseFile::ReadNumber(uint64_t number) const {
+  auto text = ReadSmallFile(dirfd_, LeaseName(number));
   if (!text.ok() && text.status().code() == Code::kNotFound) return std::optional<Lease>();
   std::string why = text.status().message();
   if (text.ok()) {
     auto json = ParseJson(*text, "it", 4);
-    uint64_t format = 0, pid = 0;
+    uint64_t format = 0, pid = 0, lease_ms = 0;
     Lease lease;
     if (!json.ok()) {
       why = json.status().message();
@@ -83,42 +125,56 @@ Result<std::optional<Lease>> LeaseFile::Read() const {
       lease.holder.node = GetString(*json, "node");
       lease.holder.boot_id = GetString(*json, "boot_id");
       lease.holder.machine = GetString(*json, "machine");
+      lease.holder.session = GetString(*json, "session");
       lease.since = GetString(*json, "since");
       if (!lease.holder.node.empty() && !lease.holder.boot_id.empty() && !lease.since.empty() &&
-          GetUnsigned(*json, "generation", &lease.generation) && GetUnsigned(*json, "pid", &pid) &&
-          GetUnsigned(*json, "start_time", &lease.holder.start_time)) {
+          GetUnsigned(*json, "generation", &lease.generation) && lease.generation == number &&
+          GetUnsigned(*json, "pid", &pid) && GetUnsigned(*json, "start_time", &lease.holder.start_time) &&
+          GetUnsigned(*json, "lease_ms", &lease_ms) &&
+          (lease.holder.session.empty() || IsSessionName(lease.holder.session))) {
         lease.holder.pid = static_cast<pid_t>(pid);
+        lease.holder.lease_ms = static_cast<int64_t>(lease_ms);
+        lease.fencing = GetBool(*json, "fencing");
         return std::optional<Lease>(std::move(lease));
       }
-      why = "a field is missing";
+      why = "a field is missing or wrong";
     }
   }
   return Status(Code::kRefused,
                 "the lease file of volume " + volume_ + " cannot be relied on (" + why +
                     "), so the volume counts as in use",
-                "make sure that no node has it mounted, then remove " + path_ + "/" + kLease)
-      .WithPath(path_ + "/" + kLease);
+                "make sure that no node has it mounted, then make the file " + path_ + "/" +
+                    ReleasedName(number) + " with {\"clean\":false}")
+      .WithPath(path_ + "/" + LeaseName(number));
+}
+
+Result<bool> LeaseFile::ReadClean(uint64_t number) const {
+  auto text = ReadSmallFile(dirfd_, ReleasedName(number));
+  if (!text.ok() && text.status().code() == Code::kNotFound) return false;
+  if (!text.ok()) return text.status();
+  // Released by hand, or damaged: nobody knows, and then it is looked at before it is mounted.
+  auto json = ParseJson(*text, "it", 4);
+  return json.ok() && GetBool(*json, "clean");
 }
 
 Result<Generation> LeaseFile::ReadGeneration() const {
-  auto text = ReadSmallFile(dirfd_, kGeneration);
-  if (!text.ok() && text.status().code() == Code::kNotFound) return Generation{};
-  if (!text.ok()) return text.status();
-  auto json = ParseJson(*text, "it", 4);
+  DVDI_ASSIGN_OR_RETURN(Numbers found, List());
   Generation g;
-  if (json.ok() && GetUnsigned(*json, "generation", &g.number) && GetMember(*json, "clean").is_boolean()) {
-    g.clean = GetBool(*json, "clean");
-    return g;
+  g.number = found.last;
+  if (found.last != 0) {
+    DVDI_ASSIGN_OR_RETURN(g.clean, ReadClean(found.last));
   }
-  return Status(Code::kInvalid, "the generation file of volume " + volume_ + " is damaged",
-                "write {\"generation\": N, \"clean\": false} into " + path_ + "/" + kGeneration +
-                    ", N above every number used so far")
-      .WithPath(path_ + "/" + kGeneration);
+  return g;
 }
 
-Status LeaseFile::WriteGeneration(const Generation& g, const std::string& node) const {
-  return ReplaceFile(dirfd_, kGeneration, Dump(Json{{"generation", g.number}, {"clean", g.clean}}) + "\n",
-                     TempName(node));
+// What came before the current lease tells nothing any more. What cannot be removed is swept the next time.
+void LeaseFile::Sweep(uint64_t below) const {
+  std::vector<std::string> names;
+  if (Sys::Real()->ListDir(dirfd_, ".", &names) < 0) return;
+  for (const auto& name : names) {
+    uint64_t number = std::max(NumberIn(name, kLease), NumberIn(name, kReleased));
+    if (number != 0 && number < below) (void)RemoveFile(dirfd_, name);
+  }
 }
 
 bool LeaseFile::OursToTake(const Lease& lease, const Holder& self) {
@@ -132,10 +188,11 @@ bool LeaseFile::OursToTake(const Lease& lease, const Holder& self) {
 
 Status LeaseFile::Held(const Lease& lease, const Holder& self) const {
   std::string by = "node " + OneLine(lease.holder.node, 128) + " since " + OneLine(lease.since, 40);
-  std::string file = path_ + "/" + kLease;
+  std::string dead = lease.holder.lease_ms > 0 ? "if that node is gone or cut off: "
+                                               : "only if that node is known to be powered off: ";
+  dead += "dvdi fence " + volume_ + (lease.holder.lease_ms > 0 ? "" : " --node-is-dead");
   if (lease.holder.node != self.node)
-    return Status(Code::kRefused, "volume " + volume_ + " is in use on " + by,
-                  "end its use there; only if that node is known to be dead, remove " + file);
+    return Status(Code::kRefused, "volume " + volume_ + " is in use on " + by, "end its use there; " + dead);
   if (lease.holder.boot_id == self.boot_id)
     return Status(Code::kRefused,
                   "volume " + volume_ + " is in use on " + by +
@@ -144,73 +201,72 @@ Status LeaseFile::Held(const Lease& lease, const Holder& self) const {
                   "give each driver a node id of its own");
   return Status(Code::kRefused,
                 "volume " + volume_ + " is in use on " + by + ", another machine with this node's id",
-                "give each node an id of its own; only if that machine is known to be dead, remove " + file);
+                "give each node an id of its own; " + dead);
 }
 
 Result<Lease> LeaseFile::Acquire(const Holder& self) const {
-  // A lease that vanishes between link and read is tried for again; it cannot go on for long.
-  for (int attempt = 0; attempt < 16; ++attempt) {
-    DVDI_ASSIGN_OR_RETURN(std::optional<Lease> held, Read());
-    if (held.has_value()) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    DVDI_ASSIGN_OR_RETURN(Numbers found, List());
+    bool ours = false, fencing = false;
+    if (found.last != 0 && !found.released) {
+      DVDI_ASSIGN_OR_RETURN(auto held, ReadNumber(found.last));
+      if (!held.has_value()) continue;
       if (!OursToTake(*held, self)) return Held(*held, self);
-      return TakeOver(*held, self);
+      ours = true;
+      fencing = held->fencing;
     }
-    DVDI_ASSIGN_OR_RETURN(Generation before, ReadGeneration());
-    Lease lease{self, before.number + 1, Rfc3339Now()};
-    Status made = CreateFileExclusive(dirfd_, kLease, LeaseText(lease), TempName(self.node));
-    if (made.code() == Code::kRefused) continue;
-    DVDI_RETURN_IF_ERROR(made);
-    Step("lease-created");
-    // Another node may have had and released the volume since `before` was read.
-    auto now = ReadGeneration();
-    Status done = now.status();
-    if (done.ok() && now->number >= lease.generation) {
-      lease.generation = now->number + 1;
-      done = ReplaceFile(dirfd_, kLease, LeaseText(lease), TempName(self.node));
-    }
-    if (done.ok()) done = WriteGeneration({lease.generation, false}, self.node);
-    if (!done.ok()) {
-      // Nothing was attached: the lease may go at once.
-      (void)RemoveFile(dirfd_, kLease);
-      return done;
-    }
-    Step("lease-taken");
+    auto lease = TakeNext(found.last, self, fencing);
+    if (!lease.ok() && lease.status().code() == Code::kRefused) continue;
+    if (lease.ok()) lease->taken_over = ours;
     return lease;
   }
   return Status(Code::kRefused, "the lease of volume " + volume_ + " changes hands too fast", "try again");
 }
 
-Result<Lease> LeaseFile::TakeOver(const Lease& old, const Holder& self) const {
-  DVDI_ASSIGN_OR_RETURN(Generation g, ReadGeneration());
-  Lease lease{self, std::max(g.number, old.generation) + 1, Rfc3339Now()};
-  DVDI_RETURN_IF_ERROR(ReplaceFile(dirfd_, kLease, LeaseText(lease), TempName(self.node)));
-  DVDI_RETURN_IF_ERROR(WriteGeneration({lease.generation, false}, self.node));
-  Step("lease-taken-over");
-  lease.taken_over = true;
+Result<Lease> LeaseFile::TakeNext(uint64_t generation, const Holder& self, bool fencing) const {
+  Lease lease{self, generation + 1, Rfc3339Now(), fencing};
+  Status made =
+      CreateFileExclusive(dirfd_, LeaseName(lease.generation), LeaseText(lease), TempName(self.node));
+  if (made.code() == Code::kRefused)
+    return Status(Code::kRefused, "another node took volume " + volume_ + " meanwhile", "try again");
+  DVDI_RETURN_IF_ERROR(made);
+  Step("lease-created");
+  // A list that was old (a network filesystem's cache) may have led to a number that was swept away. Having
+  // written to the folder, this node sees it as it is.
+  auto now = List();
+  if (!now.ok() || now->last != lease.generation || now->released) {
+    (void)RemoveFile(dirfd_, LeaseName(lease.generation));
+    if (!now.ok()) return now.status();
+    return Status(Code::kRefused, "another node took volume " + volume_ + " meanwhile", "try again");
+  }
+  Sweep(lease.generation);
+  Step("lease-taken");
   return lease;
 }
 
-Status LeaseFile::Refresh(const Lease& lease, const Holder& self) const {
-  Lease mine = lease;
-  mine.holder = self;
-  return ReplaceFile(dirfd_, kLease, LeaseText(mine), TempName(self.node));
+Status LeaseFile::Release(const Lease& lease, bool clean) const {
+  DVDI_ASSIGN_OR_RETURN(Numbers found, List());
+  if (found.last > lease.generation) {
+    auto held = ReadNumber(found.last);
+    bool known = held.ok() && held->has_value();
+    return Status(Code::kRefused,
+                  "the lease of volume " + volume_ + " was lost to " +
+                      (known ? "node " + OneLine((*held)->holder.node, 128) : std::string("another node")) +
+                      " while it was mounted here",
+                  "what was written here after that is not in the volume");
+  }
+  if (found.last < lease.generation || found.released) return OkStatus();
+  Status done =
+      CreateFileExclusive(dirfd_, ReleasedName(lease.generation),
+                          clean ? "{\"clean\":true}\n" : "{\"clean\":false}\n", TempName(lease.holder.node));
+  if (done.code() == Code::kRefused) return OkStatus();
+  DVDI_RETURN_IF_ERROR(done);
+  Step("lease-released");
+  return OkStatus();
 }
 
-Status LeaseFile::Release(const Lease& lease, bool clean) const {
-  DVDI_ASSIGN_OR_RETURN(std::optional<Lease> held, Read());
-  if (!held.has_value()) return OkStatus();
-  if (held->holder.node != lease.holder.node || held->generation != lease.generation)
-    return Status(Code::kRefused,
-                  "the lease of volume " + volume_ + " was lost to node " + OneLine(held->holder.node, 128) +
-                      " while it was mounted here",
-                  "check the volume's filesystem: two nodes may have written to it");
-  DVDI_ASSIGN_OR_RETURN(Generation before, ReadGeneration());
-  DVDI_RETURN_IF_ERROR(
-      WriteGeneration({std::max(before.number, lease.generation), clean}, lease.holder.node));
-  Step("release-begun");
-  DVDI_RETURN_IF_ERROR(RemoveFile(dirfd_, kLease));
-  Step("lease-removed");
-  return FsyncFolder(dirfd_, kLease);
+bool IsLeaseName(const std::string& name) {
+  return NumberIn(name, kLease) != 0 || NumberIn(name, kReleased) != 0;
 }
 
 }  // namespace dvdi

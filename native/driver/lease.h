@@ -1,9 +1,16 @@
-// One node at a time: the lease of a volume is a file in the volume's folder, made whole by link(2)
-// where none is. No flock or fcntl lock: those do not reach over every shared filesystem, and they are gone
-// when their holder dies although its mount may live on.
+// One node at a time: the leases of a volume are numbered files in its folder, each made whole by link(2)
+// under a name that was not there. No flock or fcntl lock: those do not reach over every shared filesystem,
+// and they are gone when their holder dies although its mount may live on.
 //
-// The generation of a lease is a number that only rises, also over releases: the file `generation`
-// keeps the last one. Nothing is attached before both files are durable.
+//   lease.N      who took the volume as its Nth holder; never changed
+//   released.N   that this one is done with it, and whether it unmounted it whole
+//
+// The highest N counts: the volume is in use until released.N is there. Whoever comes next makes lease.N+1,
+// which exactly one node can do. Every name that a holder ever touches has its own number in it, so that a
+// request of a node that was cut off and arrives late, after somebody else has taken the volume, changes
+// nothing.
+//
+// A lease may be renewed (keeper.h); how long it lasts without is written in it.
 #ifndef DVDI_DRIVER_LEASE_H_
 #define DVDI_DRIVER_LEASE_H_
 
@@ -24,7 +31,9 @@ struct Holder {
   std::string machine;  // a digest of the machine id, "" where unknown
   pid_t pid = 0;
   uint64_t start_time = 0;
-  // This process. kSystem where /proc cannot be read.
+  std::string session;   // the name under which the leases are renewed; "" where they are not
+  int64_t lease_ms = 0;  // how long they last without a renewal; 0 is for ever
+  // This process, without a session. kSystem where /proc cannot be read.
   static Result<Holder> Self(const std::string& node);
 };
 
@@ -32,12 +41,13 @@ struct Lease {
   Holder holder;
   uint64_t generation = 0;
   std::string since;        // RFC 3339
+  bool fencing = false;     // taken from a node that may still write to the image (fence.h)
   bool taken_over = false;  // not stored: Acquire found it ours already
 };
 
 // What is known of a volume's past beside its lease.
 struct Generation {
-  uint64_t number = 0;  // of the last lease that may have attached the image
+  uint64_t number = 0;  // of the last lease
   bool clean = true;    // whether that one was released after a whole unmount
 };
 
@@ -56,21 +66,31 @@ class LeaseFile {
   Result<Lease> Acquire(const Holder& self) const;
   // Whether `lease` is this node's and no other live process has it: what Acquire would take over.
   static bool OursToTake(const Lease& lease, const Holder& self);
-  // Writes this process into a lease of this node and boot whose mount was taken over.
-  Status Refresh(const Lease& lease, const Holder& self) const;
+  // Takes the number after `generation` for `self`, whoever has that one. The caller knows that its holder is
+  // gone. kRefused where another node took it meanwhile.
+  Result<Lease> TakeNext(uint64_t generation, const Holder& self, bool fencing = false) const;
 
   // Gives the lease back; `clean` says whether the filesystem was unmounted whole. kRefused, and
-  // nothing is touched, where the lease has become another's. OK where there is none.
+  // nothing is touched, where another one has the volume by now. OK where it is given back already.
   Status Release(const Lease& lease, bool clean) const;
 
  private:
-  Result<Lease> TakeOver(const Lease& old, const Holder& self) const;
-  Status WriteGeneration(const Generation& generation, const std::string& node) const;
+  struct Numbers {  // what the folder's listing tells
+    uint64_t last = 0;
+    bool released = false;
+  };
+  Result<Numbers> List() const;
+  Result<std::optional<Lease>> ReadNumber(uint64_t number) const;
+  Result<bool> ReadClean(uint64_t number) const;
   Status Held(const Lease& lease, const Holder& self) const;
+  void Sweep(uint64_t below) const;
 
-  const int dirfd_;
-  const std::string volume_, path_;
+  int dirfd_;
+  std::string volume_, path_;
 };
+
+// Whether `name` is of a lease: "lease.7", "released.7".
+bool IsLeaseName(const std::string& name);
 
 }  // namespace dvdi
 

@@ -33,6 +33,11 @@ class LeaseTest : public ::testing::Test {
     if (h->machine.empty()) h->machine = "m1";
     return *h;
   }
+  std::vector<std::string> Files() {
+    auto names = Names(dir_.path());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
   LeaseFile File() { return LeaseFile(fd_.get(), "v", dir_.path()); }
 
   TempDir dir_;
@@ -60,13 +65,14 @@ TEST_F(LeaseTest, TheGenerationOnlyRises) {
     ASSERT_TRUE(lease.ok());
     EXPECT_EQ(lease->generation, i);
     if (i == 3) {
-      // By an operator's hand: the number is not used again.
-      ASSERT_EQ(::unlink((dir_ / "lease").c_str()), 0);
+      // By an operator's hand.
+      WriteFile(dir_ / "released.3", "{\"clean\":false}");
+      EXPECT_FALSE(File().ReadGeneration()->clean);
     } else {
       ASSERT_TRUE(File().Release(*lease, true).ok());
     }
   }
-  EXPECT_EQ(Names(dir_.path()), std::vector<std::string>{"generation"});
+  EXPECT_EQ(Files(), (std::vector<std::string>{"lease.5", "released.5"}));
 }
 
 TEST_F(LeaseTest, CleanTellsHowTheLastHolderWent) {
@@ -83,23 +89,52 @@ TEST_F(LeaseTest, CleanTellsHowTheLastHolderWent) {
 TEST_F(LeaseTest, ADamagedLeaseCountsAsHeld) {
   for (const char* text :
        {"", "{", "null", "[]", "{}", "{\"format\":1,\"node\":\"A\"}",
-        "{\"format\":2,\"node\":\"A\",\"generation\":1,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
-        "\"start_time\":1}"}) {
-    WriteFile(dir_ / "lease", text);
+        "{\"format\":2,\"node\":\"A\",\"generation\":4,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
+        "\"start_time\":1,\"lease_ms\":0}",
+        // Of another number; with a session that leads out of its folder.
+        "{\"format\":1,\"node\":\"A\",\"generation\":3,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
+        "\"start_time\":1,\"lease_ms\":0}",
+        "{\"format\":1,\"node\":\"A\",\"generation\":4,\"since\":\"x\",\"boot_id\":\"b\",\"pid\":1,"
+        "\"start_time\":1,\"lease_ms\":0,\"session\":\"../../etc/passwd\"}"}) {
+    WriteFile(dir_ / "lease.4", text);
     auto r = File().Acquire(a_);
     ASSERT_FALSE(r.ok()) << text;
     EXPECT_EQ(r.status().code(), Code::kRefused);
-    EXPECT_NE(r.status().hint().find("remove " + (dir_ / "lease")), std::string::npos);
-    EXPECT_EQ(ReadFile(dir_ / "lease"), text);
+    EXPECT_NE(r.status().hint().find(dir_ / "released.4"), std::string::npos);
+    EXPECT_EQ(ReadFile(dir_ / "lease.4"), text);
   }
+  // What the hint says helps.
+  WriteFile(dir_ / "released.4", "{\"clean\":false}");
+  auto lease = File().Acquire(a_);
+  ASSERT_TRUE(lease.ok()) << lease.status().message();
+  EXPECT_EQ(lease->generation, 5u);
 }
 
-TEST_F(LeaseTest, ADamagedGenerationStopsAndGivesTheLeaseBack) {
-  WriteFile(dir_ / "generation", "rubbish");
-  auto r = File().Acquire(a_);
-  ASSERT_FALSE(r.ok());
-  EXPECT_NE(r.status().hint().find("generation"), std::string::npos);
-  EXPECT_FALSE(Exists(dir_ / "lease"));
+TEST_F(LeaseTest, TheNextNumberIsTakenOnceWhoeverHasThisOne) {
+  auto old = File().Acquire(a_);
+  ASSERT_TRUE(old.ok());
+  auto next = File().TakeNext(old->generation, b_, true);
+  ASSERT_TRUE(next.ok()) << next.status().message();
+  EXPECT_TRUE((*File().Read())->fencing);
+  EXPECT_FALSE(File().TakeNext(old->generation, Node("C")).ok());
+  // What the old holder does late changes nothing.
+  EXPECT_EQ(File().Release(*old, true).code(), Code::kRefused);
+  WriteFile(dir_ / "lease.1", "late");
+  WriteFile(dir_ / "released.1", "late");
+  EXPECT_EQ((*File().Read())->holder.node, "B");
+  EXPECT_FALSE(File().Acquire(Node("C")).ok());
+  ASSERT_TRUE(File().Release(*next, false).ok());
+  EXPECT_FALSE(File().ReadGeneration()->clean);
+  EXPECT_TRUE(File().Acquire(Node("C")).ok());
+}
+
+// A listing from a network filesystem's cache may be old: a number that was swept away is not taken again.
+TEST_F(LeaseTest, ANumberThatWasSweptAwayIsNotTakenAgain) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(File().Release(*File().Acquire(a_), true).ok());
+  ASSERT_FALSE(Exists(dir_ / "lease.2"));
+  auto stale = File().TakeNext(1, b_);
+  ASSERT_FALSE(stale.ok());
+  EXPECT_EQ(Files(), (std::vector<std::string>{"lease.3", "released.3"}));
 }
 
 TEST_F(LeaseTest, AnEarlierBootOfTheNodeIsTakenOver) {
@@ -124,7 +159,7 @@ TEST_F(LeaseTest, ADeadProcessOfTheNodeIsTakenOverALiveOneIsNot) {
   EXPECT_NE(refused.status().message().find("same node id"), std::string::npos);
   // The same pid, of a process that started at another time, is not the holder.
   other.start_time += 1;
-  ASSERT_EQ(::unlink((dir_ / "lease").c_str()), 0);
+  WriteFile(dir_ / "released.1", "{}");
   ASSERT_TRUE(File().Acquire(other).ok());
   EXPECT_TRUE(File().Acquire(a_).ok());
 }
@@ -155,7 +190,7 @@ TEST_F(LeaseTest, AnotherMachineWithTheSameIdIsNotTakenOver) {
 TEST_F(LeaseTest, ALostLeaseIsNotReleased) {
   auto mine = File().Acquire(a_);
   ASSERT_TRUE(mine.ok());
-  ASSERT_EQ(::unlink((dir_ / "lease").c_str()), 0);
+  WriteFile(dir_ / "released.1", "{}");
   ASSERT_TRUE(File().Acquire(b_).ok());
   Status s = File().Release(*mine, true);
   EXPECT_EQ(s.code(), Code::kRefused);
@@ -188,7 +223,7 @@ TEST_F(LeaseTest, OfManyAtOnceOneGetsItAndNumbersAreNeverUsedTwice) {
   std::sort(all.begin(), all.end());
   EXPECT_FALSE(all.empty());
   EXPECT_EQ(std::adjacent_find(all.begin(), all.end()), all.end());
-  EXPECT_EQ(Names(dir_.path()), std::vector<std::string>{"generation"});
+  EXPECT_EQ(Files().size(), 2u);
 }
 
 }  // namespace

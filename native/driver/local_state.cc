@@ -8,13 +8,15 @@
 
 namespace dvdi {
 namespace {
-constexpr char kSuffix[] = ".json";
+constexpr char kSuffix[] = ".json", kLost[] = ".lost";
 constexpr size_t kMaxState = 16 << 20;
 }  // namespace
 
 Result<LocalState> LocalStates::Read(const std::string& volume) const {
   LocalState state;
   state.boot_id = boot_id_;
+  auto lost = ReadSmallFile(dirfd_, volume + kLost);
+  if (lost.ok() && lost->rfind(boot_id_ + " ", 0) == 0) state.lost = lost->substr(boot_id_.size() + 1);
   auto text = ReadSmallFile(dirfd_, volume + kSuffix, kMaxState);
   if (!text.ok()) {
     if (text.status().code() == Code::kNotFound) return state;
@@ -29,6 +31,8 @@ Result<LocalState> LocalStates::Read(const std::string& volume) const {
   }
   if (GetString(*json, "boot_id") != boot_id_) return state;
   state.generation = static_cast<uint64_t>(GetInt(*json, "generation"));
+  state.device = GetString(*json, "device");
+  state.limited = GetBool(*json, "limited");
   for (const auto& id : ids)
     if (id.is_string()) state.ids.insert(id.get<std::string>());
   return state;
@@ -37,12 +41,25 @@ Result<LocalState> LocalStates::Read(const std::string& volume) const {
 Status LocalStates::Write(const std::string& volume, const LocalState& state) const {
   Json ids = Json::array();
   for (const auto& id : state.ids) ids.push_back(id);
-  std::string text = Dump(Json{{"boot_id", boot_id_}, {"generation", state.generation}, {"ids", ids}}) + "\n";
+  std::string text = Dump(Json{{"boot_id", boot_id_},
+                               {"generation", state.generation},
+                               {"ids", ids},
+                               {"device", state.device},
+                               {"limited", state.limited}}) +
+                     "\n";
   return ReplaceFile(dirfd_, volume + kSuffix, text, TempName(node_))
       .WithContext("volume " + volume + ": node-local state");
 }
 
-Status LocalStates::Remove(const std::string& volume) const { return RemoveFile(dirfd_, volume + kSuffix); }
+Status LocalStates::MarkLost(const std::string& volume, const std::string& why) const {
+  return ReplaceFile(dirfd_, volume + kLost, boot_id_ + " " + why, TempName(node_))
+      .WithContext("volume " + volume + ": node-local state");
+}
+
+Status LocalStates::Remove(const std::string& volume) const {
+  DVDI_RETURN_IF_ERROR(RemoveFile(dirfd_, volume + kSuffix));
+  return RemoveFile(dirfd_, volume + kLost);
+}
 
 Result<std::vector<std::string>> LocalStates::List() const {
   std::vector<std::string> names, out;
@@ -54,7 +71,7 @@ Result<std::vector<std::string>> LocalStates::List() const {
       continue;
     }
     size_t at = name.size() >= 5 ? name.size() - 5 : 0;
-    if (at > 0 && name.substr(at) == kSuffix) out.push_back(name.substr(0, at));
+    if (at > 0 && (name.substr(at) == kSuffix || name.substr(at) == kLost)) out.push_back(name.substr(0, at));
   }
   return out;
 }

@@ -5,6 +5,7 @@
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,17 +107,36 @@ Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
   return std::optional<LoopDevice>();
 }
 
-bool IsLoopOver(const std::string& device, int image_fd) {
-  struct stat image;
-  if (::fstat(image_fd, &image) < 0) return false;
+Result<std::string> DeviceNumber(const LoopDevice& device) {
+  struct stat st;
+  if (::fstat(device.fd.get(), &st) < 0)
+    return Status::FromErrno(errno, "cannot stat " + device.path, device.path);
+  return std::to_string(major(st.st_rdev)) + ":" + std::to_string(minor(st.st_rdev));
+}
+
+Result<LoopDevice> OpenLoop(const std::string& number) {
   char target[256];
-  std::string link = "/sys/dev/block/" + device;
-  ssize_t n = ::readlink(link.c_str(), target, sizeof target - 1);
-  if (n <= 0) return false;
+  ssize_t n = ::readlink(("/sys/dev/block/" + number).c_str(), target, sizeof target - 1);
+  if (n <= 0) return Status(Code::kNotFound, "there is no block device " + number);
   std::string name(target, static_cast<size_t>(n));
   name.erase(0, name.rfind('/') + 1);
-  UniqueFd fd(::open(("/dev/" + name).c_str(), O_RDONLY | O_CLOEXEC));
-  return fd.valid() && BacksImage(fd.get(), image);
+  LoopDevice device{"/dev/" + name, UniqueFd(::open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC))};
+  if (!device.fd.valid()) device.fd.reset(::open(device.path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!device.fd.valid()) return Status::FromErrno(errno, "cannot open " + device.path, device.path);
+  return device;
+}
+
+bool IsLoopOver(const std::string& number, int image_fd) {
+  struct stat image;
+  if (::fstat(image_fd, &image) < 0) return false;
+  auto device = OpenLoop(number);
+  return device.ok() && BacksImage(device->fd.get(), image);
+}
+
+Status GrowLoop(const LoopDevice& device, const std::string& volume) {
+  if (::ioctl(device.fd.get(), LOOP_SET_CAPACITY, 0) < 0)
+    return Status::FromErrno(errno, "cannot grow " + device.path + " of volume " + volume, device.path);
+  return OkStatus();
 }
 
 Result<bool> WaitDetached(int image_fd, int timeout_ms) {

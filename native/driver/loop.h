@@ -26,6 +26,13 @@ Result<std::optional<LoopDevice>> FindLoop(int image_fd);
 // Whether the block device "MAJ:MIN" (as mountinfo has it) is a loop device over that image.
 bool IsLoopOver(const std::string& device, int image_fd);
 
+// "MAJ:MIN" of an attached device.
+Result<std::string> DeviceNumber(const LoopDevice& device);
+// The device of that number, opened. kNotFound where there is none.
+Result<LoopDevice> OpenLoop(const std::string& number);
+// Makes the device as large as its image is now.
+Status GrowLoop(const LoopDevice& device, const std::string& volume);
+
 // Waits until the image is attached nowhere: true, or false after `timeout_ms`.
 Result<bool> WaitDetached(int image_fd, int timeout_ms);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <vector>
@@ -85,7 +86,13 @@ Result<std::map<std::string, std::string>> MountRoot::Mounted() const {
   for (const auto& entry : ParseMountinfo(text)) {
     if (entry.mountpoint.rfind(prefix, 0) != 0) continue;
     std::string name = entry.mountpoint.substr(prefix.size());
-    if (name.find('/') == std::string::npos) out[name] = entry.device;
+    if (name.find('/') != std::string::npos) continue;
+    out[name] = entry.device;
+    // btrfs numbers its mounts by itself; what it lies on is its source.
+    struct stat st;
+    if (entry.device.rfind("0:", 0) == 0 && entry.source.rfind("/dev/", 0) == 0 &&
+        ::stat(entry.source.c_str(), &st) == 0 && S_ISBLK(st.st_mode))
+      out[name] = std::to_string(major(st.st_rdev)) + ":" + std::to_string(minor(st.st_rdev));
   }
   return out;
 }

@@ -43,6 +43,10 @@ class MountRoot {
   UniqueFd state_, lock_;
 };
 
+// Mounts a device at no place in any namespace: the mount lives as long as the descriptor, and ends with a
+// killed driver. `type` is a filesystem's name.
+Result<UniqueFd> MountDetached(const std::string& device, const char* type);
+
 }  // namespace dvdi
 
 #endif  // DVDI_DRIVER_MOUNTS_H_

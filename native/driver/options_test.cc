@@ -61,14 +61,41 @@ TEST(DriverOptionsText, CreateOptions) {
   auto none = ParseCreateOptions({});
   ASSERT_TRUE(none.ok());
   EXPECT_FALSE(none->size_bytes.has_value());
-  auto unknown = ParseCreateOptions({{"iops", "100"}});
+  auto unknown = ParseCreateOptions({{"color", "red"}}, {"media"});
   ASSERT_FALSE(unknown.ok());
-  EXPECT_NE(unknown.status().message().find("'iops'"), std::string::npos);
+  EXPECT_NE(unknown.status().message().find("'color'"), std::string::npos);
   EXPECT_NE(unknown.status().hint().find("newfstype"), std::string::npos);
-  EXPECT_FALSE(ParseCreateOptions({{"newfstype", "btrfs"}}).ok());
+  EXPECT_NE(unknown.status().hint().find("media"), std::string::npos);
+  EXPECT_EQ(*ParseCreateOptions({{"newfstype", "btrfs"}})->filesystem, Filesystem::kBtrfs);
   EXPECT_FALSE(ParseCreateOptions({{"newfstype", ""}}).ok());
   EXPECT_FALSE(ParseCreateOptions({{"overwritefs", "yes"}}).ok());
-  EXPECT_FALSE(ParseCreateOptions({{"Size", "1g"}}).ok());
+  // In any case, as REX-Ray has it; two spellings that contradict each other are an error.
+  EXPECT_EQ(*ParseCreateOptions({{"Size", "1g"}, {"FSTYPE", "XFS"}})->size_bytes, int64_t{1} << 30);
+  EXPECT_TRUE(ParseCreateOptions({{"size", "1g"}, {"Size", "1"}}).ok());
+  EXPECT_FALSE(ParseCreateOptions({{"size", "1g"}, {"Size", "2g"}}).ok());
+  EXPECT_FALSE(ParseCreateOptions({{"tier", "fast"}, {"volumetype", "slow"}}).ok());
+  EXPECT_EQ(*ParseCreateOptions({{"volumetype", "Fast"}})->tier, "fast");
+}
+
+TEST(DriverOptionsText, LimitsAndAttributes) {
+  auto r = ParseCreateOptions({{"iops", "500"}, {"bps", "10m"}, {"Media", "ssd"}}, {"media"});
+  ASSERT_TRUE(r.ok()) << r.status().message();
+  EXPECT_EQ(*r->iops, 500);
+  EXPECT_EQ(*r->bps, 10 << 20);
+  EXPECT_EQ(r->attributes.at("media"), "ssd");
+  EXPECT_EQ(*ParseCreateOptions({{"bps", "4096"}})->bps, 4096) << "without a unit a rate counts bytes";
+  for (const char* bad : {"", "0", "-1", "1k", "1.5", "99999999999999999999"})
+    EXPECT_FALSE(ParseCreateOptions({{"iops", bad}}).ok()) << bad;
+  for (const char* bad : {"", "0", "fast", "1x"})
+    EXPECT_FALSE(ParseCreateOptions({{"bps", bad}}).ok()) << bad;
+  EXPECT_FALSE(ParseCreateOptions({{"media", ""}}, {"media"}).ok());
+}
+
+TEST(DriverOptionsText, RoundedSizes) {
+  EXPECT_EQ(RoundSize(512), "512 bytes");
+  EXPECT_EQ(RoundSize(int64_t{1} << 30), "1 GiB");
+  EXPECT_EQ(RoundSize((int64_t{1} << 30) * 3 / 2 + 7), "1.5 GiB");
+  EXPECT_EQ(RoundSize((int64_t{1} << 40) - 1), "1023.9 GiB");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "driver/files.h"
+#include "driver/lease.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -26,18 +28,27 @@ constexpr int kFormat = 1;
 constexpr int64_t kSmallestImage = 4096;
 
 bool IsOurFile(const std::string& name) {
-  return name == kImage || name == kMeta || name == "lease" || name == "generation" || IsTempName(name, "");
+  return name == kImage || name == kMeta || IsLeaseName(name) || IsTempName(name, "");
 }
 
 std::string MetaText(const VolumeMeta& meta) {
-  return Dump(Json{{"format", kFormat},
-                   {"name", meta.name},
-                   {"created_at", meta.created_at},
-                   {"size_bytes", meta.size_bytes},
-                   {"filesystem", FilesystemName(meta.filesystem)},
-                   {"formatted", meta.formatted}}) +
-         "\n";
+  Json json = {{"format", kFormat},
+               {"name", meta.name},
+               {"created_at", meta.created_at},
+               {"size_bytes", meta.size_bytes},
+               {"filesystem", FilesystemName(meta.filesystem)},
+               {"formatted", meta.formatted}};
+  if (meta.grow) json["grow"] = true;
+  if (meta.renew) json["renew"] = true;
+  if (meta.limits.iops.has_value()) json["iops"] = *meta.limits.iops;
+  if (meta.limits.bps.has_value()) json["bps"] = *meta.limits.bps;
+  return Dump(json) + "\n";
 }
+
+// Filesystems that other machines may have mounted too (linux/magic.h has not all of them).
+constexpr int64_t kShared[] = {0x6969,     0x517B,     0xFF534D42, 0xFE534D42, 0x65735546, 0x00C36400,
+                               0x01021997, 0x01161970, 0x7461636F, 0x0BD00BD0, 0x5346414F, 0x6B414653};
+constexpr int64_t kSharedLeaseMs = 60'000;
 
 // Whether `name` is PREFIX NODE "." HEX.
 bool IsWorkFolder(const std::string& name, const std::string& prefix, const std::string& node) {
@@ -86,6 +97,10 @@ Result<VolumeMeta> Pool::ReadMeta(int volume_fd, const std::string& name) const 
       meta.created_at = GetString(*json, "created_at");
       meta.size_bytes = GetInt(*json, "size_bytes");
       meta.formatted = GetBool(*json, "formatted");
+      meta.grow = GetBool(*json, "grow");
+      meta.renew = GetBool(*json, "renew");
+      if (int64_t iops = GetInt(*json, "iops"); iops > 0) meta.limits.iops = iops;
+      if (int64_t bps = GetInt(*json, "bps"); bps > 0) meta.limits.bps = bps;
       auto fs = ParseFilesystem(GetString(*json, "filesystem"));
       if (GetInt(*json, "format") != kFormat)
         why = "its format is not 1";
@@ -186,7 +201,7 @@ Status Pool::DeleteFolder(const std::string& name) const {
   std::vector<std::string> files;
   int r = Sys::Real()->ListDir(fd_.get(), name.c_str(), &files);
   if (r < 0) return Status::FromErrno(-r, "cannot list " + name, path_ + "/" + name);
-  std::stable_partition(files.begin(), files.end(), [](const std::string& f) { return f != "lease"; });
+  std::stable_partition(files.begin(), files.end(), [](const std::string& f) { return !IsLeaseName(f); });
   for (const auto& file : files) {
     if (!IsOurFile(file)) continue;
     DVDI_RETURN_IF_ERROR(RemoveFile(folder->get(), file));
@@ -215,6 +230,39 @@ Result<std::vector<std::string>> Pool::List() const {
   return out;
 }
 
+Result<int64_t> Pool::Promised(const std::string& but) const {
+  DVDI_ASSIGN_OR_RETURN(auto names, List());
+  int64_t sum = 0;
+  for (const auto& name : names) {
+    if (name == but) continue;
+    auto folder = OpenVolume(name);
+    if (!folder.ok()) continue;  // removed meanwhile
+    auto meta = ReadMeta(folder->get(), name);
+    struct stat st;
+    if (meta.ok())
+      sum += meta->size_bytes;
+    else if (::fstatat(folder->get(), kImage, &st, AT_SYMLINK_NOFOLLOW) == 0)
+      sum += st.st_size;
+  }
+  return sum;
+}
+
+Result<int64_t> Pool::Free() const {
+  struct statvfs st;
+  if (::fstatvfs(fd_.get(), &st) < 0)
+    return Status::FromErrno(errno, "cannot see the free space of the pool " + path_, path_);
+  return static_cast<int64_t>(st.f_bavail) * static_cast<int64_t>(st.f_frsize);
+}
+
+int64_t Pool::DefaultLeaseMs() const {
+  int64_t type = 0;
+  // What cannot be told is taken for shared: a renewal too many does no harm.
+  if (Sys::Real()->FsType(fd_.get(), &type) < 0) return kSharedLeaseMs;
+  for (int64_t shared : kShared)
+    if ((type & 0xFFFFFFFF) == shared) return kSharedLeaseMs;
+  return 0;
+}
+
 Status Pool::RemoveLeftovers() const {
   std::vector<std::string> names;
   int r = Sys::Real()->ListDir(fd_.get(), ".", &names);
@@ -225,12 +273,12 @@ Status Pool::RemoveLeftovers() const {
   return OkStatus();
 }
 
-Status Pool::RemoveTemporaries(int volume_fd) const {
+Status Pool::RemoveTemporaries(int volume_fd, bool everybody) const {
   std::vector<std::string> names;
   int r = Sys::Real()->ListDir(volume_fd, ".", &names);
   if (r < 0) return Status::FromErrno(-r, "cannot list a volume's folder");
   for (const auto& name : names)
-    if (IsTempName(name, node_)) DVDI_RETURN_IF_ERROR(RemoveFile(volume_fd, name));
+    if (IsTempName(name, everybody ? "" : node_)) DVDI_RETURN_IF_ERROR(RemoveFile(volume_fd, name));
   return OkStatus();
 }
 

@@ -2,8 +2,8 @@
 //
 //   POOL/NAME/image        the filesystem's bytes, sparse
 //   POOL/NAME/volume.json  what was asked for, whether it was formatted
-//   POOL/NAME/lease        only while a node has it (lease.h)
-//   POOL/NAME/generation   the last lease's number (lease.h)
+//   POOL/NAME/lease.N, released.N   who has it, and who had it last (lease.h)
+//   POOL/.sessions/        what leases are renewed by (keeper.h)
 //   POOL/.new.NODE.HEX     a volume being made; POOL/.gone.NODE.HEX: one being removed
 //
 // A volume appears and disappears by one rename(2), whole.
@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/status.h"
+#include "driver/io_limit.h"
 #include "driver/options.h"
 
 namespace dvdi {
@@ -26,6 +27,10 @@ struct VolumeMeta {
   int64_t size_bytes = 0;
   Filesystem filesystem = Filesystem::kExt4;
   bool formatted = false;  // set only after mkfs, or a filesystem found in place, is durable
+  bool grow = false;       // the image, or the filesystem in it, may still be smaller than size_bytes
+  bool renew =
+      false;  // a node was fenced off that may still write to the image: it is replaced before its next use
+  IoLimits limits;
 };
 
 // Thread-safe; operations on one volume are kept apart by the caller.
@@ -51,12 +56,21 @@ class Pool {
   // Removes the volume, whose lease the caller has. kRefused, and nothing is removed, where its
   // folder holds files that are not the driver's.
   Status Remove(const std::string& name) const;
+  // The bytes that all volumes together were promised, without `but`; damaged ones count by their image.
+  Result<int64_t> Promised(const std::string& but = "") const;
+  // The bytes that are free on the disk beneath, for root.
+  Result<int64_t> Free() const;
+  // How long leases last here unless the operator says otherwise: on filesystems that other machines share 60
+  // s, on this machine's own for ever (0).
+  int64_t DefaultLeaseMs() const;
   // Names, sorted; damaged volumes too, so that nobody makes them anew.
   Result<std::vector<std::string>> List() const;
   // Ends what a killed process of this node left half done in the pool's own folder.
   Status RemoveLeftovers() const;
-  // The same inside one volume: temporary files of this node. Only while no operation runs on it.
-  Status RemoveTemporaries(int volume_fd) const;
+  // The same inside one volume: temporary files of this node. Only while no operation runs on it. With
+  // `everybody` those of all nodes: for a volume that was fenced, so that no late rename of theirs finds what
+  // to put in place.
+  Status RemoveTemporaries(int volume_fd, bool everybody = false) const;
 
  private:
   Pool(std::string path, std::string node, UniqueFd fd)

@@ -79,9 +79,12 @@ TEST_F(ProtocolTest, ARepeatedCreateAgreesOrIsRefused) {
   ASSERT_EQ(Ask("/VolumeDriver.Create", R"({"Name":"v","Opts":{"size":"64m"}})").status, 200);
   EXPECT_EQ(Ask("/VolumeDriver.Create", R"({"Name":"v","Opts":{"size":"64m"}})").status, 200);
   EXPECT_EQ(Ask("/VolumeDriver.Create", R"({"Name":"v"})").status, 200);
-  HttpReply other = Ask("/VolumeDriver.Create", R"({"Name":"v","Opts":{"size":"65m"}})");
+  HttpReply other = Ask("/VolumeDriver.Create", R"({"Name":"v","Opts":{"size":"63m"}})");
   EXPECT_EQ(other.status, 500);
-  EXPECT_NE(Body(other)["Err"].get<std::string>().find("64 MiB"), std::string::npos);
+  EXPECT_NE(Body(other)["Err"].get<std::string>().find("64 MiB, and cannot be made smaller (63 MiB)"),
+            std::string::npos);
+  EXPECT_EQ(Ask("/VolumeDriver.Create", R"({"Name":"v","Opts":{"size":"80m"}})").status, 200);
+  EXPECT_EQ(Body(Ask("/VolumeDriver.Get", R"({"Name":"v"})"))["Volume"]["Status"]["size"], "80 MiB");
   EXPECT_EQ(Ask("/VolumeDriver.Create", R"({"Name":"v","Opts":{"newfstype":"xfs"}})").status, 500);
 }
 

@@ -17,11 +17,13 @@ void Driver::Recover() {
   auto note = [](const Status& s) {
     if (!s.ok()) Log(LogLevel::kWarning, s.message() + (s.hint().empty() ? "" : " (" + s.hint() + ")"));
   };
-  note(pool_.RemoveLeftovers());
   std::set<std::string> names;
-  auto in_pool = pool_.List();
-  note(in_pool.status());
-  if (in_pool.ok()) names.insert(in_pool->begin(), in_pool->end());
+  for (const auto& tier : tiers_) {
+    note(tier->pool.RemoveLeftovers());
+    auto in_pool = tier->pool.List();
+    note(in_pool.status());
+    if (in_pool.ok()) names.insert(in_pool->begin(), in_pool->end());
+  }
   auto in_state = states_.List();
   note(in_state.status());
   if (in_state.ok()) names.insert(in_state->begin(), in_state->end());
@@ -31,6 +33,10 @@ void Driver::Recover() {
     for (const auto& entry : *mounted) names.insert(entry.first);
   for (const auto& name : names)
     if (CheckName(name, "volume name").ok()) note(RecoverVolume(name));
+  // No lease names a session of an earlier driver any more, but those of another machine with this node's id.
+  for (const auto& tier : tiers_)
+    if (auto session = tier->keeper->Session(); session.ok())
+      SweepSessions(tier->pool.path(), self_.node, {*session});
   // Mountpoints that a crash left empty.
   std::vector<std::string> folders;
   if (mounted.ok() && Sys::Real()->ListDir(AT_FDCWD, root_.path().c_str(), &folders) >= 0)
@@ -45,9 +51,13 @@ Status Driver::RecoverVolume(const std::string& name) {
   auto opened = OpenVolume(name);
   if (!opened.ok()) {
     if (opened.status().code() != Code::kNotFound) return opened.status();
-    if (!device.has_value()) return states_.Remove(name);
+    if (!device.has_value()) {
+      DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
+      DVDI_RETURN_IF_ERROR(Unlimit(name, state));
+      return states_.Remove(name);
+    }
     return Status(Code::kRefused, "volume " + name + " is mounted at " + root_.Mountpoint(name) +
-                                      " but is not in the pool " + pool_.path());
+                                      " but is in no pool of this driver");
   }
   const Volume& volume = *opened;
   DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
@@ -58,16 +68,20 @@ Status Driver::RecoverVolume(const std::string& name) {
         "volume " + name + " is leased to another machine or driver with this node's id, " + self_.node,
         "give each node an id of its own");
   // The node's own temporary files: no other process of it is at work here.
-  DVDI_RETURN_IF_ERROR(pool_.RemoveTemporaries(volume.fd.get()));
+  DVDI_RETURN_IF_ERROR(volume.pool().RemoveTemporaries(volume.fd.get()));
   if (ours) return RecoverLeased(name, volume, *held, device.has_value());
-  if (!device.has_value()) return states_.Remove(name);
-  if (held.has_value())
-    return Status(Code::kRefused,
-                  "volume " + name + " is mounted here although node " + held->holder.node + " has its lease",
-                  "unmount it here at once, and check its filesystem");
-  // Mounted without a lease: somebody removed it. With it, other nodes stay away again.
-  DVDI_ASSIGN_OR_RETURN(Lease lease, volume.lease->Acquire(self_));
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
+  if (!device.has_value()) {
+    DVDI_RETURN_IF_ERROR(Unlimit(name, state));
+    return states_.Remove(name);
+  }
+  DVDI_ASSIGN_OR_RETURN(Generation last, volume.lease->ReadGeneration());
+  if (held.has_value() || (state.generation != 0 && last.number > state.generation)) {
+    Lose({name}, "another node has taken its lease while no driver ran here");
+    return OkStatus();
+  }
+  // Mounted without a lease: somebody removed it. With it, other nodes stay away again.
+  DVDI_ASSIGN_OR_RETURN(Lease lease, TakeLease(name, volume));
   state.generation = lease.generation;
   Log(LogLevel::kWarning, "volume " + name + " was mounted here without a lease: took one");
   return states_.Write(name, state);
@@ -76,16 +90,28 @@ Status Driver::RecoverVolume(const std::string& name) {
 Status Driver::RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease,
                              bool mounted) {
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
-  if (mounted) {
-    DVDI_RETURN_IF_ERROR(volume.lease->Refresh(lease, self_));
-    Log(LogLevel::kInfo, "took over volume " + name + ", mounted at " + root_.Mountpoint(name) + " with " +
-                             std::to_string(state.ids.size()) + " known users");
-    return OkStatus();
+  DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
+  bool attached = mounted;
+  if (!mounted) {
+    DVDI_ASSIGN_OR_RETURN(bool detached, WaitDetached(image.get(), options_.detach_wait_ms));
+    attached = !detached;
   }
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, pool_.OpenImage(volume.fd.get(), name));
-  DVDI_ASSIGN_OR_RETURN(bool detached, WaitDetached(image.get(), options_.detach_wait_ms));
-  if (!detached) {
-    DVDI_RETURN_IF_ERROR(volume.lease->Refresh(lease, self_));
+  if (attached) {
+    // Under a new number and this process's session. Another node that is fencing this one finds its number
+    // taken, or was faster, and then this fails.
+    auto taken = TakeLease(name, volume);
+    if (!taken.ok()) {
+      if (mounted && taken.status().code() != Code::kUnavailable)
+        Lose({name}, "its lease could not be had again: " + taken.status().message());
+      return taken.status();
+    }
+    state.generation = taken->generation;
+    DVDI_RETURN_IF_ERROR(states_.Write(name, state));
+    if (mounted) {
+      Log(LogLevel::kInfo, "took over volume " + name + ", mounted at " + root_.Mountpoint(name) + " with " +
+                               std::to_string(state.ids.size()) + " known users");
+      return OkStatus();
+    }
     std::lock_guard<std::mutex> hold(mu_);
     draining_.insert(name);
     return Status(
@@ -93,9 +119,10 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
         "volume " + name + " is not mounted here but still attached: its lease is kept until that ends");
   }
   // Only a driver that unmounted it whole leaves a state without users.
-  bool clean =
-      lease.holder.boot_id == self_.boot_id && state.generation == lease.generation && state.ids.empty();
-  DVDI_RETURN_IF_ERROR(volume.lease->Release(lease, clean));
+  bool clean = lease.holder.boot_id == self_.boot_id && state.generation == lease.generation &&
+               state.ids.empty() && state.lost.empty();
+  DVDI_RETURN_IF_ERROR(Unlimit(name, state));
+  DVDI_RETURN_IF_ERROR(ReleaseLease(name, volume, lease, clean));
   DVDI_RETURN_IF_ERROR(states_.Remove(name));
   Log(LogLevel::kInfo, "gave back lease " + std::to_string(lease.generation) + " of volume " + name +
                            ", which an earlier driver of this node left");
@@ -121,12 +148,12 @@ void Driver::ReleaseDrained() {
       forget();
       continue;
     }
-    auto image = pool_.OpenImage(volume->fd.get(), name);
+    auto image = volume->pool().OpenImage(volume->fd.get(), name);
     if (!image.ok()) continue;
     auto detached = WaitDetached(image->get(), 0);
     if (!detached.ok() || !*detached) continue;
     auto state = states_.Read(name);
-    Status s = state.ok() ? GiveBack(name, *volume, state->generation, false) : state.status();
+    Status s = state.ok() ? GiveBack(name, *volume, *state, false) : state.status();
     if (s.ok())
       forget();
     else

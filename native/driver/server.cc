@@ -10,6 +10,8 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <cstddef>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/text.h"
@@ -174,35 +176,72 @@ Status MakeParent(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Handler handler) {
-  // Bound aside and renamed: whoever sees the socket can connect, and a stale one is replaced at once.
-  std::string aside = options.socket + "." + std::to_string(::getpid() % 10'000'000);
+Result<InheritedSocket> SocketFromSystemd() {
+  constexpr int kFirst = 3;
+  const char* pid = ::getenv("LISTEN_PID");
+  const char* count = ::getenv("LISTEN_FDS");
+  if (pid == nullptr || count == nullptr || std::string(pid) != std::to_string(::getpid()))
+    return InheritedSocket{};
+  Status wrong(Code::kInvalid, "systemd passed something else than one listening Unix socket",
+               "give the service one socket unit with one ListenStream=");
+  if (std::string(count) != "1") return wrong;
+  struct sockaddr_un address = {};
+  socklen_t length = sizeof address;
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  if (::getsockname(kFirst, reinterpret_cast<struct sockaddr*>(&address), &length) < 0 ||
+      address.sun_family != AF_UNIX || length <= offsetof(struct sockaddr_un, sun_path) ||
+      ::getsockopt(kFirst, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || listening == 0)
+    return wrong;
+  int flags = ::fcntl(kFirst, F_GETFL);
+  if (::fcntl(kFirst, F_SETFD, FD_CLOEXEC) < 0 || flags < 0 ||
+      ::fcntl(kFirst, F_SETFL, flags | O_NONBLOCK) < 0)
+    return Status::FromErrno(errno, "cannot take over systemd's socket");
+  // Programs that are started are not to take them for theirs.
+  ::unsetenv("LISTEN_PID");
+  ::unsetenv("LISTEN_FDS");
+  ::unsetenv("LISTEN_FDNAMES");
+  return InheritedSocket{kFirst, address.sun_path};
+}
+
+namespace {
+
+// A listening socket at the path. Bound aside and renamed: whoever sees the socket can connect, and a stale
+// one is replaced at once.
+Result<UniqueFd> Listen(const std::string& path, struct stat* made) {
+  std::string aside = path + "." + std::to_string(::getpid() % 10'000'000);
   struct sockaddr_un address;
   DVDI_RETURN_IF_ERROR(FillAddress(aside, &address));
-  DVDI_RETURN_IF_ERROR(MakeParent(options.socket));
-  DVDI_RETURN_IF_ERROR(CheckSocketPath(options.socket));
+  DVDI_RETURN_IF_ERROR(MakeParent(path));
+  DVDI_RETURN_IF_ERROR(CheckSocketPath(path));
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener.valid()) return Status::FromErrno(errno, "cannot make a socket");
   if (::unlink(aside.c_str()) < 0 && errno != ENOENT)
     return Status::FromErrno(errno, "cannot remove " + aside, aside);
   if (::bind(listener.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) < 0)
     return Status::FromErrno(errno, "cannot bind " + aside, aside);
-  Status put;
-  struct stat st = {};
   if (::chmod(aside.c_str(), 0600) < 0 || ::listen(listener.get(), 128) < 0 ||
-      ::lstat(aside.c_str(), &st) < 0 || ::rename(aside.c_str(), options.socket.c_str()) < 0)
-    put = Status::FromErrno(errno, "cannot listen on " + options.socket, options.socket);
-  int wake[2];
-  if (put.ok() && ::pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0) {
-    put = Status::FromErrno(errno, "cannot make a pipe");
-    ::unlink(options.socket.c_str());
-  }
-  if (!put.ok()) {
+      ::lstat(aside.c_str(), made) < 0 || ::rename(aside.c_str(), path.c_str()) < 0) {
+    Status failed = Status::FromErrno(errno, "cannot listen on " + path, path);
     ::unlink(aside.c_str());
-    return put;
+    return failed;
   }
-  std::unique_ptr<Server> server(
-      new Server(options, std::move(handler), std::move(listener), UniqueFd(wake[0]), UniqueFd(wake[1])));
+  return listener;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Handler handler) {
+  int wake[2];
+  if (::pipe2(wake, O_CLOEXEC | O_NONBLOCK) < 0) return Status::FromErrno(errno, "cannot make a pipe");
+  UniqueFd wake_read(wake[0]), wake_write(wake[1]);
+  struct stat st = {};
+  UniqueFd listener(options.inherited);
+  if (!listener.valid()) {
+    DVDI_ASSIGN_OR_RETURN(listener, Listen(options.socket, &st));
+  }
+  std::unique_ptr<Server> server(new Server(options, std::move(handler), std::move(listener),
+                                            std::move(wake_read), std::move(wake_write)));
   server->socket_ = st;
   try {
     server->acceptor_ = std::thread([s = server.get()] { s->Accept(); });
@@ -232,9 +271,9 @@ void Server::Stop() {
   }
   changed_.notify_all();
   [[maybe_unused]] ssize_t n = ::write(wake_write_.get(), "x", 1);
-  // A successor may have put its own socket there meanwhile.
+  // A successor may have put its own socket there meanwhile; systemd's stays.
   struct stat st;
-  if (::lstat(options_.socket.c_str(), &st) == 0 && st.st_ino == socket_.st_ino &&
+  if (options_.inherited < 0 && ::lstat(options_.socket.c_str(), &st) == 0 && st.st_ino == socket_.st_ino &&
       st.st_dev == socket_.st_dev)
     ::unlink(options_.socket.c_str());
   if (acceptor_.joinable()) acceptor_.join();

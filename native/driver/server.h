@@ -26,13 +26,23 @@ struct HttpReply {
 };
 
 struct ServerOptions {
-  std::string socket;            // an absolute path
+  std::string socket;  // an absolute path
+  int inherited = -1;  // a listening socket that systemd made at `socket`; taken over, never removed
   size_t max_connections = 128;  // beyond it, an idle one is closed; where none is idle, new ones wait
   size_t max_body = 1 << 20;
   int idle_ms = 120'000;    // between requests
   int request_ms = 15'000;  // from a request's first byte to its last
   int reply_ms = 15'000;    // for the reply to be taken
 };
+
+// The listening Unix socket that systemd passed to this process (sd_listen_fds(3)), and its path; nothing
+// where it passed none. kInvalid where it passed several, or something else. To be called once, before any
+// thread starts.
+struct InheritedSocket {
+  int fd = -1;
+  std::string path;
+};
+Result<InheritedSocket> SocketFromSystemd();
 
 // Thread-safe.
 class Server {

@@ -83,7 +83,7 @@ test(
     const failed = await world.dvdi(run);
     assert.equal(failed.code, 125, failed.all);
     assert.match(failed.err, /^dvdi: .*(volume data|data").*driver dvdi.*$/m);
-    assert.ok(existsSync(join(world.pool, "data/lease")), "the driver had mounted it");
+    assert.ok(world.leased("data"), "the driver had mounted it");
     const status = await world.json<{ pending: { name: string }[] }>(["status"]);
     assert.deepEqual(
       status.pending.map(({ name }) => name),

@@ -248,13 +248,23 @@ export class World {
         ...entries(this.targets).map((name) => `target: ${this.target(name)}`),
         ...entries(this.stageRoot).map((name) => `stage: ${name}`),
         ...entries(this.pool)
-          .filter((volume) => existsSync(join(this.pool, volume, "lease")))
+          .filter((volume) => this.leased(volume))
           .map((volume) => `leased: ${volume}`),
       ];
       return left.length === 0;
     };
     // A release goes on behind its answer, and the kernel lets go of a loop device a moment after the last mount.
     await until("nothing is left", look, 12_000).catch(() => assert.fail(`left behind:\n${left.join("\n")}`));
+  }
+
+  /** Whether a node has that volume of the pool: the lease with the highest number is not given back. */
+  leased(volume: string): boolean {
+    const numbers = (kind: string): number[] =>
+      readdirSync(join(this.pool, volume)).flatMap((name) =>
+        name.startsWith(kind) ? [Number(name.slice(kind.length))] : [],
+      );
+    const last = Math.max(0, ...numbers("lease."));
+    return last > 0 && !numbers("released.").includes(last);
   }
 
   #keep(started: Process): Process {
