@@ -6,6 +6,7 @@
 
 #include "base/guards.h"
 #include "base/path.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "engine/meta.h"
 #include "engine/operation.h"
@@ -114,6 +115,8 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   }
   if (!mounts.empty()) DVDI_RETURN_IF_ERROR(BeforeMounts(mounts));
   std::vector<Answer> answers = core_.plugins->Run(calls);
+  for (Call& call : calls)
+    for (auto& [key, value] : call.options) Wipe(&value);
   std::vector<Json> read;
   for (size_t c = 0; c < calls.size(); ++c) {
     for (const Slot& s : slots) {
@@ -179,6 +182,10 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
                                                                            const Json& options,
                                                                            std::string* refused) {
   std::map<std::string, std::string> out;
+  auto forget = [&out] {
+    for (auto& [key, value] : out) Wipe(&value);
+    out.clear();
+  };
   if (options.is_null()) return out;
   if (!options.is_object()) return Status(Code::kPolicy, "plugin_call: options of Create are not an object");
   for (auto it = options.begin(); it != options.end(); ++it) {
@@ -191,11 +198,13 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
       auto secret = ResolveSecret(core_.env, core_.settings, request_.secrets, GetString(*it, "secret"));
       if (!secret.ok()) {
         *refused = secret.status().message();
+        forget();
         return out;
       }
       value = std::move(*secret);
       recorder_.HideSecret(value);
     } else {
+      forget();
       return Status(Code::kPolicy,
                     "plugin_call: option " + OneLine(it.key(), 60) + " is neither text nor a secret");
     }
@@ -203,6 +212,8 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
         !core_.settings.OverwriteAllowed(v.driver, it.key())) {
       *refused = "option " + OneLine(it.key(), 60) +
                  " can destroy data, and the settings of this node do not allow it for driver " + v.driver;
+      Wipe(&value);
+      forget();
       return out;
     }
     out[it.key()] = std::move(value);

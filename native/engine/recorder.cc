@@ -1,20 +1,13 @@
 #include "engine/recorder.h"
 
 #include <algorithm>
-#include <set>
 
 #include "base/guards.h"
 
 namespace dvdi {
 namespace {
 
-// The text as it stands between the quotes of a JSON string.
-std::string Escaped(const std::string& text, bool ascii) {
-  std::string quoted = Json(text).dump(-1, ' ', ascii, Json::error_handler_t::replace);
-  return quoted.substr(1, quoted.size() - 2);
-}
-
-void ReplaceAll(std::string* text, const std::string& what, const char* with) {
+void ReplaceAll(std::string* text, std::string_view what, const char* with) {
   for (size_t at = 0; (at = text->find(what, at)) != std::string::npos; at += std::string_view(with).size())
     text->replace(at, what.size(), with);
 }
@@ -31,15 +24,22 @@ Recorder::Recorder(const Env& env, std::string kind, size_t max_bytes)
 void Recorder::HideSecret(const std::string& value) {
   if (value.empty()) return;
   // A driver may repeat what it was told as JSON in its error, which stands in JSON again.
-  std::set<std::string> guises = {value};
-  for (int level = 0; level < 3; ++level) {
-    for (const auto& text : std::vector<std::string>(guises.begin(), guises.end()))
-      for (bool ascii : {false, true}) guises.insert(Escaped(text, ascii));
+  std::vector<SecretText, WipingAllocator<SecretText>> guises;
+  guises.emplace_back(value);
+  for (size_t from = 0, level = 0; level < 3; ++level) {
+    for (const size_t to = guises.size(); from < to; ++from) {
+      for (bool ascii : {false, true}) {
+        SecretText escaped;
+        AppendJsonEscaped(&escaped, guises[from], ascii);
+        if (std::find(guises.begin(), guises.end(), escaped) == guises.end())
+          guises.push_back(std::move(escaped));
+      }
+    }
   }
-  secrets_.insert(secrets_.end(), guises.begin(), guises.end());
+  for (auto& guise : guises) secrets_.push_back(std::move(guise));
   // Longest first, so that a secret which is part of another leaves nothing of it.
   std::sort(secrets_.begin(), secrets_.end(),
-            [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
+            [](const SecretText& a, const SecretText& b) { return a.size() > b.size(); });
 }
 
 std::string Recorder::Redact(std::string_view text) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/secret.h"
 #include "base/status.h"
 #include "ledger/rows.h"
 #include "observe/observer.h"
@@ -52,7 +53,8 @@ class Recorder {
   Json body_ = Json::object();
   // Calls are kept as text: most records are never read.
   std::string calls_;
-  std::vector<std::string> undone_, notes_, secrets_;
+  std::vector<std::string> undone_, notes_;
+  std::vector<SecretText, WipingAllocator<SecretText>> secrets_;
 };
 
 }  // namespace dvdi

@@ -1,14 +1,20 @@
 #include "engine/secrets.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 
 #include "base/guards.h"
 #include "base/json.h"
+#include "base/secret.h"
 #include "base/text.h"
-#include "engine/files.h"
 #include "settings/fields.h"
 #include "sys/sys.h"
+#include "sys/sys_fd.h"
 
 namespace dvdi {
 namespace {
@@ -189,6 +195,65 @@ std::string TakeFromPairs(const Settings& settings, const std::string& text, boo
 
 }  // namespace
 
+namespace {
+
+// Who may look into a folder of secrets and at its files: nobody but its owner. systemd gives a service's
+// user its credentials by an ACL, whose mask shows as the group's rights.
+struct Strictness {
+  mode_t folder, file;  // bits that must not be set
+};
+constexpr Strictness kOwnFolder = {077, 077}, kCredentials = {027, 037};
+
+Status CheckOwner(const struct stat& st, mode_t forbidden, const std::string& path) {
+  if ((st.st_uid == 0 || st.st_uid == ::geteuid()) && (st.st_mode & forbidden) == 0) return Status();
+  return Status(Code::kRefused, path + " is open to others than root",
+                "run: chown root " + path + " && chmod go= " + path)
+      .WithPath(path);
+}
+
+// kNotFound where the folder or the file is not there.
+Result<std::string> ReadSecret(const Env& env, const std::string& folder, const std::string& name,
+                               const Strictness& strict) {
+  const std::string path = folder + "/" + name;
+  auto failed = [&path](int err, const std::string& what) {
+    if (err == ENOENT) return Status(Code::kNotFound, "there is no file " + path);
+    return Status::FromErrno(err, what, path);
+  };
+  SysFd dir(env.sys, env.sys->OpenAt(AT_FDCWD, folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (!dir.valid()) return failed(dir.error(), "cannot open " + folder);
+  struct stat st = {};
+  if (int r = env.sys->Fstat(dir.get(), &st); r < 0) return failed(-r, "cannot look at " + folder);
+  DVDI_RETURN_IF_ERROR(CheckOwner(st, strict.folder, folder));
+  SysFd file(env.sys, env.sys->OpenAt(dir.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  if (!file.valid()) return failed(file.error(), "cannot open " + path);
+  if (int r = env.sys->Fstat(file.get(), &st); r < 0) return failed(-r, "cannot look at " + path);
+  if (!S_ISREG(st.st_mode)) return Status(Code::kRefused, path + " is not a regular file").WithPath(path);
+  DVDI_RETURN_IF_ERROR(CheckOwner(st, strict.file, path));
+  // Read into the place where it stays: no copy of it is left behind.
+  std::string text;
+  text.resize(kMaxSecretBytes + 1);
+  size_t size = 0;
+  while (size < text.size()) {
+    ssize_t n = env.sys->Read(file.get(), text.data() + size, text.size() - size);
+    if (n == -EINTR) continue;
+    if (n < 0) {
+      Wipe(&text);
+      return failed(static_cast<int>(-n), "cannot read " + path);
+    }
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+  }
+  if (size > kMaxSecretBytes) {
+    Wipe(&text);
+    return Status(Code::kInvalid, "secret " + name + " is larger than 64 KiB").WithPath(path);
+  }
+  text.resize(size);
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  return text;
+}
+
+}  // namespace
+
 Result<std::string> ResolveSecret(const Env& env, const Settings& settings, const SecretList& inline_secrets,
                                   const std::string& name) {
   for (const auto& [handle, value] : inline_secrets)
@@ -197,14 +262,15 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
                name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
                    std::string::npos;
   if (!plain) return Status(Code::kInvalid, "secret name " + OneLine(name, 60) + " is not a plain file name");
-  auto text = ReadOwnFile(env, settings.secrets_dir + "/" + name);
-  if (!text.ok())
-    return Status(Code::kNotFound, "secret " + name + ": " + text.status().message(),
-                  "put the value into a file of that name, mode 0600, in " + settings.secrets_dir);
-  if (text->size() > kMaxSecretBytes)
-    return Status(Code::kInvalid, "secret " + name + " is larger than 64 KiB");
-  while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
-  return text;
+  auto text = ReadSecret(env, settings.secrets_dir, name, kOwnFolder);
+  if (!text.ok() && text.status().code() == Code::kNotFound && !settings.credentials_dir.empty())
+    text = ReadSecret(env, settings.credentials_dir, name, kCredentials);
+  if (text.ok()) return text;
+  return Status(text.status().code(), "secret " + name + ": " + text.status().message(),
+                text.status().code() == Code::kNotFound
+                    ? "put the value into a file of that name, mode 0600, in " + settings.secrets_dir +
+                          " (mode 0700), or give it to the service with LoadCredential="
+                    : text.status().hint());
 }
 
 std::string TakeSecrets(const Settings& settings, const std::string& form, const std::string& text,

@@ -15,7 +15,9 @@ namespace dvdi {
 using SecretList = std::vector<std::pair<std::string, std::string>>;  // handle, value
 
 // The value of a handle: one taken from this request's own text, or the file of that name in the settings'
-// secrets folder (root-only). The trailing newline of a file is not part of it.
+// secrets folder, or else among the credentials that systemd gave this process. Folder and file are to be
+// root's (or ours) alone, and neither is followed as a symlink. The trailing newline of a file is not part of
+// it. The value lies in one buffer on the heap, for the caller to wipe (base/secret.h).
 Result<std::string> ResolveSecret(const Env& env, const Settings& settings, const SecretList& inline_secrets,
                                   const std::string& name);
 

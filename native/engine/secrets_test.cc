@@ -31,6 +31,7 @@ class SecretsTest : public SimEngineTest {
   }
   void WriteSecret(const std::string& name, const std::string& value, mode_t mode = 0600) {
     std::filesystem::create_directory(settings_.secrets_dir);
+    ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0700), 0);
     std::string path = settings_.secrets_dir + "/" + name;
     std::ofstream(path, std::ios::binary) << value;
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
@@ -140,19 +141,53 @@ TEST_F(SecretsTest, TextsThatBreakOffKeepTheirSecretsToo) {
 
 TEST_F(SecretsTest, NamesOfFilesArePlain) {
   WriteSecret("db", "value\r\n\n");
-  WriteSecret("open", "value", 0666);
+  WriteSecret("open", "value", 0604);
+  WriteSecret("group", "value", 0640);
   WriteSecret("large", std::string((64 << 10) + 1, 'x'));
   std::ofstream(root_ + "/outside") << "outside";
   std::filesystem::create_symlink(root_ + "/outside", settings_.secrets_dir + "/link");
   auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, name); };
   EXPECT_EQ(resolve("db").value(), "value");
   for (const char* name : {"", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a b", "a\nb",
-                           "none", "open", "large", "link"}) {
+                           "none", "open", "group", "large", "link"}) {
     auto r = resolve(name);
     EXPECT_FALSE(r.ok()) << name;
-    if (!r.ok()) EXPECT_FALSE(r.status().message().empty());
+    if (!r.ok()) {
+      EXPECT_FALSE(r.status().message().empty());
+    }
   }
   EXPECT_EQ(ResolveSecret(env(), settings_, {{"handle", "inline"}}, "handle").value(), "inline");
+}
+
+TEST_F(SecretsTest, AFolderThatOthersCanLookIntoOrThatIsASymlinkServesNobody) {
+  WriteSecret("db", "value");
+  ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0711), 0);
+  auto r = ResolveSecret(env(), settings_, {}, "db");
+  EXPECT_EQ(r.status().code(), Code::kRefused);
+  EXPECT_HAS(r.status().hint(), "chmod go= " + settings_.secrets_dir);
+  ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0700), 0);
+  EXPECT_TRUE(ResolveSecret(env(), settings_, {}, "db").ok());
+  std::filesystem::rename(settings_.secrets_dir, root_ + "/moved");
+  std::filesystem::create_directory_symlink(root_ + "/moved", settings_.secrets_dir);
+  EXPECT_FALSE(ResolveSecret(env(), settings_, {}, "db").ok());
+}
+
+TEST_F(SecretsTest, CredentialsOfSystemdServeWhereTheFolderHasNoneOfThatName) {
+  WriteSecret("both", "of the folder");
+  settings_.credentials_dir = root_ + "/credentials";
+  std::filesystem::create_directory(settings_.credentials_dir);
+  for (const char* name : {"both", "one", "open"})
+    std::ofstream(settings_.credentials_dir + "/" + name) << "of systemd\n";
+  // As systemd leaves them: an ACL for the service's user shows as rights of the group.
+  ASSERT_EQ(::chmod((settings_.credentials_dir + "/one").c_str(), 0440), 0);
+  ASSERT_EQ(::chmod((settings_.credentials_dir + "/open").c_str(), 0444), 0);
+  ASSERT_EQ(::chmod(settings_.credentials_dir.c_str(), 0550), 0);
+  auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, name); };
+  EXPECT_EQ(resolve("both").value(), "of the folder");
+  EXPECT_EQ(resolve("one").value(), "of systemd");
+  EXPECT_EQ(resolve("open").status().code(), Code::kRefused);
+  EXPECT_EQ(resolve("none").status().code(), Code::kNotFound);
+  EXPECT_HAS(resolve("none").status().hint(), "LoadCredential=");
 }
 
 TEST_F(SecretsTest, OnlyTheDriverSeesThem) {

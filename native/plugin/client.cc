@@ -1,5 +1,6 @@
 #include "plugin/client.h"
 
+#include "base/secret.h"
 #include "base/text.h"
 #include "plugin/protocol.h"
 
@@ -118,6 +119,7 @@ std::vector<Answer> PluginClient::RunAll(const std::vector<Call>& calls) {
   if (requests.empty()) return answers;
 
   std::vector<PluginReply> replies = env_.transport->Exchange(requests);
+  for (PluginRequest& r : requests) Wipe(&r.body);
   for (size_t k = 0; k < requests.size(); ++k) {
     const Call& call = calls[index[k]];
     PluginReply reply = k < replies.size() ? std::move(replies[k]) : PluginReply();

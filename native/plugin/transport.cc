@@ -10,6 +10,7 @@
 #include <map>
 #include <utility>
 
+#include "base/secret.h"
 #include "base/text.h"
 #include "plugin/connection_pool.h"
 #include "plugin/http.h"
@@ -67,6 +68,9 @@ class Batch {
  public:
   Batch(Clock* clock, ConnectionPool* pool, size_t max_parallel)
       : clock_(clock), pool_(pool), max_(max_parallel) {}
+  ~Batch() {
+    for (Flight& f : flights_) Wipe(&f.text);  // a Create may carry a secret
+  }
   std::vector<PluginReply> Run(const std::vector<PluginRequest>& requests);
 
  private:

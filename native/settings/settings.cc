@@ -210,6 +210,10 @@ bool Settings::OverwriteAllowed(const std::string& driver, const std::string& na
 
 Result<Settings> LoadSettings(const std::string& path, bool must_exist, const Json& overrides) {
   Settings settings;
+  // Where systemd puts what a unit's LoadCredential= names: the service's own, so no setting.
+  if (const char* credentials = ::secure_getenv("CREDENTIALS_DIRECTORY");
+      credentials != nullptr && IsSettingPath(credentials))
+    settings.credentials_dir = credentials;
   auto text = ReadOwnSettings(path);
   if (!text.ok() && (must_exist || text.status().code() != Code::kNotFound)) return text.status();
   if (text.ok()) {

@@ -59,6 +59,7 @@ struct Settings {
   std::string metrics_file;  // for node-exporter's textfile collector; "": none
 
   std::string secrets_dir = "/etc/dvdi/secrets";
+  std::string credentials_dir;              // of systemd (CREDENTIALS_DIRECTORY); "": none
   std::vector<std::string> secret_options;  // options whose values are secrets, wherever they are written
 
   Json policy = Json::object();  // as it is, to the policy's `configure`
