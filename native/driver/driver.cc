@@ -80,7 +80,7 @@ Result<Driver::Volume> Driver::OpenVolume(const std::string& name) const {
     Volume volume;
     volume.tier = tiers_[i].get();
     DVDI_ASSIGN_OR_RETURN(volume.fd, volume.pool().OpenVolume(name));
-    volume.lease.emplace(volume.fd.get(), name, volume.pool().VolumePath(name));
+    volume.lease.emplace(volume.fd.get(), name, volume.pool().VolumePath(name), self_.node);
     return volume;
   };
   // Where it was seen last, so that a tier that hangs holds up its own volumes only.

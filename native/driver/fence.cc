@@ -15,7 +15,9 @@ namespace dvdi {
 Result<std::optional<Lease>> WaitForLeaseEnd(const Pool& pool, const std::string& name, const Holder& self,
                                              bool node_is_dead, int64_t* waited_ms) {
   DVDI_ASSIGN_OR_RETURN(UniqueFd folder, pool.OpenVolume(name));
-  LeaseFile leases(folder.get(), name, pool.VolumePath(name));
+  LeaseFile leases(folder.get(), name, pool.VolumePath(name), self.node);
+  // An old listing could show the volume as free.
+  DVDI_RETURN_IF_ERROR(RefreshFolder(folder.get(), self.node));
   DVDI_ASSIGN_OR_RETURN(auto held, leases.Read());
   *waited_ms = 0;
   if (!held.has_value()) return held;
@@ -65,7 +67,7 @@ Result<FenceResult> TakeFenced(const Pool& pool, LeaseKeeper& keeper, const std:
                                const Holder& self, const Lease& lease, bool node_is_dead,
                                const std::function<void(int64_t)>& progress) {
   DVDI_ASSIGN_OR_RETURN(UniqueFd folder, pool.OpenVolume(name));
-  LeaseFile leases(folder.get(), name, pool.VolumePath(name));
+  LeaseFile leases(folder.get(), name, pool.VolumePath(name), self.node);
   Holder holder = self;
   DVDI_ASSIGN_OR_RETURN(holder.session, keeper.Session());
   holder.lease_ms = keeper.lease_ms();

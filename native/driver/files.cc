@@ -113,6 +113,12 @@ Status RemoveFile(int dirfd, const std::string& name) {
   return OkStatus();
 }
 
+Status RefreshFolder(int dirfd, const std::string& node) {
+  std::string temp = TempName(node);
+  DVDI_RETURN_IF_ERROR(WriteTemp(dirfd, "", temp));
+  return RemoveFile(dirfd, temp);
+}
+
 Status FsyncFolder(int dirfd, std::string_view what) {
   if (::fsync(dirfd) < 0) return Status::FromErrno(errno, "cannot fsync the folder of " + std::string(what));
   return OkStatus();

@@ -37,6 +37,9 @@ Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view 
 
 // unlink(2); OK where it does not exist.
 Status RemoveFile(int dirfd, const std::string& name);
+// Makes and removes a file there, so that what a network filesystem's client remembers of the folder is asked
+// anew.
+Status RefreshFolder(int dirfd, const std::string& node);
 Status FsyncFolder(int dirfd, std::string_view what);
 
 // "tmp.NODE.HEX": a temporary name that tells whose it is and is never made twice.

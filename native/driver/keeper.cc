@@ -110,7 +110,7 @@ struct LeaseKeeper::Shared {
       std::string path = options.pool + "/" + volume;
       auto folder = OpenFolder(AT_FDCWD, path);
       if (!folder.ok()) continue;
-      auto now = LeaseFile(folder->get(), volume, path).ReadGeneration();
+      auto now = LeaseFile(folder->get(), volume, path, options.node).ReadGeneration();
       if (!now.ok() || now->number <= guard.generation) continue;
       std::lock_guard<std::mutex> hold(mu);
       auto it = guarded.find(volume);

@@ -83,8 +83,8 @@ Result<Holder> Holder::Self(const std::string& node) {
   return h;
 }
 
-LeaseFile::LeaseFile(int dirfd, std::string volume, std::string path)
-    : dirfd_(dirfd), volume_(std::move(volume)), path_(std::move(path)) {}
+LeaseFile::LeaseFile(int dirfd, std::string volume, std::string path, std::string node)
+    : dirfd_(dirfd), volume_(std::move(volume)), path_(std::move(path)), node_(std::move(node)) {}
 
 Result<LeaseFile::Numbers> LeaseFile::List() const {
   std::vector<std::string> names;
@@ -98,8 +98,9 @@ Result<LeaseFile::Numbers> LeaseFile::List() const {
 }
 
 Result<std::optional<Lease>> LeaseFile::Read() const {
-  // What is swept away between the list and the read has a successor by then.
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    // What was swept away between the list and the read has a successor by then, or the list was old.
+    if (attempt > 0) DVDI_RETURN_IF_ERROR(RefreshFolder(dirfd_, node_));
     DVDI_ASSIGN_OR_RETURN(Numbers found, List());
     if (found.last == 0 || found.released) return std::optional<Lease>();
     DVDI_ASSIGN_OR_RETURN(auto lease, ReadNumber(found.last));
@@ -206,12 +207,15 @@ Status LeaseFile::Held(const Lease& lease, const Holder& self) const {
 
 Result<Lease> LeaseFile::Acquire(const Holder& self) const {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (attempt > 0) DVDI_RETURN_IF_ERROR(RefreshFolder(dirfd_, node_));
     DVDI_ASSIGN_OR_RETURN(Numbers found, List());
     bool ours = false, fencing = false;
     if (found.last != 0 && !found.released) {
       DVDI_ASSIGN_OR_RETURN(auto held, ReadNumber(found.last));
       if (!held.has_value()) continue;
-      if (!OursToTake(*held, self)) return Held(*held, self);
+      // An old list may show a lease that is given back by now: once more, before it is refused.
+      if (!OursToTake(*held, self) && attempt > 0) return Held(*held, self);
+      if (!OursToTake(*held, self)) continue;
       ours = true;
       fencing = held->fencing;
     }

@@ -51,10 +51,11 @@ struct Generation {
   bool clean = true;    // whether that one was released after a whole unmount
 };
 
-// `volume` is for error texts; `dirfd` is the volume's folder; `pool_path` is "POOL/NAME" for hints.
+// `volume` is for error texts; `dirfd` is the volume's folder; `path` is "POOL/NAME" for hints; `node` is who
+// asks.
 class LeaseFile {
  public:
-  LeaseFile(int dirfd, std::string volume, std::string path);
+  LeaseFile(int dirfd, std::string volume, std::string path, std::string node);
 
   // The lease, or nothing where the volume is free. kRefused, with what to do, where the file is
   // damaged: somebody holds it then.
@@ -86,7 +87,7 @@ class LeaseFile {
   void Sweep(uint64_t below) const;
 
   int dirfd_;
-  std::string volume_, path_;
+  std::string volume_, path_, node_;
 };
 
 // Whether `name` is of a lease: "lease.7", "released.7".

@@ -38,7 +38,7 @@ class LeaseTest : public ::testing::Test {
     std::sort(names.begin(), names.end());
     return names;
   }
-  LeaseFile File() { return LeaseFile(fd_.get(), "v", dir_.path()); }
+  LeaseFile File() { return LeaseFile(fd_.get(), "v", dir_.path(), "A"); }
 
   TempDir dir_;
   UniqueFd fd_;

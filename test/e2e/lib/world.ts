@@ -188,10 +188,11 @@ export class World {
     return this.#keep(begin(this.enter(["setpriv", "--pdeathsig", "KILL", ...command]), options));
   }
 
-  /** The driver that ships, when it listens. */
+  /** The driver that ships, when it listens. Its pool is the world's, unless `more` names pools. */
   async driver(socket = this.socket("dvdi"), more: string[] = []): Promise<Process> {
-    const args = ["--pool", this.pool, "--node-id", this.node, "--socket", socket, "--mount-root", this.mountRoot];
-    const started = this.serve([DRIVER, ...args, ...more]);
+    const pool = more.includes("--pool") || more.includes("--config") ? [] : ["--pool", this.pool];
+    const args = ["--node-id", this.node, "--socket", socket, "--mount-root", this.mountRoot];
+    const started = this.serve([DRIVER, ...pool, ...args, ...more]);
     await started.says(/serves pool/);
     return started;
   }
