@@ -9,7 +9,10 @@
 //
 // Names are compared in any case, as REX-Ray does. A driver that is not here gets its options unchecked.
 
-const REXRAY_COMMON: string[] = [
+// A schema is the list of its rules. One that is much like another is that one with changes: a line replaces the rule
+// of its name, or comes in at the end; "-name" takes a rule out.
+
+const REXRAY: string[] = [
   "size int 1 1048576 GB",
   "iops int 1 1000000 IOPS",
   "volumetype label",
@@ -33,54 +36,21 @@ const EBS: string[] = [
   "iops int 100 256000 IOPS",
   "volumetype one standard|gp2|gp3|io1|io2|st1|sc1",
   "type one standard|gp2|gp3|io1|io2|st1|sc1",
-  "availabilityzone label",
-  "newfstype one ext2|ext3|ext4|xfs|btrfs",
-  "fstype one ext2|ext3|ext4|xfs|btrfs",
-  "overwritefs bool",
-  "encrypted bool",
-  "encryptionkey text",
-  "snapshotname text",
-  "snapshotid label",
-  "volumename text",
-  "volumeid label",
-  "preempt bool",
 ];
 
 // The type of a volume is the name of its storage pool.
 const SCALEIO: string[] = [
-  "size int 1 1048576 GB",
   "iops int 11 1000000 IOPS",
   "volumetype text",
   "type text",
+  "-encrypted",
+  "-encryptionkey",
   "storagepool text",
   "protectiondomain text",
   "thinorthick one ThinProvisioned|ThickProvisioned",
-  "availabilityzone label",
-  "newfstype one ext2|ext3|ext4|xfs|btrfs",
-  "fstype one ext2|ext3|ext4|xfs|btrfs",
-  "overwritefs bool",
-  "snapshotname text",
-  "snapshotid label",
-  "volumename text",
-  "volumeid label",
-  "preempt bool",
 ];
 
-const XTREMIO: string[] = [
-  "size int 1 1048576 GB",
-  "iops int 1 1000000 IOPS",
-  "volumetype label",
-  "type label",
-  "availabilityzone label",
-  "newfstype one ext2|ext3|ext4|xfs|btrfs",
-  "fstype one ext2|ext3|ext4|xfs|btrfs",
-  "overwritefs bool",
-  "snapshotname text",
-  "snapshotid label",
-  "volumename text",
-  "volumeid label",
-  "preempt bool",
-];
+const XTREMIO: string[] = ["-encrypted", "-encryptionkey"];
 
 const NFS: string[] = [
   "share text",
@@ -125,12 +95,11 @@ export function schemaOf(driver: string): string[] | null {
   let name = driver.toLowerCase();
   const tag = name.indexOf(":");
   if (tag >= 0) name = name.substring(0, tag);
-  if (name == "rexray") return REXRAY_COMMON;
-  if (name.startsWith("rexray/")) name = name.substring(7);
-  else if (name.startsWith("rexray-")) name = name.substring(7);
-  if (name == "ebs" || name == "ec2" || name == "aws") return EBS;
-  if (name == "scaleio") return SCALEIO;
-  if (name == "xtremio") return XTREMIO;
+  if (name == "rexray") return REXRAY;
+  if (name.startsWith("rexray/") || name.startsWith("rexray-")) name = name.substring(7);
+  if (name == "ebs" || name == "ec2" || name == "aws") return changed(REXRAY, EBS);
+  if (name == "scaleio") return changed(REXRAY, SCALEIO);
+  if (name == "xtremio") return changed(REXRAY, XTREMIO);
   if (
     name == "nfs" ||
     name == "nfs4" ||
@@ -142,4 +111,20 @@ export function schemaOf(driver: string): string[] | null {
   }
   if (name == "dvdi" || name == "dvdi-driver") return DVDI;
   return null;
+}
+
+/** A schema with changes. */
+function changed(schema: string[], changes: string[]): string[] {
+  const out = schema.slice();
+  for (let i = 0; i < changes.length; i++) {
+    const change = changes[i];
+    const remove = change.startsWith("-");
+    const name = remove ? change.substring(1) + " " : change.substring(0, change.indexOf(" ") + 1);
+    let at = 0;
+    while (at < out.length && !out[at].startsWith(name)) at++;
+    if (remove) out.splice(at, 1);
+    else if (at < out.length) out[at] = change;
+    else out.push(change);
+  }
+  return out;
 }

@@ -19,16 +19,6 @@
 namespace dvdi {
 namespace {
 
-Env BenchEnv() {
-  Env env;
-  env.sys = Sys::Real();
-  env.clock = Clock::Real();
-  env.random = Random::Real();
-  env.scheduler = Scheduler::Real();
-  env.store = Store::Real();
-  return env;
-}
-
 int64_t NowNs() { return Clock::Real()->MonotonicNs(); }
 
 // Prints why and ends: a benchmark of something that failed measures nothing.
@@ -96,7 +86,7 @@ struct Decision {
 
   explicit Decision(int volumes) {
     host = [this](std::string_view name, std::string_view request) { return script(name, request); };
-    auto runtime = Must(PolicyRuntime::Create(BenchEnv(), PolicyLimits(), ""));
+    auto runtime = Must(PolicyRuntime::Create(SystemEnv(), PolicyLimits(), ""));
     module = Must(runtime->Load(BuiltinPolicy()));
     const Json configure = {{"settings", Json::object()}, {"engine", {{"version", "bench"}, {"abi", 1}}}};
     const Json config = Ask("configure", Dump(configure));
@@ -185,7 +175,7 @@ void BM_LoadCached(benchmark::State& state) {
   if (::mkdtemp(folder) == nullptr) Die(Status::FromErrno(errno, "cannot make a folder"));
   const std::string cache = std::string(folder) + "/cache";
   auto load = [&] {
-    auto runtime = Must(PolicyRuntime::Create(BenchEnv(), PolicyLimits(), cache));
+    auto runtime = Must(PolicyRuntime::Create(SystemEnv(), PolicyLimits(), cache));
     return Must(runtime->Load(BuiltinPolicy()));
   };
   load();
@@ -202,7 +192,7 @@ BENCHMARK(BM_LoadCached)->Unit(benchmark::kMicrosecond);
 
 void BM_LoadCompiling(benchmark::State& state) {
   for (auto _ : state) {
-    auto runtime = Must(PolicyRuntime::Create(BenchEnv(), PolicyLimits(), ""));
+    auto runtime = Must(PolicyRuntime::Create(SystemEnv(), PolicyLimits(), ""));
     benchmark::DoNotOptimize(Must(runtime->Load(BuiltinPolicy())));
   }
 }

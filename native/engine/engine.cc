@@ -7,12 +7,12 @@
 
 #include "base/guards.h"
 #include "engine/ask_policy.h"
-#include "engine/files.h"
 #include "engine/operation.h"
 #include "engine/release.h"
 #include "engine/tell.h"
 #include "helper/helper.h"
 #include "mount/stage.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {
@@ -28,7 +28,7 @@ bool IsNetworkFilesystem(int64_t type) {
 }
 
 Status CheckStateFolder(const Env& env, const std::string& path) {
-  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, path));
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, path));
   int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (fd < 0) return Status::FromErrno(-fd, "cannot open the state folder " + path, path);
   int64_t type = 0;
@@ -66,9 +66,9 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   core->stage_root = s.state_dir + "/stage";
   core->lock_file = s.state_dir + "/volumes.lock";
   core->instances = s.state_dir + "/instances";
-  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->stage_root));
-  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, core->instances));
-  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env, s.policy_dir));  // the compiled blob is kept there
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, core->stage_root));
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, core->instances));
+  DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, s.policy_dir));  // the compiled blob is kept there
   StartObserver(core.get());
   DVDI_ASSIGN_OR_RETURN(core->instance, InstanceLock::Take(env, core->instances));
   {
@@ -349,7 +349,7 @@ void Engine::Close(int64_t wait_ms) {
 Result<Json> Engine::InstallPolicy(const Json& request) {
   std::string path = GetString(request, "path");
   if (path.empty()) return Status(Code::kInvalid, "policy install wants the path of a blob");
-  DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core_->env, path, core_->settings.limits.blob_bytes));
+  DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core_->env.sys, path, core_->settings.limits.blob_bytes));
   DVDI_ASSIGN_OR_RETURN(auto revision, core_->policy->Install(blob, GetBool(request, "allow_downgrade")));
   const PolicyManifest& m = revision->module->manifest();
   return Json{{"name", m.name},

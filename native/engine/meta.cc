@@ -6,7 +6,8 @@
 #include <cerrno>
 
 #include "base/json.h"
-#include "engine/files.h"
+#include "engine/operation_json.h"
+#include "sys/files.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -34,7 +35,7 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
   auto write = [&]() -> Status {
     int fd = env.sys->OpenAt(root, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0) return Status::FromErrno(-fd, "cannot make " + stage_root + "/" + temporary, stage_root);
-    Status s = WriteAll(env, fd, Dump(ToJson(meta)) + "\n", stage_root + "/" + temporary);
+    Status s = WriteAll(env.sys, fd, Dump(ToJson(meta)) + "\n", stage_root + "/" + temporary);
     for (const auto& a : meta.attachments) {
       if (!s.ok()) break;
       int r = env.sys->MkdirAt(root, a.id.c_str(), 0700);
@@ -61,7 +62,7 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
 
 Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::string& id) {
   std::string path = stage_root + "/" + id + "/meta.json";
-  DVDI_ASSIGN_OR_RETURN(std::string text, ReadOwnFile(env, path));
+  DVDI_ASSIGN_OR_RETURN(std::string text, ReadOwnFile(env.sys, path));
   DVDI_ASSIGN_OR_RETURN(Json j, ParseJson(text, path));
   Meta meta;
   meta.operation = OperationFromJson(j);

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "engine/engine.h"
-#include "engine/files.h"
 #include "ledger/schema.h"
+#include "sys/files.h"
 #include "sys/sys_fd.h"
 
 namespace dvdi {
@@ -28,7 +28,7 @@ Status ReplaceFile(const Env& env, const std::string& path, const std::string& t
       path.substr(0, slash + 1) + "." + path.substr(slash + 1) + "." + env.random->HexId(8);
   SysFd fd(env.sys, env.sys->OpenAt(AT_FDCWD, fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
   if (!fd.valid()) return Status::FromErrno(fd.error(), "cannot make " + fresh, path);
-  Status s = WriteAll(env, fd.get(), text, fresh);
+  Status s = WriteAll(env.sys, fd.get(), text, fresh);
   // Whatever the umask: node-exporter is another user.
   if (int r = s.ok() ? env.sys->Fchmod(fd.get(), 0644) : 0; r < 0)
     s = Status::FromErrno(-r, "cannot set the mode of " + fresh, path);

@@ -5,8 +5,9 @@
 #include <cerrno>
 
 #include "base/json.h"
-#include "engine/files.h"
 #include "engine/meta.h"
+#include "engine/operation_json.h"
+#include "sys/files.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -18,7 +19,7 @@ Status WriteStageMeta(const Env& env, const StageMeta& m) {
   std::string path = m.stage + ".json";
   int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make " + path, path);
-  Status s = WriteAll(env, fd, Dump(j), path);
+  Status s = WriteAll(env.sys, fd, Dump(j), path);
   env.sys->Close(fd);
   return s;
 }
@@ -31,7 +32,7 @@ std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_r
   if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return found;
   for (const auto& name : names) {
     if (!name.ends_with(".json") || name == "meta.json") continue;
-    auto text = ReadOwnFile(env, folder + "/" + name);
+    auto text = ReadOwnFile(env.sys, folder + "/" + name);
     if (!text.ok()) continue;
     auto j = ParseJson(*text, name);
     if (!j.ok()) continue;

@@ -1,7 +1,7 @@
 #include "engine/tell.h"
 
 #include "base/text.h"
-#include "engine/files.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {
@@ -28,7 +28,7 @@ VolumeEvent EventFor(const char* event, const std::string& driver, const std::st
 
 void StartObserver(Core* core) {
   // What keeps it from being made is what keeps the counters from being shared, and said there.
-  (void)EnsureOwnFolder(core->env, core->settings.runtime_dir);
+  (void)EnsureOwnFolder(core->env.sys, core->settings.runtime_dir);
   AuditSettings& audit = core->settings.audit;
   if (audit.file.empty()) audit.file = core->settings.state_dir + "/audit.log";
   core->observer = std::make_unique<Observer>(core->env, core->settings.node, audit,

@@ -22,7 +22,7 @@ class LedgerTest : public ::testing::Test {
     char name[] = "/tmp/dvdi-ledger-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     dir_ = name;
-    env_ = {Sys::Real(), nullptr, Clock::Real(), Random::Real(), Scheduler::Real(), Store::Real()};
+    env_ = SystemEnv();
   }
   void TearDown() override { std::filesystem::remove_all(dir_); }
   std::string path() const { return dir_ + "/ledger.db"; }

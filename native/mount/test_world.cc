@@ -24,12 +24,8 @@ std::string g_why_no_mounts = "the test program did not set itself up";
 const std::string& WhyNoMounts() { return g_why_no_mounts; }
 
 Env TestEnv(Sys* sys) {
-  Env env;
+  Env env = SystemEnv();
   env.sys = sys;
-  env.clock = Clock::Real();
-  env.random = Random::Real();
-  env.scheduler = Scheduler::Real();
-  env.store = Store::Real();
   return env;
 }
 

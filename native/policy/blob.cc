@@ -148,26 +148,31 @@ class Inspector {
     return Status();
   }
 
-  Status Types(WasmReader& reader) {
+  // The entries of a section: their number, which is at most `max`, and each of them.
+  template <class Entry>
+  Status Each(WasmReader& reader, const char* section, const char* entries, uint32_t max, Entry entry) {
     uint32_t n = 0;
-    if (!reader.U32(&n)) return CutOff("type");
-    if (n > kMaxTypes) return TooMany("types", n, kMaxTypes);
-    for (uint32_t i = 0; i < n; ++i) {
+    if (!reader.U32(&n)) return CutOff(section);
+    if (n > max) return TooMany(entries, n, max);
+    for (uint32_t i = 0; i < n; ++i) DVDI_RETURN_IF_ERROR(entry(i));
+    return Status();
+  }
+
+  Status Types(WasmReader& reader) {
+    return Each(reader, "type", "types", kMaxTypes, [&](uint32_t i) -> Status {
       uint8_t form = 0;
       if (!reader.Byte(&form)) return CutOff("type");
       if (form != 0x60) return Refuse("its type " + std::to_string(i) + " is not a plain function type");
       std::string_view params, results;
       if (!reader.Sized(&params) || !reader.Sized(&results)) return CutOff("type");
       types_.push_back({std::string(params), std::string(results)});
-    }
-    return Status();
+      return Status();
+    });
   }
 
   Status Imports(WasmReader& reader) {
-    uint32_t n = 0;
-    if (!reader.U32(&n)) return CutOff("import");
     const auto& offered = OfferedImports();
-    for (uint32_t i = 0; i < n; ++i) {
+    return Each(reader, "import", "imports", kMaxFunctions, [&](uint32_t) -> Status {
       std::string_view module, name;
       uint8_t kind = 0;
       if (!reader.Sized(&module) || !reader.Sized(&name) || !reader.Byte(&kind)) return CutOff("import");
@@ -186,21 +191,18 @@ class Inspector {
         return Refuse("its import " + what + " is " + ToText(types_[type]) + "; it must be " + ToText(want));
       functions_.push_back(type);
       if (!abort) imports_.push_back(std::string(name));
-    }
-    return Status();
+      return Status();
+    });
   }
 
   Status Functions(WasmReader& reader) {
-    uint32_t n = 0;
-    if (!reader.U32(&n)) return CutOff("function");
-    if (n > kMaxFunctions) return TooMany("functions", n, kMaxFunctions);
-    for (uint32_t i = 0; i < n; ++i) {
+    return Each(reader, "function", "functions", kMaxFunctions, [&](uint32_t i) -> Status {
       uint32_t type = 0;
       if (!reader.U32(&type)) return CutOff("function");
       if (type >= types_.size()) return Refuse("its function " + std::to_string(i) + " has no type");
       functions_.push_back(type);
-    }
-    return Status();
+      return Status();
+    });
   }
 
   Status Tables(WasmReader& reader) {
@@ -236,21 +238,16 @@ class Inspector {
   }
 
   Status Exports(WasmReader& reader) {
-    uint32_t n = 0;
-    if (!reader.U32(&n)) return CutOff("export");
-    if (n > kMaxExports) return TooMany("exports", n, kMaxExports);
-    for (uint32_t i = 0; i < n; ++i) {
+    return Each(reader, "export", "exports", kMaxExports, [&](uint32_t) -> Status {
       Export e;
       if (!reader.Sized(&e.name) || !reader.Byte(&e.kind) || !reader.U32(&e.index)) return CutOff("export");
       exports_.push_back(e);
-    }
-    return Status();
+      return Status();
+    });
   }
 
   Status Bodies(WasmReader& reader) {
-    uint32_t n = 0;
-    if (!reader.U32(&n)) return CutOff("code");
-    for (uint32_t i = 0; i < n; ++i) {
+    return Each(reader, "code", "bodies", kMaxFunctions, [&](uint32_t i) -> Status {
       std::string_view body;
       if (!reader.Sized(&body)) return CutOff("code");
       if (body.size() > kMaxBodyBytes)
@@ -267,8 +264,8 @@ class Inspector {
         total += count;
         if (total > kMaxLocals) return TooMany("locals in one function", total, kMaxLocals);
       }
-    }
-    return Status();
+      return Status();
+    });
   }
 
   Status CheckExports() {

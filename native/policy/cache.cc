@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/text.h"
-#include "policy/files.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {
@@ -43,10 +43,10 @@ std::string CompiledCache::Key(const std::string& blob_sha256, const std::string
 
 std::optional<CachedForm> CompiledCache::Get(const std::string& key) const {
   if (folder_.empty()) return std::nullopt;
-  auto folder = OpenOwnedFolder(env_.sys, folder_, false);
+  auto folder = OpenOwnFolder(env_.sys, folder_, false);
   if (!folder.ok()) return std::nullopt;
   const std::string name = key + kSuffix;
-  auto file = ReadOwnedFile(env_.sys, folder->get(), name, kMaxCompiledBytes, folder_ + "/" + name);
+  auto file = ReadOwnFileAt(env_.sys, folder->get(), name, kMaxCompiledBytes, folder_ + "/" + name);
   if (!file.ok()) return std::nullopt;
   std::string_view bytes = *file;
   if (bytes.substr(0, kMagic.size()) != kMagic || bytes.size() < kMagic.size() + kChecksumBytes)
@@ -59,7 +59,7 @@ std::optional<CachedForm> CompiledCache::Get(const std::string& key) const {
 
 void CompiledCache::Put(const std::string& key, std::string_view compiled) const {
   if (folder_.empty()) return;
-  auto folder = OpenOwnedFolder(env_.sys, folder_, true);
+  auto folder = OpenOwnFolder(env_.sys, folder_, true);
   if (!folder.ok()) return;
   const std::string name = key + kSuffix;
   std::string bytes(kMagic);
@@ -71,7 +71,7 @@ void CompiledCache::Put(const std::string& key, std::string_view compiled) const
 
 void CompiledCache::Remove(const std::string& key) const {
   if (folder_.empty()) return;
-  auto folder = OpenOwnedFolder(env_.sys, folder_, false);
+  auto folder = OpenOwnFolder(env_.sys, folder_, false);
   if (folder.ok()) env_.sys->UnlinkAt(folder->get(), (key + kSuffix).c_str(), 0);
 }
 

@@ -33,14 +33,10 @@ class CacheTest : public testing::Test {
     auto cached = Cache().Get(key);
     return cached ? std::string(cached->compiled()) : "none";
   }
-  CompiledCache Cache() { return CompiledCache(TestEnv(), folder_); }
+  CompiledCache Cache() { return CompiledCache(SystemEnv(), folder_); }
   std::string File(const std::string& key) { return folder_ + "/" + key + ".cwasm"; }
   void Overwrite(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-  }
-  std::string Bytes(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(in), {});
   }
   std::vector<std::string> Entries() {
     std::vector<std::string> names;
@@ -72,7 +68,7 @@ TEST_F(CacheTest, KeepsAndReturns) {
 
 TEST_F(CacheTest, RefusesDamage) {
   Cache().Put(key_, "compiled");
-  const std::string good = Bytes(File(key_));
+  const std::string good = FileBytes(File(key_));
   for (size_t n = 0; n < good.size(); ++n) {
     Overwrite(File(key_), good.substr(0, n));
     EXPECT_EQ(Get(key_), "none") << n;
@@ -154,7 +150,7 @@ TEST_F(CacheTest, KeyTellsApart) {
 class RuntimeCacheTest : public CacheTest {
  protected:
   std::shared_ptr<const PolicyModule> Load(const PolicyLimits& limits = {}) {
-    auto runtime = PolicyRuntime::Create(TestEnv(), limits, folder_);
+    auto runtime = PolicyRuntime::Create(SystemEnv(), limits, folder_);
     EXPECT_TRUE(runtime.ok());
     auto module = (*runtime)->Load(HostileBlob());
     EXPECT_TRUE(module.ok()) << module.status().message();
@@ -194,11 +190,11 @@ TEST_F(RuntimeCacheTest, IsUsedWhereItIsWhole) {
 TEST_F(RuntimeCacheTest, DamageLeadsToCompiling) {
   ExpectWorks(Load());
   const std::string file = Entries()[0];
-  const std::string good = Bytes(file);
+  const std::string good = FileBytes(file);
   for (const std::string& bad : {good.substr(0, good.size() / 2), std::string("nonsense"), std::string()}) {
     Overwrite(file, bad);
     ExpectWorks(Load());
-    EXPECT_EQ(Bytes(file), good);  // replaced
+    EXPECT_EQ(FileBytes(file), good);  // replaced
   }
 }
 
@@ -207,9 +203,9 @@ TEST_F(RuntimeCacheTest, AFormOfAnotherBuildLeadsToCompiling) {
   ExpectWorks(Load());
   const std::string file = Entries()[0], key = fs::path(file).stem().string();
   Cache().Put(key, "not a compiled module");
-  const std::string bad = Bytes(file);
+  const std::string bad = FileBytes(file);
   ExpectWorks(Load());
-  EXPECT_NE(Bytes(file), bad);
+  EXPECT_NE(FileBytes(file), bad);
 }
 
 TEST_F(RuntimeCacheTest, WorksWithoutAFolder) {

@@ -11,8 +11,8 @@
 #include "base/text.h"
 #include "policy/answer.h"
 #include "policy/blob.h"
-#include "policy/files.h"
 #include "policy/state_file.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {
@@ -107,15 +107,15 @@ struct PolicySelector::State {
   // state.json and the blob that it names. `st` is of the state.json that was read.
   Result<std::shared_ptr<const Revision>> Read(struct stat* st) const {
     Sys* sys = env.sys;
-    DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnedFolder(sys, policy_dir, false));
+    DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnFolder(sys, policy_dir, false));
     DVDI_ASSIGN_OR_RETURN(PolicyState state, ReadState(folder.get(), st));
     if (std::find(state.barred.begin(), state.barred.end(), state.active) != state.barred.end())
       return Status(Code::kPolicy, StatePath() + ": the active blob " + state.active + " is barred",
                     "install another policy: dvdi policy install FILE");
     const std::string blobs = Path("blobs"), name = state.active + ".wasm";
-    DVDI_ASSIGN_OR_RETURN(SysFd blob_folder, OpenOwnedFolder(sys, blobs, false));
+    DVDI_ASSIGN_OR_RETURN(SysFd blob_folder, OpenOwnFolder(sys, blobs, false));
     DVDI_ASSIGN_OR_RETURN(std::string blob,
-                          ReadOwnedFile(sys, blob_folder.get(), name, kMaxBlobBytes, blobs + "/" + name));
+                          ReadOwnFileAt(sys, blob_folder.get(), name, kMaxBlobBytes, blobs + "/" + name));
     if (Sha256Hex(blob) != state.active)
       return Status(Code::kPolicy, blobs + "/" + name + " is damaged: its SHA-256 is another",
                     "install that policy again: dvdi policy install FILE");
@@ -128,7 +128,7 @@ struct PolicySelector::State {
 
   Result<PolicyState> ReadState(int folder, struct stat* st) const {
     DVDI_ASSIGN_OR_RETURN(std::string text,
-                          ReadOwnedFile(env.sys, folder, kStateName, kMaxStateBytes, StatePath(), st));
+                          ReadOwnFileAt(env.sys, folder, kStateName, kMaxStateBytes, StatePath(), st));
     auto state = ParsePolicyState(text);
     if (!state.ok()) return Status(Code::kPolicy, StatePath() + " is damaged: " + state.status().message());
     return state;
@@ -206,7 +206,7 @@ struct PolicySelector::State {
       return Status(Code::kPolicy,
                     "the policy is not installed: its canary does not say how many checks it made");
 
-    DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnedFolder(sys, policy_dir, true));
+    DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnFolder(sys, policy_dir, true));
     SysFd lock(sys, sys->OpenAt(folder.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (lock.get() < 0) return Status::FromErrno(-lock.get(), "cannot open " + Path("lock"), Path("lock"));
     if (const int r = sys->TryLock(lock.get()); r == -EAGAIN || r == -EACCES)
@@ -223,7 +223,7 @@ struct PolicySelector::State {
       return Refused("version " + version + " is older than " + state.watermark + ", which was active here",
                      "to go back on purpose: --allow-downgrade");
 
-    DVDI_ASSIGN_OR_RETURN(SysFd blob_folder, OpenOwnedFolder(sys, blobs, true));
+    DVDI_ASSIGN_OR_RETURN(SysFd blob_folder, OpenOwnFolder(sys, blobs, true));
     DVDI_RETURN_IF_ERROR(ReplaceFile(env, blob_folder.get(), name, blob, blobs + "/" + name, true));
     state.active = sha;
     state.version = version;

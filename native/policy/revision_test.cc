@@ -73,13 +73,13 @@ class RevisionTest : public testing::Test {
     char name[] = "/tmp/dvdi-revision-test-XXXXXX";
     root_ = ::mkdtemp(name);
     dir_ = root_ + "/policy";
-    auto runtime = PolicyRuntime::Create(TestEnv(), PolicyLimits(), "");
+    auto runtime = PolicyRuntime::Create(SystemEnv(), PolicyLimits(), "");
     runtime_ = std::move(runtime.value());
   }
   ~RevisionTest() override { fs::remove_all(root_); }
 
   PolicySelector Selector(Json settings = Json::object()) {
-    return PolicySelector(TestEnv(), runtime_.get(), dir_, std::move(settings));
+    return PolicySelector(SystemEnv(), runtime_.get(), dir_, std::move(settings));
   }
   // "NAME VERSION" of the current revision, or the failure's message.
   std::string Now(PolicySelector& s) {
@@ -101,8 +101,7 @@ class RevisionTest : public testing::Test {
   }
   std::string StatePath() { return dir_ + "/state.json"; }
   PolicyState State() {
-    std::ifstream in(StatePath());
-    auto state = ParsePolicyState(std::string(std::istreambuf_iterator<char>(in), {}));
+    auto state = ParsePolicyState(FileBytes(StatePath()));
     EXPECT_TRUE(state.ok());
     return state.ok() ? *state : PolicyState();
   }
@@ -353,7 +352,7 @@ TEST_F(RevisionTest, AnAnswerThatIsNoneIsThePolicysFault) {
 TEST_F(RevisionTest, AnInstallationThatFailsHalfWayLeavesTheOldOne) {
   Install("1.0.0");
   FailingSys sys;
-  Env env = TestEnv();
+  Env env = SystemEnv();
   env.sys = &sys;
   int failed = 0;
   for (int n = 0;; ++n) {
@@ -381,7 +380,7 @@ TEST_F(RevisionTest, AnInstallationThatFailsHalfWayLeavesTheOldOne) {
 
 TEST_F(RevisionTest, AFirstInstallationThatFailsLeavesTheBuiltIn) {
   FailingSys sys;
-  Env env = TestEnv();
+  Env env = SystemEnv();
   env.sys = &sys;
   for (int n = 0;; ++n) {
     fs::remove_all(dir_);

@@ -22,7 +22,7 @@ namespace {
 Result<std::string> Ok(std::string_view, std::string_view) { return std::string(R"({"ok":{}})"); }
 
 std::unique_ptr<PolicyRuntime> NewRuntime(const PolicyLimits& limits = {}) {
-  auto r = PolicyRuntime::Create(TestEnv(), limits, "");
+  auto r = PolicyRuntime::Create(SystemEnv(), limits, "");
   EXPECT_TRUE(r.ok()) << r.status().message();
   return r.ok() ? std::move(*r) : nullptr;
 }
@@ -67,7 +67,7 @@ TEST(Runtime, ChecksLimitsBeforeWasmtimeSeesThem) {
   for (const Case& c : cases) {
     PolicyLimits limits;
     c.change(limits);
-    auto r = PolicyRuntime::Create(TestEnv(), limits, "");
+    auto r = PolicyRuntime::Create(SystemEnv(), limits, "");
     ASSERT_FALSE(r.ok());
     EXPECT_EQ(r.status().code(), Code::kInvalid);
     EXPECT_HAS(r.status().message(), c.name);

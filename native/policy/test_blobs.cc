@@ -28,16 +28,6 @@ std::string SignedLeb(int64_t n) {
 
 }  // namespace
 
-Env TestEnv() {
-  Env env;
-  env.sys = Sys::Real();
-  env.clock = Clock::Real();
-  env.random = Random::Real();
-  env.scheduler = Scheduler::Real();
-  env.store = Store::Real();
-  return env;
-}
-
 std::string Leb(uint64_t n) {
   std::string out;
   do {
@@ -57,9 +47,13 @@ std::string Manifest(const std::string& imports, const std::string& version, con
          R"(","abi":1,"description":"for tests","imports":)" + imports + "}";
 }
 
-std::string ReadFixture(const std::string& name) {
-  std::ifstream in(std::string(DVDI_POLICY_FIXTURES) + "/" + name, std::ios::binary);
+std::string FileBytes(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
   return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+std::string ReadFixture(const std::string& name) {
+  return FileBytes(std::string(DVDI_POLICY_FIXTURES) + "/" + name);
 }
 
 std::string HostileBlob(const std::string& version) {

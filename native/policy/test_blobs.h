@@ -12,9 +12,6 @@
 
 namespace dvdi {
 
-// Env with the real system, clock, random and scheduler, without a transport.
-Env TestEnv();
-
 std::string Leb(uint64_t n);
 
 // `wasm` with a custom section behind it.
@@ -24,6 +21,8 @@ std::string Manifest(const std::string& imports, const std::string& version = "1
                      const std::string& name = "test");
 // testdata/hostile.wat with its manifest.
 std::string HostileBlob(const std::string& version = "1.0.0");
+// A file's bytes; "" where there is none.
+std::string FileBytes(const std::string& path);
 // A file of the folder that CMake compiled testdata to.
 std::string ReadFixture(const std::string& name);
 

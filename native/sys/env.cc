@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "sys/sys.h"
 
 namespace dvdi {
 namespace {
@@ -98,6 +99,16 @@ Scheduler* Scheduler::Real() {
 Store* Store::Real() {
   static auto* store = new Store;
   return store;
+}
+
+Env SystemEnv() {
+  Env env;
+  env.sys = Sys::Real();
+  env.clock = Clock::Real();
+  env.random = Random::Real();
+  env.scheduler = Scheduler::Real();
+  env.store = Store::Real();
+  return env;
 }
 
 std::string Random::HexId(size_t bytes) {

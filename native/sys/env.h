@@ -67,6 +67,8 @@ struct Env {
   HelperRunner* helper = nullptr;  // helper/helper.h; null is the real one
 };
 
+// The real system, clock, random numbers, scheduler and store; no transport.
+Env SystemEnv();
 // The real world. Never destroyed.
 const Env& RealEnv();  // in plugin/real_env.cc, which knows the real transport
 

@@ -1,0 +1,41 @@
+// Small files of our own: written whole, read with their owner and mode checked.
+#ifndef DVDI_SYS_FILES_H_
+#define DVDI_SYS_FILES_H_
+
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "sys/env.h"
+#include "sys/sys_fd.h"
+
+namespace dvdi {
+
+// "Ours" is what belongs to this user or to root, and what nobody else can write to: what is read of it
+// decides what runs and what is undone. What is not is kRefused. Where a call fails, the Status has its
+// errno. `path` is what messages call the file or folder.
+
+// A folder that is ours. `create` makes it, 0700, where it is missing; its parent must be there.
+Result<SysFd> OpenOwnFolder(Sys* sys, const std::string& path, bool create);
+// Makes the folder (0700) where it is missing, with its parents (0755), and checks that it is ours.
+Status EnsureOwnFolder(Sys* sys, const std::string& path);
+
+// The bytes of a regular file of ours, at most `max`; a symbolic link is not followed. `st`, where given, is
+// of the file that was read.
+Result<std::string> ReadOwnFileAt(Sys* sys, int folder, const std::string& name, uint64_t max,
+                                  const std::string& path, struct stat* st = nullptr);
+// The same by its path, of at most 1 MiB.
+Result<std::string> ReadOwnFile(Sys* sys, const std::string& path);
+// The same for a file whoever's it is, links followed: one that the operator named.
+Result<std::string> ReadNamedFile(Sys* sys, const std::string& path, uint64_t max);
+
+// All of it, from where the descriptor stands.
+Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& path);
+// Replaces folder/name by `bytes`, 0600: a temporary file, fsync, rename, and fsync of the folder where
+// `durable`. A crash leaves the old one or the new one.
+Status ReplaceFile(const Env& env, int folder, const std::string& name, std::string_view bytes,
+                   const std::string& path, bool durable);
+
+}  // namespace dvdi
+
+#endif  // DVDI_SYS_FILES_H_
