@@ -31,15 +31,6 @@ export function notOneOf(field: string, value: string, accepted: string[]): Fail
   return wrong(field, value, "one of " + accepted.join(", "), didYouMean(value, accepted));
 }
 
-/** "NAME" is not known in PLACE; it takes …. */
-export function unknownName(place: string, name: string, accepted: string[]): Failure {
-  return new Failure(
-    "invalid",
-    '"' + show(name) + '" is not known in ' + place + "; it takes " + accepted.join(", "),
-    didYouMean(name, accepted),
-  ).at(show(name));
-}
-
 /** A hint, or "" where nothing is near. */
 export function didYouMean(value: string, accepted: string[]): string {
   const near = nearest(value, accepted);

@@ -49,13 +49,6 @@ export class Failure {
     w.endObject();
   }
 
-  /** The error object alone: {"code": …, "message": …}. */
-  toJson(): string {
-    const w = new JsonWriter();
-    this.writeTo(w);
-    return w.toString();
-  }
-
   /** The whole answer of an export: {"error": {…}}. */
   toAnswer(): JsonWriter {
     const w = new JsonWriter();
@@ -78,10 +71,6 @@ export class Result<T> {
 
   static fail<T>(error: Failure): Result<T> {
     return new Result<T>(null, error);
-  }
-
-  get failed(): bool {
-    return this.error !== null;
   }
 }
 

@@ -33,11 +33,11 @@ export function checkOptions(field: string, request: VolumeRequest): Failure | n
       const bad = badLine(value.text);
       if (bad.length) failure = new Failure("invalid", place + " " + bad).at(place, show(value.text));
     }
-    if (failure === null && schema !== null) {
-      const rule = ruleFor(schema, name);
-      if (rule.length == 0) failure = unknown(place, name, request.driver, schema);
-      else if (!value.isSecret) failure = checkValue(place, value.text, rule);
-    }
+    if (failure !== null) return failure.of(request.name, request.driver);
+    if (schema === null) continue;
+    const rule = ruleFor(schema, name);
+    if (rule.length == 0) failure = unknown(place, name, request.driver, schema);
+    else if (!value.isSecret) failure = checkValue(place, value.text, rule);
     if (failure !== null) return failure.of(request.name, request.driver);
   }
   return null;

@@ -92,13 +92,10 @@ function parseApp(context: Context, app: Node): Failure | null {
   const failure = app.failure;
   if (failure !== null) return failure;
   const instances = app.some("instances");
-  if (external > 0 && instances !== null && instances.isNumber && instances.number() > 1) {
-    context.note(
-      instances.place() +
-        " is " +
-        instances.shown() +
-        ": every instance asks for the same volumes, which is refused unless their access allows it",
-    );
+  if (external == 0 || instances === null) return null;
+  if (instances.isNumber && instances.number() > 1) {
+    const place = instances.place() + " is " + instances.shown();
+    context.note(place + ": every instance asks for the same volumes, which is refused unless their access allows it");
   }
   return null;
 }

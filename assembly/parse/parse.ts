@@ -32,12 +32,6 @@ export class ParseOutcome {
     w.endArray();
     w.endObject();
   }
-
-  toJson(): string {
-    const w = new JsonWriter();
-    this.writeTo(w);
-    return w.toString();
-  }
 }
 
 /** `input` is parse's whole input (docs/abi.md); its `config` has been read into `config`. */

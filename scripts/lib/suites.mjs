@@ -1,7 +1,8 @@
 // Every test suite: how it runs, and how its results are read. A further suite is one more entry of SUITES.
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+import { runAsPect } from "./as-pect.mjs";
 import { bundleTests } from "./host.mjs";
 import { jobs } from "./native.mjs";
 import { NATIVE, ROOT } from "./paths.mjs";
@@ -47,17 +48,8 @@ export const SUITES = [
 ];
 
 async function asPect({ match, onTest }) {
-  const results = join(ROOT, "build/as-pect.jsonl");
-  mkdirSync(join(ROOT, "build"), { recursive: true });
-  rmSync(results, { force: true });
-  // as-pect's own filters do not work: everything runs, and the names are filtered here.
-  const args = ["node_modules/@as-pect/cli/bin/asp.js", "--no-logo", "--config", "scripts/lib/as-pect.config.mjs"];
-  const { code, log } = await run(process.execPath, args, {
-    env: { JSON_MODE: "NAIVE", JSON_CACHE: "1KB", DVDI_RESULTS: results },
-    timeoutMs: LIMIT_MS,
-  });
-  const all = existsSync(results) ? readAsPect(readFileSync(results, "utf8")) : [];
-  const tests = all.filter((test) => !match || new RegExp(match).test(test.name));
+  const { code, log, results } = await runAsPect({ results: "build/as-pect.jsonl", timeoutMs: LIMIT_MS });
+  const tests = readAsPect(results).filter((test) => !match || new RegExp(match).test(test.name));
   tests.forEach(onTest);
   const failed = tests.some((test) => test.outcome === "failed");
   if (code !== 0 && !failed && !match) return { tests, problem: `as-pect ended with ${code}`, log: log };
