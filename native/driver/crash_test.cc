@@ -1,11 +1,13 @@
 // The process is ended after each step of each operation; the next driver has to make sense of it.
 #include <gtest/gtest.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #include <functional>
 
 #include "driver/driver.h"
 #include "driver/files.h"
+#include "driver/grow.h"
 #include "driver/test_world.h"
 
 namespace dvdi {
@@ -185,6 +187,45 @@ TEST_F(CrashTest, Unmount) {
         Usable(world, "before");
       });
   EXPECT_GE(points, 6);
+}
+
+TEST_F(CrashTest, Grow) {
+  for (bool mounted : {false, true}) {
+    int points = AtEachStep(
+        [mounted](Driver& d) {
+          Status s = d.Create("v", {});
+          if (s.ok()) s = MountAndWrite(d);
+          return s.ok() && !mounted ? d.Unmount("v", "1") : s;
+        },
+        [](Driver& d) {
+          Status s = d.Create("v", {{"size", "32m"}});
+          return s.ok() ? d.Mount("v", "1").status() : s;
+        },
+        [](World& world) {
+          {
+            auto a = world.Node("A");
+            int64_t size = a->Get("v")->size_bytes;
+            EXPECT_TRUE(size == 16 << 20 || size == 32 << 20);
+            // The client got no answer, so it asks again.
+            Status s = a->Create("v", {{"size", "32m"}});
+            ASSERT_TRUE(s.ok()) << s.message();
+            auto at = a->Mount("v", "1");
+            ASSERT_TRUE(at.ok()) << at.status().message();
+            if (a->Get("v")->grow) {
+              // Where a mounted one may not be grown.
+              ASSERT_FALSE(MayGrowMounted(Filesystem::kExt4));
+              ASSERT_TRUE(a->Unmount("v", "1").ok());
+              ASSERT_TRUE(a->Mount("v", "1").ok());
+            }
+            struct statvfs st;
+            ASSERT_EQ(::statvfs(at->c_str(), &st), 0);
+            EXPECT_GT(st.f_blocks * st.f_frsize, 24u << 20);
+            EXPECT_FALSE(a->Get("v")->grow);
+          }
+          Usable(world, "before");
+        });
+    EXPECT_GE(points, mounted ? 4 : 8);
+  }
 }
 
 TEST_F(CrashTest, Remove) {

@@ -138,6 +138,7 @@ class Driver {
   Status MakeFilesystem(VolumeMeta* meta, const Volume& volume, bool* formatted_now);
   Status CheckImage(const VolumeMeta& meta, const Volume& volume);
   Status Replace(VolumeMeta* meta, const Volume& volume);
+  Status GrowUnmounted(VolumeMeta* meta, const Volume& volume);
   Status FinishGrowing(VolumeMeta meta, const Volume& volume, const std::string& device);
   Status Limit(const VolumeMeta& meta, LocalState* state) const;
   Status Unlimit(const std::string& name, const LocalState& state) const;

@@ -8,6 +8,7 @@
 #include "driver/driver.h"
 #include "driver/files.h"
 #include "driver/grow.h"
+#include "driver/image.h"
 #include "driver/log.h"
 #include "driver/loop.h"
 #include "driver/shutdown.h"
@@ -64,7 +65,14 @@ Status Driver::Change(const std::string& name, const Volume& volume, const Optio
     if (limits) {
       DVDI_RETURN_IF_ERROR(Limit(meta, &state));
     }
-    return meta.grow ? FinishGrowing(meta, volume, *device) : OkStatus();
+    if (!meta.grow) return OkStatus();
+    if (!MayGrowMounted(meta.filesystem)) {
+      Log(LogLevel::kWarning,
+          "volume " + name + " grows when it is mounted the next time: this process may not grow a mounted " +
+              FilesystemName(meta.filesystem) + " (CAP_SYS_RESOURCE)");
+      return OkStatus();
+    }
+    return FinishGrowing(meta, volume, *device);
   }
   // Not mounted: the filesystem follows at the next mount. The lease keeps other nodes from mounting it
   // meanwhile.
@@ -106,6 +114,18 @@ Status Driver::FinishGrowing(VolumeMeta meta, const Volume& volume, const std::s
   Step("filesystem-grown");
   meta.grow = false;
   return volume.pool().WriteMeta(volume.fd.get(), meta);
+}
+
+// The filesystem of a volume that is not attached, in a copy of the image, so that a crash leaves the one or
+// the other.
+Status Driver::GrowUnmounted(VolumeMeta* meta, const Volume& volume) {
+  Doing doing(this, meta->name, "growing");
+  std::function<bool()> give_up = GiveUp(meta->name, volume);
+  auto grow = [&](int file) { return GrowExt4File(file, meta->name, give_up); };
+  DVDI_RETURN_IF_ERROR(RenewImage(volume.pool(), volume.fd.get(), meta->name, self_.node, {}, give_up, grow));
+  Step("filesystem-grown");
+  meta->grow = false;
+  return volume.pool().WriteMeta(volume.fd.get(), *meta);
 }
 
 Result<FenceResult> Driver::Fence(const std::string& name, bool node_is_dead) {

@@ -199,7 +199,8 @@ Status Driver::PrepareImage(VolumeMeta* meta, const Volume& volume, bool clean, 
                       "; it was not formatted",
                   "restore it from a copy, or remove the volume")
         .WithPath(volume.pool().VolumePath(name) + "/image");
-  return clean ? OkStatus() : CheckImage(*meta, volume);
+  if (!clean) DVDI_RETURN_IF_ERROR(CheckImage(*meta, volume));
+  return meta->grow && !MayGrowMounted(meta->filesystem) ? GrowUnmounted(meta, volume) : OkStatus();
 }
 
 // A new volume: formatted, once, and recorded.

@@ -62,10 +62,10 @@ std::string Text(const Result<T>& r) {
 }
 
 TEST_F(DriverTest, DataComesBackOnTheOtherNode) {
-  for (std::string fs : {"ext4", "xfs"}) {
+  for (std::string fs : {"ext4", "xfs", "btrfs"}) {
     if (std::string why = NeedVolumes(fs); !why.empty()) GTEST_SKIP() << why;
     auto a = Node("A"), b = Node("B");
-    ASSERT_OK(a->Create("v", {{"newfstype", fs}, {"size", fs == "xfs" ? "300m" : "16m"}}));
+    ASSERT_OK(a->Create("v", {{"newfstype", fs}, {"size", fs == "ext4" ? "16m" : "300m"}}));
     auto at = a->Mount("v", "id1");
     ASSERT_OK(at);
     EXPECT_EQ(*at, dir_ / "mnt-A/v");

@@ -60,13 +60,17 @@ Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max
     if (errno == ENOENT) return Status(Code::kNotFound, "there is no file " + name).WithPath(name);
     return Status::FromErrno(errno, "cannot open " + name, name);
   }
+  return ReadOpenFile(fd.get(), name, max);
+}
+
+Result<std::string> ReadOpenFile(int fd, const std::string& name, size_t max) {
   struct stat st;
-  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat " + name, name);
+  if (::fstat(fd, &st) < 0) return Status::FromErrno(errno, "cannot stat " + name, name);
   if (!S_ISREG(st.st_mode)) return Status(Code::kInvalid, name + " is not a regular file").WithPath(name);
   std::string out;
   char buffer[4096];
   for (;;) {
-    ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Status::FromErrno(errno, "cannot read " + name, name);
     if (n == 0) return out;

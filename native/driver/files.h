@@ -26,6 +26,9 @@ Result<UniqueFd> OpenFolder(int dirfd, const std::string& name);
 // not exist, kInvalid where it is too long or no regular file.
 Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max = 64 * 1024);
 
+// The same of an open file; `name` is for error texts.
+Result<std::string> ReadOpenFile(int fd, const std::string& name, size_t max = 64 * 1024);
+
 // Replaces `name` by `text` through the temporary name `temp` in the same folder. After OK the new
 // text is durable; after a crash the file is the old or the new one, whole.
 Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, const std::string& temp);

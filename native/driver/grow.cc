@@ -3,14 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
 
 #include "base/fd.h"
+#include "base/text.h"
+#include "driver/tool.h"
 
 namespace dvdi {
 namespace {
@@ -67,6 +71,28 @@ Status GrowFilesystem(Filesystem fs, const std::string& mountpoint, int device_f
       if (::ioctl(root.get(), BTRFS_IOC_RESIZE, &arguments) < 0) return fail("BTRFS_IOC_RESIZE");
       return OkStatus();
     }
+  }
+  return OkStatus();
+}
+
+bool MayGrowMounted(Filesystem fs) {
+  if (fs != Filesystem::kExt4) return true;
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capget, &header, data) < 0) return false;
+  return (data[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE)) != 0;
+}
+
+Status GrowExt4File(int file, const std::string& volume, const std::function<bool()>& give_up) {
+  // resize2fs wants to see a filesystem that was checked just now.
+  for (const Tool& tool : {Tool{{"e2fsck", "-f", "-p", kToolFile}, "e2fsprogs", {}, give_up},
+                           Tool{{"resize2fs", kToolFile}, "e2fsprogs", {}, give_up}}) {
+    DVDI_ASSIGN_OR_RETURN(ToolResult result, RunTool(tool, file, volume));
+    bool corrected = std::string_view(tool.arguments[0]) == "e2fsck" && result.status == 1;
+    if (result.status != 0 && !corrected)
+      return Status(Code::kSystem, std::string(tool.arguments[0]) + " failed for volume " + volume +
+                                       " (exit status " + std::to_string(result.status) +
+                                       "): " + OneLine(result.text, 300));
   }
   return OkStatus();
 }

@@ -27,10 +27,11 @@ Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, cons
 // Gives the volume an image file of its own again: copies it (shared extents where the pool can, without its
 // holes), and puts the copy in its place by one rename. What a node that was fenced off still has under way
 // goes to the old file, which nobody has any more. `progress` is told the bytes done, `give_up` asked
-// meanwhile; both may be empty. The caller has the lease, the image is attached nowhere by this node.
+// meanwhile; both may be empty. `finish` is given the open copy before it takes its place. The caller has the
+// lease, the image is attached nowhere by this node.
 Status RenewImage(const Pool& pool, int volume_fd, const std::string& volume, const std::string& node,
                   const std::function<void(int64_t)>& progress = {},
-                  const std::function<bool()>& give_up = {});
+                  const std::function<bool()>& give_up = {}, const std::function<Status(int)>& finish = {});
 
 }  // namespace dvdi
 

@@ -24,13 +24,15 @@ constexpr time_t kMark = 1;
 class Copier {
  public:
   Copier(int folder, std::string volume, const std::string& node,
-         const std::function<void(int64_t)>& progress, const std::function<bool()>& give_up)
+         const std::function<void(int64_t)>& progress, const std::function<bool()>& give_up,
+         const std::function<Status(int)>& finish)
       : folder_(folder),
         volume_(std::move(volume)),
         temp_(TempName(node)),
         look_(TempName(node)),
         progress_(progress),
-        give_up_(give_up) {}
+        give_up_(give_up),
+        finish_(finish) {}
 
   // One copy, put in place where nobody wrote meanwhile: whether it was.
   Result<bool> Try() {
@@ -63,6 +65,7 @@ class Copier {
     UniqueFd to(::openat(folder_, temp_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!to.valid()) return Fail("cannot make a copy of the image");
     if (::ioctl(to.get(), FICLONE, from.get()) < 0) DVDI_RETURN_IF_ERROR(CopyData(from.get(), to.get()));
+    if (finish_) DVDI_RETURN_IF_ERROR(finish_(to.get()));
     if (::fsync(to.get()) < 0) return Fail("cannot fsync the copy of the image");
     Step("image-copied");
     // Again by a new name, so that the server is asked.
@@ -120,14 +123,16 @@ class Copier {
   const std::string volume_, temp_, look_;
   const std::function<void(int64_t)>& progress_;
   const std::function<bool()>& give_up_;
+  const std::function<Status(int)>& finish_;
 };
 
 }  // namespace
 
 Status RenewImage(const Pool& pool, int volume_fd, const std::string& volume, const std::string& node,
-                  const std::function<void(int64_t)>& progress, const std::function<bool()>& give_up) {
+                  const std::function<void(int64_t)>& progress, const std::function<bool()>& give_up,
+                  const std::function<Status(int)>& finish) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    DVDI_ASSIGN_OR_RETURN(bool done, Copier(volume_fd, volume, node, progress, give_up).Try());
+    DVDI_ASSIGN_OR_RETURN(bool done, Copier(volume_fd, volume, node, progress, give_up, finish).Try());
     if (done) return OkStatus();
   }
   return Status(Code::kRefused,

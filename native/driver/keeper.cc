@@ -203,6 +203,8 @@ void LeaseKeeper::Watch(std::shared_ptr<Shared> s) {
   while (!s->stopping) {
     std::string why;
     std::vector<std::string> lost = s->Lost(&why);
+    // A session that has ended gets a successor at once.
+    if (s->session.empty()) s->changed.notify_all();
     if (!lost.empty()) {
       lock.unlock();
       if (s->options.lost != nullptr) s->options.lost(lost, why);

@@ -119,7 +119,7 @@ int64_t SmallestSize(Filesystem fs) {
   switch (fs) {
     case Filesystem::kExt4: return 8 * kMiB;
     case Filesystem::kXfs: return 300 * kMiB;
-    case Filesystem::kBtrfs: return 128 * kMiB;
+    case Filesystem::kBtrfs: return 256 * kMiB;  // below it btrfs is never resized
   }
   return 8 * kMiB;
 }

@@ -103,7 +103,7 @@ Json VolumeJson(const Driver& driver, const VolumeInfo& info) {
   Json notes = Json::array();
   if (!info.doing.empty()) status["doing"] = info.doing;
   if (!info.lost.empty()) status["lost"] = info.lost;
-  if (info.grow) notes.push_back("it is to grow: its filesystem follows when it is mounted");
+  if (info.grow) notes.push_back("it is to grow: its filesystem follows when it is mounted the next time");
   if (info.renew)
     notes.push_back("it was taken from a node by a fence: its image is copied before it is mounted");
   if (info.size_bytes - info.used_bytes > info.free_bytes)

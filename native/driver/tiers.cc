@@ -151,11 +151,10 @@ Result<std::string> ReadConfigText(const std::string& path) {
   if (!fd.valid()) return Status::FromErrno(errno, "cannot open " + path, path);
   struct stat st;
   if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat " + path, path);
-  if (!S_ISREG(st.st_mode)) return Status(Code::kInvalid, path + " is not a regular file").WithPath(path);
   if ((st.st_uid != 0 && st.st_uid != ::geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
     return Status(Code::kRefused, path + " may be written by others than root",
                   "run: chown root " + path + " && chmod 644 " + path);
-  return ReadSmallFile(AT_FDCWD, "/proc/self/fd/" + std::to_string(fd.get()), 1 << 20);
+  return ReadOpenFile(fd.get(), path, 1 << 20);
 }
 
 }  // namespace
@@ -239,6 +238,8 @@ Result<size_t> ChooseTier(const std::vector<TierConfig>& tiers, const std::vecto
   for (size_t i = 0; i < tiers.size(); ++i) {
     std::string why = TierMismatch(tiers[i], wanted);
     if (!why.empty()) why = "has " + why;
+    if (wanted.tier.has_value() && Lower(*wanted.tier) != Lower(tiers[i].name))
+      why = "is not tier " + OneLine(*wanted.tier, 80);
     if (why.empty()) why = NoRoom(tiers[i], rooms[i], wanted.size_bytes.value_or(tiers[i].default_size));
     if (why.empty()) return i;
     passed += (passed.empty() ? "" : "; ") + tiers[i].name + " " + why;

@@ -1,0 +1,149 @@
+#include "driver/keeper.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "driver/files.h"
+#include "driver/lease.h"
+#include "driver/test_world.h"
+
+namespace dvdi {
+namespace {
+
+using testing::Names;
+using testing::ReadFile;
+using testing::TempDir;
+using testing::WriteFile;
+
+// Long enough that nothing ends by itself while the test runs; time is moved by hand.
+constexpr int64_t kLease = 600'000;
+
+class KeeperTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<LeaseKeeper> Start(int64_t lease_ms = kLease) {
+    KeeperOptions o;
+    o.pool = dir_.path();
+    o.node = "A";
+    o.lease_ms = lease_ms;
+    o.now = [this] { return now_.load(); };
+    o.lost = [this](const std::vector<std::string>& names, const std::string& why) {
+      std::lock_guard<std::mutex> hold(mu_);
+      lost_.insert(lost_.end(), names.begin(), names.end());
+      why_ = why;
+    };
+    auto keeper = LeaseKeeper::Start(std::move(o));
+    EXPECT_TRUE(keeper.ok()) << keeper.status().message();
+    return keeper.ok() ? std::move(*keeper) : nullptr;
+  }
+  std::vector<std::string> WaitForLost() {
+    for (int i = 0; i < 4000; ++i) {
+      {
+        std::lock_guard<std::mutex> hold(mu_);
+        if (!lost_.empty()) return lost_;
+      }
+      ::usleep(5000);
+    }
+    return {};
+  }
+
+  TempDir dir_;
+  std::atomic<int64_t> now_{1'000'000};
+  std::mutex mu_;
+  std::vector<std::string> lost_;
+  std::string why_;
+};
+
+TEST_F(KeeperTest, LeasesThatLastForEverNeedNothing) {
+  auto keeper = Start(0);
+  EXPECT_EQ(*keeper->Session(), "");
+  now_ += int64_t{1} << 40;
+  EXPECT_TRUE(keeper->Holds("v"));
+  EXPECT_TRUE(Names(dir_.path()).empty());
+}
+
+TEST_F(KeeperTest, ASessionIsAFileWithACounter) {
+  auto keeper = Start();
+  auto session = keeper->Session();
+  ASSERT_TRUE(session.ok());
+  EXPECT_TRUE(IsSessionName(*session));
+  EXPECT_FALSE(IsSessionName("../x.0123456789abcdef"));
+  auto text = ReadSession(dir_.path(), *session, "B");
+  ASSERT_TRUE(text.ok());
+  EXPECT_NE(text->find("\"counter\":1"), std::string::npos) << *text;
+  EXPECT_EQ(Names(dir_ / ".sessions").size(), 1u) << "a look leaves nothing";
+  EXPECT_EQ(*ReadSession(dir_.path(), "A.0123456789abcdef", "B"), "");
+}
+
+TEST_F(KeeperTest, TheCounterMoves) {
+  auto keeper = Start(2000);  // the shortest: renewed every 400 ms of real time
+  std::string session = *keeper->Session(), first = *ReadSession(dir_.path(), session, "B"), now = first;
+  for (int i = 0; i < 4000 && now == first; ++i) {
+    ::usleep(5000);
+    now = *ReadSession(dir_.path(), session, "B");
+  }
+  EXPECT_NE(now, first);
+  EXPECT_EQ(*keeper->Session(), session);
+}
+
+TEST_F(KeeperTest, WithoutARenewalEverythingIsLostBeforeTheEnd) {
+  auto keeper = Start();
+  std::string session = *keeper->Session();
+  keeper->Guard("v", session, 1);
+  keeper->Guard("w", session, 7);
+  keeper->Guard("old", "A.0123456789abcdef", 1);
+  EXPECT_TRUE(keeper->Holds("v"));
+  EXPECT_FALSE(keeper->Holds("old")) << "its session is over";
+  now_ += kLease - LeaseKeeper::Margin(kLease) - 1;
+  EXPECT_TRUE(keeper->Holds("v"));
+  now_ += 1;
+  EXPECT_FALSE(keeper->Holds("v"));
+  EXPECT_EQ(WaitForLost(), (std::vector<std::string>{"v", "w"}));
+  EXPECT_NE(why_.find("could not be renewed"), std::string::npos) << why_;
+  // The pool answers: later leases are of another session, and the old one never comes back.
+  Result<std::string> next = keeper->Session();
+  for (int i = 0; i < 4000 && !next.ok(); ++i) {
+    ::usleep(5000);
+    next = keeper->Session();
+  }
+  ASSERT_TRUE(next.ok());
+  EXPECT_NE(*next, session);
+  EXPECT_FALSE(keeper->Holds("v"));
+  keeper->Guard("v", *next, 2);
+  EXPECT_TRUE(keeper->Holds("v"));
+}
+
+TEST_F(KeeperTest, AVolumeThatAnotherNodeTookIsLost) {
+  auto keeper = Start(2000);
+  ASSERT_EQ(::mkdir((dir_ / "v").c_str(), 0700), 0);
+  ASSERT_EQ(::mkdir((dir_ / "w").c_str(), 0700), 0);
+  for (const char* volume : {"v", "w"}) WriteFile(dir_ / (std::string(volume) + "/lease.3"), "{}");
+  for (const char* volume : {"v", "w"}) keeper->Guard(volume, *keeper->Session(), 3);
+  WriteFile(dir_ / "v/lease.4", "{}");
+  EXPECT_EQ(WaitForLost(), std::vector<std::string>{"v"});
+  EXPECT_NE(why_.find("another node has taken"), std::string::npos) << why_;
+  EXPECT_FALSE(keeper->Holds("v"));
+  EXPECT_TRUE(keeper->Holds("w"));
+}
+
+TEST_F(KeeperTest, NoPoolNoLeases) {
+  KeeperOptions o;
+  o.pool = dir_ / "nothing";
+  o.node = "A";
+  o.lease_ms = kLease;
+  auto keeper = LeaseKeeper::Start(std::move(o));
+  EXPECT_EQ(keeper.status().code(), Code::kUnavailable);
+}
+
+TEST_F(KeeperTest, OldSessionsOfThisNodeAreSwept) {
+  auto keeper = Start();
+  for (const char* name : {"A.0123456789abcdef", "B.0123456789abcdef", "tmp.A.0123456789abcdef"})
+    WriteFile(dir_ / (std::string(".sessions/") + name), "{}");
+  SweepSessions(dir_.path(), "A", {*keeper->Session()});
+  auto names = Names(dir_ / ".sessions");
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{*keeper->Session(), "B.0123456789abcdef"}));
+}
+
+}  // namespace
+}  // namespace dvdi
