@@ -4,15 +4,34 @@
 
 namespace dvdi {
 
-void Admission::Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms,
-                       Task task) {
+Admission::Entry Admission::MakeEntry(const std::string& kind, const std::vector<std::string>& drivers,
+                                      int64_t deadline_ms, Task task) {
   Entry entry{{}, drivers, deadline_ms, std::move(task)};
   for (const auto& d : drivers) entry.keys.push_back(kind + ' ' + d);
+  return entry;
+}
+
+void Admission::Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms,
+                       Task task) {
   {
     std::lock_guard lock(mu_);
-    queue_.push_back(std::move(entry));
+    queue_.push_back(MakeEntry(kind, drivers, deadline_ms, std::move(task)));
   }
   Dispatch();
+}
+
+std::function<void()> Admission::TryAdmit(const std::string& kind, const std::vector<std::string>& drivers,
+                                          Task task) {
+  Entry entry = MakeEntry(kind, drivers, INT64_MAX, std::move(task));
+  std::lock_guard lock(mu_);
+  // Those that wait already wait for another driver, or there would be no room.
+  if (!HasRoom(entry)) return nullptr;
+  Count(entry);
+  return [this, keys = std::move(entry.keys), task = std::move(entry.task)]() mutable {
+    task(Status());
+    task = nullptr;  // what it holds goes before the count says that it is over
+    Finish(keys);
+  };
 }
 
 bool Admission::HasRoom(const Entry& entry) const {
@@ -33,38 +52,43 @@ void Admission::Dispatch() {
       if (it == queue_.end()) return;
       entry = std::move(*it);
       queue_.erase(it);
-      for (const auto& k : entry.keys) ++counts_[k];
-      ++running_;
+      Count(entry);
     }
     Start(std::move(entry));
   }
 }
 
+void Admission::Count(const Entry& entry) {
+  for (const auto& k : entry.keys) ++counts_[k];
+  ++running_;
+}
+
+void Admission::Finish(const std::vector<std::string>& keys) {
+  {
+    std::lock_guard lock(mu_);
+    for (const auto& k : keys)
+      if (--counts_[k] == 0) counts_.erase(k);
+  }
+  Dispatch();
+  // Last, and under the lock: whoever waits for idleness may destroy this object then.
+  std::lock_guard lock(mu_);
+  --running_;
+  idle_.notify_all();
+}
+
 void Admission::Start(Entry entry) {
   auto keys = entry.keys;
-  auto finish = [this, keys] {
-    {
-      std::lock_guard lock(mu_);
-      for (const auto& k : keys)
-        if (--counts_[k] == 0) counts_.erase(k);
-    }
-    Dispatch();
-    // Last, and under the lock: whoever waits for idleness may destroy this object then.
-    std::lock_guard lock(mu_);
-    --running_;
-    idle_.notify_all();
-  };
   auto task = std::make_shared<Task>(std::move(entry.task));
   Status s = env_.scheduler->Spawn(
-      [task, finish] {
+      [this, task, keys] {
         (*task)(Status());
         *task = nullptr;  // what it holds goes before the count says that it is over
-        finish();
+        Finish(keys);
       },
       "dvdi-op", stack_kb_);
   if (!s.ok()) {
     (*task)(s);
-    finish();
+    Finish(keys);
   }
 }
 

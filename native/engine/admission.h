@@ -31,6 +31,9 @@ class Admission {
   // that must not wait for each other ("prepare", "release", …). `deadline_ms` is on the monotonic clock.
   void Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms,
               Task task);
+  // For a thread that could do the task itself: where there is room now the task is given back, counted as
+  // running, for the caller to run, once and soon; null where there is none.
+  std::function<void()> TryAdmit(const std::string& kind, const std::vector<std::string>& drivers, Task task);
   // Ends waiting entries whose deadline has passed.
   void Expire();
   // The soonest deadline of a waiting entry, INT64_MAX where none waits.
@@ -47,7 +50,11 @@ class Admission {
     int64_t deadline_ms;
     Task task;
   };
+  static Entry MakeEntry(const std::string& kind, const std::vector<std::string>& drivers,
+                         int64_t deadline_ms, Task task);
   bool HasRoom(const Entry& entry) const;
+  void Count(const Entry& entry);
+  void Finish(const std::vector<std::string>& keys);
   void Start(Entry entry);
   void Dispatch();
 

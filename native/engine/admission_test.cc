@@ -135,5 +135,22 @@ TEST_F(AdmissionTest, ATaskMaySubmitAnother) {
   EXPECT_EQ(ended_, std::vector<std::string>{"second"});
 }
 
+TEST_F(AdmissionTest, AThreadMayDoItselfWhatHasRoomAndItCountsAsRunning) {
+  bool ran = false;
+  auto here = admission_.TryAdmit("prepare", {"a"}, [&](const Status& s) { ran = s.ok(); });
+  ASSERT_TRUE(here);
+  EXPECT_FALSE(ran);
+  EXPECT_EQ(admission_.running(), 1);
+  EXPECT_FALSE(admission_.TryAdmit("prepare", {"a"}, [](const Status&) {})) << "the only place is taken";
+  EXPECT_TRUE(admission_.TryAdmit("release", {"a"}, [](const Status&) {}));
+  Submit("next", {"a"});
+  EXPECT_TRUE(scheduler_.tasks.empty());
+  here();
+  EXPECT_TRUE(ran);
+  ASSERT_EQ(scheduler_.tasks.size(), 1u) << "whoever waited is let in";
+  EndOne();
+  EXPECT_EQ(ended_, std::vector<std::string>{"next"});
+}
+
 }  // namespace
 }  // namespace dvdi

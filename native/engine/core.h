@@ -55,6 +55,11 @@ struct Core {
     DVDI_ASSIGN_OR_RETURN(std::string text, env.sys->Mountinfo());
     return ParseMountinfo(text);
   }
+  // Those at or above these paths.
+  Result<std::vector<MountEntry>> Mounts(const std::vector<std::string>& paths) {
+    DVDI_ASSIGN_OR_RETURN(std::string text, env.sys->Mountinfo());
+    return ParseMountinfo(text, paths);
+  }
   std::string StagePath(const std::string& attachment, const std::string& stage) const {
     return stage_root + "/" + attachment + "/" + stage;
   }

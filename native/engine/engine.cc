@@ -110,7 +110,7 @@ Engine::Done Engine::Promise(Done done) {
   };
 }
 
-Status Engine::Front(std::function<void()> task) {
+Status Engine::Front(std::function<Rest()> task) {
   {
     std::lock_guard lock(front_mu_);
     front_.push_back(std::move(task));
@@ -118,7 +118,7 @@ Status Engine::Front(std::function<void()> task) {
     front_running_ = true;
   }
   auto self = shared_from_this();
-  Status s = core_->env.scheduler->Spawn([self] { self->FrontLoop(); }, "dvdi-front",
+  Status s = core_->env.scheduler->Spawn([self] { self->FrontLoop(); }, "dvdi-op",
                                          OperationStackKb(core_->settings.limits));
   if (!s.ok()) {
     std::lock_guard lock(front_mu_);
@@ -130,7 +130,7 @@ Status Engine::Front(std::function<void()> task) {
 
 void Engine::FrontLoop() {
   for (;;) {
-    std::function<void()> task;
+    std::function<Rest()> task;
     {
       std::lock_guard lock(front_mu_);
       if (front_.empty()) {
@@ -140,7 +140,22 @@ void Engine::FrontLoop() {
       task = std::move(front_.front());
       front_.pop_front();
     }
-    task();
+    Rest rest = task();
+    task = nullptr;
+    if (!rest) continue;
+    bool more = false;
+    {
+      std::lock_guard lock(front_mu_);
+      more = !front_.empty();
+      front_running_ = more;
+    }
+    auto self = shared_from_this();
+    bool instead = more && core_->env.scheduler
+                               ->Spawn([self] { self->FrontLoop(); }, "dvdi-op",
+                                       OperationStackKb(core_->settings.limits))
+                               .ok();
+    rest();
+    if (!more || instead) return;
   }
 }
 
@@ -184,11 +199,28 @@ Status Engine::Cleanup(const Json& request, Done done) {
               {{"driver", ""}, {"name", ""}, {"why", "it is being worked on by another operation"}});
         for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
         done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
-        // What is left of it, or waits, is the keeper's; it need not look before something can be due.
-        int64_t next = DueAt(*core, StartDueReleases(core, false));
-        WakeAt(ours && !outcome.finished ? 0 : next);
+        if (ours && !outcome.finished) Wake();  // what is left of it is the keeper's
+        ReleaseBehind(std::move(outcome));
       });
   return Status();
+}
+
+void Engine::ReleaseBehind(UndoOutcome outcome) {
+  if (outcome.releasing.empty()) return;
+  std::function<void()> here;
+  // Several may be of drivers of which one does not answer: each gets a thread of its own.
+  if (outcome.releasing.size() == 1 && outcome.locks) {
+    const AttachmentRow a = outcome.releasing[0];
+    here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status&) {
+      ActiveOperation active(core, "release " + a.id);
+      if (active.mine()) (void)ReleaseHeld(*core, a);
+      core->plugins->CloseIdle();
+    });
+  }
+  if (here) here();
+  outcome.locks.reset();
+  // What is left, or waits, is the keeper's; it need not look before something can be due.
+  WakeAt(DueAt(*core_, StartDueReleases(core_, false)));
 }
 
 Status Engine::Recover(const Json& request, Done done) {

@@ -55,20 +55,24 @@ class Engine : public std::enable_shared_from_this<Engine> {
   explicit Engine(std::shared_ptr<Core> core) : core_(std::move(core)) {}
   // The callback, counted: Close waits until each was called.
   Done Promise(Done done);
-  // Runs `task` on the front thread: short work that must not hold up the caller.
-  Status Front(std::function<void()> task);
+  // Runs `task` on the front thread: short work that must not hold up the caller. What it gives back may take
+  // long: it runs on that thread too, which another one then stands in for.
+  using Rest = std::function<void()>;
+  Status Front(std::function<Rest()> task);
   void FrontLoop();
   void StartKeeper();
   // The keeper looks at that time at the latest.
   void WakeAt(int64_t monotonic_ms);
   void Wake() { WakeAt(0); }
 
-  void PrepareFront(Json request, Done done);
+  Rest PrepareFront(Json request, Done done);
+  // Behind a cleanup's answer: what can be released at once, on the same thread.
+  void ReleaseBehind(UndoOutcome outcome);
   Result<Json> DryRun(const Json& volumes, const Json& notes);
 
   std::shared_ptr<Core> core_;
   std::mutex front_mu_;
-  std::deque<std::function<void()>> front_;
+  std::deque<std::function<Rest()>> front_;
   bool front_running_ = false;
   int unanswered_ = 0;
   std::condition_variable answered_;

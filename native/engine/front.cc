@@ -116,17 +116,17 @@ Status Engine::Prepare(const Json& request, Done done) {
   if (!request.is_object()) return Status(Code::kInvalid, "a prepare request is an object");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
-  Status s = Front([this, self = shared_from_this(), request, done] { PrepareFront(request, done); });
+  Status s = Front([this, self = shared_from_this(), request, done] { return PrepareFront(request, done); });
   if (!s.ok()) done(s, Json());
   return Status();
 }
 
-void Engine::PrepareFront(Json raw, Done done) {
+Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   Core& core = *core_;
   auto request = std::make_shared<PrepareRequest>();
   auto recorder = std::make_shared<Recorder>(core.env, "prepare", core.settings.record_bytes);
   // What fails here has touched nothing: it leaves a record, so that `explain` can say why.
-  auto fail = [&](const Status& s) {
+  auto fail = [&](const Status& s) -> Rest {
     request->operation.id = core.env.random->HexId(16);
     (void)core.ledger->Apply(false, [&](LedgerTx& tx) {
       return tx.PutRecord(recorder->Finish(request->operation, CodeName(s.code()), s), {},
@@ -134,9 +134,13 @@ void Engine::PrepareFront(Json raw, Done done) {
     });
     TellRefused(core, *recorder, *request, s);
     done(s, Json());
+    return nullptr;
   };
   Status s = ReadRequest(core, raw, request.get());
-  if (!s.ok()) return done(s, Json());
+  if (!s.ok()) {
+    done(s, Json());
+    return nullptr;
+  }
   auto sources = ReadSources(core.settings, GetMember(raw, "sources"), &request->secrets);
   if (!sources.ok()) return fail(sources.status());
   for (const auto& [handle, value] : request->secrets) recorder->HideSecret(value);
@@ -178,49 +182,51 @@ void Engine::PrepareFront(Json raw, Done done) {
   }
   if (GetBool(raw, "dry_run")) {
     auto answer = DryRun(request->volumes, request->notes);
-    return answer.ok() ? done(Status(), *answer) : done(answer.status(), Json());
+    done(answer.status(), answer.ok() ? *answer : Json());
+    return nullptr;
   }
-  if (request->volumes.empty())
-    return done(
-        Status(),
-        {{"operation", ""},
-         {"scope", request->operation.scope},
-         {"volumes", Json::array()},
-         {"hide", Json::array()},
-         {"notes", request->notes},
-         {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()}}}});
-  auto core_ref = core_;
-  core.admission->Submit("prepare", {drivers.begin(), drivers.end()}, request->deadline_ms,
-                         [this, self = shared_from_this(), core_ref, request, recorder, revision = *revision,
-                          done](const Status& admitted) {
-                           Core& c = *core_ref;
-                           auto refused = [&](const Status& why) {
-                             TellRefused(c, *recorder, *request, why);
-                             done(why, Json());
-                           };
-                           if (!admitted.ok()) return refused(admitted);
-                           Json stored;
-                           Status s = ResolveExisting(c, request->operation, &stored);
-                           if (!s.ok()) return refused(s);
-                           if (!stored.is_null()) return done(s, stored);
-                           auto mounts = c.Mounts();
-                           s = mounts.status();
-                           if (s.ok() && FindMount(*mounts, c.stage_root) == nullptr)
-                             s = EnsureStageRoot(c.env, c.stage_root);
-                           if (!s.ok()) return refused(s);
-                           PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
-                           auto outcome = operation.Run();
-                           done(outcome.status, outcome.answer);
-                           // Behind the answer, on this thread: it holds the volumes' locks already.
-                           for (const auto& a : outcome.releasing) (void)Release(c, a.id);
-                           outcome.locks.reset();
-                           // An idle connection of ours would keep a plugin that serves one at a time from
-                           // everybody else.
-                           c.plugins->CloseIdle();
-                           if (!outcome.status.ok()) Wake();
-                         });
+  if (request->volumes.empty()) {
+    done(Status(),
+         {{"operation", ""},
+          {"scope", request->operation.scope},
+          {"volumes", Json::array()},
+          {"hide", Json::array()},
+          {"notes", request->notes},
+          {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()}}}});
+    return nullptr;
+  }
+  Admission::Task task = [this, self = shared_from_this(), core_ref = core_, request, recorder,
+                          revision = *revision, done](const Status& admitted) {
+    Core& c = *core_ref;
+    auto refused = [&](const Status& why) {
+      TellRefused(c, *recorder, *request, why);
+      done(why, Json());
+    };
+    if (!admitted.ok()) return refused(admitted);
+    Json stored;
+    Status s = ResolveExisting(c, request->operation, &stored);
+    if (!s.ok()) return refused(s);
+    if (!stored.is_null()) return done(s, stored);
+    bool ready = false;
+    s = IsMountpoint(c.env, c.stage_root, &ready);
+    if (s.ok() && !ready) s = EnsureStageRoot(c.env, c.stage_root);
+    if (!s.ok()) return refused(s);
+    PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
+    auto outcome = operation.Run();
+    done(outcome.status, outcome.answer);
+    // Behind the answer, on this thread: it holds the volumes' locks already.
+    for (const auto& a : outcome.releasing) (void)ReleaseHeld(c, a);
+    outcome.locks.reset();
+    // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
+    c.plugins->CloseIdle();
+    if (!outcome.status.ok()) Wake();
+  };
+  const std::vector<std::string> wanted(drivers.begin(), drivers.end());
+  Rest rest = core.admission->TryAdmit("prepare", wanted, task);
+  if (!rest) core.admission->Submit("prepare", wanted, request->deadline_ms, std::move(task));
   // The keeper ends what waits too long: it has a new deadline to look at.
   if (core.admission->waiting() > 0) Wake();
+  return rest;
 }
 
 Result<Json> Engine::DryRun(const Json& volumes, const Json& notes) {

@@ -79,7 +79,7 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   };
   std::vector<Slot> slots(items.size());
   std::vector<Call> calls;
-  std::vector<size_t> mounts;  // volumes (first of their kind) whose Mount is about to be sent
+  std::vector<size_t> mounts, creates;  // volumes (first of their kind) that are about to be mounted, made
   for (size_t i = 0; i < items.size(); ++i) {
     Call call;
     std::string refused;
@@ -92,6 +92,7 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
       // What the driver said serves for one Create, also within one host call.
       VolumeState& first = volumes_[volumes_[slots[i].volume].first];
       first.get_said_no = first.list_without = false;
+      creates.push_back(volumes_[slots[i].volume].first);
     }
     if (call.method == Method::kMount) {
       size_t first = volumes_[slots[i].volume].first;
@@ -113,10 +114,16 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
     slots[i].call = static_cast<int64_t>(calls.size());
     calls.push_back(std::move(call));
   }
-  if (!mounts.empty()) DVDI_RETURN_IF_ERROR(BeforeMounts(mounts));
+  if (!mounts.empty() || !creates.empty()) DVDI_RETURN_IF_ERROR(BeforeEffects(mounts, creates));
   std::vector<Answer> answers = core_.plugins->Run(calls);
   for (Call& call : calls)
     for (auto& [key, value] : call.options) Wipe(&value);
+  if (!mounts.empty()) {
+    std::vector<std::string> named;
+    for (size_t c = 0; c < calls.size(); ++c)
+      if (calls[c].method == Method::kMount) named.push_back(answers[c].mountpoint);
+    DVDI_RETURN_IF_ERROR(ReadMounts(named));
+  }
   std::vector<Json> read;
   for (size_t c = 0; c < calls.size(); ++c) {
     for (const Slot& s : slots) {
@@ -222,8 +229,10 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
 }
 
 // The IDs are durable and marked as sent before any Mount leaves.
-Status PrepareOperation::BeforeMounts(const std::vector<size_t>& mounts) {
-  if (!meta_written_) {
+Status PrepareOperation::BeforeEffects(const std::vector<size_t>& mounts,
+                                       const std::vector<size_t>& creates) {
+  create_tried_ |= !creates.empty();
+  if (!mounts.empty() && !meta_written_) {
     Meta meta;
     meta.operation = request_.operation;
     for (const auto& v : volumes_)
@@ -233,15 +242,7 @@ Status PrepareOperation::BeforeMounts(const std::vector<size_t>& mounts) {
       DVDI_RETURN_IF_ERROR(WriteMeta(core_.env, core_.stage_root, meta));  // promise 2
     meta_written_ = true;
   }
-  return core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
-    for (size_t i : mounts) {
-      AttachmentRow& a = volumes_[i].attachment;
-      a.mount_sent = true;
-      a.boot_id = core_.boot_id;
-      DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
-    }
-    return Status();
-  });
+  return Journal(mounts, creates);
 }
 
 Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& answer) {
@@ -252,6 +253,7 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
                         (!DVDI_GUARD(unknown_is_not_no) && answer.kind == Answer::Kind::kUnknown);
   } else if (call.method == Method::kCreate) {
     first.created |= ok;
+    first.create_sent |= answer.kind == Answer::Kind::kUnknown && answer.sent;
     created_any_ |= ok || answer.sent;
     if (ok) TellCreated(first);
     // Whatever it answered: before another Create the driver is asked again.
@@ -293,12 +295,11 @@ Json PrepareOperation::AfterMount(size_t volume, const Answer& answer) {
     if (!own.empty() && (named == own || IsStrictlyBelow(own, named) || IsStrictlyBelow(named, own)))
       return Refused("the driver named " + OneLine(named) + ", but the engine keeps its own in " + own +
                      ": a volume cannot be there: look at the driver's settings");
-  std::vector<MountEntry> mounts;
   Status s = CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms,
-                             &mounts);  // promise 12
+                             &mounts_);  // promise 12
   if (!s.ok()) return Refused(s.message() + (s.hint().empty() ? "" : ": " + s.hint()));
   v.attachment.mountpoint = answer.mountpoint;
-  v.attachment.device = DeviceAt(mounts, answer.mountpoint);
+  v.attachment.device = DeviceAt(mounts_, answer.mountpoint);
   v.attached = true;
   return {{"kind", "ok"}, {"mountpoint", OneLine(answer.mountpoint, 4096)}};
 }
@@ -318,31 +319,23 @@ Result<Json> PrepareOperation::Stage(const Json& request) {
       return Status(Code::kPolicy, "a second stage of volume " + v.name);
     todo.push_back(static_cast<size_t>(i));
   }
-  // One entry for all of them: where each volume is attached, and that its stage is intended.
-  std::vector<std::string> paths;
-  DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
-    paths.clear();
-    int64_t seq = next_seq_;
-    for (size_t i : todo) {
-      VolumeState& v = volumes_[i];
-      v.attachment = volumes_[v.first].attachment;
-      DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
-      EffectRow e;
-      e.operation = request_.operation.id, e.seq = seq++, e.kind = kStage, e.attachment = v.attachment.id;
-      e.path =
-          core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(i));
-      e.target = v.target;
-      paths.push_back(e.path);
-      DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
-    }
-    return Status();
-  }));
-  next_seq_ += static_cast<int64_t>(todo.size());
+  if (!begun_) DVDI_RETURN_IF_ERROR(Journal({}, {}));
+  bool slow = false;  // what sets owners may take long
+  for (size_t k = 0; k < todo.size(); ++k) {
+    slow |= GetString(items[k], "ownership", "none") != "none";
+    volumes_[todo[k]].attachment = volumes_[volumes_[todo[k]].first].attachment;
+  }
+  // Meanwhile other operations are to know what to keep out of their workloads' sight.
+  if (slow)
+    DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+      for (size_t i : todo) DVDI_RETURN_IF_ERROR(tx.PutAttachment(volumes_[i].attachment));
+      return Status();
+    }));
   Json out = Json::array();
   for (size_t k = 0; k < todo.size(); ++k) {
     Status s = StageOne(items[k], todo[k]);
     if (s.ok()) {
-      volumes_[todo[k]].stage = paths[k];
+      volumes_[todo[k]].stage = StageOf(todo[k]);
       out.push_back({{"ok", true}});
     } else {
       out.push_back({{"error", Json::parse(s.ToJson(), nullptr, false)}});
@@ -355,8 +348,8 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   VolumeState& v = volumes_[index];
   StageRequest r;
   r.mountpoint = v.attachment.mountpoint;
-  r.stage =
-      core_.StagePath(v.attachment.id, request_.operation.id.substr(0, 12) + "-" + std::to_string(index));
+  r.stage = StageOf(index);
+  r.mounts = &mounts_;
   r.subpath = GetString(item, "subpath");
   // What the statement forbids, no policy can give.
   r.read_only = GetBool(item, "read_only") || v.mode == "ro";

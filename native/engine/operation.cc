@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/path.h"
 #include "engine/meta.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
@@ -74,7 +75,7 @@ PrepareOperation::Outcome PrepareOperation::Run() {
     else
       s = taken.status();
   }
-  if (s.ok()) s = Begin();
+  if (s.ok()) s = Look();
   if (s.ok()) s = Decide();
   if (s.ok()) s = MakeTargets();
   if (s.ok()) {
@@ -102,52 +103,104 @@ Status PrepareOperation::CheckTargets() {
   return Status();
 }
 
-// The first entry of the operation into the ledger: from here on it can be undone by anybody.
-Status PrepareOperation::Begin() {
-  std::optional<std::vector<MountEntry>> mounts;  // read where it is needed: a node's mounts may be many
+// What the ledger knows of the volumes. It stays so while this holds the volumes' locks: nothing need be
+// written before there is something to undo.
+Status PrepareOperation::Look() {
+  DVDI_RETURN_IF_ERROR(core_.ledger->Read([&](LedgerTx& tx) -> Status {
+    for (VolumeState& v : volumes_) {
+      const VolumeState& first = volumes_[v.first];
+      if (&first != &v) {
+        v.users = first.users, v.history = first.history;
+        continue;
+      }
+      DVDI_ASSIGN_OR_RETURN(auto found, tx.FindAttachment(v.driver, v.name));
+      DVDI_ASSIGN_OR_RETURN(v.history, tx.GetVolume(v.driver, v.name));
+      v.before = "none";
+      AttachmentRow& a = v.attachment;
+      if (!found) {
+        a.id = core_.env.random->HexId(32);
+        a.driver = v.driver, a.name = v.name, a.state = kIntent;
+        a.created_ms = request_.operation.started_ms;
+        continue;
+      }
+      a = *found;
+      DVDI_ASSIGN_OR_RETURN(v.users, tx.Users(a.id, core_.boot_id));
+      v.before = a.state;
+      v.attached = a.state == kAttached && a.boot_id == core_.boot_id && !a.mountpoint.empty();
+    }
+    return Status();
+  }));
+  DVDI_RETURN_IF_ERROR(ReadMounts({}));
+  for (VolumeState& v : volumes_) {
+    const VolumeState& first = volumes_[v.first];
+    AttachmentRow& a = v.attachment;
+    if (&first != &v) {
+      v.attachment = first.attachment, v.before = first.before;
+      continue;
+    }
+    // Attached means: in this boot, and the same mount is still where it was.
+    v.attached = v.attached && DeviceAt(mounts_, a.mountpoint) == a.device;
+    v.before = v.attached ? "attached" : v.before == kReleasing ? "releasing" : "none";
+    if (!v.attached) a.state = kIntent;
+  }
+  return Status();
+}
+
+// Our mountinfo, as far as attached volumes are concerned, and folders that drivers have just named.
+Status PrepareOperation::ReadMounts(const std::vector<std::string>& named) {
+  std::vector<std::string> paths;
+  for (const auto& path : named) paths.push_back(NormalPath(path));
+  for (const VolumeState& v : volumes_)
+    if (v.attached) paths.push_back(NormalPath(v.attachment.mountpoint));
+  std::erase(paths, "");  // what is no path is refused where it is opened
+  if (paths.empty()) return Status();
+  DVDI_ASSIGN_OR_RETURN(mounts_, core_.Mounts(paths));
+  return Status();
+}
+
+std::string PrepareOperation::StageOf(size_t index) const {
+  return core_.StagePath(volumes_[index].attachment.id,
+                         request_.operation.id.substr(0, 12) + "-" + std::to_string(index));
+}
+
+// Into the ledger, in one entry before anything is done: the first time all that the operation may come to
+// do, so that anybody can undo it; and that these Mounts and Creates are about to be sent.
+Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates) {
+  int64_t seq = next_seq_;
   Status s = core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    seq = next_seq_;
+    for (size_t i : mounts) volumes_[i].attachment.mount_sent = true;
+    for (size_t i : mounts) volumes_[i].attachment.boot_id = core_.boot_id;
+    for (size_t i : creates) {
+      if (volumes_[i].history) continue;
+      VolumeRow row;
+      row.driver = volumes_[i].driver, row.name = volumes_[i].name, row.state = "creating";
+      DVDI_RETURN_IF_ERROR(tx.TouchVolume(row));
+    }
+    if (begun_) {
+      for (size_t i : mounts) DVDI_RETURN_IF_ERROR(tx.PutAttachment(volumes_[i].attachment));
+      return Status();
+    }
     DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(request_.operation.owner, request_.operation.scope));
     if (other)
       return Status(Code::kRefused, "scope " + request_.operation.scope + " has volumes already",
                     "clean it up first, or use another name");
     DVDI_RETURN_IF_ERROR(tx.PutOperation(request_.operation));
-    next_seq_ = 1;
-    for (VolumeState& v : volumes_) {
-      const VolumeState& first = volumes_[v.first];
-      if (&first != &v) {
-        v.attachment = first.attachment, v.before = first.before;
-        v.users = first.users, v.history = first.history;
-      } else {
-        DVDI_ASSIGN_OR_RETURN(auto found, tx.FindAttachment(v.driver, v.name));
-        DVDI_ASSIGN_OR_RETURN(v.history, tx.GetVolume(v.driver, v.name));
-        v.before = "none";
-        AttachmentRow& a = v.attachment;
-        if (found) {
-          a = *found;
-          DVDI_ASSIGN_OR_RETURN(v.users, tx.Users(a.id, core_.boot_id));
-          // Attached means: in this boot, and the same mount is still where it was.
-          v.attached = a.state == kAttached && a.boot_id == core_.boot_id && !a.mountpoint.empty();
-          if (v.attached && !mounts) {
-            DVDI_ASSIGN_OR_RETURN(mounts, core_.Mounts());
-          }
-          v.attached = v.attached && DeviceAt(*mounts, a.mountpoint) == a.device;
-          v.before = v.attached ? "attached" : a.state == kReleasing ? "releasing" : "none";
-          if (!v.attached) a.state = kIntent;
-        } else {
-          a.id = core_.env.random->HexId(32);
-          a.driver = v.driver, a.name = v.name, a.state = kIntent;
-          a.created_ms = request_.operation.started_ms;
-        }
-        DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
-      }
+    for (size_t i = 0; i < volumes_.size(); ++i) {
+      VolumeState& v = volumes_[i];
+      if (v.first == i) DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
       EffectRow e;
-      e.operation = request_.operation.id, e.seq = next_seq_++, e.kind = kAttach;
-      e.attachment = v.attachment.id, e.target = v.target, e.mode = v.mode, e.access = v.access;
+      e.operation = request_.operation.id, e.attachment = v.attachment.id, e.target = v.target;
+      e.seq = seq++, e.kind = kAttach, e.mode = v.mode, e.access = v.access;
+      DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+      e.seq = seq++, e.kind = kStage, e.mode.clear(), e.access.clear(), e.path = StageOf(i);
       DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
     }
     return Status();
   });
-  begun_ = s.ok();
+  if (!s.ok()) return s;
+  next_seq_ = seq;
+  begun_ = true;
   return s;
 }
 
@@ -308,9 +361,30 @@ void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
     });
     return;
   }
-  auto undone = Undo(core_, request_.operation, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
+  if (create_tried_) (void)RecordCreated();
+  Undoing what{request_.operation, {}, {}};
+  Status read = core_.ledger->Read([&](LedgerTx& tx) { return what.Read(tx); });
+  if (!read.ok()) return;
+  auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);
   // What could not be undone now stays in the ledger, and the keeper takes it up.
+}
+
+// Data is never undone: what was made, or may have been, is known as made and unused.
+Status PrepareOperation::RecordCreated() {
+  return core_.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
+    for (const VolumeState& v : volumes_) {
+      if (v.created || v.create_sent) {
+        VolumeRow row;
+        row.driver = v.driver, row.name = v.name, row.state = "created";
+        row.created_by_us = v.created, row.created_ms = v.created ? core_.env.clock->WallMs() : 0;
+        DVDI_RETURN_IF_ERROR(tx.TouchVolume(row));
+      } else if (!v.history) {
+        DVDI_RETURN_IF_ERROR(tx.DeleteVolume(v.driver, v.name, "creating"));
+      }
+    }
+    return Status();
+  });
 }
 
 }  // namespace dvdi

@@ -41,9 +41,10 @@ struct VolumeState {
   std::optional<VolumeRow> history;
   // What the plugin has said in this operation (promise 11).
   bool get_said_no = false, list_without = false, created = false;
-  bool attached = false;  // Mount was answered, now or before
-  std::string owned;      // how the ownership of what is in it was changed, for the audit log
-  std::string stage;      // the folder, once mounted
+  bool create_sent = false;  // and it may be there
+  bool attached = false;     // Mount was answered, now or before
+  std::string owned;         // how the ownership of what is in it was changed, for the audit log
+  std::string stage;         // the folder, once mounted
 };
 
 // Runs on one thread.
@@ -64,7 +65,9 @@ class PrepareOperation {
   Result<std::string> HostCall(std::string_view name, std::string_view request);
 
  private:
-  Status Begin();
+  Status Look();
+  Status ReadMounts(const std::vector<std::string>& named);
+  Status Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status CheckTargets();
   Status Decide();
   Status MakeTargets();
@@ -80,7 +83,9 @@ class PrepareOperation {
 
   Result<Json> PluginCall(const Json& request);
   Status FillCall(const Json& item, Call* call, size_t* volume, std::string* refused);
-  Status BeforeMounts(const std::vector<size_t>& volumes);
+  Status BeforeEffects(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
+  Status RecordCreated();
+  std::string StageOf(size_t index) const;
   Json AfterCall(const Call& call, size_t volume, const Answer& answer);
   Json AfterMount(size_t volume, const Answer& answer);
   Result<std::map<std::string, std::string>> CreateOptions(const VolumeState& v, const Json& options,
@@ -96,7 +101,9 @@ class PrepareOperation {
   Recorder recorder_;
   std::vector<VolumeState> volumes_;
   std::unique_ptr<VolumeLocks> locks_;
-  bool begun_ = false, meta_written_ = false, created_any_ = false;
+  // Our mountinfo, as it was when a volume was last found or put in its place.
+  std::vector<MountEntry> mounts_;
+  bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
   int64_t next_seq_ = 1;
   Json policy_answer_;
 };

@@ -295,5 +295,60 @@ TEST_F(OperationTest, ADryRunActsNot) {
   ExpectNothingLeft();
 }
 
+// Data is never undone: what was made for a workload that could not start stays, and is known as that.
+TEST_F(OperationTest, AVolumeThatWasMadeInVainIsKnownAsMadeAndUnused) {
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Mount") *reply = Says(R"({"Err":"no more devices"})", 500);
+    return method == "Mount";
+  };
+  EXPECT_EQ(CodeOf(Prepare("one", {Volume("red", "new")})), "driver");
+  EXPECT_EQ(Known("red", "new")["state"], "created");
+  EXPECT_EQ(Known("red", "new")["created_by_us"], true);
+  transport_.hook = nullptr;
+  EXPECT_TRUE(Prepare("two", {Volume("red", "new")}).contains("ok"));
+  Cleanup("two");
+  EXPECT_EQ(Known("red", "new")["state"], "known");
+  EXPECT_EQ(Count("red Create"), 1);
+}
+
+TEST_F(OperationTest, AVolumeThatMayHaveBeenMadeIsKnownToo) {
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method != "Create") return false;
+    reply->outcome = PluginReply::Outcome::kLost, reply->sent = true, reply->detail = "gone";
+    return true;
+  };
+  EXPECT_NE(CodeOf(Prepare("one", {Volume("red", "new")})), "ok");
+  EXPECT_EQ(Known("red", "new")["state"], "created");
+  EXPECT_EQ(Known("red", "new")["created_by_us"], false);
+}
+
+TEST_F(OperationTest, AVolumeThatTheDriverWouldNotMakeIsNotKnown) {
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Create") *reply = Says(R"({"Err":"no room"})", 500);
+    return method == "Create";
+  };
+  EXPECT_EQ(CodeOf(Prepare("one", {Volume("red", "new")})), "driver");
+  EXPECT_TRUE(Known("red", "new").is_null()) << Known("red", "new");
+}
+
+TEST_F(OperationTest, BeforeACreateLeavesItIsKnownThatTheVolumeMayBeThere) {
+  std::string state;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply*) {
+    if (method != "Create") return false;
+    EXPECT_TRUE(engine()
+                    .core()
+                    .ledger
+                    ->Read([&](LedgerTx& tx) -> Status {
+                      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetVolume("red", "new"));
+                      if (row) state = row->state;
+                      return Status();
+                    })
+                    .ok());
+    return false;
+  };
+  EXPECT_TRUE(Prepare("one", {Volume("red", "new")}).contains("ok"));
+  EXPECT_EQ(state, "creating");
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -217,18 +217,16 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
   ActiveOperation active(&core, seen.id);
   if (!active.mine()) return Status();
   bool claimed = false;
+  Undoing what;
+  what.operation = seen;
+  what.operation.state = kUndoing, what.operation.instance = core.instance->id();
+  Json volumes;
   DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    volumes = Json::array();
     DVDI_ASSIGN_OR_RETURN(claimed, tx.ClaimOperation(seen, kUndoing, core.instance->id()));
-    return Status();
-  }));
-  if (!claimed) return Status();
-  OperationRow mine = seen;
-  mine.state = kUndoing, mine.instance = core.instance->id();
-  Recorder recorder(core.env, kind, core.settings.record_bytes);
-  DVDI_ASSIGN_OR_RETURN(auto names, VolumesOf(core, seen.id));
-  Json volumes = Json::array();
-  DVDI_RETURN_IF_ERROR(core.ledger->Read([&, &names = names](LedgerTx& tx) -> Status {
-    for (const auto& [driver, name] : names) {
+    if (!claimed) return Status();
+    DVDI_RETURN_IF_ERROR(what.Read(tx));
+    for (const auto& [driver, name] : what.volumes) {
       DVDI_ASSIGN_OR_RETURN(auto a, tx.FindAttachment(driver, name));
       std::vector<UserRow> users;
       if (a) {
@@ -240,13 +238,16 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
     }
     return Status();
   }));
+  if (!claimed) return Status();
+  Recorder recorder(core.env, kind, core.settings.record_bytes);
   EndAdvice advice = AskPolicy(
       core, "cleanup",
       {{"scope", {{"owner", seen.owner}, {"id", seen.scope}}}, {"volumes", std::move(volumes)}}, &recorder);
   for (const auto& line : advice.report) recorder.Note(line);
-  auto undone = Undo(core, mine, false, lock_deadline_ms, advice.retry_base_ms, advice.retry_max_ms,
+  auto undone = Undo(core, what, false, lock_deadline_ms, advice.retry_base_ms, advice.retry_max_ms,
                      &recorder, why.ok() ? "ok" : CodeName(why.code()), why);
-  core.observer->Operation(kind, CodeName(undone.status().code()), recorder.Context(mine).duration_us);
+  core.observer->Operation(kind, CodeName(undone.status().code()),
+                           recorder.Context(what.operation).duration_us);
   if (!undone.ok()) return undone.status();
   *outcome = std::move(*undone);
   return Status();

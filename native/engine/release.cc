@@ -29,9 +29,10 @@ Seen Ask(Core& core, const AttachmentRow& a, std::string* why) {
   return Seen::kNotMounted;
 }
 
+// `volume_state`: what the volume is known as from now on; null: as before.
 Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
   DVDI_RETURN_IF_ERROR(core.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
-    DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
+    if (volume_state != nullptr) DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
     return tx.DeleteAttachment(a.id);
   }));
   // After the commit: a folder without a row is found and removed by recovery, a row without its folder is
@@ -55,23 +56,9 @@ Status Postpone(Core& core, AttachmentRow a, const std::string& why) {
   return core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
 }
 
-// Release, and what it was that was tried: `found`, where there was something to do; `code` of the last
-// answer.
-Result<ReleaseResult> Try(Core& core, const std::string& attachment, std::optional<AttachmentRow>* tried,
-                          Code* code) {
-  std::optional<AttachmentRow> found;
-  bool used = false;
-  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(found, tx.GetAttachment(attachment));
-    if (!found) return Status();
-    DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(attachment, core.boot_id));
-    used = !users.empty();
-    return Status();
-  }));
-  if (!found || found->state != kReleasing || (DVDI_GUARD(in_use) && used)) return ReleaseResult::kTakenOver;
-  *tried = found;
+// `code`: of the driver's last answer.
+Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, Code* code) {
   *code = Code::kUnavailable;
-  const AttachmentRow& a = *found;
   std::string why;
   bool same_boot = a.boot_id == core.boot_id;
   if (!same_boot) {
@@ -91,7 +78,7 @@ Result<ReleaseResult> Try(Core& core, const std::string& attachment, std::option
   unmount.deadline_ms = core.env.clock->MonotonicMs() + core.settings.call_max_ms;
   Answer answer = core.plugins->RunOne(unmount);
   if (answer.kind == Answer::Kind::kOk) {
-    DVDI_RETURN_IF_ERROR(Forget(core, a, "known"));
+    DVDI_RETURN_IF_ERROR(Forget(core, a, nullptr));
     return ReleaseResult::kReleased;
   }
   why = answer.error;
@@ -105,21 +92,34 @@ Result<ReleaseResult> Try(Core& core, const std::string& attachment, std::option
   if (DVDI_GUARD(keep_pending)) {  // promise 6: what cannot be undone now stays in the ledger
     DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
   } else {
-    DVDI_RETURN_IF_ERROR(Forget(core, a, "known"));
+    DVDI_RETURN_IF_ERROR(Forget(core, a, nullptr));
   }
   return ReleaseResult::kPending;
 }
 
 }  // namespace
 
-Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
-  std::optional<AttachmentRow> tried;
+Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& a) {
   Code code = Code::kOk;
   int64_t began = core.env.clock->MonotonicNs();
-  auto result = Try(core, attachment, &tried, &code);
+  auto result = Try(core, a, &code);
   // A commit that failed after the driver's answer: it is tried again, and told then.
-  if (tried && result.ok()) TellRelease(core, *tried, *result, code, began);
+  if (result.ok()) TellRelease(core, a, *result, code, began);
   return result;
+}
+
+Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
+  std::optional<AttachmentRow> found;
+  bool used = false;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(found, tx.GetAttachment(attachment));
+    if (!found) return Status();
+    DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(attachment, core.boot_id));
+    used = !users.empty();
+    return Status();
+  }));
+  if (!found || found->state != kReleasing || (DVDI_GUARD(in_use) && used)) return ReleaseResult::kTakenOver;
+  return ReleaseHeld(core, *found);
 }
 
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {

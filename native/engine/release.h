@@ -15,6 +15,10 @@ enum class ReleaseResult { kReleased, kUnconfirmed, kPending, kTakenOver };
 // the time of the next try. kTakenOver: somebody uses it again, or it is gone: nothing was done.
 Result<ReleaseResult> Release(Core& core, const std::string& attachment);
 
+// The same for an attachment that is releasing and that the caller has kept from being used since it saw
+// that: it held the volume's lock all the time.
+Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& attachment);
+
 // Starts a thread for each release that is due (at most `max_in_flight` for a driver); returns the wall time
 // of the next one that is not, INT64_MAX where there is none. `all`: those that wait for their time too.
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all);

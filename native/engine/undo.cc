@@ -48,8 +48,9 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
             [](const EffectRow& a, const EffectRow& b) { return a.path > b.path; });
   for (const EffectRow& e : order) {
     Status s;
+    bool was_there = true;
     if (e.kind == kStage) {
-      s = RemoveStage(core.env, core.stage_root, e.path);
+      s = RemoveStage(core.env, core.stage_root, e.path, &was_there);
       if (s.ok()) s = RemoveStageMeta(core.env, e.path);
       if (!s.ok()) local.stuck.insert(e.attachment);
       local.stages.push_back({e, s});
@@ -61,7 +62,7 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
     }
     if (s.ok()) {
       gone->push_back(e);
-      if (recorder != nullptr) recorder->Undone(e.kind + " " + e.path);
+      if (recorder != nullptr && was_there) recorder->Undone(e.kind + " " + e.path);
     } else {
       local.problems.push_back(s.message());
     }
@@ -98,54 +99,38 @@ Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms,
   return tx.PutAttachment(a);
 }
 
-// The volumes that the effects name, sorted, each once; by attachment too, where `by_id` is not null.
-using VolumeById = std::map<std::string, std::pair<std::string, std::string>>;
-Status ReadVolumes(LedgerTx& tx, const std::vector<EffectRow>& effects, VolumeLocks::Names* names,
-                   VolumeById* by_id = nullptr) {
+}  // namespace
+
+Status Undoing::Read(LedgerTx& tx) {
+  DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(operation.id));
   std::set<std::pair<std::string, std::string>> found;
   for (const auto& e : effects) {
     if (e.kind != kAttach) continue;
     DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(e.attachment));
-    if (a) found.insert({a->driver, a->name});
-    if (a && by_id != nullptr) (*by_id)[a->id] = {a->driver, a->name};
+    if (!a) continue;
+    found.insert({a->driver, a->name});
+    by_attachment[a->id] = {a->driver, a->name};
   }
-  names->assign(found.begin(), found.end());
+  volumes.assign(found.begin(), found.end());
   return Status();
 }
 
-}  // namespace
-
-Result<VolumeLocks::Names> VolumesOf(Core& core, const std::string& operation) {
-  VolumeLocks::Names names;
-  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(operation));
-    return ReadVolumes(tx, effects, &names);
-  }));
-  return names;
-}
-
-Result<UndoOutcome> Undo(Core& core, const OperationRow& operation, bool locked, int64_t lock_deadline_ms,
+Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t lock_deadline_ms,
                          int64_t retry_base_ms, int64_t retry_max_ms, Recorder* recorder,
                          const std::string& outcome, const Status& why) {
+  const OperationRow& operation = what.operation;
   UndoOutcome out;
-  std::vector<EffectRow> effects, gone;
-  VolumeLocks::Names names;
-  VolumeById by_id;
-  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(operation.id));
-    return ReadVolumes(tx, effects, &names, &by_id);
-  }));
-  Local local = UndoLocal(core, effects, &gone, recorder);
+  std::vector<EffectRow> gone;
+  Local local = UndoLocal(core, what.effects, &gone, recorder);
   out.problems = local.problems;
-  if (recorder != nullptr) TellUndone(core, *recorder, operation, by_id, local.stages);
+  if (recorder != nullptr) TellUndone(core, *recorder, operation, what.by_attachment, local.stages);
 
-  std::unique_ptr<VolumeLocks> locks;
   bool can_detach = true;
-  if (!locked && !names.empty()) {
-    auto taken = VolumeLocks::Take(core.env, core.lock_file, names, lock_deadline_ms);
+  if (!locked && !what.volumes.empty()) {
+    auto taken = VolumeLocks::Take(core.env, core.lock_file, what.volumes, lock_deadline_ms);
     can_detach = taken.ok();
     if (taken.ok())
-      locks = std::move(*taken);
+      out.locks = std::move(*taken);
     else
       out.problems.push_back(taken.status().message());
   }
@@ -162,7 +147,7 @@ Result<UndoOutcome> Undo(Core& core, const OperationRow& operation, bool locked,
     if (out.finished) DVDI_RETURN_IF_ERROR(tx.DeleteOperation(operation.id));
     if (recorder == nullptr) return Status();
     for (const auto& a : out.releasing) recorder->Undone("attach " + a.driver + "/" + a.name);
-    return tx.PutRecord(recorder->Finish(operation, outcome, why), names, core.settings.records_keep);
+    return tx.PutRecord(recorder->Finish(operation, outcome, why), what.volumes, core.settings.records_keep);
   });
   if (!s.ok()) return s;
   for (const auto& a : out.dropped) (void)RemoveMeta(core.env, core.stage_root, a.id);

@@ -59,7 +59,9 @@ struct VolumeRow {
   std::string driver, name;
   bool created_by_us = false;
   int64_t created_ms = 0, last_used_ms = 0;
-  std::string state;  // "created" (never used), "known", "released-unconfirmed", "forgotten"
+  // "creating" (Create may have been sent), "created" (never used), "known", "released-unconfirmed",
+  // "forgotten"
+  std::string state;
 };
 
 // A live user of an attachment.

@@ -237,6 +237,11 @@ Status LedgerTx::SetVolumeState(const std::string& driver, const std::string& na
   return s.BindAll(state, driver, name).Run();
 }
 
+Status LedgerTx::DeleteVolume(const std::string& driver, const std::string& name, const char* state) {
+  Stmt s = db_->Prepare("DELETE FROM volume WHERE driver = ? AND name = ? AND state = ?");
+  return s.BindAll(driver, name, state).Run();
+}
+
 Result<std::optional<VolumeRow>> LedgerTx::GetVolume(const std::string& driver, const std::string& name) {
   Stmt s = db_->Prepare(
       "SELECT driver, name, created_by_us, created_ms, last_used_ms, state FROM volume "

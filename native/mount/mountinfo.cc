@@ -1,5 +1,6 @@
 #include "mount/mountinfo.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace dvdi {
@@ -42,13 +43,22 @@ bool ParseInt(std::string_view text, int* value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-bool ParseLine(std::string_view line, MountEntry* entry) {
+bool Contains(std::string_view mountpoint, std::string_view path) {
+  if (mountpoint == "/") return true;
+  return path.starts_with(mountpoint) && (path.size() == mountpoint.size() || path[mountpoint.size()] == '/');
+}
+
+// `wanted`: null for all.
+bool ParseLine(std::string_view line, const std::vector<std::string>* wanted, MountEntry* entry) {
   if (!ParseInt(NextField(&line), &entry->id) || !ParseInt(NextField(&line), &entry->parent)) return false;
-  entry->device = NextField(&line);
-  if (entry->device.find(':') == std::string::npos) return false;
-  entry->root = Unescape(NextField(&line));
+  std::string_view device = NextField(&line), root = NextField(&line);
+  if (device.find(':') == std::string_view::npos) return false;
   entry->mountpoint = Unescape(NextField(&line));
   if (entry->mountpoint.empty() || entry->mountpoint[0] != '/') return false;
+  auto below = [&](const std::string& path) { return Contains(entry->mountpoint, path); };
+  if (wanted != nullptr && std::none_of(wanted->begin(), wanted->end(), below)) return false;
+  entry->device = device;
+  entry->root = Unescape(root);
   entry->options = NextField(&line);
   for (;;) {
     if (line.empty()) return false;  // no "-": cut off
@@ -63,23 +73,23 @@ bool ParseLine(std::string_view line, MountEntry* entry) {
   return !entry->type.empty();
 }
 
-bool Contains(std::string_view mountpoint, std::string_view path) {
-  if (mountpoint == "/") return true;
-  return path.starts_with(mountpoint) && (path.size() == mountpoint.size() || path[mountpoint.size()] == '/');
+std::vector<MountEntry> Parse(std::string_view text, const std::vector<std::string>* wanted) {
+  std::vector<MountEntry> mounts;
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    MountEntry entry;
+    if (ParseLine(text.substr(0, end), wanted, &entry)) mounts.push_back(std::move(entry));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return mounts;
 }
 
 }  // namespace
 
-std::vector<MountEntry> ParseMountinfo(std::string_view text) {
-  std::vector<MountEntry> mounts;
-  mounts.reserve(text.size() / 100);
-  while (!text.empty()) {
-    size_t end = text.find('\n');
-    MountEntry entry;
-    if (ParseLine(text.substr(0, end), &entry)) mounts.push_back(std::move(entry));
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  }
-  return mounts;
+std::vector<MountEntry> ParseMountinfo(std::string_view text) { return Parse(text, nullptr); }
+
+std::vector<MountEntry> ParseMountinfo(std::string_view text, const std::vector<std::string>& paths) {
+  return Parse(text, &paths);
 }
 
 const MountEntry* FindMount(const std::vector<MountEntry>& mounts, std::string_view mountpoint) {

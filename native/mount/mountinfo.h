@@ -20,6 +20,9 @@ struct MountEntry {
 
 // Lines that are not understood are passed over.
 std::vector<MountEntry> ParseMountinfo(std::string_view text);
+// Only the mounts at those paths or above them, which is all that the functions below ask for of them: a node
+// may have many thousands of others.
+std::vector<MountEntry> ParseMountinfo(std::string_view text, const std::vector<std::string>& paths);
 // The top mount at exactly that path, or null. Paths are compared as text: without symlinks, normalized.
 const MountEntry* FindMount(const std::vector<MountEntry>& mounts, std::string_view mountpoint);
 // The mount that contains that path, or null. A mount hidden by a later one above it does not count.

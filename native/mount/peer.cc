@@ -48,18 +48,20 @@ Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,
 }  // namespace
 
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
-                       std::vector<MountEntry>* seen) {
-  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(env));
+                       const std::vector<MountEntry>* mounts) {
+  std::vector<MountEntry> read;
+  if (mounts == nullptr) {
+    DVDI_ASSIGN_OR_RETURN(read, ReadMounts(env));
+    mounts = &read;
+  }
   std::string path = NormalPath(mountpoint);
   // Where it is no path at all, opening it says so.
   if (DVDI_GUARD(mountpoint_namespace) && !path.empty())
-    DVDI_RETURN_IF_ERROR(CheckNamespaces(env, path, peer, mounts));
+    DVDI_RETURN_IF_ERROR(CheckNamespaces(env, path, peer, *mounts));
   StageRequest look;
   look.mountpoint = mountpoint;
   look.deadline_ms = deadline_ms;
-  Status status = OpenVolumeFolder(env, look, mounts).status();
-  if (seen != nullptr) *seen = std::move(mounts);
-  return status;
+  return OpenVolumeFolder(env, look, *mounts).status();
 }
 
 }  // namespace dvdi

@@ -74,8 +74,14 @@ Result<StageResult> MakeByDescriptor(const Env& env, const StageRequest& request
 Result<StageResult> MakeStage(const Env& env, const StageRequest& request) {
   if (!IsNormalPath(request.stage) || request.stage == "/")
     return Status(Code::kInvalid, "the stage \"" + OneLine(request.stage) + "\" is no normal absolute path");
-  DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(env));
-  if (FindMount(mounts, request.stage) != nullptr)
+  std::vector<MountEntry> read;
+  if (request.mounts == nullptr) {
+    DVDI_ASSIGN_OR_RETURN(read, ReadMounts(env));
+  }
+  const std::vector<MountEntry>& mounts = request.mounts != nullptr ? *request.mounts : read;
+  bool mounted = false;
+  DVDI_RETURN_IF_ERROR(IsMountpoint(env, request.stage, &mounted));
+  if (mounted)
     return Status(Code::kRefused, "something is mounted at the stage " + request.stage + " already")
         .WithPath(request.stage);
   SysFd stage(env.sys, OpenNoSymlinks(env.sys, request.stage, O_PATH | O_DIRECTORY));

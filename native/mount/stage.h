@@ -27,6 +27,8 @@ struct StageRequest {
   gid_t gid = 0;
   int64_t deadline_ms = 0;                     // Clock::MonotonicMs, for what may hang (0: 10 s from now)
   std::function<void(int64_t done)> progress;  // kRecursive: entries seen so far; may be null
+  // Our mountinfo where the caller has just read it; null: it is read.
+  const std::vector<MountEntry>* mounts = nullptr;
   bool classic = false;  // use mount(2) even where the descriptor calls exist (tests force it)
 };
 
@@ -51,8 +53,14 @@ Status EnsureStageRoot(const Env& env, const std::string& root);
 Result<StageResult> MakeStage(const Env& env, const StageRequest& request);
 
 // Unmounts the stage (MNT_DETACH, all that is stacked there) and removes its folder. OK where it is
-// gone already. Never touches a path that is not below `root` (kRefused).
-Status RemoveStage(const Env& env, const std::string& root, const std::string& stage);
+// gone already; `was_there`, where not null, is told. Never touches a path that is not below `root`
+// (kRefused).
+Status RemoveStage(const Env& env, const std::string& root, const std::string& stage,
+                   bool* was_there = nullptr);
+
+// Whether something is mounted at that path, by one question to the kernel: a node's mounts may be many.
+// False where the path does not exist. Touches nobody's filesystem.
+Status IsMountpoint(const Env& env, const std::string& path, bool* mounted);
 
 struct TargetRules {
   std::vector<std::string> roots = {"/"};  // a target lies below one of these
@@ -75,10 +83,10 @@ Status RemoveFolder(const Env& env, const std::string& path);
 // Promise 12: is the folder that the plugin named what the plugin sees? `peer` is the plugin's
 // process (0: unknown, then only our own view is checked). kRefused where the plugin lives in
 // another mount namespace in which the folder is on a mount that we do not have, and for a system
-// folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here. `seen`, where
-// not null, gets the mounts that it was judged by.
+// folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here. `mounts`: our
+// mountinfo, read after the plugin answered; null: it is read.
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
-                       std::vector<MountEntry>* seen = nullptr);
+                       const std::vector<MountEntry>* mounts = nullptr);
 
 // statfs of a mountpoint, in a helper.
 Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms);

@@ -106,7 +106,8 @@ Status EnsureStageRoot(const Env& env, const std::string& root) {
   return call(nullptr, MS_SHARED, "cannot share with later mount namespaces the stage root");
 }
 
-Status RemoveStage(const Env& env, const std::string& root, const std::string& stage) {
+Status RemoveStage(const Env& env, const std::string& root, const std::string& stage, bool* was_there) {
+  if (was_there != nullptr) *was_there = false;
   if (DVDI_GUARD(stage_is_ours) &&
       (!IsNormalPath(root) || root == "/" || !IsNormalPath(stage) || !IsStrictlyBelow(root, stage)))
     return Status(Code::kRefused, "the stage " + OneLine(stage) + " is not below " + OneLine(root) +
@@ -130,9 +131,11 @@ Status RemoveStage(const Env& env, const std::string& root, const std::string& s
     // EINVAL: nothing (more) is mounted there.
     if (r < 0 && r != -EINVAL && r != -ENOENT)
       return Status::FromErrno(-r, "cannot unmount the stage " + path, path);
+    if (was_there != nullptr) *was_there |= taken > 0;
     r = env.sys->UnlinkAt(parent.get(), NameOf(path).c_str(), AT_REMOVEDIR);
     if (r < 0 && r != -ENOENT)
       return Status::FromErrno(-r, "cannot remove the folder of the stage " + path, path);
+    if (was_there != nullptr) *was_there |= r == 0;
   }
   return Status();
 }

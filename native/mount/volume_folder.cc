@@ -45,6 +45,21 @@ Result<std::vector<MountEntry>> ReadMounts(const Env& env) {
   return ParseMountinfo(text);
 }
 
+Status IsMountpoint(const Env& env, const std::string& path, bool* mounted) {
+  int r = env.sys->IsMountRoot(path.c_str(), mounted);
+  if (r == -EOPNOTSUPP) {  // before Linux 5.8
+    DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, ReadMounts(env));
+    *mounted = FindMount(mounts, path) != nullptr;
+    return Status();
+  }
+  if (r == -ENOENT) {
+    *mounted = false;
+    return Status();
+  }
+  if (r < 0) return Status::FromErrno(-r, "cannot look at " + OneLine(path), path);
+  return Status();
+}
+
 bool OpensWithoutWaiting(const std::vector<MountEntry>& mounts, const std::string& path) {
   auto way = MountsOnTheWay(mounts, path);
   if (way.empty()) return false;

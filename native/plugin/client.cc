@@ -17,6 +17,9 @@ struct PluginClient::Breaker {
 
 namespace {
 
+// For how long what a plugin said of itself is believed.
+constexpr int64_t kKnownMs = 60'000;
+
 // What one Run saw of one driver.
 struct Seen {
   bool answered = false;
@@ -59,6 +62,31 @@ void PluginClient::CloseIdle() { env_.transport->CloseIdle(); }
 
 Answer PluginClient::RunOne(const Call& call) { return std::move(Run({call})[0]); }
 
+bool PluginClient::AnswerKnown(const Call& call, const PluginAddress& address, SocketIdentity* socket,
+                               Answer* answer) {
+  if (call.method != Method::kActivate && call.method != Method::kCapabilities) return false;
+  *socket = IdentifySocket(address);
+  if (*socket == SocketIdentity()) return false;  // what cannot be told from its successor
+  std::lock_guard<std::mutex> lock(mu_);
+  auto it = known_.find(call.driver);
+  if (it == known_.end() || it->second.socket != *socket || env_.clock->MonotonicMs() >= it->second.until_ms)
+    return false;
+  const Answer& known = call.method == Method::kActivate ? it->second.activate : it->second.capabilities;
+  if (known.kind != Answer::Kind::kOk) return false;
+  *answer = known;
+  return true;
+}
+
+void PluginClient::Remember(const Call& call, const SocketIdentity& socket, const Answer& answer) {
+  if (answer.kind != Answer::Kind::kOk || socket == SocketIdentity()) return;
+  std::lock_guard<std::mutex> lock(mu_);
+  Known& known = known_[call.driver];
+  const int64_t now = env_.clock->MonotonicMs();
+  if (known.socket != socket || now >= known.until_ms)
+    known = {.socket = socket, .until_ms = now + kKnownMs, .activate = {}, .capabilities = {}};
+  (call.method == Method::kActivate ? known.activate : known.capabilities) = answer;
+}
+
 std::vector<Answer> PluginClient::Run(const std::vector<Call>& calls) {
   const int64_t began = env_.clock->MonotonicNs();
   std::vector<Answer> answers = RunAll(calls);
@@ -72,7 +100,9 @@ std::vector<Answer> PluginClient::RunAll(const std::vector<Call>& calls) {
   std::map<std::string, Result<PluginAddress>> addresses;
   std::map<std::string, Seen> seen;
   std::vector<PluginRequest> requests;
-  std::vector<size_t> index;  // of the call that a request is for
+  std::vector<size_t> index;            // of the call that a request is for
+  std::vector<SocketIdentity> sockets;  // of each call that a plugin says of itself
+  sockets.resize(calls.size());
 
   const int64_t now = env_.clock->MonotonicMs();
   for (size_t i = 0; i < calls.size(); ++i) {
@@ -88,6 +118,7 @@ std::vector<Answer> PluginClient::RunAll(const std::vector<Call>& calls) {
       answers[i] = NotDiscovered(found->second.status());
       continue;
     }
+    if (AnswerKnown(call, *found->second, &sockets[i], &answers[i])) continue;
     if (call.deadline_ms <= now) {
       answers[i] = UnknownAnswer("timeout", "driver " + call.driver + ": the deadline passed before " +
                                                 MethodName(call.method) + " could be sent");
@@ -128,6 +159,7 @@ std::vector<Answer> PluginClient::RunAll(const std::vector<Call>& calls) {
     if (reply.outcome == PluginReply::Outcome::kAnswer) {
       driver.answered = true;
       answer = ReadAnswer(call, reply);
+      Remember(call, sockets[index[k]], answer);
       continue;
     }
     // Too large is an answer of a plugin that lives.

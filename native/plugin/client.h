@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "plugin/socket.h"
 #include "plugin/transport.h"
 #include "sys/env.h"
 
@@ -89,6 +90,8 @@ class PluginClient {
   // answer to Mount is kError. The breaker is per driver and never holds back an Unmount; one Run is
   // one observation of a driver (failed: calls were made, and no answer came to any of them). An HTTP
   // answer of whatever content is no failure of the breaker's kind.
+  // What a plugin says of itself (Activate, Capabilities) is asked once for a socket file, as Docker's client
+  // does, and again after a minute: a plugin that was restarted has a new file.
   std::vector<Answer> Run(const std::vector<Call>& calls);
   Answer RunOne(const Call& call);
   // Closes connections kept for later; to be called when an operation is over.
@@ -100,6 +103,14 @@ class PluginClient {
  private:
   struct Breaker;
   std::vector<Answer> RunAll(const std::vector<Call>& calls);
+  // What a plugin said of itself, by the socket that it said it at.
+  struct Known {
+    SocketIdentity socket;
+    int64_t until_ms = 0;
+    Answer activate, capabilities;  // kOk where it is known
+  };
+  bool AnswerKnown(const Call& call, const PluginAddress& address, SocketIdentity* socket, Answer* answer);
+  void Remember(const Call& call, const SocketIdentity& socket, const Answer& answer);
   const Env env_;
   Told told_;
   const DiscoveryPaths paths_;
@@ -107,6 +118,7 @@ class PluginClient {
   const size_t max_body_;
   mutable std::mutex mu_;
   std::map<std::string, std::unique_ptr<Breaker>> breakers_;
+  std::map<std::string, Known> known_;  // by driver
 };
 
 }  // namespace dvdi

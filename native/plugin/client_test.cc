@@ -45,6 +45,8 @@ class ClientTest : public ::testing::Test {
     return client_.RunOne(Make(method));
   }
   Answer Played(Method method, const std::string& body, int status = 200) {
+    // What a plugin said of itself before is not to be known any more.
+    if (method == Method::kActivate || method == Method::kCapabilities) clock_.shift_ms += 60'000;
     return Played(method, Turn::Json(body, status));
   }
 
@@ -235,6 +237,32 @@ TEST_F(ClientTest, Capabilities) {
   EXPECT_EQ(old.kind, Kind::kOk) << "older than the method";
   EXPECT_EQ(old.scope, "local");
   EXPECT_EQ(Played(Method::kCapabilities, "oops", 500).kind, Kind::kUnknown);
+}
+
+TEST_F(ClientTest, WhatAPluginSaysOfItselfIsAskedOnceForASocket) {
+  server_.Set("/Plugin.Activate", Turn::Json(R"({"Implements":["VolumeDriver"]})"));
+  server_.Set("/VolumeDriver.Capabilities", Turn::Json(R"({"Capabilities":{"Scope":"global"}})"));
+  auto ask = [&] {
+    Answer a = client_.RunOne(Make(Method::kActivate)), c = client_.RunOne(Make(Method::kCapabilities));
+    return a.implements == std::vector<std::string>{"VolumeDriver"} && c.scope == "global";
+  };
+  EXPECT_TRUE(ask());
+  EXPECT_TRUE(ask());
+  EXPECT_EQ(server_.requests().size(), 2u);
+  server_.Stop();
+  server_.Start();  // another file: the plugin was restarted
+  EXPECT_TRUE(ask());
+  EXPECT_EQ(server_.requests().size(), 4u);
+  clock_.shift_ms += 60'000;
+  EXPECT_TRUE(ask());
+  EXPECT_EQ(server_.requests().size(), 6u);
+}
+
+TEST_F(ClientTest, NoAnswerOfAPluginAboutItselfIsAskedForAgain) {
+  server_.Push("/VolumeDriver.Capabilities", Turn::Json("oops", 500));
+  server_.Set("/VolumeDriver.Capabilities", Turn::Json(R"({"Capabilities":{"Scope":"global"}})"));
+  EXPECT_EQ(client_.RunOne(Make(Method::kCapabilities)).kind, Kind::kUnknown);
+  EXPECT_EQ(client_.RunOne(Make(Method::kCapabilities)).scope, "global");
 }
 
 TEST_F(ClientTest, TransportFailures) {

@@ -142,6 +142,11 @@ int SimSys::Umount(const char* target, int) {
   return RemoveMount(target) ? 0 : -EINVAL;
 }
 
+int SimSys::IsMountRoot(const char* path, bool* root) {
+  *root = Find(path) != nullptr;
+  return 0;
+}
+
 Result<std::string> SimSys::Mountinfo(pid_t) {
   std::string text;
   for (const auto& e : mounts_) {

@@ -85,6 +85,7 @@ class SimSys : public Sys {
   int Mount(const char* source, const char* target, const char* type, unsigned long flags,
             const char* data) override;
   int Umount(const char* target, int flags) override;
+  int IsMountRoot(const char* path, bool* root) override;
   Result<std::string> Mountinfo(pid_t pid) override;
   Result<std::string> BootId() override { return "boot-" + std::to_string(boot_); }
   int ProcessStart(pid_t pid, uint64_t* start_time) override;

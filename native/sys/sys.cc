@@ -127,6 +127,16 @@ int Sys::Mount(const char* source, const char* target, const char* type, unsigne
   return Check(::mount(source, target, type, flags, data));
 }
 int Sys::Umount(const char* target, int flags) { return Check(::umount2(target, flags)); }
+int Sys::IsMountRoot(const char* path, bool* root) {
+  struct statx found;
+  if (::statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
+              &found) != 0)
+    return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+  if ((found.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0) return -EOPNOTSUPP;
+  *root = (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  return 0;
+}
+
 Result<std::string> Sys::Mountinfo(pid_t pid) {
   return ReadWhole(pid > 0 ? "/proc/" + std::to_string(pid) + "/mountinfo" : "/proc/self/mountinfo");
 }

@@ -62,6 +62,9 @@ class Sys {
   virtual int Mount(const char* source, const char* target, const char* type, unsigned long flags,
                     const char* data);                // mount(2)
   virtual int Umount(const char* target, int flags);  // umount2(2)
+  // Whether the path is the root of a mount, without asking its filesystem (statx(2), STATX_ATTR_MOUNT_ROOT).
+  // No symlink is followed at its end. -EOPNOTSUPP where the kernel cannot tell (before 5.8).
+  virtual int IsMountRoot(const char* path, bool* root);
   // The whole text of /proc/self/mountinfo (or of /proc/PID/mountinfo where pid > 0).
   virtual Result<std::string> Mountinfo(pid_t pid = 0);
 
