@@ -1,5 +1,5 @@
 // `dvdi-policy build`: AssemblyScript in, a policy blob with its manifest out.
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, relative, resolve } from "node:path";
 
 import { shapeProblems } from "./abi.ts";
@@ -90,19 +90,6 @@ async function compile(root: string, entry: string): Promise<Uint8Array> {
     throw new UserError(`${entry} does not compile\n${Buffer.from(stderr.toBuffer()).toString().trimEnd()}`, null);
   }
   return output;
-}
-
-/** Writes a file so that a reader sees the old one or the new one, never a part. */
-export async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
-  await mkdir(dirname(resolve(file)), { recursive: true });
-  const part = `${file}.${process.pid}.tmp`;
-  try {
-    await writeFile(part, bytes);
-    await rename(part, file);
-  } catch (error) {
-    await rm(part, { force: true });
-    throw error;
-  }
 }
 
 async function readOrNull(file: string): Promise<string | null> {

@@ -1,36 +1,32 @@
 // `dvdi-policy`: for people who write and ship policies, on a workstation or in CI.
-import { open } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { access } from "node:fs/promises";
 import { resolve } from "node:path";
 
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 
-import { LIMITS } from "./abi.ts";
-import { buildPolicy, packageRoot, packageVersion, writeWhole } from "./build.ts";
+import { buildPolicy, packageRoot, packageVersion } from "./build.ts";
 import { UserError } from "./errors.ts";
+import { writeWhole } from "./files.ts";
 import { inspectionText, inspectPolicy } from "./inspect.ts";
+import { lintPolicy } from "./lint.ts";
+import { keyIdText } from "./minisign.ts";
+import {
+  keygen,
+  problemWithKeys,
+  readBlob,
+  readKeys,
+  readSignatureFile,
+  sign,
+  verify,
+  type KeygenFlags,
+  type SignFlags,
+} from "./signing.ts";
 
 // 64 is sysexits' EX_USAGE; the CLI `dvdi` uses the same.
 const EXIT = { ok: 0, failed: 1, refused: 3, usage: 64 } as const;
-
-/** Reads a file of at most `limit` bytes; a larger one is an error before it is in memory. */
-async function readBounded(file: string, limit: number): Promise<Uint8Array> {
-  const handle = await open(file, "r").catch((error: NodeJS.ErrnoException) => {
-    throw new UserError(`${file} cannot be read: ${error.code ?? error.message}`, "name a policy blob (.wasm)");
-  });
-  try {
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw new UserError(`${file} is not a file`, "name a policy blob (.wasm)");
-    if (stat.size > limit) {
-      throw new UserError(
-        `${file} has ${stat.size} bytes; a policy has at most ${limit}`,
-        "name a policy blob (.wasm)",
-      );
-    }
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
-}
+/** A policy that has not answered by then does not come to an end. */
+const LINT_MS = 60_000;
 
 interface BuildFlags {
   entry: string;
@@ -53,15 +49,66 @@ async function build(flags: BuildFlags): Promise<void> {
   process.stdout.write(`${flags.out}: ${text.name} ${text.version}, ${blob.length} bytes, sha256 ${sha256}\n`);
 }
 
-async function inspect(file: string, flags: { json?: boolean }): Promise<void> {
-  const inspection = inspectPolicy(await readBounded(file, LIMITS.blobBytes * 4));
-  process.stdout.write(flags.json ? `${JSON.stringify(inspection, null, 2)}\n` : inspectionText(inspection));
-  if (inspection.problems.length > 0) process.exitCode = EXIT.refused;
+/** The signature beside a blob, where there is one. `verified` is null where no key was named. */
+async function signatureBeside(file: string, blob: Uint8Array, keys: string[]) {
+  const beside = `${file}.minisig`;
+  if (
+    keys.length === 0 &&
+    !(await access(beside).then(
+      () => true,
+      () => false,
+    ))
+  )
+    return null;
+  const signature = await readSignatureFile(beside);
+  const problem = keys.length === 0 ? null : problemWithKeys(blob, signature, await readKeys(keys));
+  return {
+    file: beside,
+    key_id: keyIdText(signature.keyId),
+    trusted_comment: signature.trustedComment,
+    verified: keys.length === 0 ? null : problem === null,
+    problem,
+  };
 }
+
+async function inspect(file: string, flags: { json?: boolean; key: string[] }): Promise<void> {
+  const blob = await readBlob(file);
+  const inspection = inspectPolicy(blob);
+  const signature = await signatureBeside(file, blob, flags.key);
+  process.stdout.write(
+    flags.json ? `${JSON.stringify({ ...inspection, signature }, null, 2)}\n` : inspectionText(inspection, signature),
+  );
+  if (inspection.problems.length > 0 || signature?.verified === false) process.exitCode = EXIT.refused;
+}
+
+/** In a process of its own: a policy may run for ever, and nothing ends Wasm in Node but the end of its process. */
+async function lint(file: string, flags: { here?: boolean }): Promise<void> {
+  if (flags.here) {
+    const problems = lintPolicy(await readBlob(file));
+    for (const problem of problems) process.stdout.write(`${file}: ${problem}\n`);
+    if (problems.length > 0) process.exitCode = EXIT.refused;
+    else process.stdout.write(`${file}: an engine would take it\n`);
+    return;
+  }
+  const { status, error } = spawnSync(process.execPath, [process.argv[1] ?? "", "lint", "--here", file], {
+    stdio: "inherit",
+    timeout: LINT_MS,
+    killSignal: "SIGKILL",
+  });
+  if (error !== undefined && (error as NodeJS.ErrnoException).code !== "ETIMEDOUT") throw error;
+  if (error !== undefined) process.stdout.write(`${file}: it does not come to an end\n`);
+  process.exitCode = error !== undefined ? EXIT.refused : (status ?? EXIT.failed);
+}
+
+const told =
+  <Arguments extends unknown[]>(work: (...given: Arguments) => Promise<string>) =>
+  async (...given: Arguments): Promise<void> => {
+    process.stdout.write(await work(...given));
+  };
 
 function program(): Command {
   const command = new Command("dvdi-policy")
-    .description("Builds and inspects policies: the WebAssembly blobs that decide a volume's lifecycle.")
+    .description("Builds, checks and signs policies: the WebAssembly blobs that decide a volume's lifecycle.")
     .exitOverride()
     .addHelpText(
       "after",
@@ -81,7 +128,38 @@ function program(): Command {
     .description("show what is in a blob, and whether the engine would take it")
     .argument("<file>", "the blob")
     .option("--json", "as JSON")
+    .option("--key <key...>", "public keys, one of which must have signed it", [])
     .action(inspect);
+  command
+    .command("lint")
+    .description("say why an engine would refuse the blob: its shape, and its tests of itself")
+    .argument("<file>", "the blob")
+    .addOption(new Option("--here", "in this process").hideHelp())
+    .action(lint);
+  command
+    .command("keygen")
+    .description("make a pair of keys for signing (minisign's format)")
+    .option("--secret-key <file>", "where the secret key goes; it must not be there", "policy.key")
+    .option("--public-key <file>", "where the public key goes; it must not be there", "policy.pub")
+    .option("--no-password", "do not encrypt the secret key")
+    .option("--password-file <file>", "whose first line is the password (else it is asked for, or read from stdin)")
+    .action(told((flags: KeygenFlags) => keygen(flags)));
+  command
+    .command("sign")
+    .description("sign a blob, for engines whose settings name the public key")
+    .argument("<file>", "the blob")
+    .option("--key <file>", "the secret key", "policy.key")
+    .option("--out <file>", "where the signature goes (default: the blob's name and .minisig)")
+    .option("--comment <text>", "the trusted comment: one line that is signed too")
+    .option("--password-file <file>", "whose first line is the key's password")
+    .action(told((file: string, flags: SignFlags) => sign(file, flags)));
+  command
+    .command("verify")
+    .description("check a blob's signature")
+    .argument("<file>", "the blob")
+    .requiredOption("--key <key...>", "public keys (files, or their base64 lines), one of which must have signed it")
+    .option("--signature <file>", "the signature (default: the blob's name and .minisig)")
+    .action(told((file: string, flags: { key: string[]; signature?: string }) => verify(file, flags)));
   return command;
 }
 

@@ -5,9 +5,6 @@ import { shapeProblems, typeText } from "./abi.ts";
 import { readManifest, type Manifest } from "./manifest.ts";
 import { readModule, WasmError, type Module } from "./wasm.ts";
 
-// Node has it; its types are those of the browser's library, which is not wanted here.
-declare const WebAssembly: { validate(bytes: Uint8Array): boolean };
-
 export interface Inspection {
   sha256: string;
   size: number;
@@ -66,8 +63,17 @@ export function inspectPolicy(blob: Uint8Array): Inspection {
   return result;
 }
 
+/** The signature that lies beside a blob, and whether a key that was named made it (null: none was named). */
+export interface SignatureFound {
+  file: string;
+  key_id: string;
+  trusted_comment: string;
+  verified: boolean | null;
+  problem: string | null;
+}
+
 /** An inspection as lines for a person. */
-export function inspectionText(inspection: Inspection): string {
+export function inspectionText(inspection: Inspection, signature: SignatureFound | null = null): string {
   const { manifest, memory } = inspection;
   const lines: [string, string][] = [];
   if (manifest !== null) {
@@ -86,6 +92,12 @@ export function inspectionText(inspection: Inspection): string {
   lines.push(["start", inspection.start_function ? "yes" : "none"]);
   for (const section of inspection.custom_sections) {
     lines.push(["section", printable(`${section.name} (${section.size} bytes)`)]);
+  }
+  if (signature !== null) {
+    const { key_id, verified, problem } = signature;
+    const state = verified === null ? "not checked: name the key with --key" : verified ? "holds" : problem;
+    lines.push(["signed", printable(`by the key ${key_id} (${state ?? ""})`)]);
+    lines.push(["signed", printable(signature.trusted_comment.replaceAll("\t", "  "))]);
   }
   if (inspection.problems.length === 0) lines.push(["engine", "would take it"]);
   for (const problem of inspection.problems) lines.push(["engine", `would refuse it: ${printable(problem)}`]);

@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { PolicyBlob } from "../../host/src/runner.ts";
+
 export const ROOT = process.env["DVDI_ROOT"] ?? process.cwd();
 /** The blob that ships. */
 export const SHIPPED = join(ROOT, "build/policy.wasm");
@@ -54,10 +56,14 @@ export interface Run {
 
 /** A blob, compiled once. */
 export class Blob {
-  readonly module: WebAssembly.Module;
+  private readonly policy: PolicyBlob;
 
   constructor(bytes: Uint8Array) {
-    this.module = new WebAssembly.Module(Uint8Array.from(bytes));
+    this.policy = new PolicyBlob(bytes);
+  }
+
+  get module(): WebAssembly.Module {
+    return this.policy.module;
   }
 
   static shipped(): Blob {
@@ -67,52 +73,15 @@ export class Blob {
   /** Calls an export in a fresh instance. Throws where the blob traps or answers anything but UTF-8 JSON. */
   run(name: string, input: Json, world: World = healthy): Run {
     const calls: Run["calls"] = [];
-    const decoder = new TextDecoder("utf-8", { fatal: true });
-    const parse = (bytes: Uint8Array): Named => JSON.parse(decoder.decode(bytes)) as Named;
-    const host =
-      (called: string) =>
-      (ptr: number, len: number): bigint => {
-        const request = parse(read(ptr, len));
-        calls.push({ name: called, request });
-        const answer = answerTo(world, called, request);
-        return write(typeof answer === "string" ? answer : JSON.stringify(answer));
-      };
-    const names = ["plugin_call", "stage", "query", "log", "now", "sleep", "random"];
-    const instance = new WebAssembly.Instance(this.module, {
-      dvdi: Object.fromEntries(names.map((called) => [called, host(called)])),
-      env: {
-        abort: (message: number, file: number, line: number) => {
-          throw new Error(`abort: ${utf16(message)} (${utf16(file)}:${line})`);
-        },
-      },
+    const instance = this.policy.begin();
+    const given = typeof input === "string" ? input : JSON.stringify(input);
+    const text = instance.call(name, given, (called, asked) => {
+      const request = JSON.parse(asked) as Named;
+      calls.push({ name: called, request });
+      const answer = answerTo(world, called, request);
+      return typeof answer === "string" ? answer : JSON.stringify(answer);
     });
-    const exports = instance.exports as {
-      memory: WebAssembly.Memory;
-      dvdi_alloc: (len: number) => number;
-    } & Record<string, (ptr: number, len: number) => bigint>;
-
-    function read(ptr: number, len: number): Uint8Array {
-      return new Uint8Array(exports.memory.buffer, ptr >>> 0, len >>> 0);
-    }
-    function write(text: string): bigint {
-      const bytes = new TextEncoder().encode(text);
-      const ptr = exports.dvdi_alloc(bytes.length) >>> 0;
-      read(ptr, bytes.length).set(bytes);
-      return (BigInt(ptr) << 32n) | BigInt(bytes.length);
-    }
-    function utf16(ptr: number): string {
-      if (ptr === 0) return "";
-      const length = new DataView(exports.memory.buffer).getUint32(ptr - 4, true);
-      return new TextDecoder("utf-16le").decode(read(ptr, length));
-    }
-
-    const given = write(typeof input === "string" ? input : JSON.stringify(input));
-    const operation = exports[name];
-    if (operation === undefined) throw new Error(`the blob has no export ${name}`);
-    const packed = BigInt.asUintN(64, operation(Number(given >> 32n), Number(given & 0xffff_ffffn)));
-    const bytes = read(Number(packed >> 32n), Number(packed & 0xffff_ffffn));
-    const text = decoder.decode(bytes);
-    return { text, answer: parse(bytes), calls, memoryBytes: exports.memory.buffer.byteLength };
+    return { text, answer: JSON.parse(text) as Run["answer"], calls, memoryBytes: instance.memoryBytes };
   }
 }
 

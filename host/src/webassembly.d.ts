@@ -1,5 +1,6 @@
-// What the tests use of WebAssembly's JavaScript API: TypeScript has it in its DOM library only.
+// What is used here of WebAssembly's JavaScript API: TypeScript has it in its DOM library only.
 declare namespace WebAssembly {
+  function validate(bytes: Uint8Array): boolean;
   class Module {
     constructor(bytes: Uint8Array);
     static exports(module: Module): { name: string; kind: string }[];

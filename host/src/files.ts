@@ -1,0 +1,64 @@
+// Files that a person named: bounded, and secrets only where nobody else can read them.
+import { constants } from "node:fs";
+import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+
+import { UserError } from "./errors.ts";
+
+/**
+ * Reads a file of at most `limit` bytes; a larger one is an error before it is in memory.
+ * @param hint what to name instead
+ * @param options.secret: it must be this user's, and nobody else may read or write it
+ */
+export async function readBounded(
+  file: string,
+  limit: number,
+  hint: string,
+  options: { secret?: boolean } = {},
+): Promise<Uint8Array> {
+  // O_NONBLOCK: a FIFO in the file's place must not hold us.
+  const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
+    throw new UserError(`${file} cannot be read: ${error.code ?? error.message}`, hint);
+  });
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new UserError(`${file} is not a file`, hint);
+    if (stat.size > limit) {
+      throw new UserError(`${file} has ${stat.size} bytes; at most ${limit} are taken`, hint);
+    }
+    if (options.secret) {
+      const mode = (stat.mode & 0o7777).toString(8).padStart(4, "0");
+      if (stat.uid !== process.geteuid?.()) {
+        throw new UserError(`${file} holds a secret and belongs to user ${stat.uid}`, "use a key of your own");
+      }
+      if ((stat.mode & 0o077) !== 0) {
+        throw new UserError(`${file} holds a secret and is open to others (mode ${mode})`, `chmod 600 ${file}`);
+      }
+    }
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Writes a file so that a reader sees the old one or the new one, never a part. */
+export async function writeWhole(file: string, bytes: Uint8Array | string): Promise<void> {
+  await mkdir(dirname(resolve(file)), { recursive: true });
+  const part = `${file}.${process.pid}.tmp`;
+  try {
+    await writeFile(part, bytes);
+    await rename(part, file);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
+}
+
+/** Writes a file that must not be there yet. */
+export async function writeNew(file: string, text: string, mode: number): Promise<void> {
+  await mkdir(dirname(resolve(file)), { recursive: true });
+  await writeFile(file, text, { mode, flag: "wx" }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+    throw new UserError(`${file} is there already`, "name another, or move it away");
+  });
+}

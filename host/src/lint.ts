@@ -1,0 +1,46 @@
+// `dvdi-policy lint`: what an engine would refuse, found out as far as that goes without one: the blob's shape, and its
+// tests of itself.
+import { ABI } from "./abi.ts";
+import { inspectPolicy } from "./inspect.ts";
+import { PolicyBlob, PolicyTrap } from "./runner.ts";
+
+/** Why an engine would not take the blob, or would not activate it; empty where nothing is found. */
+export function lintPolicy(blob: Uint8Array): string[] {
+  const { problems } = inspectPolicy(blob);
+  if (problems.length > 0) return problems;
+  const policy = new PolicyBlob(blob);
+  const ask = (name: string, input: unknown): unknown => {
+    const text = policy.begin().call(name, JSON.stringify(input), (called) => {
+      if (called === "log") return '{"ok":{}}';
+      throw new PolicyTrap(`it calls ${called}, which is not to be had in ${name}`);
+    });
+    let answer: unknown;
+    try {
+      answer = JSON.parse(text);
+    } catch {
+      throw new PolicyTrap("its answer is not JSON");
+    }
+    const { ok, error } = (answer ?? {}) as { ok?: unknown; error?: { message?: unknown } };
+    if (error !== undefined) throw new PolicyTrap(`it says: ${String(error.message)}`);
+    if (typeof ok !== "object" || ok === null) throw new PolicyTrap('its answer has neither "ok" nor "error"');
+    return ok;
+  };
+  const found: string[] = [];
+  const check = (name: string, input: unknown): unknown => {
+    try {
+      return ask(name, input);
+    } catch (error) {
+      if (!(error instanceof PolicyTrap)) throw error;
+      found.push(`${name}: ${error.message}`);
+      return null;
+    }
+  };
+  const config = check("configure", { settings: {}, engine: { version: "0.0.0", abi: ABI } });
+  if (config === null) return found;
+  check("parse", { config, sources: [] });
+  const canary = check("canary", { config }) as { checks?: unknown } | null;
+  if (canary !== null && !(Number(canary.checks) > 0)) found.push("canary: it checks nothing");
+  check("cleanup", { config, scope: { owner: "lint", id: "lint" }, volumes: [] });
+  check("recover", { config, owner: "lint", pending: [] });
+  return found;
+}

@@ -1,0 +1,108 @@
+// A policy blob in Node's WebAssembly, called as the engine calls it, but without the engine's limits.
+import { IMPORT_MODULE, IMPORTS } from "./abi.ts";
+
+/** Answers one host call: the import's name, the request as it came, the answer as it is to go. */
+export type HostCall = (name: string, request: string) => string;
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  dvdi_alloc: (len: number) => number;
+}
+
+/** What ended a call that did not answer: a trap, an abort, text that is not UTF-8. */
+export class PolicyTrap extends Error {
+  override name = "PolicyTrap";
+}
+
+/** A blob, compiled once. */
+export class PolicyBlob {
+  readonly module: WebAssembly.Module;
+
+  constructor(bytes: Uint8Array) {
+    this.module = new WebAssembly.Module(Uint8Array.from(bytes));
+  }
+
+  /** An instance for one operation. */
+  begin(): PolicyInstance {
+    return new PolicyInstance(this.module);
+  }
+}
+
+export class PolicyInstance {
+  private readonly exports: Exports & Record<string, unknown>;
+  private host: HostCall = () => "";
+
+  constructor(module: WebAssembly.Module) {
+    const imports = IMPORTS.map((name) => [
+      name,
+      (ptr: number, len: number): bigint => this.write(this.host(name, this.text(ptr, len))),
+    ]);
+    const abort = (message: number, file: number, line: number): never => {
+      throw new PolicyTrap(`it aborted: ${this.utf16(message)} (${this.utf16(file)}:${line})`);
+    };
+    const { exports } = new WebAssembly.Instance(module, {
+      [IMPORT_MODULE]: Object.fromEntries(imports) as Record<string, unknown>,
+      env: { abort },
+    });
+    this.exports = exports as Exports & Record<string, unknown>;
+  }
+
+  get memoryBytes(): number {
+    return this.exports.memory.buffer.byteLength;
+  }
+
+  /** Calls an export with a text; returns its answer as it came. @throws PolicyTrap, and what `host` throws */
+  call(name: string, input: string, host: HostCall): string {
+    this.host = host;
+    const operation = this.exports[name];
+    if (typeof operation !== "function") throw new PolicyTrap(`it has no export ${name}`);
+    const given = this.write(input);
+    const run = operation as (ptr: number, len: number) => bigint;
+    const packed = BigInt.asUintN(
+      64,
+      trapped(() => run(Number(given >> 32n), Number(given & 0xffff_ffffn))),
+    );
+    return this.text(Number(packed >> 32n), Number(packed & 0xffff_ffffn));
+  }
+
+  private bytes(ptr: number, len: number): Uint8Array {
+    const { buffer } = this.exports.memory;
+    if ((ptr >>> 0) + (len >>> 0) > buffer.byteLength) throw new PolicyTrap("it named bytes outside of its memory");
+    return new Uint8Array(buffer, ptr >>> 0, len >>> 0);
+  }
+
+  private text(ptr: number, len: number): string {
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(this.bytes(ptr, len));
+    } catch (error) {
+      if (error instanceof PolicyTrap) throw error;
+      throw new PolicyTrap("it gave text that is not UTF-8");
+    }
+  }
+
+  private write(text: string): bigint {
+    const bytes = new TextEncoder().encode(text);
+    const ptr = trapped(() => this.exports.dvdi_alloc(bytes.length)) >>> 0;
+    this.bytes(ptr, bytes.length).set(bytes);
+    return (BigInt(ptr) << 32n) | BigInt(bytes.length);
+  }
+
+  /** A text of AssemblyScript's: UTF-16, its length in bytes before it. */
+  private utf16(ptr: number): string {
+    if (ptr === 0) return "";
+    const length = new DataView(this.bytes(ptr - 4, 4).buffer, ptr - 4, 4).getUint32(0, true);
+    return new TextDecoder("utf-16le").decode(this.bytes(ptr, length));
+  }
+}
+
+/** Runs Wasm; a trap becomes a PolicyTrap. */
+function trapped<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    // Node throws WebAssembly.RuntimeError, which has no type here, and RangeError for a stack that is used up.
+    const { name, message } = error as Error;
+    if (name === "RuntimeError" || error instanceof RangeError) throw new PolicyTrap(`it trapped: ${message}`);
+    throw error;
+  }
+}
