@@ -2,17 +2,23 @@
 // client. It counts its requests, the same way for everybody who asks: POST /Bench.Count answers the number
 // since the last.
 //
-//   dvdi_bench_plugin SOCKET FOLDER      FOLDER is every volume's mountpoint
+//   dvdi_bench_plugin SOCKET FOLDER [DELAY_MS IN_FLIGHT]
+//
+// FOLDER is every volume's mountpoint. With a delay each call takes that long, and so many at once; the
+// others wait.
 #include <poll.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,8 +27,25 @@ namespace {
 
 struct Connection {
   int fd = -1;
+  long number = 0;
   std::string in;
 };
+
+// An answer that is on its way, or waits until another is out.
+struct Late {
+  long connection = 0;
+  int64_t due_ms = 0;
+  std::string text;
+};
+std::deque<Late> under_way, waiting;
+int64_t delay_ms = 0;
+size_t in_flight = 0;
+
+int64_t NowMs() {
+  struct timespec t;
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000LL + t.tv_nsec / 1'000'000;
+}
 
 long requests = 0;
 std::string folder;
@@ -57,6 +80,10 @@ bool Serve(Connection& c) {
     const std::string text =
         "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: " +
         std::to_string(body.size()) + "\r\n\r\n" + body;
+    if (delay_ms > 0 && !body.starts_with("{\"Requests\":")) {
+      waiting.push_back({c.number, 0, text});
+      continue;
+    }
     // An answer fits into the socket's buffer: it goes out whole, or the client is gone.
     if (::send(c.fd, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
       return false;
@@ -71,25 +98,37 @@ int Die(const char* what) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: dvdi_bench_plugin SOCKET FOLDER\n");
+  if (argc != 3 && argc != 5) {
+    std::fprintf(stderr, "usage: dvdi_bench_plugin SOCKET FOLDER [DELAY_MS IN_FLIGHT]\n");
     return 2;
   }
   folder = argv[2];
+  if (argc == 5) delay_ms = std::atol(argv[3]), in_flight = std::strtoul(argv[4], nullptr, 10);
   struct sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (std::strlen(argv[1]) >= sizeof address.sun_path) return Die("the socket's path is too long");
   std::strcpy(address.sun_path, argv[1]);
   const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (listener < 0 || ::bind(listener, reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener, 128) != 0)
+      ::listen(listener, 4096) != 0)
     return Die(argv[1]);
   std::vector<Connection> connections;
   std::vector<struct pollfd> polled;
+  long accepted = 0;
   for (;;) {
+    const int64_t now = NowMs();
+    for (; !under_way.empty() && under_way.front().due_ms <= now; under_way.pop_front())
+      for (const Connection& c : connections)
+        if (c.number == under_way.front().connection)
+          (void)::send(c.fd, under_way.front().text.data(), under_way.front().text.size(), MSG_NOSIGNAL);
+    for (; !waiting.empty() && under_way.size() < in_flight; waiting.pop_front()) {
+      under_way.push_back(std::move(waiting.front()));
+      under_way.back().due_ms = now + delay_ms;
+    }
+    const int pause = under_way.empty() ? -1 : static_cast<int>(under_way.front().due_ms - now);
     polled.assign(1, {listener, POLLIN, 0});
     for (const Connection& c : connections) polled.push_back({c.fd, POLLIN, 0});
-    if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) return Die("poll");
+    if (::poll(polled.data(), polled.size(), pause) < 0 && errno != EINTR) return Die("poll");
     for (size_t i = connections.size(); i > 0; --i) {
       Connection& c = connections[i - 1];
       if (polled[i].revents == 0) continue;
@@ -103,6 +142,6 @@ int main(int argc, char** argv) {
     }
     if (polled[0].revents == 0) continue;
     const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd >= 0) connections.push_back({fd, ""});
+    if (fd >= 0) connections.push_back({fd, ++accepted, ""});
   }
 }

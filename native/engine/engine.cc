@@ -219,8 +219,10 @@ void Engine::ReleaseBehind(UndoOutcome outcome) {
   }
   if (here) here();
   outcome.locks.reset();
-  // What is left, or waits, is the keeper's; it need not look before something can be due.
-  WakeAt(DueAt(*core_, StartDueReleases(core_, false)));
+  if (!here)
+    for (const AttachmentRow& a : outcome.releasing) StartRelease(core_, a);
+  // One that fails waits for its time, which the keeper is to know; it need not look before that.
+  WakeAt(DueAt(*core_, core_->env.clock->WallMs() + core_->settings.release_base_ms));
 }
 
 Status Engine::Recover(const Json& request, Done done) {

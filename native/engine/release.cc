@@ -9,6 +9,9 @@
 namespace dvdi {
 namespace {
 
+// Releases that are started at one look into the ledger.
+constexpr int kMaxDue = 4096;
+
 // The volume's mountpoint as the plugin sees it now.
 enum class Seen { kMounted, kNotMounted, kUnknown };
 
@@ -122,10 +125,24 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
   return ReleaseHeld(core, *found);
 }
 
+bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& a) {
+  auto active = std::make_shared<ActiveOperation>(core.get(), "release " + a.id);
+  if (!active->mine()) return false;
+  core->admission->Submit(
+      "release", {a.driver}, core->env.clock->MonotonicMs() + core->settings.call_max_ms,
+      [core, active, a](const Status& admitted) {
+        if (!admitted.ok()) return;
+        auto locks = VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
+        if (locks.ok()) (void)Release(*core, a.id);
+        core->plugins->CloseIdle();
+      });
+  return true;
+}
+
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
   std::vector<AttachmentRow> rows;
   Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(rows, tx.Releasing(256));
+    DVDI_ASSIGN_OR_RETURN(rows, tx.Releasing(kMaxDue));
     return Status();
   });
   if (!s.ok()) return INT64_MAX;
@@ -140,16 +157,7 @@ int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
     }
     // It may fail, be under way or wait for another: somebody has to look again.
     next = std::min(next, now + core->settings.release_base_ms);
-    auto active = std::make_shared<ActiveOperation>(core.get(), "release " + a.id);
-    if (!active->mine()) continue;
-    core->admission->Submit(
-        "release", {a.driver}, core->env.clock->MonotonicMs() + core->settings.call_max_ms,
-        [core, active, a](const Status& admitted) {
-          if (!admitted.ok()) return;
-          auto locks = VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
-          if (locks.ok()) (void)Release(*core, a.id);
-          core->plugins->CloseIdle();
-        });
+    StartRelease(core, a);
   }
   return next;
 }

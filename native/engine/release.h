@@ -19,6 +19,10 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment);
 // that: it held the volume's lock all the time.
 Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& attachment);
 
+// Releases an attachment as soon as its driver has room, on a thread of its own; false where that is under
+// way.
+bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& attachment);
+
 // Starts a thread for each release that is due (at most `max_in_flight` for a driver); returns the wall time
 // of the next one that is not, INT64_MAX where there is none. `all`: those that wait for their time too.
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all);
