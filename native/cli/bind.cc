@@ -47,7 +47,50 @@ Status NotAMount(const std::string& stage, const char* hint) {
   return Status(Code::kSystem, "the stage " + stage + " is not mounted", hint).WithPath(stage);
 }
 
+// The folder at `path` (absolute) as it is for a process whose root is `root`, made where it is missing.
+Result<UniqueFd> MakeInRoot(const UniqueFd& root, const std::string& path) {
+  Sys* sys = Sys::Real();
+  struct open_how how = {};
+  how.flags = O_PATH | O_DIRECTORY;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  auto open = [&](const std::string& at) { return UniqueFd(sys->OpenAt2(root.get(), at.c_str(), how)); };
+  UniqueFd folder = open("/");
+  for (size_t at = 1; at < path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    const std::string so_far = path.substr(0, end), name = path.substr(at, end - at);
+    at = end + 1;
+    int fd = sys->OpenAt2(root.get(), so_far.c_str(), how);
+    if (fd == -ENOENT) {
+      int r = sys->MkdirAt(folder.get(), name.c_str(), 0755);
+      if (r < 0 && r != -EEXIST)
+        return Status::FromErrno(-r, "cannot make the folder " + so_far + " in the container's root", so_far)
+            .WithHint("Give the image a folder there");
+      fd = sys->OpenAt2(root.get(), so_far.c_str(), how);
+    }
+    if (fd < 0)
+      return Status::FromErrno(-fd, "cannot open the target " + so_far + " in the container's root", so_far);
+    folder.reset(fd);
+  }
+  return folder;
+}
+
 }  // namespace
+
+Status BindInRoot(const UniqueFd& tree, const std::string& root, const std::string& target) {
+  Sys* sys = Sys::Real();
+  if (!tree.valid())
+    return Status(Code::kUnsupported, "this kernel cannot hand a mount to another mount namespace",
+                  "Linux 5.12 or later is needed");
+  UniqueFd top(sys->OpenAt(AT_FDCWD, root.c_str(), O_PATH | O_DIRECTORY));
+  if (!top.valid())
+    return Status(Code::kSystem, "cannot open the container's root folder " + root).WithPath(root);
+  DVDI_ASSIGN_OR_RETURN(UniqueFd folder, MakeInRoot(top, target));
+  int r = sys->MountSetattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1);
+  if (r < 0) return Status::FromErrno(-r, "cannot set the propagation of " + target, target);
+  r = sys->MoveMount(tree.get(), "", folder.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  return r < 0 ? Status::FromErrno(-r, "cannot mount at " + target + " in the container", target)
+               : OkStatus();
+}
 
 Result<std::vector<MountEntry>> OwnMounts() {
   auto text = Sys::Real()->Mountinfo();

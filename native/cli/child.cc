@@ -121,6 +121,15 @@ Status EnterNamespace() {
   return OkStatus();
 }
 
+Status JoinNamespace(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/ns/mnt";
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid() || ::setns(fd.get(), CLONE_NEWNS) < 0)
+    return Status::FromErrno(errno, "cannot enter the mount namespace of process " + std::to_string(pid),
+                             path);
+  return OkStatus();
+}
+
 Status HideHere(const std::string& mountpoint) {
   if (mountpoint.size() < 2 || mountpoint[0] != '/')
     return Status(Code::kInternal, "refused to unmount \"" + mountpoint + "\" in the new namespace");
@@ -197,7 +206,8 @@ int Execute(char* const argv[]) {
   char* cwd = ::getcwd(nullptr, 0);
   const std::string folder = cwd == nullptr ? "" : cwd;
   ::free(cwd);
-  if (Status s = EnterNamespace(); !s.ok()) Fail(socket, kExitRunFailed, s);
+  if (Status s = spec.join > 0 ? JoinNamespace(spec.join) : EnterNamespace(); !s.ok())
+    Fail(socket, kExitRunFailed, s);
   if (!SendPacket(socket, "R", -1).ok()) ::_exit(kExitRunFailed);
   for (;;) {
     UniqueFd tree;
@@ -208,8 +218,13 @@ int Execute(char* const argv[]) {
     Status status;
     switch ((*message)[0]) {
       case 'H': status = HideHere(fields.at(0)); break;
-      case 'B': status = BindStage(tree, fields.at(0), fields.at(1)); break;
-      case 'G': BecomeCommand(socket, spec, folder);
+      case 'B':
+        status = spec.join > 0 ? BindInRoot(tree, spec.root, fields.at(1))
+                               : BindStage(tree, fields.at(0), fields.at(1));
+        break;
+      case 'G':
+        if (spec.join > 0) ::_exit(kExitOk);
+        BecomeCommand(socket, spec, folder);
       default: status = Status(Code::kInternal, "unknown step");
     }
     if (!status.ok()) Fail(socket, kExitRunFailed, status);

@@ -1,5 +1,5 @@
-// The namespace side of `dvdi run`: a child in a mount namespace of its own, which waits for its
-// volumes and then becomes the command.
+// The namespace side of `dvdi run` and of a container's hook: a child in a mount namespace of its own, which
+// waits for its volumes and then becomes the command, or that enters a container's to put them there.
 #ifndef DVDI_CLI_CHILD_H_
 #define DVDI_CLI_CHILD_H_
 
@@ -21,6 +21,10 @@ struct ChildSpec {
   std::optional<UserIds> user;
   std::string workdir;  // "" keeps the caller's
   sigset_t mask;        // the signal mask that the command starts with
+  // Instead of making a namespace: enters that of the process `join`, mounts at targets below the folder
+  // `root` as BindInRoot does, and ends after Go, with 0; there is no command.
+  pid_t join = 0;
+  std::string root;
 };
 
 // What the child said.

@@ -24,6 +24,8 @@ int Dispatch(const Options& options) {
     case Verb::kInspect: return Inspect(options);
     case Verb::kStatus: return ShowStatus(options);
     case Verb::kMetrics: return Metrics(options);
+    case Verb::kOciHook: return OciHook(options);
+    case Verb::kOciBundle: return OciBundle(options);
     case Verb::kRecover: return Recover(options);
     case Verb::kForget: return Forget(options);
     case Verb::kExplain: return Explain(options);

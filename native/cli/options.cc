@@ -158,6 +158,12 @@ std::vector<VerbApp> AddVerbs(CLI::App* app, Raw* raw) {
   volume(add(Verb::kInspect, "inspect", "One volume; asks its plugin", app), true);
   add(Verb::kStatus, "status", "The engine: ledger, policy, drivers, what is pending", app);
   add(Verb::kMetrics, "metrics", "What the node counts, as Prometheus reads it", app);
+  CLI::App* oci =
+      app->add_subcommand("oci", "Volumes of OCI containers")->require_subcommand(1)->fallthrough();
+  add(Verb::kOciHook, "hook", "A container's hook: reads its state on standard input", oci);
+  add(Verb::kOciBundle, "bundle", "Add the hooks to a bundle's config.json", oci)
+      ->add_option("BUNDLE", o.file, "The bundle's folder")
+      ->required();
   CLI::App* recover = add(Verb::kRecover, "recover", "Clean up after what ended without cleaning up", app);
   recover->add_flag("--wait", o.wait, "Wait for pending releases (at most --timeout, 10 s unless given)");
   AddList(recover, "--owner", &o.owners, "Only for this owner; may be repeated (default: run and manual)");

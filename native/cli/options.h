@@ -19,6 +19,8 @@ enum class Verb {
   kInspect,
   kStatus,
   kMetrics,
+  kOciHook,
+  kOciBundle,
   kRecover,
   kForget,
   kExplain,

@@ -18,6 +18,8 @@ int Inspect(const Options& options);        // verbs_show.cc
 int ShowStatus(const Options& options);     // verbs_show.cc
 int Explain(const Options& options);        // verbs_explain.cc
 int Metrics(const Options& options);        // verbs_metrics.cc
+int OciHook(const Options& options);        // oci.cc
+int OciBundle(const Options& options);      // oci_bundle.cc
 int Recover(const Options& options);        // verbs_admin.cc
 int PolicyInstall(const Options& options);  // verbs_admin.cc
 int Version(const Options& options);        // verbs_admin.cc

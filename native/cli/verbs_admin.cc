@@ -61,7 +61,7 @@ int Recover(const Options& options) {
   auto engine = Engine::Open(options.global);
   if (!engine.ok()) return Failed(options, engine.status());
   std::vector<std::string> owners = options.owners;
-  if (owners.empty()) owners = {"run", "manual"};
+  if (owners.empty()) owners = {"run", "manual", "oci"};
   Json all = Json::object();
   Status failure;
   for (const auto& owner : owners) {

@@ -138,6 +138,6 @@ test("lines carry their priority where journald reads them, and only there", { s
     assert.notEqual((await world.run(command)).code, 0);
     return readFileSync(log, "utf8");
   };
-  assert.match(await said('$(stat -L -c %d:%i /dev/stderr)'), /^<3>[^<]+\n$/);
+  assert.match(await said("$(stat -L -c %d:%i /dev/stderr)"), /^<3>[^<]+\n$/);
   assert.match(await said("1:1"), /^dvdi: [^<]+\n$/);
 });

@@ -1,0 +1,205 @@
+// Volumes of containers that a real OCI runtime starts: the hooks that `dvdi oci bundle` adds, called by crun.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+
+import { run, until, type Result } from "./lib/process.ts";
+import { skip, World } from "./lib/world.ts";
+
+interface Container {
+  annotations?: Record<string, string>;
+  /** The program, in a shell of the machine. */
+  script: string;
+  user?: { uid: number; gid: number };
+  cwd?: string;
+}
+
+class Runtime {
+  private constructor(
+    readonly world: World,
+    readonly rootfs: string,
+  ) {}
+
+  static async make(t: TestContext, settings = ""): Promise<Runtime | undefined> {
+    if ((await run(["which", "crun"])).code !== 0) return void t.skip("crun is not installed");
+    const world = await World.make(t, { settings });
+    await world.driver();
+    // crun refuses a machine with both versions of cgroups: in this node's own namespace there is one.
+    if (!existsSync("/sys/fs/cgroup/cgroup.controllers")) {
+      await world.mount(["-t", "cgroup2", "cgroup2"], "/sys/fs/cgroup");
+    }
+    // A root of empty folders and links, with the machine's programs in it.
+    const rootfs = join(world.home, "rootfs");
+    for (const name of ["usr", "proc", "dev", "sys", "tmp"]) mkdirSync(join(rootfs, name), { recursive: true });
+    for (const name of ["bin", "sbin", "lib", "lib64"]) {
+      if (existsSync(`/${name}`)) symlinkSync(`usr/${name}`, join(rootfs, name));
+    }
+    return new Runtime(world, rootfs);
+  }
+
+  /** The file of what the hooks said. */
+  get said(): string {
+    return join(this.world.home, "hooks.log");
+  }
+
+  /** A bundle of the machine's own root, with the hooks. */
+  async bundle(name: string, { annotations, script, user, cwd }: Container): Promise<string> {
+    const folder = join(this.world.home, name);
+    mkdirSync(folder);
+    const config = {
+      ociVersion: "1.0.0",
+      process: {
+        terminal: false,
+        user: user ?? { uid: 0, gid: 0 },
+        args: ["/bin/sh", "-c", script],
+        env: ["PATH=/usr/bin:/usr/sbin"],
+        cwd: cwd ?? "/",
+        noNewPrivileges: true,
+      },
+      root: { path: this.rootfs, readonly: false },
+      mounts: [
+        { destination: "/proc", type: "proc", source: "proc" },
+        { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+        { destination: "/usr", type: "bind", source: "/usr", options: ["rbind", "ro"] },
+      ],
+      // crun throws away what hooks say unless it is told where to put it.
+      annotations: { "run.oci.hooks.stderr": this.said, ...annotations },
+      linux: { namespaces: [{ type: "pid" }, { type: "ipc" }, { type: "uts" }, { type: "mount" }] },
+    };
+    writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+    const added = await this.world.dvdi(["oci", "bundle", folder]);
+    assert.equal(added.code, 0, added.all);
+    return folder;
+  }
+
+  crun(args: string[]): Promise<Result> {
+    const root = join(this.world.home, "crun");
+    return this.world.run(["crun", "--root", root, "--cgroup-manager", "disabled", ...args]);
+  }
+
+  /** Runs it to its end. */
+  async run(name: string, container: Container): Promise<Result> {
+    const bundle = await this.bundle(name, container);
+    return this.crun(["run", "--bundle", bundle, name]);
+  }
+}
+
+const data = (more = ""): Record<string, string> => ({
+  "dvdi.volume.data": `data:/srv/data${more}`,
+  "dvdi.driver": "dvdi",
+});
+
+test("crun's container has its volume, and the next one has the same data", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  const first = await runtime.run("first", {
+    annotations: data(),
+    script: "echo kept > /srv/data/file; grep -c ' /srv/data ' /proc/self/mountinfo",
+  });
+  assert.equal(first.code, 0, first.all);
+  assert.equal(first.out, "1\n", first.all);
+  await until("it was released", async () => (await world.ls())[0]?.state === "known");
+  assert.ok(!existsSync(join(runtime.rootfs, "srv/data/file")), "it is in the volume, not in the root folder");
+
+  const second = await runtime.run("second", {
+    annotations: { ...data(":ro"), "dvdi.statement": "volumes: [{name: more, driver: dvdi, container_path: inner}]" },
+    script: "cat /srv/data/file; touch /srv/data/x 2>/dev/null || echo read-only; touch /tmp/inner/y && pwd",
+    cwd: "/tmp",
+  });
+  assert.equal(second.out, "kept\nread-only\n/tmp\n", second.all);
+  await world.nothingLeft();
+});
+
+test("a container whose volumes are not to be had does not start", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  const refusals: [string, Record<string, string>, RegExp][] = [
+    ["wrong", { "dvdi.statement": "volumes: [{name: data, driver: dvdi, pathh: /srv}]" }, /"pathh" is not known/],
+    ["in-proc", { "dvdi.volume": "data:/proc/x", "dvdi.driver": "dvdi" }, /a volume cannot be at \/proc\/x/],
+  ];
+  for (const [name, annotations, why] of refusals) {
+    const refused = await runtime.run(name, { annotations, script: "echo it runs" });
+    assert.notEqual(refused.code, 0, refused.all);
+    assert.equal(refused.out, "", refused.all);
+    assert.match(readFileSync(runtime.said, "utf8"), why);
+    await runtime.crun(["delete", "--force", name]);
+  }
+  const folder = join(world.home, "mistyped");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ annotations: { "dvdi.volumes": "data:/srv" } }));
+  const mistyped = await world.dvdi(["oci", "bundle", folder]);
+  assert.equal(mistyped.code, 11, mistyped.all);
+  assert.match(mistyped.err, /annotation dvdi\.volumes is not known/);
+  await until("all is undone", async () => {
+    await world.dvdi(["recover", "--wait"]);
+    return (await world.json<{ scopes: number }>(["status"])).scopes === 0;
+  });
+});
+
+test("what a killed container leaves behind is cleaned up without its runtime", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  const pidFile = join(world.home, "pid");
+  const bundle = await runtime.bundle("killed", { annotations: data(), script: "exec sleep 300" });
+  const root = join(world.home, "crun");
+  // Detached, so that nobody waits for it; its output is not ours to wait for either.
+  const detach = ["run", "--detach", "--pid-file", pidFile, "--bundle", bundle, "killed"];
+  const command = ["crun", "--root", root, "--cgroup-manager", "disabled", ...detach];
+  const started = await world.run(["sh", "-c", '"$@" </dev/null >"$0" 2>&1', join(world.home, "log"), ...command]);
+  assert.equal(started.code, 0, readFileSync(join(world.home, "log"), "utf8"));
+  const pid = Number(readFileSync(pidFile, "utf8"));
+  t.after(() => void run(["kill", "-KILL", String(pid)]));
+  const [volume] = await world.ls();
+  assert.deepEqual(
+    volume?.users.map(({ owner, scope }) => `${owner} ${scope}`),
+    ["oci killed"],
+  );
+  // Nothing that is asked meanwhile ends it.
+  assert.equal((await world.dvdi(["recover", "--wait"])).code, 0);
+  assert.equal((await world.ls())[0]?.state, "attached");
+
+  process.kill(pid, "SIGKILL");
+  await until("recover has cleaned up", async () => {
+    const recovered = await world.dvdi(["recover", "--wait"]);
+    assert.equal(recovered.code, 0, recovered.all);
+    return (await world.ls())[0]?.state === "known";
+  });
+  await world.nothingLeft();
+  const deleted = await runtime.crun(["delete", "--force", "killed"]);
+  assert.equal(deleted.code, 0, deleted.all);
+});
+
+test("a symlink in the container's root leads nowhere outside of it", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  const outside = join(world.home, "outside");
+  mkdirSync(outside);
+  symlinkSync(outside, join(runtime.rootfs, "evil"));
+  mkdirSync(join(runtime.rootfs, outside), { recursive: true }); // where it leads in the container
+  const done = await runtime.run("linked", {
+    annotations: { "dvdi.volume": "data:/evil/data", "dvdi.driver": "dvdi" },
+    script: "echo here > /evil/data/file && cat /evil/data/file",
+  });
+  assert.ok(!existsSync(join(outside, "data")), "nothing was made on the machine");
+  assert.equal(done.out, "here\n", done.all);
+  await world.nothingLeft();
+});
+
+test("the hooks are added once, and the rest of a bundle stays as it is", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const bundle = await runtime.bundle("twice", { annotations: data(), script: "true" });
+  const before = readFileSync(join(bundle, "config.json"), "utf8");
+  const again = await runtime.world.dvdi(["oci", "bundle", bundle]);
+  assert.equal(again.code, 0, again.all);
+  assert.equal(readFileSync(join(bundle, "config.json"), "utf8"), before);
+  const config = JSON.parse(before) as { annotations: object; hooks: Record<string, { args: string[] }[]> };
+  assert.deepEqual(Object.keys(config.hooks), ["createRuntime", "poststop"]);
+  assert.deepEqual(config.hooks["poststop"]?.[0]?.args, ["dvdi", "--config", runtime.world.config, "oci", "hook"]);
+  assert.equal("run.oci.hooks.stderr" in config.annotations, true);
+});
