@@ -11,7 +11,7 @@ const CONFIG = "asconfig.json";
 
 // json-as takes these from the environment. Its faster modes write broken JSON for ordinary non-ASCII text, and its default
 // cache would cost every instance a megabyte to zero.
-const JSON_AS = { JSON_MODE: "NAIVE", JSON_CACHE: "1KB" } as const;
+export const JSON_AS = { JSON_MODE: "NAIVE", JSON_CACHE: "1KB" } as const;
 
 export interface BuildOptions {
   /** The package's folder: asconfig.json, package.json and node_modules are looked for here. */

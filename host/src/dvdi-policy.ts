@@ -11,6 +11,7 @@ import { writeWhole } from "./files.ts";
 import { inspectionText, inspectPolicy } from "./inspect.ts";
 import { lintPolicy } from "./lint.ts";
 import { keyIdText } from "./minisign.ts";
+import { newProject, testProject } from "./project.ts";
 import {
   keygen,
   problemWithKeys,
@@ -123,6 +124,18 @@ function program(): Command {
     .option("--version <version>", "MAJOR.MINOR.PATCH (default: package.json's version)")
     .option("--description <text>", "one line", "The stock policy")
     .action(build);
+  command
+    .command("new")
+    .description("make a policy of your own to start from: a rule, its tests, a workflow")
+    .argument("<folder>", "its folder, which gives it its name")
+    .option("--library <spec>", "what package.json says of the library (default: where this tool is)")
+    .action(told((folder: string, flags: { library?: string }) => newProject(folder, flags, process.argv[1] ?? "")));
+  command
+    .command("test")
+    .description("run the tests of the policy in this folder (as-pect)")
+    .action(async () => {
+      if (!(await testProject(await packageRoot(process.cwd())))) process.exitCode = EXIT.failed;
+    });
   command
     .command("inspect")
     .description("show what is in a blob, and whether the engine would take it")
