@@ -50,6 +50,15 @@ CREATE TABLE record_volume(driver TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER
   PRIMARY KEY(driver, name, seq)) WITHOUT ROWID;
 CREATE INDEX record_volume_seq ON record_volume(seq);
 )sql",
+#ifdef DVDI_NEXT_SCHEMA
+    // What a later version may add, for the test of an upgrade under a running older engine.
+    R"sql(
+ALTER TABLE volume ADD COLUMN next_note TEXT NOT NULL DEFAULT 'of a later version';
+ALTER TABLE operation ADD COLUMN next_number INTEGER NOT NULL DEFAULT 7;
+CREATE TABLE next_thing(id TEXT PRIMARY KEY, about TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE INDEX next_volume ON volume(next_note);
+)sql",
+#endif
 };
 
 }  // namespace

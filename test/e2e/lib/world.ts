@@ -18,7 +18,7 @@ import type { TestContext } from "node:test";
 import { begin, must, run, until, type Options, type Process, type Result } from "./process.ts";
 
 export const ROOT = process.env["DVDI_ROOT"] ?? process.cwd();
-const BUILD = process.env["DVDI_NATIVE_BUILD"] ?? join(ROOT, "build/native");
+export const BUILD = process.env["DVDI_NATIVE_BUILD"] ?? join(ROOT, "build/native");
 export const DVDI = join(BUILD, "native/cli/dvdi");
 export const DRIVER = join(BUILD, "native/driver/dvdi-driver");
 
