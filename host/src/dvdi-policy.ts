@@ -4,10 +4,11 @@ import { access } from "node:fs/promises";
 import { resolve } from "node:path";
 
 import { Command, CommanderError, Option } from "commander";
+import { parse as parseYaml } from "yaml";
 
 import { buildPolicy, packageRoot, packageVersion } from "./build.ts";
 import { UserError } from "./errors.ts";
-import { writeWhole } from "./files.ts";
+import { readBounded, writeWhole } from "./files.ts";
 import { inspectionText, inspectPolicy } from "./inspect.ts";
 import { lintPolicy } from "./lint.ts";
 import { keyIdText } from "./minisign.ts";
@@ -23,11 +24,13 @@ import {
   type KeygenFlags,
   type SignFlags,
 } from "./signing.ts";
+import { FORMS, simulate, simulationText } from "./simulate.ts";
 
 // 64 is sysexits' EX_USAGE; the CLI `dvdi` uses the same.
 const EXIT = { ok: 0, failed: 1, refused: 3, usage: 64 } as const;
 /** A policy that has not answered by then does not come to an end. */
 const LINT_MS = 60_000;
+const MAX_STATEMENT_BYTES = 4 << 20;
 
 interface BuildFlags {
   entry: string;
@@ -101,6 +104,48 @@ async function lint(file: string, flags: { here?: boolean }): Promise<void> {
   process.exitCode = error !== undefined ? EXIT.refused : (status ?? EXIT.failed);
 }
 
+interface SimulateFlags {
+  policy: string;
+  form?: (typeof FORMS)[number];
+  settings?: string;
+  missing: string[];
+  used: string[];
+  global: string[];
+  seed: string;
+  faults: string;
+  json?: boolean;
+}
+
+/** A text that is a file's, or what was given itself: mounts and volumes are short. */
+async function runSimulation(given: string, flags: SimulateFlags): Promise<void> {
+  const isLine = flags.form === "mount" || flags.form === "volume";
+  const structured = async (file: string): Promise<unknown> => {
+    const text = Buffer.from(await readBounded(file, MAX_STATEMENT_BYTES, "name a file of YAML or JSON")).toString();
+    try {
+      return parseYaml(text) as unknown; // JSON is YAML
+    } catch (error) {
+      throw new UserError(`${file} is neither YAML nor JSON: ${(error as Error).message.split("\n")[0] ?? ""}`, null);
+    }
+  };
+  const faults = Number(flags.faults);
+  const seed = Number(flags.seed);
+  if (!(faults >= 0 && faults <= 1)) throw new UserError(`--faults ${flags.faults} is no share`, "give 0 to 1");
+  if (!Number.isSafeInteger(seed)) throw new UserError(`--seed ${flags.seed} is no whole number`, null);
+  const settings = flags.settings === undefined ? {} : await structured(flags.settings);
+  const told = simulate(await readBlob(flags.policy), {
+    form: flags.form ?? "statement",
+    text: isLine ? given : JSON.stringify(await structured(given)),
+    settings: settings as Record<string, unknown>,
+    missing: flags.missing,
+    used: flags.used,
+    global: flags.global,
+    seed,
+    faults,
+  });
+  process.stdout.write(flags.json ? `${JSON.stringify(told, null, 2)}\n` : simulationText(told));
+  if (told.ok === null) process.exitCode = EXIT.failed;
+}
+
 const told =
   <Arguments extends unknown[]>(work: (...given: Arguments) => Promise<string>) =>
   async (...given: Arguments): Promise<void> => {
@@ -149,6 +194,20 @@ function program(): Command {
     .argument("<file>", "the blob")
     .addOption(new Option("--here", "in this process").hideHelp())
     .action(lint);
+  command
+    .command("simulate")
+    .description("let a blob decide about a statement in a made-up world, and tell what it asked for")
+    .argument("<statement>", "a file of YAML or JSON; with --form mount or volume, the text itself")
+    .option("--policy <file>", "the blob", "build/policy.wasm")
+    .addOption(new Option("--form <form>", "what the statement is written as (default: statement)").choices(FORMS))
+    .option("--settings <file>", "the policy member of the engine's settings, YAML or JSON")
+    .option("--missing <volume...>", "volumes that their plugin does not know", [])
+    .option("--used <volume...>", "volumes that another workload uses on this node, single-writer", [])
+    .option("--global <driver...>", "drivers whose volumes are to be had on every node", [])
+    .option("--seed <number>", "which faults happen: the same seed, the same faults", "1")
+    .option("--faults <share>", "of how many plugin calls something goes wrong, 0 to 1", "0")
+    .option("--json", "as JSON")
+    .action(runSimulation);
   command
     .command("keygen")
     .description("make a pair of keys for signing (minisign's format)")

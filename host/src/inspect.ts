@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 
 import { shapeProblems, typeText } from "./abi.ts";
 import { readManifest, type Manifest } from "./manifest.ts";
+import { printable } from "./printable.ts";
 import { readModule, WasmError, type Module } from "./wasm.ts";
 
 export interface Inspection {
@@ -102,10 +103,4 @@ export function inspectionText(inspection: Inspection, signature: SignatureFound
   if (inspection.problems.length === 0) lines.push(["engine", "would take it"]);
   for (const problem of inspection.problems) lines.push(["engine", `would refuse it: ${printable(problem)}`]);
   return lines.map(([label, text]) => `${label.padEnd(8)} ${text}\n`).join("");
-}
-
-/** Names in a blob are anybody's: what could move a terminal's cursor is shown as an escape. */
-function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what it looks for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

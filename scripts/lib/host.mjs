@@ -35,7 +35,7 @@ async function bundle(options) {
 
 /** Bundles dvdi-policy where its sources have changed. */
 export async function ensureHostTool() {
-  const hash = hashOf(["host/src", "package-lock.json", "scripts/lib/host.mjs"]);
+  const hash = hashOf(["host/src", "assembly/testing", "package-lock.json", "scripts/lib/host.mjs"]);
   if (isFresh("host", hash, [HOST_TOOL])) return "up to date";
   await bundle({
     entryPoints: ["host/src/dvdi-policy.ts"],

@@ -1,0 +1,43 @@
+// The types of fake.mjs.
+export interface PluginCall {
+  method: string;
+  driver?: string;
+  volume?: number;
+  options?: Record<string, unknown>;
+  timeout_ms?: number;
+}
+
+export interface PluginAnswer {
+  kind: "ok" | "error" | "unknown" | "refused";
+  error?: string;
+  reason?: string;
+  scope?: string;
+}
+
+/** A host call: what was asked, what was answered, and the world's time then. */
+export interface Entry {
+  import: string;
+  request: {
+    calls?: PluginCall[];
+    stages?: { volume: number; read_only: boolean }[];
+    ms?: number;
+    level?: string;
+    message?: string;
+  };
+  answer: { ok?: { answers?: PluginAnswer[]; stages?: { ok?: boolean; error?: { message: string } }[] } };
+  at: number;
+}
+
+export interface Fake {
+  state: { missing: Set<number>; scopes: Map<string, string>; clock: number; left: number; log: Entry[] };
+  answer: (name: string, request: string) => string;
+  began: number;
+  names: string[];
+}
+
+export function createFake(options?: {
+  volumes?: { driver: string; name: string }[];
+  seed?: number;
+  faults?: number;
+}): Fake;
+export function inWords(entry: Entry): string;

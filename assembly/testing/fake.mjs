@@ -1,0 +1,171 @@
+// The one fake world: what the engine and its plugins would answer to a policy. The policy's unit tests script it
+// (__tests__/world.mjs), and `dvdi-policy simulate` runs blobs in it. All in memory; the same seed gives the same faults.
+
+/**
+ * @typedef {{method: string, driver?: string, volume?: number, options?: Record<string, unknown>, timeout_ms?: number}} PluginCall
+ * @typedef {{driver: string, name: string}} Named
+ * @typedef {{import: string, request: any, answer: any, at: number}} Entry  at: the world's time when it was answered
+ * @typedef {{volumes?: Named[], seed?: number, faults?: number}} Options
+ *   volumes: those of the operation, by index, where their names matter (List); faults: the share of plugin calls, 0 to 1,
+ *   of which something goes wrong
+ */
+
+const BEGAN = 1_700_000_000_000;
+
+/** @param {Options} [options] */
+export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
+  const random = randomBy(seed);
+  const state = {
+    /** Answers that were prescribed: used up in their order. */
+    script: [],
+    /** Volumes (by index) that their plugin does not know. */
+    missing: new Set(),
+    scopes: new Map(),
+    clock: BEGAN,
+    left: 60_000,
+    /** @type {Entry[]} */
+    log: [],
+    /** Volumes to whose Get the plugin said no, and drivers whose List was answered: what Create needs. */
+    denied: new Set(),
+    listed: new Set(),
+  };
+
+  /** The next scripted answer for `on`, or undefined. A rule without volume or driver fits all. */
+  const scripted = (on, volume, driver) => {
+    const index = state.script.findIndex(
+      (rule) =>
+        rule.on === on && (rule.volume < 0 || rule.volume === volume) && (rule.driver === "" || rule.driver === driver),
+    );
+    if (index < 0) return undefined;
+    const rule = state.script[index];
+    if (rule.times > 0 && --rule.times === 0) state.script.splice(index, 1);
+    return rule.answer;
+  };
+
+  /** What a plugin that is well answers, and what becomes of the world. @param {PluginCall} call */
+  const healthy = (call) => {
+    switch (call.method) {
+      case "Activate":
+        return { kind: "ok", implements: ["VolumeDriver"] };
+      case "Capabilities":
+        return { kind: "ok", scope: state.scopes.get(call.driver) ?? "local" };
+      case "List": {
+        const there = volumes.filter(({ driver }, index) => driver === call.driver && !state.missing.has(index));
+        return { kind: "ok", volumes: there.map(({ name }) => ({ name })) };
+      }
+      case "Create":
+        state.missing.delete(call.volume);
+        return { kind: "ok" };
+      case "Get":
+      case "Path":
+        if (state.missing.has(call.volume)) return { kind: "error", error: "no such volume" };
+        return { kind: "ok", mountpoint: "" };
+      case "Mount":
+        if (state.missing.has(call.volume)) return { kind: "error", error: "no such volume" };
+        return { kind: "ok", mountpoint: `/plugin/mnt/${call.volume}` };
+      default:
+        throw new Error(`no such plugin method: ${call.method}`);
+    }
+  };
+
+  /** @param {PluginCall} call */
+  const plugin = (call) => {
+    const canned = scripted(call.method, call.volume, call.driver);
+    if (canned !== undefined) {
+      if (call.method === "Create" && canned.kind === "ok") state.missing.delete(call.volume);
+      return canned;
+    }
+    const driver = call.driver ?? volumes[call.volume]?.driver;
+    // The engine's promise, whatever a policy asks for.
+    if (
+      call.method === "Create" &&
+      volumes.length > 0 &&
+      !(state.denied.has(call.volume) && state.listed.has(driver))
+    ) {
+      return {
+        kind: "refused",
+        error: "Create is sent only where Get was answered with an error, and List without it",
+      };
+    }
+    const answer = faults > 0 && random() < faults ? faulty(call, random, healthy) : healthy(call);
+    if (call.method === "Get" && answer.kind === "error") state.denied.add(call.volume);
+    if (call.method === "List" && answer.kind === "ok") state.listed.add(driver);
+    return answer;
+  };
+
+  const imports = {
+    plugin_call: ({ calls }) => ({ ok: { answers: calls.map(plugin) } }),
+    stage: ({ stages }) => ({
+      ok: { stages: stages.map((stage) => scripted("stage.one", stage.volume) ?? { ok: true }) },
+    }),
+    query: () => ({
+      ok: { attachment: { state: "none", users: [] }, history: { known: false, created_by_us: false } },
+    }),
+    log: () => ({ ok: {} }),
+    now: () => ({ ok: { unix_ms: state.clock, left_ms: state.left } }),
+    sleep: ({ ms }) => {
+      state.clock += ms;
+      state.left = Math.max(0, state.left - ms);
+      return { ok: {} };
+    },
+    random: () => ({ ok: { u32: 0x12345678 } }),
+  };
+
+  /**
+   * Answers one host call; texts as they cross the border. A scripted text is given as it is, JSON or not.
+   * @param {string} name @param {string} text
+   */
+  const answer = (name, text) => {
+    const request = JSON.parse(text);
+    const at = state.clock;
+    const given = scripted(name, request.volume, undefined) ?? imports[name](request);
+    state.log.push({ import: name, request, answer: given, at });
+    return typeof given === "string" ? given : JSON.stringify(given);
+  };
+
+  return { state, answer, began: BEGAN, names: Object.keys(imports) };
+}
+
+/** A call that goes wrong: it never arrives, or it arrives and its answer does not, or the plugin has a bad moment. */
+function faulty(call, random, healthy) {
+  const kinds = [
+    { kind: "unknown", reason: "unreachable", error: "connection refused", sent: false },
+    { kind: "unknown", reason: "timeout", error: "no answer in time", sent: true },
+    { kind: "unknown", reason: "lost", error: "the connection was lost", sent: true },
+    { kind: "unknown", reason: "not-json", error: "the answer is no JSON", sent: true },
+    { kind: "error", error: "throttled, try again later" },
+  ];
+  const fault = kinds[Math.floor(random() * kinds.length)];
+  // Of what was sent, nobody knows whether it was done.
+  if (fault.sent && random() < 0.5) healthy(call);
+  return fault;
+}
+
+/** Numbers from 0 to 1 that follow from a seed (mulberry32). */
+function randomBy(seed) {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** A host call in a few words: what was asked, without its answer. @param {Entry} entry */
+export function inWords({ import: name, request }) {
+  if (name === "plugin_call") {
+    return request.calls
+      .map((call) => {
+        const options = call.options && Object.keys(call.options).length ? " " + JSON.stringify(call.options) : "";
+        return `${call.method} ${call.driver ?? call.volume}${options}`;
+      })
+      .join(" + ");
+  }
+  if (name === "stage") {
+    return request.stages.map((stage) => `stage ${stage.volume} ${stage.read_only ? "ro" : "rw"}`).join(" + ");
+  }
+  if (name === "sleep") return `sleep ${request.ms}`;
+  if (name === "query") return `query ${request.volume}`;
+  return name;
+}

@@ -1,0 +1,156 @@
+// `dvdi-policy simulate`: a blob decides about a statement in a world that is made up, and what it asked for is told.
+import { createFake, inWords, type Entry, type Fake } from "../../assembly/testing/fake.mjs";
+import { ABI } from "./abi.ts";
+import { UserError } from "./errors.ts";
+import { printable } from "./printable.ts";
+import { PolicyBlob, PolicyTrap } from "./runner.ts";
+
+export const FORMS = ["statement", "mount", "volume", "marathon", "mesos", "env"] as const;
+
+export interface Simulation {
+  /** The text of a form; of `env`, JSON of the variables. */
+  form: (typeof FORMS)[number];
+  text: string;
+  /** The engine's settings for the policy. */
+  settings: Record<string, unknown>;
+  /** Volumes, by name, that their plugin does not know. */
+  missing: string[];
+  /** Drivers whose volumes are to be had on every node. */
+  global: string[];
+  /** Volumes, by name, that somebody uses on this node already, single-writer and rw. */
+  used: string[];
+  seed: number;
+  /** The share of plugin calls, 0 to 1, of which something goes wrong. */
+  faults: number;
+}
+
+export interface Failure {
+  code: string;
+  message: string;
+  hint?: string;
+}
+
+export interface Told {
+  /** Which call of the policy answered last. */
+  operation: "configure" | "parse" | "prepare";
+  volumes: { driver: string; name: string; container_path: string }[];
+  calls: { at_ms: number; import: string; request: unknown; answer: unknown }[];
+  /** The answer's `ok`, or null. */
+  ok: { volumes: { what: string; message: string }[]; notes: string[] } | null;
+  error: Failure | null;
+}
+
+interface Request {
+  driver: string;
+  name: string;
+  container_path: string;
+}
+
+/** Runs configure, parse and prepare as the engine does. @throws UserError where the blob traps or answers no JSON */
+export function simulate(blob: Uint8Array, simulation: Simulation): Told {
+  const instance = new PolicyBlob(blob).begin();
+  const told: Told = { operation: "configure", volumes: [], calls: [], ok: null, error: null };
+  /** The answer's `ok`; null where it is an error, which is told then. */
+  const ask = <T>(operation: Told["operation"], input: unknown, fake: Fake | null): T | null => {
+    told.operation = operation;
+    let answer: { ok?: T; error?: Failure };
+    try {
+      const text = instance.call(operation, JSON.stringify(input), (name, request) => {
+        if (fake !== null) return fake.answer(name, request);
+        if (name === "log") return '{"ok":{}}';
+        throw new PolicyTrap(`it calls ${name}, which is not to be had in ${operation}`);
+      });
+      answer = JSON.parse(text) as typeof answer;
+    } catch (error) {
+      if (!(error instanceof PolicyTrap) && !(error instanceof SyntaxError)) throw error;
+      const why = error instanceof PolicyTrap ? error.message : "its answer is not JSON";
+      throw new UserError(`${operation}: ${why}`, "an engine would end the operation here, and undo it");
+    }
+    told.error = answer.error ?? null;
+    return answer.ok ?? null;
+  };
+
+  const { settings, form, text } = simulation;
+  const config = ask("configure", { settings, engine: { version: "0.0.0", abi: ABI } }, null);
+  if (config === null) return told;
+  const source = form === "env" ? { form, env: JSON.parse(text) as unknown } : { form, text };
+  const parsed = ask<{ volumes: Request[]; notes: string[] }>("parse", { config, sources: [source] }, null);
+  if (parsed === null) return told;
+  told.volumes = parsed.volumes.map(({ driver, name, container_path }) => ({ driver, name, container_path }));
+  for (const name of [...simulation.missing, ...simulation.used]) {
+    if (!parsed.volumes.some((volume) => volume.name === name)) {
+      throw new UserError(`no volume is called ${name}`, `there are ${told.volumes.map((v) => v.name).join(", ")}`);
+    }
+  }
+  const fake = createFake({ volumes: parsed.volumes, seed: simulation.seed, faults: simulation.faults });
+  parsed.volumes.forEach(({ name }, index) => {
+    if (simulation.missing.includes(name)) fake.state.missing.add(index);
+  });
+  for (const driver of simulation.global) fake.state.scopes.set(driver, "global");
+  const input = {
+    config,
+    node: "simulated",
+    left_ms: fake.state.left,
+    now_ms: fake.state.clock,
+    scope: { owner: "simulate", id: "workload" },
+    volumes: parsed.volumes.map((volume, index) => inputOf(volume, index, simulation)),
+  };
+  told.ok = ask<NonNullable<Told["ok"]>>("prepare", input, fake);
+  told.ok?.notes.unshift(...parsed.notes);
+  told.calls = fake.state.log.map((entry) => ({
+    at_ms: entry.at - fake.began,
+    import: entry.import,
+    request: entry.request,
+    answer: entry.answer,
+  }));
+  return told;
+}
+
+function inputOf(volume: Request, index: number, { used, missing }: Simulation): unknown {
+  const user = { owner: "simulate", scope: "another", access: "single-writer", mode: "rw" };
+  const attachment = used.includes(volume.name)
+    ? { state: "attached", mountpoint: `/plugin/mnt/${index}`, users: [user] }
+    : { state: "none", users: [] };
+  const known = !missing.includes(volume.name);
+  return { ...volume, index, attachment, history: { known, created_by_us: false } };
+}
+
+/** A simulation as lines for a person. */
+export function simulationText(told: Told): string {
+  const lines: string[] = [];
+  for (const { driver, name, container_path } of told.volumes) {
+    lines.push(`volume    ${name} (driver ${driver})${container_path === "" ? "" : ` at ${container_path}`}`);
+  }
+  for (const call of told.calls) {
+    const entry = { ...call, at: call.at_ms } as unknown as Entry;
+    const named = inWords(entry).replace(/\b(Get|Path|Create|Mount|stage) (\d+)/g, (_, word: string, index: string) => {
+      return `${word} ${told.volumes[Number(index)]?.name ?? index}`;
+    });
+    const said =
+      entry.import === "log" ? `${entry.request.level ?? ""}: ${entry.request.message ?? ""}` : outcome(entry);
+    lines.push(`${`${call.at_ms} ms`.padStart(8)}  ${named.padEnd(40)}  ${said}`.trimEnd());
+  }
+  if (told.error !== null) {
+    lines.push(`${told.operation} says no (${told.error.code}): ${told.error.message}`);
+    if (told.error.hint) lines.push(`  hint: ${told.error.hint}`);
+  }
+  for (const { what, message } of told.ok?.volumes ?? []) lines.push(`${what.padEnd(12)} ${message}`);
+  for (const note of told.ok?.notes ?? []) lines.push(`note         ${note}`);
+  return `${lines.map(printable).join("\n")}\n`;
+}
+
+/** What was answered to a host call, in a few words. */
+function outcome({ import: name, answer }: Entry): string {
+  const answers = answer.ok?.answers;
+  if (answers !== undefined) {
+    return answers
+      .map(({ kind, scope, reason, error }) => {
+        if (kind === "ok") return scope === undefined ? "ok" : `ok (${scope})`;
+        return kind === "unknown" ? `nobody knows: ${reason ?? ""}` : `${kind}: ${error ?? ""}`;
+      })
+      .join(" + ");
+  }
+  const stages = answer.ok?.stages;
+  if (stages !== undefined) return stages.map(({ error }) => error?.message ?? "ok").join(" + ");
+  return name === "sleep" || name === "now" || name === "random" ? "" : "ok";
+}

@@ -1,0 +1,111 @@
+// `dvdi-policy simulate` with the blob that ships, and the fake world that it runs in.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+
+import { createFake } from "../../assembly/testing/fake.mjs";
+import { simulate, simulationText, type Simulation } from "../../host/src/simulate.ts";
+import { ROOT, SHIPPED } from "./instance.ts";
+
+const blob = readFileSync(SHIPPED);
+const folder = mkdtempSync(join(tmpdir(), "dvdi-simulate-test-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const MOUNT = "type=volume,src=data,dst=/data,volume-driver=nfs";
+const run = (more: Partial<Simulation> = {}): ReturnType<typeof simulate> =>
+  simulate(blob, {
+    ...{ form: "mount", text: MOUNT, settings: {}, missing: [], global: [], used: [], seed: 1, faults: 0 },
+    ...more,
+  });
+const steps = (told: ReturnType<typeof simulate>): string[] =>
+  simulationText(told)
+    .split("\n")
+    .filter((line) => / ms /.test(line))
+    .map((line) => line.replace(/ {2,}/g, " ").trim());
+
+test("a volume that is there is mounted and staged", () => {
+  assert.deepEqual(steps(run({ global: ["nfs"] })), [
+    "0 ms Activate nfs ok",
+    "0 ms Capabilities nfs + Get data ok (global) + ok",
+    "0 ms Mount data ok",
+    "0 ms stage data rw ok",
+  ]);
+  assert.match(simulationText(run()), /^volume {4}data \(driver nfs\) at \/data$[^]*^re-attached +re-attached data/m);
+});
+
+test("one that is missing is listed before it is created", () => {
+  const told = run({ missing: ["data"] });
+  assert.deepEqual(steps(told), [
+    "0 ms Activate nfs ok",
+    "0 ms Capabilities nfs + Get data ok (local) + error: no such volume",
+    "0 ms List nfs ok",
+    "0 ms Create data ok",
+    "0 ms Mount data ok",
+    "0 ms stage data rw ok",
+  ]);
+  assert.equal(told.ok?.volumes[0]?.what, "created");
+});
+
+test("a refusal is told, and by which call", () => {
+  const used = run({ used: ["data"] });
+  assert.equal(used.ok, null);
+  assert.equal(used.operation, "prepare");
+  assert.equal(used.error?.code, "refused");
+  assert.match(simulationText(used), /prepare says no \(refused\): .*simulate\/another/);
+  const wrong = run({ text: "type=volume,src=data" });
+  assert.equal(wrong.operation, "parse");
+  assert.throws(() => run({ missing: ["date"] }), /no volume is called date/);
+  const settings = run({ settings: { default_drivr: "x" } });
+  assert.equal(settings.operation, "configure");
+});
+
+test("the same seed gives the same faults, and whatever goes wrong, the policy comes to an end of its own", () => {
+  const ends = new Map<string, number>();
+  for (let seed = 0; seed < 300; seed++) {
+    const told = run({ seed, faults: 0.4, missing: seed % 2 ? ["data"] : [] });
+    assert.deepEqual(run({ seed, faults: 0.4, missing: seed % 2 ? ["data"] : [] }), told);
+    const end = told.error?.code ?? "ok";
+    ends.set(end, (ends.get(end) ?? 0) + 1);
+    // A Create that may have arrived is never sent again, and none where the engine would have to refuse it.
+    const creates = told.calls.flatMap(({ request, answer }) => {
+      const calls = (request as { calls?: { method: string }[] }).calls ?? [];
+      const { answers = [] } = (answer as { ok: { answers?: { sent?: boolean }[] } }).ok;
+      return calls.filter(({ method }, i) => method === "Create" && answers[i]?.sent !== false);
+    });
+    assert.ok(creates.length <= 1, `seed ${seed}`);
+    assert.doesNotMatch(JSON.stringify(told.calls), /"kind":"refused"/, `seed ${seed}`);
+  }
+  assert.ok((ends.get("ok") ?? 0) > 100 && ends.size > 1, JSON.stringify([...ends]));
+});
+
+test("the fake world keeps the engine's promise about Create", () => {
+  const fake = createFake({ volumes: [{ driver: "nfs", name: "data" }] });
+  fake.state.missing.add(0);
+  const ask = (...calls: object[]): string => fake.answer("plugin_call", JSON.stringify({ calls }));
+  const create = { method: "Create", volume: 0, options: {} };
+  assert.match(ask(create), /"refused"/);
+  ask({ method: "Get", volume: 0 });
+  assert.match(ask(create), /"refused"/);
+  assert.match(ask({ method: "List", driver: "nfs" }), /"volumes":\[\]/);
+  assert.match(ask(create), /"kind":"ok"/);
+  assert.match(ask({ method: "List", driver: "nfs" }), /"volumes":\[\{"name":"data"\}\]/);
+});
+
+test("the tool reads YAML and JSON, and its exit code tells", () => {
+  const statement = join(folder, "statement.yaml");
+  writeFileSync(statement, "volumes:\n  - {name: data, driver: nfs, container_path: /data}\n");
+  const tool = (...args: string[]): ReturnType<typeof spawnSync> =>
+    spawnSync(process.execPath, [join(ROOT, "build/host/dvdi-policy.mjs"), "simulate", "--policy", SHIPPED, ...args], {
+      encoding: "utf8",
+    });
+  const told = tool(statement, "--json");
+  assert.equal(told.status, 0, String(told.stderr));
+  assert.equal((JSON.parse(String(told.stdout)) as { operation: string }).operation, "prepare");
+  assert.equal(tool(statement, "--used", "data").status, 1);
+  assert.equal(tool(MOUNT, "--form", "mount").status, 0);
+  assert.match(String(tool(join(folder, "none.yaml")).stderr), /none\.yaml cannot be read/);
+  assert.match(String(tool(statement, "--faults", "2").stderr), /--faults 2 is no share/);
+});
