@@ -49,14 +49,16 @@ export class Asked {
 export const CONFIG: string =
   '{"retry":{"attempts":3,"base_ms":100,"max_ms":2000},"call_timeout_ms":1000,"mount_timeout_ms":9000}';
 
-export function inputOf(volumes: Asked[], user: string = "", config: string = CONFIG): string {
+export function inputOf(volumes: Asked[], user: string = "", config: string = CONFIG, goal: string = ""): string {
   const w = new JsonWriter();
   w.beginObject().key("config").raw(config).key("node").string("node-a").key("left_ms").int(60000);
   w.key("scope").beginObject().key("owner").string("run").key("id").string("me");
   if (user.length) w.key("user").raw(user);
   w.endObject().key("volumes").beginArray();
   for (let i = 0; i < volumes.length; i++) volumes[i].writeTo(w, i);
-  return w.endArray().endObject().toString();
+  w.endArray();
+  if (goal.length) w.key("goal").string(goal);
+  return w.endObject().toString();
 }
 
 /** What an operation answered. */
@@ -116,6 +118,11 @@ export class Outcome {
 
 export function prepare(volumes: Asked[], user: string = ""): Outcome {
   return new Outcome(ask(runPrepare, inputOf(volumes, user)));
+}
+
+/** prepare of volumes that are only to exist. */
+export function create(volumes: Asked[]): Outcome {
+  return new Outcome(runPrepare(inputOf(volumes, "", CONFIG, "create")));
 }
 
 /** prepare of one volume. */

@@ -7,7 +7,7 @@ import { parseSources } from "../parse/parse";
 import { now } from "./host";
 import { policyInPlace } from "./policy";
 import { Preparation } from "./prepare";
-import { needsTime, story, whatHappened } from "./text";
+import { existed, needsTime, story, whatHappened } from "./text";
 import { Scope, Volume } from "./volume";
 
 /** The version of the ABI that this speaks. */
@@ -85,6 +85,7 @@ export function runPrepare(ptr: usize, len: usize): JsonWriter {
   const config = Config.ofInput(input);
   const scope = Scope.fromNode(input.object("scope"));
   let nowMs = input.int("now_ms", 0, 0);
+  const creating = input.string("goal") == "create";
   const volumes: Volume[] = [];
   const list = needed(input, "volumes");
   if (list !== null) {
@@ -96,7 +97,7 @@ export function runPrepare(ptr: usize, len: usize): JsonWriter {
   }
   if (input.failure !== null) return input.failure!.toAnswer();
   const policy = policyInPlace();
-  const preparation = new Preparation(policy, config, scope, volumes);
+  const preparation = new Preparation(policy, config, scope, volumes, creating);
   const failure = preparation.run();
   if (failure !== null) return failure.toAnswer();
 
@@ -112,8 +113,10 @@ export function runPrepare(ptr: usize, len: usize): JsonWriter {
   for (let i = 0; i < volumes.length; i++) {
     const volume = volumes[i];
     w.beginObject().key("index").int(volume.index);
-    w.key("what").string(whatHappened(volume));
-    w.key("message").string(story(volume, nowMs)).endObject();
+    w.key("what").string(creating && !volume.created ? "existed" : whatHappened(volume));
+    w.key("message")
+      .string(creating && !volume.created ? existed(volume) : story(volume, nowMs))
+      .endObject();
   }
   w.endArray().key("notes").beginArray();
   writeTexts(w, preparation.notes);

@@ -34,17 +34,20 @@ export class Preparation {
     private config: Config,
     private scope: Scope,
     readonly volumes: Volume[],
+    /** The volumes are only to exist: none is mounted, none has a user. */
+    private creating: bool = false,
   ) {
     this.asker = new Asker(policy, config);
   }
 
-  /** Null where every volume is staged. */
+  /** Null where every volume is staged, or exists where no more is wanted. */
   run(): Failure | null {
     this.group();
     let failure = this.admit();
     if (failure === null) failure = this.greet();
     if (failure === null) failure = this.find();
     if (failure === null) failure = this.decideCreates();
+    if (this.creating) return failure === null ? this.create() : failure;
     // What is there is mounted first: a volume is only created where the others could be had.
     if (failure === null) failure = this.mount();
     if (failure === null) failure = this.create();
@@ -92,6 +95,7 @@ export class Preparation {
       const volume = unchecked(this.volumes[i]);
       let failure = contradiction(volume.request);
       if (failure === null) failure = this.policy.admit(volume, this.scope);
+      if (failure === null && this.creating) continue;
       if (failure === null && volume.users.length) failure = this.policy.share(volume, volume.users);
       if (failure === null) failure = this.own(volume);
       if (failure !== null) return named(failure, volume);

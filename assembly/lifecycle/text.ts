@@ -43,6 +43,12 @@ export function story(volume: Volume, nowMs: i64): string {
   );
 }
 
+/** The line on a volume that was to be created, and is there. */
+export function existed(volume: Volume): string {
+  const created = timestamp(volume.createdAt);
+  return volume.name + " exists already" + (created.length ? " (created " + created + ")" : "");
+}
+
 function used(volume: Volume, nowMs: i64): string {
   const last = volume.history.lastUsedMs;
   if (last > 0 && nowMs > 0) return "last used " + ago(nowMs - last);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/print.h"
+#include "cli/progress.h"
 
 namespace dvdi::cli {
 namespace {
@@ -75,7 +76,8 @@ Json OpenOptions(const GlobalOptions& options) {
   set("node", options.node);
   if (!options.plugin_dirs.empty()) settings["plugins"]["sockets"] = options.plugin_dirs;
   if (!options.spec_dirs.empty()) settings["plugins"]["specs"] = options.spec_dirs;
-  Json open = {{"settings", settings}, {"owner_of_recovery", "run"}};
+  Json open = {{"settings", settings}};
+  if (!options.keeper) open["keeper"] = false;
   if (!options.config.empty()) open["config"] = options.config;
   return open;
 }
@@ -110,10 +112,16 @@ Result<Pending> Engine::Start(AsyncCall call, const Json& request) {
   return Pending(std::move(shared));
 }
 
-Result<Json> Engine::Do(AsyncCall call, const Json& request) {
+Result<Json> Engine::Do(AsyncCall call, const Json& request, const std::string& what) {
   auto pending = Start(call, request);
   if (!pending.ok()) return pending.status();
-  return pending->Take();
+  if (what.empty()) return pending->Take();
+  Progress progress(what);
+  for (;;) {
+    struct pollfd fd = {pending->fd(), POLLIN, 0};
+    if (::poll(&fd, 1, progress.WaitMs()) > 0) return pending->Take();
+    progress.Tick();
+  }
 }
 
 Result<Json> Engine::Ask(SyncCall call, const Json& request) {

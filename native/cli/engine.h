@@ -40,9 +40,10 @@ class Engine {
   // Closes at once, where Close was not called.
   ~Engine();
 
-  // dvdi_prepare, dvdi_cleanup, dvdi_recover.
+  // dvdi_prepare, dvdi_cleanup, dvdi_recover, dvdi_remove, dvdi_fence.
   Result<Pending> Start(AsyncCall call, const Json& request);
-  Result<Json> Do(AsyncCall call, const Json& request);
+  // Waits for it. `what` is shown on a terminal where it takes long, as in "removing data"; "" shows nothing.
+  Result<Json> Do(AsyncCall call, const Json& request, const std::string& what = "");
   // dvdi_status, dvdi_explain, dvdi_forget, dvdi_policy_install.
   Result<Json> Ask(SyncCall call, const Json& request);
 

@@ -4,9 +4,11 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/doctor.h"
+#include "cli/dvdcli.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/run.h"
@@ -20,6 +22,14 @@ int Dispatch(const Options& options) {
     case Verb::kRun: return Run(options);
     case Verb::kMount: return Mount(options);
     case Verb::kUnmount: return Unmount(options);
+    case Verb::kCreate: return Create(options);
+    case Verb::kRm: return Remove(options);
+    case Verb::kPrune: return Prune(options);
+    case Verb::kPlugins: return Plugins(options);
+    case Verb::kPools: return Pools(options);
+    case Verb::kFence: return Fence(options);
+    case Verb::kCompletion: return Completion(options);
+    case Verb::kNames: return Names(options);
     case Verb::kLs: return List(options);
     case Verb::kInspect: return Inspect(options);
     case Verb::kStatus: return ShowStatus(options);
@@ -67,5 +77,9 @@ int main(int argc, char** argv) {
     fd = ::open("/dev/null", O_RDWR);
   } while (fd >= 0 && fd < 3);
   if (fd >= 3) ::close(fd);
-  return dvdi::cli::Main(std::vector<std::string>(argv + 1, argv + argc));
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  // The old client's name, as a link to this program, is the old client.
+  std::string_view name = argc > 0 ? argv[0] : "";
+  name = name.substr(name.rfind('/') + 1);
+  return name == "dvdcli" ? dvdi::cli::Dvdcli(arguments) : dvdi::cli::Main(arguments);
 }

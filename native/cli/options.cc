@@ -1,49 +1,15 @@
 #include "cli/options.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
 #include <system_error>
 
+#include "cli/command.h"
+
 namespace dvdi::cli {
 namespace {
-
-// An option that may be given several times, one value each time: a second word is the next argument.
-CLI::Option* AddList(CLI::App* app, const std::string& name, std::vector<std::string>* into,
-                     const std::string& help) {
-  return app->add_option(name, *into, help)->type_size(1)->allow_extra_args(false);
-}
-
-// Everything that CLI11 writes into while it parses.
-struct Raw {
-  Options o;
-  std::string timeout;
-  std::vector<std::string> volumes, mounts, statements, marathons, mesos;
-  bool env = false;
-};
-
-void AddGlobal(CLI::App* app, Raw* raw) {
-  GlobalOptions& g = raw->o.global;
-  app->add_option("--config", g.config, "Settings file (default /etc/dvdi/config.yaml)")
-      ->envname("DVDI_CONFIG");
-  app->add_option("--state-dir", g.state_dir, "State folder");
-  app->add_option("--runtime-dir", g.runtime_dir, "Run-time folder");
-  app->add_option("--policy-dir", g.policy_dir, "Folder of the installed policies");
-  AddList(app, "--plugin-dir", &g.plugin_dirs, "Folder of plugin sockets; may be repeated");
-  AddList(app, "--spec-dir", &g.spec_dirs, "Folder of plugin .spec and .json files; may be repeated");
-  app->add_option("--node", g.node, "Name of this node");
-  app->add_option("--timeout", raw->timeout, "Deadline, as in 30s, 5m");
-  app->add_flag("--json", g.json, "Answer in JSON");
-  app->add_flag("--no-color", g.no_color, "No colours (there are none anyway where no terminal is)");
-}
-
-void AddSources(CLI::App* verb, Raw* raw) {
-  AddList(verb, "-v,--volume", &raw->volumes, "A volume in the syntax of `docker run -v`: NAME:/PATH[:ro]");
-  AddList(verb, "--mount", &raw->mounts, "A volume in the syntax of `docker run --mount`");
-  verb->add_option("--volume-driver,--driver", raw->o.default_driver, "Driver of volumes that name none");
-}
 
 Result<std::string> Absolute(const std::string& path) {
   if (path.empty()) return path;
@@ -111,78 +77,15 @@ Status CheckVerb(const Options& o, bool has_separator) {
   if (o.verb == Verb::kExplain && !o.volume.empty() + !o.operation.empty() + !o.scope.empty() > 1)
     return usage("`dvdi explain` takes one of NAME, --operation and --scope");
   if (o.last < 0) return usage("--last must be 1 or more");
+  if (o.verb == Verb::kCreate && !o.attributes.empty() && !o.default_driver.empty())
+    return usage("`dvdi create` takes either --driver or --class",
+                 "A class becomes a driver by the node's pools (`dvdi pools`)");
+  if (o.verb == Verb::kPrune && o.global.json && !o.force)
+    return usage("`dvdi prune --json` cannot ask", "Give --force");
+  if (o.verb == Verb::kCompletion && o.shell != "bash" && o.shell != "zsh" && o.shell != "fish")
+    return usage("there is no completion for \"" + o.shell + "\"", "bash, zsh and fish are there");
+  if (o.global.json && !o.format.empty()) return usage("either --json or --format");
   return OkStatus();
-}
-
-struct VerbApp {
-  Verb verb;
-  CLI::App* app;
-};
-
-std::vector<VerbApp> AddVerbs(CLI::App* app, Raw* raw) {
-  Options& o = raw->o;
-  std::vector<VerbApp> verbs;
-  auto add = [&](Verb verb, const char* name, const char* help, CLI::App* parent) {
-    CLI::App* sub = parent->add_subcommand(name, help);
-    sub->fallthrough();
-    verbs.push_back({verb, sub});
-    return sub;
-  };
-  auto volume = [&](CLI::App* sub, bool required) {
-    sub->add_option("VOLUME", o.volume, "NAME or DRIVER/NAME")->required(required);
-    sub->add_option("--driver,--volume-driver", o.default_driver, "The volume's driver");
-  };
-
-  CLI::App* run =
-      add(Verb::kRun, "run", "Run a command with its volumes: dvdi run -v NAME:/PATH -- COMMAND…", app);
-  AddSources(run, raw);
-  AddList(run, "--statement", &raw->statements, "File with a statement in YAML or JSON; - is standard input");
-  AddList(run, "--marathon", &raw->marathons, "File with a Marathon app (JSON)");
-  AddList(run, "--mesos", &raw->mesos, "File with a Mesos ContainerInfo (JSON)");
-  run->add_flag("--env", raw->env, "Take the DVDI_VOLUME_* variables of the environment");
-  run->add_option("-u,--user", o.user, "USER[:GROUP] that the command runs as");
-  run->add_option("-w,--workdir", o.workdir, "Folder that the command starts in");
-  run->add_option("--name", o.scope, "Name of this user of volumes (default: a random one)");
-  run->add_flag("--dry-run", o.dry_run, "Say what would be done, and do nothing");
-
-  CLI::App* mount = add(Verb::kMount, "mount", "Attach a volume until `dvdi unmount`", app);
-  AddSources(mount, raw);
-  mount->add_option("VOLUME", o.volume, "NAME or DRIVER/NAME: prints the folder to use");
-  mount->add_option("--name", o.scope, "Name of this user of volumes (default: manual:DRIVER/NAME)");
-
-  CLI::App* unmount = add(Verb::kUnmount, "unmount", "End what `dvdi mount` began", app);
-  volume(unmount, false);
-  unmount->add_option("--name", o.scope, "The name given to `dvdi mount --name`");
-
-  add(Verb::kLs, "ls", "The volumes that this node knows", app);
-  volume(add(Verb::kInspect, "inspect", "One volume; asks its plugin", app), true);
-  add(Verb::kStatus, "status", "The engine: ledger, policy, drivers, what is pending", app);
-  add(Verb::kMetrics, "metrics", "What the node counts, as Prometheus reads it", app);
-  CLI::App* oci =
-      app->add_subcommand("oci", "Volumes of OCI containers")->require_subcommand(1)->fallthrough();
-  add(Verb::kOciHook, "hook", "A container's hook: reads its state on standard input", oci);
-  add(Verb::kOciBundle, "bundle", "Add the hooks to a bundle's config.json", oci)
-      ->add_option("BUNDLE", o.file, "The bundle's folder")
-      ->required();
-  CLI::App* recover = add(Verb::kRecover, "recover", "Clean up after what ended without cleaning up", app);
-  recover->add_flag("--wait", o.wait, "Wait for pending releases (at most --timeout, 10 s unless given)");
-  AddList(recover, "--owner", &o.owners, "Only for this owner; may be repeated (default: run and manual)");
-  volume(add(Verb::kForget, "forget",
-             "Drop an attachment that cannot be released, without calling its plugin", app),
-         true);
-  CLI::App* explain = add(Verb::kExplain, "explain", "Why: what was decided and which calls were made", app);
-  volume(explain, false);
-  explain->add_option("--operation", o.operation, "One operation");
-  explain->add_option("--scope", o.scope, "The operations of one scope");
-  explain->add_option("--last", o.last, "How many, newest first (default 1)");
-  add(Verb::kDoctor, "doctor", "What this node has and lacks, and how to get it", app);
-  CLI::App* policy = app->add_subcommand("policy", "The policy blob")->require_subcommand(1)->fallthrough();
-  CLI::App* install =
-      add(Verb::kPolicyInstall, "install", "Install a policy blob and make it active", policy);
-  install->add_option("FILE", o.file, "The blob (.wasm); its signature is beside it")->required();
-  install->add_flag("--allow-downgrade", o.allow_downgrade, "Accept an older version than the active one");
-  add(Verb::kVersion, "version", "The version", app);
-  return verbs;
 }
 
 std::string Hint(const CLI::App& app, bool has_separator) {
@@ -232,16 +135,11 @@ Result<ParsedArguments> ParseArguments(const std::vector<std::string>& arguments
   std::reverse(ours.begin(), ours.end());  // as CLI11 wants it
 
   Raw raw;
-  CLI::App app("Volumes for any command through Docker volume plugins, without Docker.", "dvdi");
-  app.require_subcommand(0, 1);
-  bool version = false;
-  app.add_flag("--version", version, "The version");
-  app.footer("Exit codes and the JSON answers: docs/cli.md");
   ParsedArguments parsed;
   std::vector<VerbApp> verbs;
+  auto tree = BuildCommand(&raw, &verbs);
+  CLI::App& app = *tree;
   try {
-    AddGlobal(&app, &raw);
-    verbs = AddVerbs(&app, &raw);
     app.parse(ours);
   } catch (const CLI::Success& e) {  // --help
     std::ostringstream out, err;
@@ -258,7 +156,7 @@ Result<ParsedArguments> ParseArguments(const std::vector<std::string>& arguments
   *run = app.got_subcommand("run");
 
   Options& o = raw.o;
-  bool found = version;
+  bool found = raw.version;
   for (const auto& v : verbs) {
     if (!v.app->parsed()) continue;
     o.verb = v.verb;

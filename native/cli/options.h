@@ -3,11 +3,16 @@
 #define DVDI_CLI_OPTIONS_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace dvdi::cli {
 
@@ -15,8 +20,14 @@ enum class Verb {
   kRun,
   kMount,
   kUnmount,
+  kCreate,
+  kRm,
+  kPrune,
   kLs,
   kInspect,
+  kPlugins,
+  kPools,
+  kFence,
   kStatus,
   kMetrics,
   kOciHook,
@@ -26,6 +37,8 @@ enum class Verb {
   kExplain,
   kDoctor,
   kPolicyInstall,
+  kCompletion,
+  kNames,  // hidden: what a shell's completion asks for
   kVersion,
 };
 
@@ -35,6 +48,7 @@ struct GlobalOptions {
   std::vector<std::string> plugin_dirs, spec_dirs;
   bool json = false;
   bool no_color = false;
+  bool keeper = true;  // whether the engine retries by itself while it is open
   int64_t timeout_ms = 0;
 };
 
@@ -57,9 +71,22 @@ struct Options {
   bool dry_run = false;
   std::vector<std::string> command;
 
-  // The volume that a verb is about, and the scope (--name, --scope).
+  // The volume that a verb is about (rm and inspect: those), and the scope (--name, --scope).
   std::string volume;
+  std::vector<std::string> volumes;
   std::string scope;
+
+  // create
+  std::vector<std::string> driver_options, attributes;  // KEY=VALUE
+  std::string size;
+
+  // ls, inspect, plugins, prune
+  std::vector<std::string> filters;  // KEY=VALUE
+  std::string format;
+  bool quiet = false;
+
+  // rm, prune, fence
+  bool force = false, shared_drivers = false, node_is_dead = false;
 
   // recover, explain, policy install
   bool wait = false;
@@ -68,6 +95,9 @@ struct Options {
   int64_t last = 0;
   std::string file;
   bool allow_downgrade = false;
+
+  // completion, names
+  std::string shell, names;
 };
 
 // What ParseOptions made of the arguments: options, or text to print and then leave.
@@ -76,6 +106,9 @@ struct ParsedArguments {
   bool help = false;
   std::string help_text;
 };
+
+// The whole command as its parser has it: the source of --help, of the man page and of completions.
+void WithCommandTree(const std::function<void(const CLI::App& app)>& look);
 
 // kInvalid for a command line that is wrong; the hint names the help that would say more. `run` is set
 // where the verb was `run` (its failures have an exit code of their own). Reads DVDI_CONFIG.

@@ -18,6 +18,7 @@ std::string VolumeMessage(const Json& volume) {
   if (what == "created") return "created new volume " + name;
   int64_t last_used = GetInt(volume, "last_used");
   std::string used = last_used > 0 ? " (last used " + Ago(last_used, NowMs()) + ")" : "";
+  if (what == "existed") return name + " exists already";
   return (what == "shared" ? "shared " : "re-attached ") + name + used;
 }
 
@@ -46,6 +47,27 @@ void PrintPrepared(const Json& answer, bool json) {
     if (note.is_string()) PrintNote("note: " + note.get<std::string>());
 }
 
+namespace {
+
+// One thing that would be done.
+std::string CallText(const Json& call) {
+  std::string what = GetString(call, "call"), text;
+  std::string volume = GetString(call, "name") + " of driver " + GetString(call, "driver");
+  if (what == "stage") {
+    text = "give " + GetString(call, "name") + " at " + GetString(call, "target");
+    std::string subpath = GetString(call, "subpath"), ownership = GetString(call, "ownership", "none");
+    if (!subpath.empty()) text += ", its folder " + subpath;
+    if (GetBool(call, "read_only")) text += ", read-only";
+    if (ownership != "none") text += ", ownership " + ownership;
+    return text;
+  }
+  text = what + " " + volume;
+  const Json& options = GetMember(call, "options");
+  return options.is_object() && !options.empty() ? text + " " + SafeJson(options) : text;
+}
+
+}  // namespace
+
 void PrintDecision(const Json& answer, bool json) {
   if (json) {
     PrintJson(answer);
@@ -67,8 +89,14 @@ void PrintDecision(const Json& answer, bool json) {
     text += Clean(line) + "\n";
   }
   if (text.empty()) text = "no volume is declared\n";
+  for (const auto& call : GetMember(answer, "calls")) text += Clean("would " + CallText(call)) + "\n";
   for (const auto& note : GetMember(answer, "notes"))
     if (note.is_string()) text += Clean("note: " + note.get<std::string>()) + "\n";
+  const Json& error = GetMember(answer, "error");
+  if (error.is_object()) {
+    std::string hint = GetString(error, "hint");
+    text += Clean("would fail: " + GetString(error, "message") + (hint.empty() ? "" : ". " + hint)) + "\n";
+  }
   ::fputs(text.c_str(), stdout);
 }
 

@@ -14,6 +14,7 @@ namespace dvdi::cli {
 namespace {
 
 bool colors_on = false;
+const char* program_name = "dvdi";
 
 // Columns of a terminal, near enough: one for each character.
 size_t Width(std::string_view text) {
@@ -29,7 +30,7 @@ void Write(FILE* stream, std::string_view text) {
 // journald knows the program; a person at a terminal wants to.
 void Say(LogLevel level, std::string_view text) {
   std::string prefix = JournalPrefix(level);
-  Write(stderr, (prefix.empty() ? "dvdi: " : prefix) + Clean(text) + "\n");
+  Write(stderr, (prefix.empty() ? std::string(program_name) + ": " : prefix) + Clean(text) + "\n");
 }
 
 }  // namespace
@@ -63,6 +64,8 @@ void PrintError(const Status& status, bool json) {
   else
     Say(LogLevel::kError, ErrorLine(status));
 }
+
+void SetProgramName(const char* name) { program_name = name; }
 
 void PrintNote(std::string_view text) {
   Say(text.substr(0, 5) == "note:" ? LogLevel::kNotice : LogLevel::kInfo, text);

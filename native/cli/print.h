@@ -28,6 +28,8 @@ int ExitCodeFor(const Status& status);
 std::string ErrorLine(const Status& status);
 // Prints a failure: `dvdi: …` on standard error, or {"error": …} on standard output with --json.
 void PrintError(const Status& status, bool json);
+// What stands in front of every line on standard error: "dvdi", unless set. A literal.
+void SetProgramName(const char* name);
 // `dvdi: TEXT` on standard error.
 void PrintNote(std::string_view text);
 // One JSON document and a newline on standard output.

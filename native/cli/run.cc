@@ -21,6 +21,7 @@
 #include "cli/engine.h"
 #include "cli/prepare.h"
 #include "cli/print.h"
+#include "cli/progress.h"
 #include "cli/signals.h"
 #include "cli/sources.h"
 #include "sys/env.h"
@@ -42,7 +43,8 @@ class Session {
   int Fail(const Status& status);
   Status Begin(Json* request);
   Status HoldNamespace();
-  Status WaitFor(int fd);
+  // `what` is shown where it takes long; "" for what the command does.
+  Status WaitFor(int fd, const std::string& what = "");
   Result<Json> Prepare(const Json& request);
   Status GiveVolumes(const Json& answer);
   Result<ChildReport> StartCommand();
@@ -73,10 +75,14 @@ int Session::Fail(const Status& status) {
 }
 
 // Waits until `fd` is readable, and handles signals meanwhile. kRefused where the user gave up.
-Status Session::WaitFor(int fd) {
+Status Session::WaitFor(int fd, const std::string& what) {
+  std::optional<Progress> progress;
+  if (!what.empty()) progress.emplace(what);
   for (;;) {
     struct pollfd fds[2] = {{fd, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
-    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return Status::FromErrno(errno, "cannot poll");
+    if (::poll(fds, 2, progress.has_value() ? progress->WaitMs() : -1) < 0 && errno != EINTR)
+      return Status::FromErrno(errno, "cannot poll");
+    if (progress.has_value()) fds[1].revents != 0 ? progress->Clear() : progress->Tick();
     while (auto signal = signals_.Next()) {
       int number = static_cast<int>(signal->ssi_signo);
       if (started_) {
@@ -145,7 +151,7 @@ Result<Json> Session::Prepare(const Json& request) {
                       "Give another --name, or none");
   }
   DVDI_ASSIGN_OR_RETURN(Pending pending, engine_->Start(dvdi_prepare, request));
-  DVDI_RETURN_IF_ERROR(WaitFor(pending.fd()));
+  DVDI_RETURN_IF_ERROR(WaitFor(pending.fd(), "attaching volumes"));
   return pending.Take();
 }
 
@@ -298,14 +304,15 @@ int DryRun(const Options& options) {
       }
       request["user"] = {{"uid", user->uid}, {"gid", user->gid}};
     }
-    answer = (*engine)->Do(dvdi_prepare, request);
+    answer = (*engine)->Do(dvdi_prepare, request, "asking the drivers");
   }
   if (!answer.ok()) {
     PrintError(answer.status(), options.global.json);
     return kExitRunFailed;
   }
   PrintDecision(*answer, options.global.json);
-  return kExitOk;
+  // As the run itself would have ended.
+  return GetMember(*answer, "error").is_object() ? kExitRunFailed : kExitOk;
 }
 
 }  // namespace

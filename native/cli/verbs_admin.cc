@@ -61,12 +61,12 @@ int Recover(const Options& options) {
   auto engine = Engine::Open(options.global);
   if (!engine.ok()) return Failed(options, engine.status());
   std::vector<std::string> owners = options.owners;
-  if (owners.empty()) owners = {"run", "manual", "oci"};
+  if (owners.empty()) owners = {"run", "manual", "oci", "dvdcli"};
   Json all = Json::object();
   Status failure;
   for (const auto& owner : owners) {
     int wait = options.wait ? CloseWait(options, kRecoverWaitMs) : 0;
-    auto answer = (*engine)->Do(dvdi_recover, {{"owner", owner}, {"wait_ms", wait}});
+    auto answer = (*engine)->Do(dvdi_recover, {{"owner", owner}, {"wait_ms", wait}}, "recovering");
     // One owner's trouble is no reason to leave the others.
     if (!answer.ok() && failure.ok()) failure = answer.status();
     for (const char* key : {"undone", "ended", "released", "pending", "reported"})

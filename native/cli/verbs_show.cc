@@ -4,8 +4,10 @@
 
 #include "base/text.h"
 #include "cli/bind.h"
+#include "cli/format.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
+#include "cli/view.h"
 
 namespace dvdi::cli {
 namespace {
@@ -18,13 +20,6 @@ Color StateColor(const std::string& state) {
 }
 
 std::string When(int64_t unix_ms) { return unix_ms > 0 ? Ago(unix_ms, NowMs()) : "-"; }
-
-// Where a user has the volume. A manual mount that was bound nowhere is used at its stage.
-std::string UserTarget(const std::vector<MountEntry>& mounts, const Json& user) {
-  std::string target = GetString(user, "target"), stage = GetString(user, "stage");
-  if (GetString(user, "owner") == "manual" && !IsBindOf(mounts, stage, target)) return stage;
-  return target;
-}
 
 void Put(const std::string& text) { ::fputs(text.c_str(), stdout); }
 
@@ -74,46 +69,96 @@ void PutVolume(const Json& volume) {
 }  // namespace
 
 int List(const Options& options) {
+  auto filters = Filters::Parse(options.filters, false);
+  if (!filters.ok()) return Failed(options, filters.status());
+  bool formatted = !options.format.empty() && options.format != "table";
+  auto format = Format::Parse(formatted ? options.format : "");
+  if (!format.ok()) return Failed(options, format.status());
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
   auto answer = (*engine)->Ask(dvdi_status, {{"what", "volumes"}});
   if (!answer.ok()) return Failed(options, answer.status());
+  Json volumes = Json::array();
+  int64_t now = NowMs();
+  for (const auto& v : GetMember(*answer, "volumes"))
+    if (filters->Matches(v, now)) volumes.push_back(v);
   if (options.global.json) {
+    (*answer)["volumes"] = std::move(volumes);
     PrintJson(*answer);
     return kExitOk;
   }
+  if (options.quiet) {
+    for (const auto& v : volumes) Put(Clean(GetString(v, "name")) + "\n");
+    return kExitOk;
+  }
   auto mounts = MountsOrNone();
+  if (formatted) {
+    Json rows = Json::array();
+    for (const auto& v : volumes) rows.push_back(VolumeView(v, mounts));
+    auto text = FormatRows(*format, rows);
+    if (!text.ok()) return Failed(options, text.status());
+    Put(*text);
+    return kExitOk;
+  }
   Table table({"VOLUME", "DRIVER", "STATE", "USERS", "TARGETS", "LAST-USED"});
-  for (const auto& v : GetMember(*answer, "volumes")) {
-    const Json& users = GetMember(v, "users");
+  for (const auto& v : volumes) {
+    Json view = VolumeView(v, mounts);
     std::string targets;
-    for (const auto& user : users) targets += (targets.empty() ? "" : ", ") + UserTarget(mounts, user);
+    for (const auto& target : view["Targets"])
+      targets += (targets.empty() ? "" : ", ") + target.get<std::string>();
     std::string state = GetString(v, "state");
-    std::string last = state == "attached" && !users.empty() ? "in use" : When(GetInt(v, "last_used_ms"));
-    table.Add(
-        {GetString(v, "name"), GetString(v, "driver"), state, std::to_string(users.size()), targets, last},
-        StateColor(state), 2);
+    int64_t last = GetInt(v, "last_used_ms");
+    table.Add({GetString(v, "name"), GetString(v, "driver"), state, std::to_string(view["Users"].size()),
+               targets, GetString(view, "Used") == "in use" ? "in use" : When(last)},
+              StateColor(state), 2);
   }
   if (table.empty())
-    PrintNote("no volume is known on this node");
+    PrintNote(options.filters.empty() ? "no volume is known on this node" : "no volume matches");
   else
     Put(table.Text());
   return kExitOk;
 }
 
 int Inspect(const Options& options) {
+  auto format = Format::Parse(options.format);
+  if (!format.ok()) return Failed(options, format.status());
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
-  VolumeName volume = SplitVolumeName(options.volume, options.default_driver);
-  Json query = {{"what", "volume"}, {"name", volume.name}, {"ask_plugin", true}};
-  if (!volume.driver.empty()) query["driver"] = volume.driver;
-  auto answer = (*engine)->Ask(dvdi_status, query);
-  if (!answer.ok()) return Failed(options, answer.status());
-  if (options.global.json)
-    PrintJson(*answer);
-  else
-    PutVolume(*answer);
-  return kExitOk;
+  Json found = Json::array();
+  Status failure;
+  for (const std::string& text : options.volumes) {
+    VolumeName volume = SplitVolumeName(text, options.default_driver);
+    Json query = {{"what", "volume"}, {"name", volume.name}, {"ask_plugin", true}};
+    if (!volume.driver.empty()) query["driver"] = volume.driver;
+    if (options.global.timeout_ms > 0) query["timeout_ms"] = options.global.timeout_ms;
+    auto answer = (*engine)->Ask(dvdi_status, query);
+    if (answer.ok())
+      found.push_back(std::move(*answer));
+    else if (options.volumes.size() == 1)
+      return Failed(options, answer.status());
+    else if (failure.ok())
+      failure = answer.status();
+  }
+  if (options.global.json) {
+    // One volume is itself; several are a list.
+    PrintJson(options.volumes.size() == 1 ? found[0] : found);
+  } else if (!options.format.empty()) {
+    Json rows = Json::array();
+    auto mounts = MountsOrNone();
+    for (const auto& v : found) rows.push_back(VolumeView(v, mounts));
+    auto text = FormatRows(*format, rows);
+    if (!text.ok()) return Failed(options, text.status());
+    Put(*text);
+  } else {
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (i > 0) Put("\n");
+      PutVolume(found[i]);
+    }
+  }
+  // Those that were found are shown all the same.
+  if (failure.ok()) return kExitOk;
+  PrintError(failure, false);
+  return ExitCodeFor(failure);
 }
 
 int ShowStatus(const Options& options) {

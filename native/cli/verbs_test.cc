@@ -45,7 +45,6 @@ TEST_F(Verbs, OptionsBecomeSettings) {
   Dvdi({"ls", "--state-dir", "/s", "--runtime-dir", "/r", "--policy-dir", "/p", "--node", "n", "--plugin-dir",
         "/a", "--plugin-dir", "/b", "--spec-dir", "/e"});
   EXPECT_EQ(OneCall("open"), Json({{"config", "/c.yaml"},
-                                   {"owner_of_recovery", "run"},
                                    {"settings",
                                     {{"state_dir", "/s"},
                                      {"runtime_dir", "/r"},
@@ -181,10 +180,11 @@ TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {
   auto done = Dvdi({"recover", "--wait", "--timeout", "1s"});
   EXPECT_EQ(done.exit_code, 0);
   auto calls = Calls("recover");
-  ASSERT_EQ(calls.size(), 3u);
+  ASSERT_EQ(calls.size(), 4u);
   EXPECT_EQ(calls[0], Json({{"owner", "run"}, {"wait_ms", 1000}}));
   EXPECT_EQ(calls[1], Json({{"owner", "manual"}, {"wait_ms", 1000}}));
   EXPECT_EQ(calls[2], Json({{"owner", "oci"}, {"wait_ms", 1000}}));
+  EXPECT_EQ(calls[3], Json({{"owner", "dvdcli"}, {"wait_ms", 1000}}));
   EXPECT_EQ(done.out, "undid the unfinished operation op1\nstill to be released: v (driver d): down\n");
   script_["recover"]["answer"] = Json::object();
   EXPECT_EQ(Dvdi({"recover", "--owner", "x"}).out, "nothing to do\n");

@@ -115,7 +115,7 @@ int Mount(const Options& options) {
     // The driver is in the source: DRIVER/NAME and --driver are one request, which may be made twice.
     if (!volume.driver.empty()) request.erase("default_driver");
   }
-  auto answer = (*engine)->Do(dvdi_prepare, request);
+  auto answer = (*engine)->Do(dvdi_prepare, request, "attaching volumes");
   if (!answer.ok()) {
     engine->close_wait_ms = CloseWait(options, kReleaseWaitMs);
     return Failed(options, answer.status());
@@ -159,7 +159,8 @@ int Unmount(const Options& options) {
     auto undone = UnbindStage(stage, target);
     if (!undone.ok()) return Failed(options, undone.status());
   }
-  auto answer = (*engine)->Do(dvdi_cleanup, CleanupRequest(options, GetString(*scope, "scope")));
+  auto answer =
+      (*engine)->Do(dvdi_cleanup, CleanupRequest(options, GetString(*scope, "scope")), "unmounting");
   engine->close_wait_ms = CloseWait(options, kReleaseWaitMs);
   if (!answer.ok()) return Failed(options, answer.status());
   if (options.global.json) PrintJson(*answer);

@@ -127,6 +127,14 @@ dvdi_code dvdi_recover(dvdi_engine* engine, const char* request, dvdi_done done,
   return Start(engine, request, done, user, &dvdi::Engine::Recover);
 }
 
+dvdi_code dvdi_remove(dvdi_engine* engine, const char* request, dvdi_done done, void* user) {
+  return Start(engine, request, done, user, &dvdi::Engine::Remove);
+}
+
+dvdi_code dvdi_fence(dvdi_engine* engine, const char* request, dvdi_done done, void* user) {
+  return Start(engine, request, done, user, &dvdi::Engine::Fence);
+}
+
 dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer) {
   return Ask(engine, query, answer, &dvdi::Engine::StatusOf);
 }

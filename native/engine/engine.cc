@@ -45,6 +45,20 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
 // How long the keeper sleeps where nothing is due.
 constexpr int64_t kKeeperMs = 60'000;
 
+// Adds what is left of these volumes, [{"driver", "name"}], from earlier scopes: attachments that nobody
+// uses.
+void AddReleasing(Core& core, const Json& volumes, std::vector<AttachmentRow>* rows) {
+  (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
+    for (const Json& v : volumes) {
+      DVDI_ASSIGN_OR_RETURN(auto a, tx.FindAttachment(GetString(v, "driver"), GetString(v, "name")));
+      if (!a || a->state != kReleasing) continue;
+      bool known = std::any_of(rows->begin(), rows->end(), [&](const auto& r) { return r.id == a->id; });
+      if (!known) rows->push_back(std::move(*a));
+    }
+    return Status();
+  });
+}
+
 // A wall time of the ledger as a monotonic one; never at once, so that what cannot be had is not tried
 // without end.
 int64_t DueAt(Core& core, int64_t wall_ms) {
@@ -164,6 +178,8 @@ Status Engine::Cleanup(const Json& request, Done done) {
   if (owner.empty() || scope.empty()) return Status(Code::kInvalid, "cleanup wants an owner and a scope");
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core_->settings.cleanup_ms;
+  int64_t release_ms = GetInt(request, "release_ms");
+  Json volumes = GetMember(request, "volumes");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
   auto core = core_;
@@ -171,7 +187,8 @@ Status Engine::Cleanup(const Json& request, Done done) {
   // Not counted with the drivers' operations: it calls no driver, and its answer waits for none.
   core->admission->Submit(
       "cleanup", {}, deadline,
-      [this, self = shared_from_this(), core, owner, scope, done](const Status& admitted) {
+      [this, self = shared_from_this(), core, owner, scope, release_ms, volumes,
+       done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());
         std::optional<OperationRow> found;
         Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
@@ -189,8 +206,15 @@ Status Engine::Cleanup(const Json& request, Done done) {
         Json released = Json::array(), pending = Json::array();
         for (const auto& list : {&outcome.kept, &outcome.dropped})
           for (const auto& a : *list) released.push_back({{"driver", a.driver}, {"name", a.name}});
-        for (const auto& a : outcome.releasing)
-          pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
+        if (release_ms > 0) {
+          AddReleasing(*core, volumes, &outcome.releasing);
+          ReleaseNow(*core, outcome.releasing, core->env.clock->MonotonicMs() + release_ms, &released,
+                     &pending);
+          core->plugins->CloseIdle();
+        } else {
+          for (const auto& a : outcome.releasing)
+            pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
+        }
         if (found && !ours)
           pending.push_back(
               {{"driver", ""}, {"name", ""}, {"why", "it is being prepared by another process"}});

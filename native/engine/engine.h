@@ -36,9 +36,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status Prepare(const Json& request, Done done);
   Status Cleanup(const Json& request, Done done);
   Status Recover(const Json& request, Done done);
-  Result<Json> StatusOf(const Json& query);  // status.cc
-  Result<Json> Explain(const Json& query);   // status.cc
-  Result<Json> Forget(const Json& request);  // forget.cc
+  Status Remove(const Json& request, Done done);  // remove.cc
+  Status Fence(const Json& request, Done done);   // fence.cc
+  Result<Json> StatusOf(const Json& query);       // status.cc
+  Result<Json> Explain(const Json& query);        // status.cc
+  Result<Json> Forget(const Json& request);       // forget.cc
   // The metrics in Prometheus' text format (metrics.cc).
   Result<std::string> Metrics();
   // Writes them to the settings' metrics file, if there is one and it is old, or `now`.
@@ -68,7 +70,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Rest PrepareFront(Json request, Done done);
   // Behind a cleanup's answer: what can be released at once, on the same thread.
   void ReleaseBehind(UndoOutcome outcome);
-  Result<Json> DryRun(const Json& volumes, const Json& notes);
 
   std::shared_ptr<Core> core_;
   std::mutex front_mu_;

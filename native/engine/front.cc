@@ -59,6 +59,12 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
   if (out->targets != "make" && out->targets != "check" && out->targets != "ignore")
     return Status(Code::kInvalid,
                   "targets is " + OneLine(out->targets, 40) + "; make, check or ignore are accepted");
+  std::string goal = GetString(request, "goal");
+  if (!goal.empty() && goal != "create")
+    return Status(Code::kInvalid, "goal is " + OneLine(goal, 40) + "; only create is accepted");
+  out->goal = GetBool(request, "dry_run") ? Goal::kRehearsal
+              : goal == "create"          ? Goal::kCreate
+                                          : Goal::kWorkload;
   const Json& process = GetMember(request, "process");
   if (!process.is_null()) {
     o.pid = static_cast<pid_t>(GetInt(process, "pid"));
@@ -110,6 +116,16 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
                 "end it first (`dvdi unmount`), or give this one another name");
 }
 
+// Before a workload's operation begins. `stored` is the answer where it was answered before.
+Status GetReady(Core& core, const PrepareRequest& request, Json* stored) {
+  if (request.goal != Goal::kWorkload) return Status();
+  DVDI_RETURN_IF_ERROR(ResolveExisting(core, request.operation, stored));
+  if (!stored->is_null()) return Status();
+  bool ready = false;
+  DVDI_RETURN_IF_ERROR(IsMountpoint(core.env, core.stage_root, &ready));
+  return ready ? Status() : EnsureStageRoot(core.env, core.stage_root);
+}
+
 }  // namespace
 
 Status Engine::Prepare(const Json& request, Done done) {
@@ -124,9 +140,14 @@ Status Engine::Prepare(const Json& request, Done done) {
 Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   Core& core = *core_;
   auto request = std::make_shared<PrepareRequest>();
-  auto recorder = std::make_shared<Recorder>(core.env, "prepare", core.settings.record_bytes);
+  auto recorder = std::make_shared<Recorder>(
+      core.env, GetString(raw, "goal") == "create" ? "create" : "prepare", core.settings.record_bytes);
   // What fails here has touched nothing: it leaves a record, so that `explain` can say why.
   auto fail = [&](const Status& s) -> Rest {
+    if (request->goal == Goal::kRehearsal) {
+      done(s, Json());
+      return nullptr;
+    }
     request->operation.id = core.env.random->HexId(16);
     (void)core.ledger->Apply(false, [&](LedgerTx& tx) {
       return tx.PutRecord(recorder->Finish(request->operation, CodeName(s.code()), s), {},
@@ -180,12 +201,7 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
                       .WithVolume(OneLine(d, 128), OneLine(name, 255)));
     drivers.insert(d);
   }
-  if (GetBool(raw, "dry_run")) {
-    auto answer = DryRun(request->volumes, request->notes);
-    done(answer.status(), answer.ok() ? *answer : Json());
-    return nullptr;
-  }
-  if (request->volumes.empty()) {
+  if (request->volumes.empty() && request->goal == Goal::kWorkload) {
     done(Status(),
          {{"operation", ""},
           {"scope", request->operation.scope},
@@ -204,13 +220,9 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
     };
     if (!admitted.ok()) return refused(admitted);
     Json stored;
-    Status s = ResolveExisting(c, request->operation, &stored);
+    Status s = GetReady(c, *request, &stored);
     if (!s.ok()) return refused(s);
     if (!stored.is_null()) return done(s, stored);
-    bool ready = false;
-    s = IsMountpoint(c.env, c.stage_root, &ready);
-    if (s.ok() && !ready) s = EnsureStageRoot(c.env, c.stage_root);
-    if (!s.ok()) return refused(s);
     PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
     auto outcome = operation.Run();
     done(outcome.status, outcome.answer);
@@ -227,28 +239,6 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   // The keeper ends what waits too long: it has a new deadline to look at.
   if (core.admission->waiting() > 0) Wake();
   return rest;
-}
-
-Result<Json> Engine::DryRun(const Json& volumes, const Json& notes) {
-  Json list = Json::array();
-  DVDI_RETURN_IF_ERROR(core_->ledger->Read([&](LedgerTx& tx) -> Status {
-    for (const Json& v : volumes) {
-      Json one = v;
-      std::string driver = GetString(v, "driver"), name = GetString(v, "name");
-      DVDI_ASSIGN_OR_RETURN(auto a, tx.FindAttachment(driver, name));
-      one["state"] = a ? a->state : "none";
-      Json users = Json::array();
-      if (a) {
-        DVDI_ASSIGN_OR_RETURN(auto present, tx.Users(a->id, core_->boot_id));
-        for (const auto& u : present)
-          users.push_back({{"owner", u.owner}, {"scope", u.scope}, {"mode", u.mode}});
-      }
-      one["users"] = std::move(users);
-      list.push_back(std::move(one));
-    }
-    return Status();
-  }));
-  return Json{{"dry_run", true}, {"volumes", std::move(list)}, {"notes", notes}};
 }
 
 }  // namespace dvdi

@@ -88,6 +88,10 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
       slots[i].answer = Refused(refused);
       continue;
     }
+    if (Json instead = AnswerApart(items[i], call, slots[i].volume); !instead.is_null()) {
+      slots[i].answer = std::move(instead);
+      continue;
+    }
     if (call.method == Method::kCreate) {
       // What the driver said serves for one Create, also within one host call.
       VolumeState& first = volumes_[volumes_[slots[i].volume].first];
@@ -249,10 +253,11 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
   VolumeState& first = volumes_[volumes_[volume].first];
   bool ok = answer.kind == Answer::Kind::kOk;
   if (call.method == Method::kGet) {
+    first.there |= ok;
     first.get_said_no = answer.kind == Answer::Kind::kError ||
                         (!DVDI_GUARD(unknown_is_not_no) && answer.kind == Answer::Kind::kUnknown);
   } else if (call.method == Method::kCreate) {
-    first.created |= ok;
+    first.created |= ok, first.there |= ok;
     first.create_sent |= answer.kind == Answer::Kind::kUnknown && answer.sent;
     created_any_ |= ok || answer.sent;
     if (ok) TellCreated(first);
@@ -261,8 +266,10 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
   } else if (call.method == Method::kList) {
     for (auto& v : volumes_) {
       if (v.driver != call.driver) continue;
-      v.list_without = ok && std::none_of(answer.volumes.begin(), answer.volumes.end(),
-                                          [&](const ListedVolume& l) { return l.name == v.name; });
+      bool named = std::any_of(answer.volumes.begin(), answer.volumes.end(),
+                               [&](const ListedVolume& l) { return l.name == v.name; });
+      v.list_without = ok && !named;
+      v.there |= ok && named;
     }
   }
   if (call.method == Method::kMount && ok) return AfterMount(volume, answer);
@@ -319,6 +326,7 @@ Result<Json> PrepareOperation::Stage(const Json& request) {
       return Status(Code::kPolicy, "a second stage of volume " + v.name);
     todo.push_back(static_cast<size_t>(i));
   }
+  if (request_.goal != Goal::kWorkload) return StageApart(items, todo);
   if (!begun_) DVDI_RETURN_IF_ERROR(Journal({}, {}));
   bool slow = false;  // what sets owners may take long
   for (size_t k = 0; k < todo.size(); ++k) {

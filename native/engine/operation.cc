@@ -61,6 +61,7 @@ int64_t PrepareOperation::LeftMs() const {
 }
 
 PrepareOperation::Outcome PrepareOperation::Run() {
+  if (request_.goal != Goal::kWorkload) return RunApart();
   Outcome outcome;
   ActiveOperation active(&core_, request_.operation.id);
   VolumeLocks::Names names;
@@ -177,7 +178,8 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
       row.driver = volumes_[i].driver, row.name = volumes_[i].name, row.state = "creating";
       DVDI_RETURN_IF_ERROR(tx.TouchVolume(row));
     }
-    if (begun_) {
+    // What only creates has nothing that would be undone.
+    if (begun_ || request_.goal == Goal::kCreate) {
       for (size_t i : mounts) DVDI_RETURN_IF_ERROR(tx.PutAttachment(volumes_[i].attachment));
       return Status();
     }
@@ -198,7 +200,7 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
     }
     return Status();
   });
-  if (!s.ok()) return s;
+  if (!s.ok() || request_.goal == Goal::kCreate) return s;
   next_seq_ = seq;
   begun_ = true;
   return s;
@@ -232,9 +234,11 @@ Json PrepareOperation::InputForPolicy() const {
     v["history"] = HistoryForPolicy(volumes_[i]);
     list.push_back(std::move(v));
   }
-  return {{"config", revision_->config}, {"node", core_.settings.node},
-          {"left_ms", LeftMs()},         {"now_ms", request_.operation.started_ms},
-          {"scope", std::move(scope)},   {"volumes", std::move(list)}};
+  Json input = {{"config", revision_->config}, {"node", core_.settings.node},
+                {"left_ms", LeftMs()},         {"now_ms", request_.operation.started_ms},
+                {"scope", std::move(scope)},   {"volumes", std::move(list)}};
+  if (request_.goal == Goal::kCreate) input["goal"] = "create";
+  return input;
 }
 
 Status PrepareOperation::Decide() {
@@ -248,6 +252,13 @@ Status PrepareOperation::Decide() {
   recorder_.Answer("prepare", *text);
   DVDI_ASSIGN_OR_RETURN(policy_answer_, ParsePolicyAnswer("prepare", *text));
   for (const auto& v : volumes_) {
+    if (request_.goal == Goal::kCreate) {
+      if (volumes_[v.first].there) continue;
+      return Status(Code::kPolicy,
+                    "the policy said that volume " + v.name + " is there, and its driver did not",
+                    "the policy blob is faulty: go back to the one before it")
+          .WithVolume(v.driver, v.name);
+    }
     if (!v.stage.empty()) continue;
     return Status(Code::kPolicy, "the policy said that all is ready but made no stage for volume " + v.name,
                   "the policy blob is faulty: go back to the one before it")

@@ -3,6 +3,7 @@
 #define DVDI_ENGINE_OPERATION_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,17 @@
 
 namespace dvdi {
 
+// What a prepare is for. A workload's volumes are attached and staged; the others leave nothing to be undone
+// (apart.cc).
+enum class Goal {
+  kWorkload,
+  kCreate,     // the volumes are to exist
+  kRehearsal,  // to be told what would be done: drivers are asked, and told nothing
+};
+
 // A prepare request that was read and parsed by the policy.
 struct PrepareRequest {
+  Goal goal = Goal::kWorkload;
   OperationRow operation;  // owner, scope, process, request_hash
   bool has_user = false;
   uint32_t uid = 0, gid = 0;
@@ -42,6 +52,7 @@ struct VolumeState {
   // What the plugin has said in this operation (promise 11).
   bool get_said_no = false, list_without = false, created = false;
   bool create_sent = false;  // and it may be there
+  bool there = false;        // the driver said that it has it
   bool attached = false;     // Mount was answered, now or before
   std::string owned;         // how the ownership of what is in it was changed, for the audit log
   std::string stage;         // the folder, once mounted
@@ -95,6 +106,14 @@ class PrepareOperation {
   Result<Json> Query(const Json& request);
   int64_t LeftMs() const;
 
+  // --- apart.cc: the goals beside kWorkload
+  Outcome RunApart();
+  Json RehearsalAnswer(const Status& decided) const;
+  Json CreateAnswer() const;
+  // The answer to a call that is not sent for the operation's goal; null for one that is.
+  Json AnswerApart(const Json& item, const Call& call, size_t volume);
+  Result<Json> StageApart(const Json& items, const std::vector<size_t>& volumes);
+
   Core& core_;
   PrepareRequest request_;
   std::shared_ptr<const Revision> revision_;
@@ -106,6 +125,7 @@ class PrepareOperation {
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
   int64_t next_seq_ = 1;
   Json policy_answer_;
+  Json rehearsed_ = Json::array();  // what would have been done
 };
 
 }  // namespace dvdi

@@ -287,14 +287,6 @@ TEST_F(OperationTest, HidesVolumesOfOthersFromAScopeWithAProcess) {
       << answer;
 }
 
-TEST_F(OperationTest, ADryRunActsNot) {
-  Json answer = Prepare("one", {Volume("red", "a")}, {{"dry_run", true}});
-  ASSERT_TRUE(answer.contains("ok")) << answer;
-  EXPECT_EQ(answer["ok"]["volumes"][0]["state"], "none");
-  EXPECT_TRUE(Sent().empty());
-  ExpectNothingLeft();
-}
-
 // Data is never undone: what was made for a workload that could not start stays, and is known as that.
 TEST_F(OperationTest, AVolumeThatWasMadeInVainIsKnownAsMadeAndUnused) {
   transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {

@@ -60,7 +60,7 @@ Status Postpone(Core& core, AttachmentRow a, const std::string& why) {
 }
 
 // `code`: of the driver's last answer.
-Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, Code* code) {
+Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_ms, Code* code) {
   *code = Code::kUnavailable;
   std::string why;
   bool same_boot = a.boot_id == core.boot_id;
@@ -78,7 +78,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, Code* code) {
   }
   Call unmount;
   unmount.driver = a.driver, unmount.method = Method::kUnmount, unmount.volume = a.name, unmount.id = a.id;
-  unmount.deadline_ms = core.env.clock->MonotonicMs() + core.settings.call_max_ms;
+  unmount.deadline_ms = std::min(deadline_ms, core.env.clock->MonotonicMs() + core.settings.call_max_ms);
   Answer answer = core.plugins->RunOne(unmount);
   if (answer.kind == Answer::Kind::kOk) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, nullptr));
@@ -102,16 +102,41 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, Code* code) {
 
 }  // namespace
 
-Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& a) {
+Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& a, int64_t deadline_ms) {
   Code code = Code::kOk;
   int64_t began = core.env.clock->MonotonicNs();
-  auto result = Try(core, a, &code);
+  auto result = Try(core, a, deadline_ms, &code);
   // A commit that failed after the driver's answer: it is tried again, and told then.
   if (result.ok()) TellRelease(core, a, *result, code, began);
   return result;
 }
 
-Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
+void ReleaseNow(Core& core, const std::vector<AttachmentRow>& rows, int64_t deadline_ms, Json* released,
+                Json* pending) {
+  for (const AttachmentRow& a : rows) {
+    auto wait = [&](const std::string& why) {
+      pending->push_back({{"driver", a.driver}, {"name", a.name}, {"why", why}});
+    };
+    auto locks = VolumeLocks::Take(core.env, core.lock_file, {{a.driver, a.name}}, deadline_ms);
+    auto result = locks.ok() ? Release(core, a.id, deadline_ms) : Result<ReleaseResult>(locks.status());
+    if (!result.ok()) {
+      wait(result.status().message());
+    } else if (*result != ReleaseResult::kPending) {
+      // Also where somebody else was quicker: it is released, or in use again.
+      released->push_back({{"driver", a.driver}, {"name", a.name}});
+    } else {
+      std::string why = "its driver did not release it";
+      (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
+        DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(a.id));
+        if (row && !row->error.empty()) why = row->error;
+        return Status();
+      });
+      wait(why);
+    }
+  }
+}
+
+Result<ReleaseResult> Release(Core& core, const std::string& attachment, int64_t deadline_ms) {
   std::optional<AttachmentRow> found;
   bool used = false;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
@@ -122,7 +147,7 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment) {
     return Status();
   }));
   if (!found || found->state != kReleasing || (DVDI_GUARD(in_use) && used)) return ReleaseResult::kTakenOver;
-  return ReleaseHeld(core, *found);
+  return ReleaseHeld(core, *found, deadline_ms);
 }
 
 bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& a) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/text.h"
+#include "engine/drivers.h"
 #include "engine/engine.h"
 
 namespace dvdi {
@@ -50,6 +51,7 @@ Result<Json> Volumes(Core& core, const std::string& driver, const std::string& n
                   {"created_by_us", v.created_by_us},
                   {"created_ms", v.created_ms},
                   {"last_used_ms", v.last_used_ms},
+                  {"unused", v.Unused() && !a},
                   {"users", Json::array()}};
       if (a) {
         Status s;
@@ -193,39 +195,6 @@ Result<Json> Volume(Core& core, const Json& query) {
   return one;
 }
 
-Json Drivers(Core& core, bool ask) {
-  auto breakers = core.plugins->Breakers();
-  Json list = Json::array();
-  std::vector<std::string> names = ListPlugins(core.plugins->paths());
-  std::vector<Call> calls;
-  for (const auto& name : names) {
-    Call call;
-    call.driver = name, call.method = Method::kActivate;
-    call.deadline_ms = core.env.clock->MonotonicMs() + 2000;
-    calls.push_back(std::move(call));
-  }
-  std::vector<Answer> answers;
-  if (ask) answers = core.plugins->Run(calls);
-  for (size_t i = 0; i < names.size(); ++i) {
-    auto address = DiscoverPlugin(core.plugins->paths(), names[i]);
-    Json one = {{"name", names[i]},
-                {"address", address.ok() ? address->ToString() : address.status().message()},
-                {"breaker", breakers.count(names[i]) != 0 ? breakers[names[i]] : "closed"}};
-    if (ask) {
-      one["reachable"] = answers[i].kind != Answer::Kind::kUnknown;
-      one["volume_driver"] = std::find(answers[i].implements.begin(), answers[i].implements.end(),
-                                       "VolumeDriver") != answers[i].implements.end();
-      if (!answers[i].error.empty()) one["error"] = answers[i].error;
-      uint64_t theirs = 0, ours = 0;
-      if (answers[i].peer_pid > 0 && core.env.sys->MountNamespace(answers[i].peer_pid, &theirs) == 0 &&
-          core.env.sys->MountNamespace(static_cast<pid_t>(::getpid()), &ours) == 0)
-        one["same_mount_namespace"] = theirs == ours;
-    }
-    list.push_back(std::move(one));
-  }
-  return list;
-}
-
 Json Doctor(Core& core) {
   Json checks = Json::array();
   auto add = [&](std::string name, bool ok, bool required, std::string found, std::string fix) {
@@ -250,7 +219,7 @@ Json Doctor(Core& core) {
   const Status& counters = core.observer->counters().status();
   add("counters", counters.ok(), false, counters.ok() ? "shared by all engines" : counters.message(),
       counters.hint());
-  Json drivers = Drivers(core, true);
+  Json drivers = DescribeDrivers(core, true);
   add("drivers", !drivers.empty(), false, std::to_string(drivers.size()) + " found",
       "start a volume plugin; its socket belongs in /run/docker/plugins, or name its folder with "
       "plugins.sockets");
@@ -285,11 +254,15 @@ Result<Json> Engine::StatusOf(const Json& query) {
     DVDI_ASSIGN_OR_RETURN(std::string text, Metrics());
     return Json{{"text", std::move(text)}};
   }
-  if (what == "drivers") return Json{{"drivers", Drivers(core, GetBool(query, "ask", true))}};
+  if (what == "drivers") return Json{{"drivers", DescribeDrivers(core, GetBool(query, "ask", true))}};
+  if (what == "listed")
+    return ListOfDriver(core, GetString(query, "driver"), GetInt(query, "timeout_ms", 10'000));
+  if (what == "pools") return DescribePools(core, GetString(query, "driver"));
   if (what == "doctor") return Json{{"checks", Doctor(core)}};
-  return Status(Code::kInvalid,
-                "status of " + OneLine(what, 40) +
-                    "; summary, volumes, volume, scopes, drivers, metrics and doctor are accepted");
+  return Status(
+      Code::kInvalid,
+      "status of " + OneLine(what, 40) +
+          "; summary, volumes, volume, scopes, drivers, listed, pools, metrics and doctor are accepted");
 }
 
 Result<Json> Engine::Explain(const Json& query) {

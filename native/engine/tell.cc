@@ -37,13 +37,14 @@ void StartObserver(Core* core) {
 
 void PrepareOperation::TellCreated(const VolumeState& v) const {
   // At once: it is the one thing that stays whatever becomes of the operation.
-  core_.observer->Volumes(recorder_.Context(request_.operation),
-                          {EventFor("created", v.driver, v.name, v.attachment.id)});
+  core_.observer->Volumes(
+      recorder_.Context(request_.operation),
+      {EventFor("created", v.driver, v.name, request_.goal == Goal::kCreate ? "" : v.attachment.id)});
 }
 
 void PrepareOperation::Tell(const Status& why) const {
   EventContext context = recorder_.Context(request_.operation);
-  core_.observer->Operation("prepare", CodeName(why.code()), context.duration_us);
+  core_.observer->Operation(context.kind, CodeName(why.code()), context.duration_us);
   std::vector<VolumeEvent> events;
   for (const VolumeState& v : volumes_) {
     const bool first = &volumes_[v.first] == &v;
@@ -66,8 +67,9 @@ void PrepareOperation::Tell(const Status& why) const {
 }
 
 void TellRefused(Core& core, const Recorder& recorder, const PrepareRequest& request, const Status& why) {
+  if (request.goal == Goal::kRehearsal) return;  // nothing was to be done
   EventContext context = recorder.Context(request.operation);
-  core.observer->Operation("prepare", CodeName(why.code()), context.duration_us);
+  core.observer->Operation(context.kind, CodeName(why.code()), context.duration_us);
   std::vector<VolumeEvent> events;
   std::set<std::pair<std::string, std::string>> seen;
   for (const Json& v : request.volumes) {

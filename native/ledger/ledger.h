@@ -55,7 +55,7 @@ class LedgerTx {
 
   // --- volumes
   Status TouchVolume(const VolumeRow& row);  // merges: created_by_us stays, times grow
-  // Where it is in that state.
+  // Where it is in that state; "" for any.
   Status DeleteVolume(const std::string& driver, const std::string& name, const char* state);
   Status SetVolumeState(const std::string& driver, const std::string& name, const char* state);
   Result<std::optional<VolumeRow>> GetVolume(const std::string& driver, const std::string& name);

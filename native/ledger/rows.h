@@ -62,6 +62,11 @@ struct VolumeRow {
   // "creating" (Create may have been sent), "created" (never used), "known", "released-unconfirmed",
   // "forgotten"
   std::string state;
+
+  // Made by this node, and no workload of this node has had it since.
+  bool Unused() const {
+    return created_by_us && created_ms > last_used_ms && (state == "created" || state == "known");
+  }
 };
 
 // A live user of an attachment.

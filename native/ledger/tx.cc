@@ -238,7 +238,7 @@ Status LedgerTx::SetVolumeState(const std::string& driver, const std::string& na
 }
 
 Status LedgerTx::DeleteVolume(const std::string& driver, const std::string& name, const char* state) {
-  Stmt s = db_->Prepare("DELETE FROM volume WHERE driver = ? AND name = ? AND state = ?");
+  Stmt s = db_->Prepare("DELETE FROM volume WHERE driver = ?1 AND name = ?2 AND (?3 = '' OR state = ?3)");
   return s.BindAll(driver, name, state).Run();
 }
 

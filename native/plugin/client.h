@@ -32,9 +32,24 @@ Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::str
 // All names that discovery would find, sorted.
 std::vector<std::string> ListPlugins(const DiscoveryPaths& paths);
 
-enum class Method { kActivate, kCapabilities, kGet, kList, kPath, kCreate, kMount, kUnmount, kRemove };
+// The protocol's methods, and two of `dvdi-driver`'s own that operators use: its tiers, and taking a volume
+// away from another node.
+enum class Method {
+  kActivate,
+  kCapabilities,
+  kGet,
+  kList,
+  kPath,
+  kCreate,
+  kMount,
+  kUnmount,
+  kRemove,
+  kTiers,
+  kFence
+};
 const char* MethodName(Method method);  // "Get"
-// False where no method of the protocol has that name.
+// False where no method of the protocol has that name: what is the operator's alone (promise 4) has none
+// here.
 bool MethodFromName(const std::string& name, Method* method);
 
 struct Call {
@@ -43,6 +58,7 @@ struct Call {
   std::string volume;                          // Name; unused by Activate, Capabilities, List
   std::string id;                              // ID; Mount and Unmount
   std::map<std::string, std::string> options;  // Opts; Create
+  bool node_is_dead = false;                   // Fence: the operator's word
   int64_t deadline_ms = 0;                     // Clock::MonotonicMs
 };
 
@@ -69,7 +85,12 @@ struct Answer {
   std::vector<ListedVolume> volumes;    // List
   std::string created_at;               // Get
   std::string status_json;              // Get: Status as compact JSON, "" where none
+  std::string body_json;                // Tiers, Fence: the whole answer as compact JSON
   pid_t peer_pid = 0;
+  // It speaks HTTP and knows no such method: what drivers say to what is not of the protocol.
+  bool NoSuchMethod() const {
+    return kind != Kind::kOk && (http_status == 404 || http_status == 405 || http_status == 501);
+  }
 };
 
 struct BreakerSettings {

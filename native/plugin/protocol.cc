@@ -24,10 +24,12 @@ constexpr MethodEntry kMethods[] = {{Method::kActivate, "Activate"}, {Method::kC
                                     {Method::kGet, "Get"},           {Method::kList, "List"},
                                     {Method::kPath, "Path"},         {Method::kCreate, "Create"},
                                     {Method::kMount, "Mount"},       {Method::kUnmount, "Unmount"},
-                                    {Method::kRemove, "Remove"}};
+                                    {Method::kRemove, "Remove"},     {Method::kTiers, "Tiers"},
+                                    {Method::kFence, "Fence"}};
 
+bool IsOperators(Method m) { return m == Method::kTiers || m == Method::kFence; }
 bool NamesVolume(Method m) {
-  return m != Method::kActivate && m != Method::kCapabilities && m != Method::kList;
+  return m != Method::kActivate && m != Method::kCapabilities && m != Method::kList && m != Method::kTiers;
 }
 bool HasId(Method m) { return m == Method::kMount || m == Method::kUnmount; }
 
@@ -165,6 +167,8 @@ Answer Reader::Read() {
     case Method::kCreate:
     case Method::kUnmount:
     case Method::kRemove: return Ok();
+    case Method::kTiers:
+    case Method::kFence: answer_.body_json = Dump(body); return Ok();
   }
   return Malformed("something for an unknown method");
 }
@@ -231,7 +235,7 @@ const char* MethodName(Method method) {
 
 bool MethodFromName(const std::string& name, Method* method) {
   for (const MethodEntry& e : kMethods) {
-    if (name != e.name) continue;
+    if (name != e.name || IsOperators(e.method)) continue;
     *method = e.method;
     return true;
   }
@@ -239,7 +243,10 @@ bool MethodFromName(const std::string& name, Method* method) {
 }
 
 std::string MethodPath(Method method) {
-  return (method == Method::kActivate ? "/Plugin." : "/VolumeDriver.") + std::string(MethodName(method));
+  const char* service = method == Method::kActivate ? "/Plugin."
+                        : IsOperators(method)       ? "/DvdiDriver."
+                                                    : "/VolumeDriver.";
+  return service + std::string(MethodName(method));
 }
 
 Status CheckCall(const Call& call) {
@@ -292,6 +299,7 @@ std::string CallBody(const Call& call) {
   Json body = Json::object();
   if (NamesVolume(call.method)) body["Name"] = call.volume;
   if (HasId(call.method)) body["ID"] = call.id;
+  if (call.method == Method::kFence) body["NodeIsDead"] = call.node_is_dead;
   return Dump(body) + "\n";
 }
 

@@ -1,8 +1,8 @@
 // dvdi.h answered from a script, so that tests see what the command asks for and what it makes of an
 // answer. DVDI_FAKE_SCRIPT names a JSON file:
 //   {CALL: {"code": n, "answer": {…}, "began": FILE, "hold": FIFO}, "status": {WHAT: the same}, …}
-// where CALL is open, prepare, cleanup, recover, status, explain, forget, policy_install, and what is
-// left out is OK with {}. FILE is made when the call begins; the answer waits for an end of FIFO's
+// where CALL is open, prepare, cleanup, recover, remove, fence, status, explain, forget, policy_install, and
+// what is left out is OK with {}. FILE is made when the call begins; the answer waits for an end of FIFO's
 // writer. Every call is a line of DVDI_FAKE_LOG: {"call", "request", …}.
 #include <errno.h>
 #include <fcntl.h>
@@ -133,6 +133,13 @@ dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_done done,
 }
 dvdi_code dvdi_recover(dvdi_engine* engine, const char* request, dvdi_done done, void* user) {
   return Async(engine, "recover", request, done, user);
+}
+
+dvdi_code dvdi_remove(dvdi_engine* engine, const char* request, dvdi_done done, void* user) {
+  return Async(engine, "remove", request, done, user);
+}
+dvdi_code dvdi_fence(dvdi_engine* engine, const char* request, dvdi_done done, void* user) {
+  return Async(engine, "fence", request, done, user);
 }
 
 dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer) {

@@ -109,7 +109,7 @@ Running CommandTest::StartDvdi(const std::vector<std::string>& arguments) {
   std::vector<char*> envp, argv;
   for (auto& e : env) envp.push_back(e.data());
   envp.push_back(nullptr);
-  argv.push_back(const_cast<char*>("dvdi"));
+  argv.push_back(program_.data());
   for (auto& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
   int in[2], out[2], err[2];
@@ -120,7 +120,7 @@ Running CommandTest::StartDvdi(const std::vector<std::string>& arguments) {
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
   ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-  ::posix_spawn_file_actions_adddup2(&actions, err[1], 2);
+  ::posix_spawn_file_actions_adddup2(&actions, error_to_ >= 0 ? error_to_ : err[1], 2);
   pid_t pid = -1;
   EXPECT_EQ(::posix_spawn(&pid, DVDI_FAKE_BINARY, &actions, nullptr, argv.data(), envp.data()), 0);
   ::posix_spawn_file_actions_destroy(&actions);

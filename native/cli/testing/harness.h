@@ -57,6 +57,10 @@ class CommandTest : public ::testing::Test {
   // Runs `dvdi ARGUMENTS` with the script as it is now.
   Finished Dvdi(const std::vector<std::string>& arguments, const std::string& input = "");
   Running StartDvdi(const std::vector<std::string>& arguments);
+  // The name that the command is called by: "dvdi", or another one, as a link to it.
+  std::string program_ = "dvdi";
+  // Where its standard error goes instead of to Finished::err, where it is not -1.
+  int error_to_ = -1;
   // The environment of the commands, beside PATH and what the fake engine reads.
   std::vector<std::string> environment_;
 

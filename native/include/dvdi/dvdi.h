@@ -45,8 +45,10 @@ DVDI_API void dvdi_free(char* text);
 
 /* Opens an engine on this node's state folder. `options`: {"config": path of a YAML settings file
  * (default /etc/dvdi/config.yaml, absent is fine), "settings": {…} which override the file's members
- * (docs/settings.md), "owner_of_recovery": "run"|…}. On success *out is the engine; on failure it is
- * null and *error, where error is not null, says why. A damaged ledger is no failure: it is put aside
+ * (docs/settings.md), "keeper": false for no thread that retries by itself (default true),
+ * "classic_mounts": true for mount(2) where newer calls would be used (default false; for kernels
+ * whose newer calls are broken)}. On success *out is the engine; on failure it is null and *error, where
+ * error is not null, says why. A damaged ledger is no failure: it is put aside
  * and rebuilt. May read and write files; never touches a plugin or a plugin's mountpoint. */
 DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error);
 
@@ -61,20 +63,28 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  *               {"form": "env", "env": {"DVDI_VOLUME_NAME": "…"}}],
  *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
  *   "deadline_ms": n from now (0: the settings'),
- *   "dry_run": true: only what would be asked of which driver (parse, and what the ledger knows)
+ *   "goal": "create" where the volumes are only to exist: nothing is attached, and no scope is begun
+ *   "dry_run": true: the whole decision, without acting on it. Drivers are asked (Get, List, …) and told
+ *              nothing; nothing is made, recorded or attached
  * }
  * Answer: {"operation", "scope", "volumes": [{"driver", "name", "id", "stage": folder to bind at
  * "target", "mode": "rw"|"ro", "what": "created"|"re-attached"|"shared", "last_used": ms or null,
  * "message"}], "hide": [mountpoints of volumes that are not this scope's: to be unmounted in a new
  * mount namespace], "notes": [text], "policy": {"name","version","sha256"}}. No declared volume is no
  * error: "volumes" is empty.
+ * With a goal of "create": {"operation", "volumes": [{"driver", "name", "what": "created"|"existed",
+ * "message"}], "notes"}. With "dry_run": {"dry_run": true, "volumes": [VolumeRequest (docs/abi.md) +
+ * {"state", "users", "message"}], "calls": [{"call": "Create"|"Mount"|"stage", "driver", "name", …}]: what
+ * would be done, in order, "notes", "error"?: why it would fail}.
  * Returns DVDI_OK where the operation was accepted: the callback is then called exactly once. */
 DVDI_API dvdi_code dvdi_prepare(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
 /* Ends a scope: its stages are unmounted, its folders removed, volumes without another user released.
- * `request`: {"owner", "scope", "deadline_ms"}. An unknown scope is no error. Answers as soon as our
- * own mounts are gone: {"released": [{"driver","name"}], "pending": [{"driver","name","why"}]}; what
- * is pending is retried until done (promise 6). */
+ * `request`: {"owner", "scope", "deadline_ms", "release_ms", "volumes": [{"driver","name"}]}. An unknown
+ * scope is no error. Answers as soon as our own mounts are gone: {"released": [{"driver","name"}],
+ * "pending": [{"driver","name","why"}]}; what is pending is retried until done (promise 6). With a
+ * "release_ms" it waits so long for the releases of its volumes, and of those in "volumes" that nobody
+ * uses: what is pending then has failed, and "why" says how. */
 DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
 /* Brings ledger and reality together for one owner: `request`: {"owner", "live": [scope, …] (those the
@@ -84,8 +94,22 @@ DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_d
  * "released": […], "pending": […], "reported": [what is not ours and was not touched]}. */
 DVDI_API dvdi_code dvdi_recover(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
+/* An operator's removal of a volume: `request`: {"driver", "name", "deadline_ms", "unused_only": true for
+ * one that is recorded as created and unused (prune), "global": true where it may be of a driver that all
+ * nodes share}. Refused while anything uses it. Answer: {"removed": {"driver", "name"}, "existed": false
+ * where its driver did not have it any more}. */
+DVDI_API dvdi_code dvdi_remove(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
+
+/* An operator takes a volume away from another node, where its driver can (dvdi-driver). `request`:
+ * {"driver", "name", "deadline_ms", "node_is_dead": true where the operator vouches for it; otherwise the
+ * driver waits until the other node's lease has ended}. Answer: {"fenced": {"driver", "name"},
+ * "generation", "waited_ms", "from": node}. */
+DVDI_API dvdi_code dvdi_fence(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
+
 /* What the ledger knows; asks no plugin unless told to. `query`: {"what": "summary" | "volumes" |
- * "volume" ("driver" optional, "name", "ask_plugin": bool) | "scopes" | "drivers" | "doctor" | "metrics"}.
+ * "volume" ("driver" optional, "name", "ask_plugin": bool, "timeout_ms") | "scopes" |
+ * "drivers" ("ask": false to call none) | "listed" ("driver", "timeout_ms") | "pools" ("driver"
+ * optional) | "doctor" | "metrics"}.
  * Answers in docs/cli.md. */
 DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer);
 

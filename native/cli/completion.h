@@ -1,0 +1,16 @@
+// Completion scripts for shells, made from the command's tree.
+#ifndef DVDI_CLI_COMPLETION_H_
+#define DVDI_CLI_COMPLETION_H_
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace dvdi::cli {
+
+// The script for "bash", "zsh" or "fish"; "" for others. It completes verbs, options, files, folders, and,
+// with `dvdi names`, the names of volumes and drivers; no name is ever evaluated by the shell.
+std::string CompletionScript(const CLI::App& app, const std::string& shell);
+
+}  // namespace dvdi::cli
+
+#endif  // DVDI_CLI_COMPLETION_H_

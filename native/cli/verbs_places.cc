@@ -1,0 +1,156 @@
+// plugins, pools, fence: where volumes come from.
+#include <cstdio>
+
+#include "base/text.h"
+#include "cli/format.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+namespace dvdi::cli {
+namespace {
+
+std::string Bytes(const Json& object, const char* key) {
+  const Json& member = GetMember(object, key);
+  if (!member.is_number()) return "";
+  double value = member.get<double>();
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(units)) value /= 1024, ++unit;
+  char text[64];
+  std::snprintf(text, sizeof text, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+  return text;
+}
+
+std::string AttributesText(const Json& attributes) {
+  std::string out;
+  if (!attributes.is_object()) return out;
+  for (const auto& [key, value] : attributes.items())
+    out += (out.empty() ? "" : ", ") + key + "=" + TextOfValue(value);
+  return out;
+}
+
+std::string DriverState(const Json& driver) {
+  if (!GetBool(driver, "allowed", true)) return "forbidden";
+  if (!driver.contains("reachable")) return "";
+  if (!GetBool(driver, "reachable")) return "no answer";
+  return GetBool(driver, "volume_driver") ? "answers" : "no volume driver";
+}
+
+// What --format knows of a plugin.
+Json PluginView(const Json& d) {
+  const Json& same = GetMember(d, "same_mount_namespace");
+  return {{"Name", GetString(d, "name")},
+          {"Address", GetString(d, "address")},
+          {"State", DriverState(d)},
+          {"Answers", GetBool(d, "reachable")},
+          {"VolumeDriver", GetBool(d, "volume_driver")},
+          {"Scope", GetString(d, "scope")},
+          {"Breaker", GetString(d, "breaker")},
+          {"Allowed", GetBool(d, "allowed", true)},
+          {"SameMountNamespace", same},
+          {"Error", GetString(d, "error")}};
+}
+
+}  // namespace
+
+int Plugins(const Options& options) {
+  auto format = Format::Parse(options.format == "table" ? "" : options.format);
+  if (!format.ok()) return Failed(options, format.status());
+  auto engine = Engine::Open(options.global);
+  if (!engine.ok()) return Failed(options, engine.status());
+  auto answer = (*engine)->Ask(dvdi_status, {{"what", "drivers"}, {"ask", !options.quiet}});
+  if (!answer.ok()) return Failed(options, answer.status());
+  const Json& drivers = GetMember(*answer, "drivers");
+  if (options.global.json) {
+    PrintJson(*answer);
+    return kExitOk;
+  }
+  if (options.quiet) {
+    for (const auto& d : drivers) ::puts(Clean(GetString(d, "name")).c_str());
+    return kExitOk;
+  }
+  if (!options.format.empty() && options.format != "table") {
+    Json rows = Json::array();
+    for (const auto& d : drivers) rows.push_back(PluginView(d));
+    auto text = FormatRows(*format, rows);
+    if (!text.ok()) return Failed(options, text.status());
+    ::fputs(text->c_str(), stdout);
+    return kExitOk;
+  }
+  Table table({"PLUGIN", "STATE", "SCOPE", "ADDRESS", "WHY"});
+  for (const auto& d : drivers) {
+    std::string state = DriverState(d);
+    std::string why = GetString(d, "error");
+    const Json& same = GetMember(d, "same_mount_namespace");
+    if (why.empty() && same.is_boolean() && !same.get<bool>())
+      why = "its mounts are made in another mount namespace";
+    table.Add({GetString(d, "name"), state, GetString(d, "scope"), GetString(d, "address"), why},
+              state == "answers" ? Color::kGreen : Color::kRed, 1);
+  }
+  if (table.empty())
+    PrintNote(
+        "no plugin was found; their sockets belong in /run/docker/plugins, or where plugins.sockets says");
+  else
+    ::fputs(table.Text().c_str(), stdout);
+  return kExitOk;
+}
+
+int Pools(const Options& options) {
+  auto engine = Engine::Open(options.global);
+  if (!engine.ok()) return Failed(options, engine.status());
+  Json query = {{"what", "pools"}};
+  if (!options.default_driver.empty()) query["driver"] = options.default_driver;
+  auto answer = (*engine)->Ask(dvdi_status, query);
+  if (!answer.ok()) return Failed(options, answer.status());
+  if (options.global.json) {
+    PrintJson(*answer);
+    return kExitOk;
+  }
+  Table pools({"POOL", "DRIVER", "ATTRIBUTES", "OPTIONS"});
+  for (const auto& p : GetMember(*answer, "pools"))
+    pools.Add({GetString(p, "name"), GetString(p, "driver"), AttributesText(GetMember(p, "attributes")),
+               AttributesText(GetMember(p, "options"))});
+  Table tiers({"TIER", "DRIVER", "FILESYSTEM", "CAPACITY", "PROMISED", "FREE", "ATTRIBUTES", "FOLDER"});
+  for (const auto& t : GetMember(*answer, "tiers"))
+    tiers.Add({GetString(t, "name"), GetString(t, "driver"), GetString(t, "filesystem"),
+               Bytes(t, "capacity_bytes"), Bytes(t, "promised_bytes"), Bytes(t, "free_bytes"),
+               AttributesText(GetMember(t, "attributes")), GetString(t, "path")});
+  std::string text;
+  if (!pools.empty()) text += pools.Text();
+  if (!pools.empty() && !tiers.empty()) text += "\n";
+  if (!tiers.empty()) text += tiers.Text();
+  if (text.empty())
+    PrintNote("there are no pools (policy.pools in the settings), and no driver that answers has tiers");
+  ::fputs(text.c_str(), stdout);
+  return kExitOk;
+}
+
+int Fence(const Options& options) {
+  auto engine = OpenEngine(options);
+  if (!engine.ok()) return Failed(options, engine.status());
+  VolumeName volume = SplitVolumeName(options.volume, options.default_driver);
+  if (volume.driver.empty())
+    return Failed(options, Status(Code::kInvalid, "the volume's driver must be named",
+                                  "Write DRIVER/" + volume.name + ", or --driver DRIVER"));
+  Json request = {
+      {"driver", volume.driver}, {"name", volume.name}, {"deadline_ms", options.global.timeout_ms}};
+  if (options.node_is_dead) request["node_is_dead"] = true;
+  auto answer = (*engine)->Do(dvdi_fence, request,
+                              options.node_is_dead ? "fencing " + volume.name
+                                                   : "waiting for the lease on " + volume.name + " to end");
+  if (!answer.ok()) return Failed(options, answer.status());
+  if (options.global.json) {
+    PrintJson(*answer);
+    return kExitOk;
+  }
+  std::string from = GetString(*answer, "from");
+  char waited[32];
+  std::snprintf(waited, sizeof waited, "%.1f s", static_cast<double>(GetInt(*answer, "waited_ms")) / 1000);
+  ::printf("%s\n",
+           Clean("fenced " + volume.name + (from.empty() ? "" : ", which " + from + " had") +
+                 "; generation " + std::to_string(GetInt(*answer, "generation")) + ", waited " + waited)
+               .c_str());
+  return kExitOk;
+}
+
+}  // namespace dvdi::cli
