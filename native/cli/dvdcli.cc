@@ -56,6 +56,8 @@ class Client {
   // there.
   Result<std::string> Held(bool* held);
   Result<Json> Ask(bool plugin);
+  // Of our scope: "running", "committed", "undoing", or "" where there is none.
+  Result<std::string> ScopeState();
   Status EndScope();
   static void Print(const std::string& text) { ::puts(Clean(text).c_str()); }
 
@@ -95,6 +97,14 @@ Result<std::string> Client::Held(bool* held) {
   return FindMount(mounts, stage) != nullptr ? stage : std::string();
 }
 
+Result<std::string> Client::ScopeState() {
+  DVDI_ASSIGN_OR_RETURN(Json scopes, engine_->Ask(dvdi_status, {{"what", "scopes"}}));
+  for (const auto& scope : GetMember(scopes, "scopes"))
+    if (GetString(scope, "owner") == kOwner && GetString(scope, "scope") == scope_)
+      return GetString(scope, "state");
+  return std::string();
+}
+
 Status Client::EndScope() {
   Json request = {{"owner", kOwner},
                   {"scope", scope_},
@@ -110,6 +120,7 @@ Status Client::EndScope() {
 
 Status Client::Mount() {
   bool renewed = false;
+  int refusals = 0;
   auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(kMountMs);
   for (;;) {
     bool held = false;
@@ -129,15 +140,15 @@ Status Client::Mount() {
     if (!answer.ok()) {
       // Another mount of the same volume may be at it: its outcome is ours. Or its mount has gone since: then
       // the scope is begun anew.
-      if (answer.status().code() != Code::kRefused || left.count() <= 0) return answer.status();
-      DVDI_ASSIGN_OR_RETURN(Json scopes, engine_->Ask(dvdi_status, {{"what", "scopes"}}));
-      std::string state;
-      for (const auto& scope : GetMember(scopes, "scopes"))
-        if (GetString(scope, "owner") == kOwner && GetString(scope, "scope") == scope_)
-          state = GetString(scope, "state");
+      if (answer.status().code() != Code::kRefused || ++refusals > 3) return answer.status();
+      DVDI_ASSIGN_OR_RETURN(std::string state, ScopeState());
       if (state.empty()) return answer.status();
       if (state == "committed" && held) DVDI_RETURN_IF_ERROR(EndScope());
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      while (state == "running" || state == "undoing") {
+        if (std::chrono::steady_clock::now() >= give_up) return answer.status();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        DVDI_ASSIGN_OR_RETURN(state, ScopeState());
+      }
       continue;
     }
     const Json& volumes = GetMember(*answer, "volumes");

@@ -209,15 +209,31 @@ test("a class is resolved to one of the operator's pools, and explained", { skip
   assert.match(none.err, /^dvdi: .*db.*no pool fits.*bulk has media hdd, not tape; fast has .*\n$/);
 });
 
-test("--dry-run says what would be done, and asks no driver", { skip }, async (t) => {
+test("--dry-run takes the whole decision, and does nothing", { skip }, async (t) => {
   const { world, plugin } = await place(t);
   const mount = `type=volume,src=data,dst=${world.target("d")},volume-driver=plain,volume-opt=size=5`;
   const done = await world.dvdi(["run", "--json", "--mount", mount, "--dry-run", "--", "true"]);
   assert.equal(done.code, 0, done.all);
-  const answer = JSON.parse(done.out) as { volumes: { driver: string; name: string; options: object }[] };
+  const answer = JSON.parse(done.out) as {
+    volumes: { driver: string; name: string; options: object; message: string }[];
+    calls: { call: string }[];
+  };
   assert.deepEqual([answer.volumes[0]?.driver, answer.volumes[0]?.name], ["plain", "data"]);
   assert.deepEqual(answer.volumes[0]?.options, { size: "5" });
-  assert.deepEqual(plugin.calls, []);
+  assert.deepEqual(
+    answer.calls.map(({ call }) => call),
+    ["Create", "Mount", "stage"],
+  );
+  assert.deepEqual([...new Set(plugin.calls)].sort(), ["Activate", "Capabilities", "Get data", "List"]);
+  assert.deepEqual(await world.ls(), []);
+  const text = await world.dvdi(["run", "--mount", mount, "--dry-run", "--", "true"]);
+  assert.match(text.out, /^would Create data of driver plain {"size":"5"}$/m);
+  assert.match(text.out, /^would give data at /m);
+  // As the run itself would end.
+  const bad = mount.replace("volume-opt=size=5", "volume-opt=overwritefs=true");
+  const refused = await world.dvdi(["run", "--mount", bad, "--dry-run", "--", "true"]);
+  assert.equal(refused.code, 125, refused.all);
+  assert.match(refused.out, /^would fail: .*overwritefs/m);
 });
 
 test("mount, ls, inspect, unmount: a volume for an operator, by name or at a path", { skip }, async (t) => {

@@ -9,6 +9,7 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -151,6 +152,22 @@ export class World {
   /** Starts `dvdi` on this node. */
   begin(args: string[], options: Options = {}): Process {
     return this.#keep(begin(this.enter([DVDI, ...args]), this.#configured(options)));
+  }
+
+  /** `dvdcli` on this node: the same program by its other name. */
+  dvdcli(args: string[], options: Options = {}): Promise<Result> {
+    return this.run([this.#dvdcli(), ...args], this.#configured(options));
+  }
+
+  /** Starts `dvdcli` on this node. */
+  beginDvdcli(args: string[], options: Options = {}): Process {
+    return this.#keep(begin(this.enter([this.#dvdcli(), ...args]), this.#configured(options)));
+  }
+
+  #dvdcli(): string {
+    const link = join(this.home, "dvdcli");
+    if (!existsSync(link)) symlinkSync(DVDI, link);
+    return link;
   }
 
   #configured(options: Options): Options {

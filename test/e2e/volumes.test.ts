@@ -1,0 +1,78 @@
+// Volumes themselves, as people know them from `docker volume`: create, ls, inspect, rm, prune, with the driver that
+// ships and with a scripted one.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { ScriptedPlugin } from "./lib/plugin.ts";
+import { skip, World } from "./lib/world.ts";
+
+const QUICK = "policy:\n  retry: {attempts: 1, base_ms: 50, max_ms: 200}\n";
+
+test("create, use, remove: the driver that ships", { skip }, async (t) => {
+  const world = await World.make(t);
+  await world.driver();
+  const created = await world.dvdi(["create", "-d", "dvdi", "-o", "size=16m", "data"]);
+  assert.equal(created.code, 0, created.all);
+  assert.equal(created.out, "data\n");
+  assert.match(created.err, /created new volume data/);
+  assert.ok(existsSync(join(world.pool, "data")));
+  const again = await world.dvdi(["create", "-d", "dvdi", "-o", "size=16m", "data"]);
+  assert.deepEqual([again.code, again.out], [0, "data\n"]);
+  const shown = await world.dvdi(["ls", "--format", "{{.Driver}} {{.Name}} {{.State}} {{.Unused}}"]);
+  assert.equal(shown.out, "dvdi data created true\n");
+  const size = await world.dvdi(["inspect", "dvdi/data", "--format", "{{.Status.size_bytes}}"]);
+  assert.equal(size.out, `${(16 << 20).toString()}\n`, size.all);
+
+  const held = await world.hold(["-v", `data:${world.target("d")}`, "--volume-driver", "dvdi"]);
+  const refused = await world.dvdi(["rm", "data"]);
+  assert.equal(refused.code, 12, refused.all);
+  assert.match(refused.err, /volume data is in use on this node by scope .* of run: it is not removed/);
+  assert.equal((await held.release()).code, 0);
+  await world.nothingLeft();
+  const removed = await world.dvdi(["rm", "data"]);
+  assert.deepEqual([removed.code, removed.out], [0, "data\n"], removed.all);
+  assert.ok(!existsSync(join(world.pool, "data")));
+  assert.equal((await world.dvdi(["rm", "dvdi/data"])).code, 13);
+  assert.equal((await world.dvdi(["rm", "-f", "dvdi/data"])).code, 0);
+  assert.deepEqual(await world.ls(), []);
+});
+
+test("prune removes what a failed start left behind, and nothing else", { skip }, async (t) => {
+  const removed: string[] = [];
+  const world = await World.make(t, { settings: QUICK });
+  const plugin = await ScriptedPlugin.serve(world, "plain", {
+    volumes: ["old"],
+    Mount: ({ Name }) => (Name === "stuck" ? { Err: "no device" } : plugin.usual("Mount", { Name })),
+    Remove: ({ Name }) => {
+      removed.push(Name);
+      plugin.volumes.delete(Name);
+      return { Err: "" };
+    },
+  });
+  const start = (name: string): Promise<{ code: number; all: string }> =>
+    world.dvdi(["run", "-v", `${name}:${world.target("x")}`, "--volume-driver", "plain", "--", "true"]);
+  assert.equal((await start("stuck")).code, 125);
+  assert.equal((await start("used")).code, 0);
+  assert.equal((await start("old")).code, 0);
+  const asked = await world.dvdi(["prune"], { input: "y\n" });
+  assert.equal(asked.code, 11, "there is no terminal to ask on");
+  assert.deepEqual(removed, []);
+  const pruned = await world.dvdi(["prune", "--force"]);
+  assert.deepEqual([pruned.code, pruned.out], [0, "stuck\n"], pruned.all);
+  assert.deepEqual(removed, ["stuck"]);
+  const left = await world.ls();
+  assert.deepEqual(left.map(({ name }) => name).sort(), ["old", "used"]);
+  assert.match((await world.dvdi(["prune", "-f"])).err, /nothing to remove/);
+});
+
+test("plugins: who is there, who answers", { skip }, async (t) => {
+  const world = await World.make(t);
+  await ScriptedPlugin.serve(world, "plain");
+  await ScriptedPlugin.serve(world, "other", { Activate: () => ({ Implements: ["authz"] }) });
+  const listed = await world.dvdi(["plugins", "--format", "{{.Name}}: {{.State}} {{.Scope}}"]);
+  assert.equal(listed.out, "other: no volume driver \nplain: answers local\n");
+  const quiet = await world.dvdi(["plugins", "-q"]);
+  assert.equal(quiet.out, "other\nplain\n");
+});
