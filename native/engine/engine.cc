@@ -207,10 +207,13 @@ Status Engine::Cleanup(const Json& request, Done done) {
         for (const auto& list : {&outcome.kept, &outcome.dropped})
           for (const auto& a : *list) released.push_back({{"driver", a.driver}, {"name", a.name}});
         if (release_ms > 0) {
+          outcome.locks.reset();  // each release takes its own, and looks again
           AddReleasing(*core, volumes, &outcome.releasing);
           ReleaseNow(*core, outcome.releasing, core->env.clock->MonotonicMs() + release_ms, &released,
                      &pending);
           core->plugins->CloseIdle();
+          outcome.releasing.clear();
+          WakeAt(DueAt(*core, core->env.clock->WallMs() + core->settings.release_base_ms));
         } else {
           for (const auto& a : outcome.releasing)
             pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
