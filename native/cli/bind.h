@@ -22,9 +22,9 @@ Result<UniqueFd> CloneStage(const std::string& stage, bool classic);
 // of the stage: what changes below the stage reaches it, and nothing goes back.
 Status BindStage(const UniqueFd& tree, const std::string& stage, const std::string& target);
 
-// Mounts a copy of CloneStage at `target` as a container with the root folder `root` will see that path: a symlink
-// on the way leads where it leads in the container, never out of it. Missing folders are made (0755). Needs the
-// descriptor calls: kUnsupported where `tree` is invalid.
+// Mounts a copy of CloneStage at `target` as a container with the root folder `root` will see that path: a
+// symlink on the way leads where it leads in the container, never out of it. Missing folders are made (0755).
+// Needs the descriptor calls: kUnsupported where `tree` is invalid.
 Status BindInRoot(const UniqueFd& tree, const std::string& root, const std::string& target);
 
 // Unmounts `target` where the mount on it is a bind of the stage; true where it did. Anything else that

@@ -288,7 +288,7 @@ std::string Fish(const CLI::App& app) {
 }  // namespace
 
 std::string CompletionScript(const CLI::App& app, const std::string& shell) {
-  return shell == "bash" ? Bash(app) : shell == "zsh" ? Zsh(app) : shell == "fish" ? Fish(app) : "";
+  return shell == kBash ? Bash(app) : shell == kZsh ? Zsh(app) : shell == kFish ? Fish(app) : "";
 }
 
 }  // namespace dvdi::cli

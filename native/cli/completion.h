@@ -7,7 +7,12 @@
 
 namespace dvdi::cli {
 
-// The script for "bash", "zsh" or "fish"; "" for others. It completes verbs, options, files, folders, and,
+// The shells that there is a completion for. No other source names one: none is ever run (NoShellTest).
+inline constexpr const char* kBash = "bash";
+inline constexpr const char* kZsh = "zsh";
+inline constexpr const char* kFish = "fish";
+
+// The script for one of them; "" for others. It completes verbs, options, files, folders, and,
 // with `dvdi names`, the names of volumes and drivers; no name is ever evaluated by the shell.
 std::string CompletionScript(const CLI::App& app, const std::string& shell);
 

@@ -29,9 +29,9 @@ int main(int argc, char** argv) {
   bool ok = Write(folder + "/dvdcli.1", dvdi::cli::DvdcliManPage(DVDI_VERSION));
   dvdi::cli::WithCommandTree([&](const CLI::App& app) {
     ok &= Write(folder + "/dvdi.1", dvdi::cli::DvdiManPage(app, DVDI_VERSION));
-    ok &= Write(folder + "/dvdi.bash", dvdi::cli::CompletionScript(app, "bash"));
-    ok &= Write(folder + "/_dvdi", dvdi::cli::CompletionScript(app, "zsh"));
-    ok &= Write(folder + "/dvdi.fish", dvdi::cli::CompletionScript(app, "fish"));
+    ok &= Write(folder + "/dvdi.bash", dvdi::cli::CompletionScript(app, dvdi::cli::kBash));
+    ok &= Write(folder + "/_dvdi", dvdi::cli::CompletionScript(app, dvdi::cli::kZsh));
+    ok &= Write(folder + "/dvdi.fish", dvdi::cli::CompletionScript(app, dvdi::cli::kFish));
   });
   return ok ? 0 : 1;
 }

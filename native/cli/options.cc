@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "cli/command.h"
+#include "cli/completion.h"
 
 namespace dvdi::cli {
 namespace {
@@ -82,7 +83,7 @@ Status CheckVerb(const Options& o, bool has_separator) {
                  "A class becomes a driver by the node's pools (`dvdi pools`)");
   if (o.verb == Verb::kPrune && o.global.json && !o.force)
     return usage("`dvdi prune --json` cannot ask", "Give --force");
-  if (o.verb == Verb::kCompletion && o.shell != "bash" && o.shell != "zsh" && o.shell != "fish")
+  if (o.verb == Verb::kCompletion && o.shell != kBash && o.shell != kZsh && o.shell != kFish)
     return usage("there is no completion for \"" + o.shell + "\"", "bash, zsh and fish are there");
   if (o.global.json && !o.format.empty()) return usage("either --json or --format");
   return OkStatus();

@@ -86,7 +86,7 @@ TEST(ExportsTest, TheLibraryShowsTheCAbiAndNothingElse) {
   const std::regex name("dvdi_[a-z_]+");
   for (auto it = std::sregex_iterator(map.begin(), map.end(), name); it != std::sregex_iterator(); ++it)
     wanted.insert(it->str());
-  EXPECT_EQ(wanted.size(), 12u);
+  EXPECT_EQ(wanted.size(), 14u);
   EXPECT_EQ(Elf(DVDI_TEST_LIBRARY).exported, wanted);
 }
 
@@ -97,7 +97,7 @@ TEST(ExportsTest, EveryFunctionOfTheHeaderIsThere) {
   for (auto it = std::sregex_iterator(header.begin(), header.end(), function); it != std::sregex_iterator();
        ++it)
     declared.insert((*it)[1].str());
-  EXPECT_EQ(declared.size(), 12u);
+  EXPECT_EQ(declared.size(), 14u);
   Elf library(DVDI_TEST_LIBRARY);
   for (const auto& name : declared) EXPECT_EQ(library.exported.count(name), 1u) << name;
 }
@@ -139,6 +139,9 @@ TEST(NoShellTest, NoSourceCallsOne) {
       std::string text = line.substr(0, comment);
       // The one that a guard puts in place of what keeps the promise, in a build that does not ship.
       if (path.ends_with("cli/child.cc") && text.find("::execvp(argv[0], argv)") != std::string::npos)
+        continue;
+      // The names of the shells that there are completions for.
+      if (path.ends_with("cli/completion.h") && text.find("constexpr const char* k") != std::string::npos)
         continue;
       EXPECT_FALSE(std::regex_search(text, call) || std::regex_search(text, shell))
           << path << ":" << n << ": " << line;
