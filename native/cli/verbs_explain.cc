@@ -11,6 +11,8 @@ namespace {
 
 // "name" of volume `index` of the operation's input, or "volume INDEX".
 std::string VolumeOf(const Json& volumes, const Json& request) {
+  // What operators do names its volume.
+  if (std::string name = GetString(request, "name"); !name.empty()) return name;
   int64_t index = GetInt(request, "volume", -1);
   for (const auto& v : volumes)
     if (GetInt(v, "index", -2) == index) return GetString(v, "name");

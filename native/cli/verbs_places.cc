@@ -9,9 +9,11 @@
 namespace dvdi::cli {
 namespace {
 
-std::string Bytes(const Json& object, const char* key) {
+// `none` is what 0 means.
+std::string Bytes(const Json& object, const char* key, const char* none = "0 B") {
   const Json& member = GetMember(object, key);
   if (!member.is_number()) return "";
+  if (member.get<double>() == 0) return none;
   double value = member.get<double>();
   const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   size_t unit = 0;
@@ -113,7 +115,7 @@ int Pools(const Options& options) {
   Table tiers({"TIER", "DRIVER", "FILESYSTEM", "CAPACITY", "PROMISED", "FREE", "ATTRIBUTES", "FOLDER"});
   for (const auto& t : GetMember(*answer, "tiers"))
     tiers.Add({GetString(t, "name"), GetString(t, "driver"), GetString(t, "filesystem"),
-               Bytes(t, "capacity_bytes"), Bytes(t, "promised_bytes"), Bytes(t, "free_bytes"),
+               Bytes(t, "capacity_bytes", "its disk"), Bytes(t, "promised_bytes"), Bytes(t, "free_bytes"),
                AttributesText(GetMember(t, "attributes")), GetString(t, "path")});
   std::string text;
   if (!pools.empty()) text += pools.Text();

@@ -39,6 +39,30 @@ test("create, use, remove: the driver that ships", { skip }, async (t) => {
   assert.deepEqual(await world.ls(), []);
 });
 
+test("pools and fence: the driver that ships", { skip }, async (t) => {
+  const world = await World.make(t, {
+    settings: "policy:\n  pools: [{name: small, driver: dvdi, options: {size: 16m}, attributes: {media: hdd}}]\n",
+  });
+  await world.driver();
+  const { pools, tiers } = await world.json<{ pools: { name: string }[]; tiers: { path: string }[] }>(["pools"]);
+  assert.deepEqual(
+    pools.map(({ name }) => name),
+    ["small"],
+  );
+  assert.deepEqual(
+    tiers.map(({ path }) => path),
+    [world.pool],
+  );
+  const created = await world.dvdi(["create", "--class", "media=hdd", "data"]);
+  assert.equal(created.code, 0, created.all);
+  const fenced = await world.dvdi(["fence", "dvdi/data"]);
+  assert.equal(fenced.code, 0, fenced.all);
+  assert.match(fenced.out, /^fenced data; generation \d+, waited /);
+  const held = await world.hold(["-v", `data:${world.target("d")}`, "--volume-driver", "dvdi"]);
+  assert.equal((await world.dvdi(["fence", "dvdi/data"])).code, 12, "this node has it");
+  assert.equal((await held.release()).code, 0);
+});
+
 test("prune removes what a failed start left behind, and nothing else", { skip }, async (t) => {
   const removed: string[] = [];
   const world = await World.make(t, { settings: QUICK });
