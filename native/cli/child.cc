@@ -22,7 +22,7 @@ namespace dvdi::cli {
 namespace {
 
 // Messages are a letter and NUL-separated fields; each is one packet.
-//   parent -> child   H mountpoint | B stage target (+ descriptor) | G
+//   parent -> child   N | H mountpoint | B stage target (+ descriptor) | G
 //   child -> parent   R | E exit-code errno message hint
 constexpr size_t kMostMessage = 64 * 1024;  // two paths and some text are far below
 
@@ -206,6 +206,9 @@ int Execute(char* const argv[]) {
   char* cwd = ::getcwd(nullptr, 0);
   const std::string folder = cwd == nullptr ? "" : cwd;
   ::free(cwd);
+  auto begin = ReceivePacket(socket, nullptr);
+  if (!begin.ok()) Fail(socket, kExitRunFailed, begin.status());
+  if (*begin != "N") ::_exit(kExitRunFailed);  // the parent gave up, or is gone
   if (Status s = spec.join > 0 ? JoinNamespace(spec.join) : EnterNamespace(); !s.ok())
     Fail(socket, kExitRunFailed, s);
   if (!SendPacket(socket, "R", -1).ok()) ::_exit(kExitRunFailed);
@@ -286,6 +289,7 @@ Result<ChildReport> Child::Receive() {
 }
 
 Status Child::Send(const std::string& message, int fd) { return SendPacket(socket_.get(), message, fd); }
+Status Child::Enter() { return Send("N", -1); }
 Status Child::Hide(const std::string& mountpoint) { return Send(Join('H', {mountpoint}), -1); }
 Status Child::Bind(const UniqueFd& tree, const std::string& stage, const std::string& target) {
   return Send(Join('B', {stage, target}), tree.get());

@@ -49,7 +49,9 @@ class Child {
   // which its wait status says).
   Result<ChildReport> Receive();
 
-  // Steps that the child takes, in order. It answers only when one fails, or after Go.
+  // The first step, which makes (or enters) the namespace; kReady is its answer.
+  Status Enter();
+  // Steps that the child takes after it, in order. It answers only when one fails, or after Go.
   // Unmounts a mountpoint in the child's namespace; that it is no mount there is fine.
   Status Hide(const std::string& mountpoint);
   // Mounts a stage at a target; `tree` as in BindStage.

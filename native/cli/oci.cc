@@ -91,6 +91,7 @@ Status Begin(const Options& options, const State& state) {
   spec.join = state.pid, spec.root = config.root;
   // Before the engine, whose threads a fork would not take along.
   DVDI_ASSIGN_OR_RETURN(Child child, Child::Start(spec));
+  if (Status entered = child.Enter(); !entered.ok()) return entered;
   auto ready = child.Receive();
   Status s =
       ready.ok() ? (ready->kind == ChildReport::Kind::kReady ? OkStatus() : ready->failure) : ready.status();

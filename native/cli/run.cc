@@ -127,6 +127,10 @@ Status Session::Begin(Json* request) {
   DVDI_ASSIGN_OR_RETURN(child_, Child::Start(spec));
   ::signal(SIGPIPE, SIG_IGN);  // after the fork: the command gets it as we got it
   DVDI_ASSIGN_OR_RETURN(engine_, Engine::Open(options_.global));
+  // Before there is a namespace: the kernel gives a new one the number of one that has just ended, and the
+  // run that had it would seem to go on.
+  engine_->RecoverRuns(options_.global.json);
+  DVDI_RETURN_IF_ERROR(child_->Enter());
   DVDI_RETURN_IF_ERROR(WaitFor(child_->fd()));
   DVDI_ASSIGN_OR_RETURN(ChildReport report, child_->Receive());
   if (report.kind == ChildReport::Kind::kFailed) return report.failure;
@@ -140,7 +144,6 @@ Status Session::Begin(Json* request) {
 }
 
 Result<Json> Session::Prepare(const Json& request) {
-  engine_->RecoverRuns(options_.global.json);
   // A request that was answered before is answered the same again: two runs of one name would share a scope,
   // and the first to end would end it for both.
   if (!options_.scope.empty()) {
