@@ -1,4 +1,10 @@
 // Volumes as people know them from docker and podman: create, rm, prune, ls, inspect; plugins, pools, fence.
+#include <fcntl.h>
+#include <pty.h>
+#include <unistd.h>
+
+#include <cstring>
+
 #include "cli/testing/harness.h"
 #include "cli/view.h"
 
@@ -106,6 +112,25 @@ TEST_F(Manage, PruneAsksFirst) {
   ASSERT_EQ(Calls("remove").size(), 3u);
   EXPECT_EQ(Calls("remove")[2]["name"], "other");
   EXPECT_EQ(Calls("remove")[2]["global"], true);
+}
+
+TEST_F(Manage, PruneTakesYesAtATerminalAndNothingElse) {
+  ScriptList();
+  for (const char* answer : {"\n", "n\n", "yesterday\n", "Yes\n"}) {
+    int terminal = -1, other = -1;
+    ASSERT_EQ(::openpty(&terminal, &other, nullptr, nullptr, nullptr), 0);
+    UniqueFd master(terminal), slave(other);
+    ASSERT_EQ(::fcntl(master.get(), F_SETFD, FD_CLOEXEC), 0);
+    input_from_ = slave.get();
+    ASSERT_EQ(::write(master.get(), answer, ::strlen(answer)), static_cast<ssize_t>(::strlen(answer)));
+    auto done = Dvdi({"prune"});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    EXPECT_NE(done.err.find("  fresh (driver d)\n"), std::string::npos) << done.err;
+    EXPECT_NE(done.err.find("Remove 2 volumes? [y/N] "), std::string::npos) << done.err;
+    bool yes = answer[0] == 'Y';
+    EXPECT_EQ(done.out, yes ? "fresh\nother\n" : "");
+    EXPECT_EQ(Calls("remove").size(), yes ? 2u : 0u) << answer;
+  }
 }
 
 TEST_F(Manage, PruneLeavesWhatItMayNotTake) {

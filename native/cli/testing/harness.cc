@@ -118,7 +118,7 @@ Running CommandTest::StartDvdi(const std::vector<std::string>& arguments) {
   EXPECT_EQ(::pipe2(err, O_CLOEXEC), 0);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+  ::posix_spawn_file_actions_adddup2(&actions, input_from_ >= 0 ? input_from_ : in[0], 0);
   ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   ::posix_spawn_file_actions_adddup2(&actions, error_to_ >= 0 ? error_to_ : err[1], 2);
   pid_t pid = -1;
