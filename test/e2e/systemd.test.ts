@@ -25,7 +25,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 exec env -i container=dvdi-test PATH=/usr/bin:/usr/sbin:/bin:/sbin SYSTEMD_UNIT_PATH="$1/units" ${SYSTEMD} \
   --system --log-target=console --show-status=no`;
 const END = `set -e
-mount -t cgroup2 cgroup2 "$1/cgroup"
+mountpoint -q "$1/cgroup" || mount -t cgroup2 cgroup2 "$1/cgroup"
 find "$1/cgroup/$2" -depth -type d -exec rmdir {} +
 umount "$1/cgroup"`;
 
