@@ -122,7 +122,7 @@ export function prepare(volumes: Asked[], user: string = ""): Outcome {
 
 /** prepare of volumes that are only to exist. */
 export function create(volumes: Asked[]): Outcome {
-  return new Outcome(runPrepare(inputOf(volumes, "", CONFIG, "create")));
+  return new Outcome(ask(runPrepare, inputOf(volumes, "", CONFIG, "create")));
 }
 
 /** prepare of one volume. */

