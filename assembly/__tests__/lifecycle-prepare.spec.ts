@@ -213,6 +213,25 @@ describe("prepare: drivers", () => {
     holds(world.calls(), "Capabilities rexray + Get 0; sleep 459; Capabilities rexray; Mount 0");
   });
 
+  it("tells a driver that takes options with a Mount how large a volume is to be that exists", () => {
+    world.answer("Capabilities", '{"kind":"ok","scope":"global","mount_opts":true}');
+    const asked = new Asked("data");
+    asked.options = '{"Size":"9","newfstype":"xfs"}';
+    expect(prepareOne(asked).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + '; Mount 0 {"Size":"9"}; stage 0 rw');
+    // What was made just now has its size; what is no size is not repeated, and a secret goes nowhere.
+    world.reset();
+    world.answer("Capabilities", '{"kind":"ok","scope":"global","mount_opts":true}');
+    world.exists(0, false);
+    expect(prepareOne(new Asked("data")).ok).toBe(true);
+    holds(world.calls(), 'Create 0 {"size":"5"}; Mount 0; stage');
+    world.reset();
+    world.answer("Capabilities", '{"kind":"ok","scope":"global","mount_opts":true}');
+    asked.options = '{"newfstype":"xfs","size":{"secret":"db"}}';
+    expect(prepareOne(asked).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + "; Mount 0; stage 0 rw");
+  });
+
   it("waits for a plugin that is not up yet", () => {
     world.answer("Activate", DOWN, -1, "", 2);
     expect(prepareOne(new Asked("data")).ok).toBe(true);

@@ -86,7 +86,14 @@ describe("options of known drivers", () => {
   it("dvdi-driver", () => {
     taken("dvdi", "size", ["10", "512m", "1GiB", "2TB"]);
     refused("dvdi", "size", ["0", "big", "10q"], "a size such as 10 (GB), 512m or 1GiB");
-    refused("dvdi", "newfstype", ["btrfs"], "one of ext4, xfs");
+    taken("dvdi", "newfstype", ["ext4", "xfs", "btrfs"]);
+    refused("dvdi", "newfstype", ["ntfs"], "one of ext4, xfs, btrfs");
+    taken("dvdi", "tier", ["fast"]);
+    taken("dvdi", "iops", ["500"]);
+    refused("dvdi", "iops", ["0", "many"], "a whole number of IOPS from 1 to 1000000000");
+    taken("dvdi", "bps", ["4096", "10m"]);
+    // The attributes of the operator's tiers.
+    taken("dvdi", "media", ["ssd"]);
   });
 
   it("of unknown drivers pass", () => {

@@ -32,6 +32,8 @@ export class Answer {
   mountpoint: string = "";
   /** Capabilities: "local" or "global". */
   scope: string = "";
+  /** Capabilities: the driver takes options with a Mount. */
+  mountOpts: bool = false;
   createdAt: string = "";
   implements: string[] = NONE;
   /** List: those names of it that are volumes of this operation. */
@@ -117,6 +119,7 @@ function readAnswer(node: Node, method: string): Answer {
       if (method == "Get") answer.createdAt = node.string("created_at");
     } else if (method == "Capabilities") {
       answer.scope = node.string("scope", "local");
+      answer.mountOpts = node.bool("mount_opts", false);
     } else if (method == "Activate") {
       const list = node.array("implements");
       answer.implements = [];

@@ -2,6 +2,7 @@
 // one that cannot go on ends the operation; the engine undoes what was done. The order of the steps is fixed here,
 // and hooks only answer questions in between.
 import { Config } from "../model/config";
+import { Options } from "../model/request";
 import { Failure } from "../model/result";
 import { Call, Kind } from "./calls";
 import { existsAlready, failureOfCall, nothingKnown, pluginSaidNo, transient } from "./failures";
@@ -14,6 +15,8 @@ import { Scope, Volume } from "./volume";
 /** A driver of this operation, and its volumes that it must be asked about. */
 class Driver {
   scope: string = "local";
+  /** It takes options with a Mount, and makes a volume that exists as large as they say. */
+  mountOpts: bool = false;
   /** The volumes to whose Get it answered with an error of its own. */
   doubtful: Volume[] = [];
   readonly volumes: Volume[] = [];
@@ -168,6 +171,7 @@ export class Preparation {
       // Many plugins know no Capabilities: they are local then, as the protocol has it.
       const answer = capabilities[i].answer;
       if (answer.kind == Kind.Ok && answer.scope == "global") driver.scope = "global";
+      driver.mountOpts = answer.kind == Kind.Ok && answer.mountOpts;
       for (let j = 0; j < driver.volumes.length; j++) {
         failure = this.policy.place(driver.volumes[j], driver.scope);
         if (failure !== null) return named(failure, driver.volumes[j]);
@@ -349,7 +353,9 @@ export class Preparation {
     for (let i = 0; i < this.distinct.length; i++) {
       const volume = this.distinct[i];
       if (!volume.there || volume.mounted) continue;
-      todo.push(this.volumeCall("Mount", volume));
+      const call = this.volumeCall("Mount", volume);
+      if (!volume.created && this.driverOf(volume.driver).mountOpts) call.options = sizeOf(this.policy.options(volume));
+      todo.push(call);
       volumes.push(volume);
     }
     while (todo.length) {
@@ -420,6 +426,18 @@ export class Preparation {
     const timeout = slow ? this.config.mountTimeoutMs : this.config.callTimeoutMs;
     return new Call(method, volume.driver, volume.index, volume.name, timeout);
   }
+}
+
+/** The size that is asked for, alone: a volume that exists is to be as large, its other options stay as they were. */
+function sizeOf(options: Options): Options | null {
+  for (let i = 0; i < options.size; i++) {
+    const value = options.values[i];
+    if (value.isSecret || options.names[i].toLowerCase() != "size") continue;
+    const size = new Options();
+    size.setText(options.names[i], value.text);
+    return size;
+  }
+  return null;
 }
 
 /** Names the volume in a failure that names none. */

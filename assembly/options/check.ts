@@ -36,7 +36,9 @@ export function checkOptions(field: string, request: VolumeRequest): Failure | n
     if (failure !== null) return failure.of(request.name, request.driver);
     if (schema === null) continue;
     const rule = ruleFor(schema, name);
-    if (rule.length == 0) failure = unknown(place, name, request.driver, schema);
+    // Where any name may be, one that is nearly another is taken for a slip.
+    const slip = rule.startsWith("* ") && didYouMean(name, namesOf(schema)).length > 0;
+    if (rule.length == 0 || slip) failure = unknown(place, name, request.driver, schema);
     else if (!value.isSecret) failure = checkValue(place, value.text, rule);
     if (failure !== null) return failure.of(request.name, request.driver);
   }
@@ -71,6 +73,8 @@ function ruleFor(schema: string[], name: string): string {
   const lower = name.toLowerCase();
   for (let i = 0; i < schema.length; i++) {
     const rule = unchecked(schema[i]);
+    // The last one.
+    if (rule.startsWith("* ")) return rule;
     if (rule.length > lower.length && rule.charCodeAt(lower.length) == 0x20 && rule.startsWith(lower)) {
       return rule;
     }
@@ -78,9 +82,16 @@ function ruleFor(schema: string[], name: string): string {
   return "";
 }
 
-function unknown(place: string, name: string, driver: string, schema: string[]): Failure {
+function namesOf(schema: string[]): string[] {
   const names: string[] = [];
-  for (let i = 0; i < schema.length; i++) names.push(schema[i].substring(0, schema[i].indexOf(" ")));
+  for (let i = 0; i < schema.length; i++) {
+    if (!schema[i].startsWith("* ")) names.push(schema[i].substring(0, schema[i].indexOf(" ")));
+  }
+  return names;
+}
+
+function unknown(place: string, name: string, driver: string, schema: string[]): Failure {
+  const names = namesOf(schema);
   return new Failure(
     "invalid",
     place + ": driver " + driver + ' has no option "' + show(name) + '"; it takes ' + names.join(", "),

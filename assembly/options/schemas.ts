@@ -7,6 +7,8 @@
 //   label              letters, digits and _ . - : + only
 //   text               any text of one line that is not empty
 //
+// The name * stands for every name that is not there.
+//
 // Names are compared in any case, as REX-Ray does. A driver that is not here gets its options unchecked.
 
 // A schema is the list of its rules. One that is much like another is that one with changes: a line replaces the rule
@@ -88,7 +90,19 @@ const NFS: string[] = [
   "size size",
 ];
 
-const DVDI: string[] = ["size size", "newfstype one ext4|xfs", "overwritefs bool"];
+// Its operator names more: the attributes of its tiers. The driver refuses those that it does not know.
+const DVDI: string[] = [
+  "size size",
+  "newfstype one ext4|xfs|btrfs",
+  "fstype one ext4|xfs|btrfs",
+  "overwritefs bool",
+  "tier label",
+  "volumetype label",
+  "type label",
+  "iops int 1 1000000000 IOPS",
+  "bps label",
+  "* text",
+];
 
 /** The rules for a driver, or null for one whose options are its own affair. A tag (`rexray/ebs:0.11`) does not count. */
 export function schemaOf(driver: string): string[] | null {

@@ -33,6 +33,12 @@ class Process {
   Process(const TempDir& dir, std::vector<std::string> arguments) : log_(dir / "log") {
     Start(std::move(arguments), false);
   }
+  // With other arguments than those of one pool; `listener` is passed as systemd does it.
+  Process(const TempDir& dir, const std::string& socket, std::vector<std::string> arguments,
+          int listener = -1)
+      : socket_(socket), log_(dir / "log") {
+    Start(std::move(arguments), false, listener);
+  }
   ~Process() { Kill(SIGKILL); }
 
   // Waits until it answers, or has ended (false).
@@ -67,7 +73,7 @@ class Process {
   }
 
  private:
-  void Start(std::vector<std::string> arguments, bool own_namespace) {
+  void Start(std::vector<std::string> arguments, bool own_namespace, int listener = -1) {
     arguments.insert(arguments.begin(), DVDI_DRIVER_BINARY);
     std::vector<char*> argv;
     for (auto& a : arguments) argv.push_back(a.data());
@@ -81,6 +87,10 @@ class Process {
     if (own_namespace &&
         (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0))
       ::_exit(98);
+    if (listener >= 0 && (::dup2(listener, 3) < 0 || ::fcntl(3, F_SETFD, 0) < 0 ||
+                          ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1) < 0 ||
+                          ::setenv("LISTEN_FDS", "1", 1) < 0))
+      ::_exit(96);
     ::execv(argv[0], argv.data());
     ::_exit(97);
   }
@@ -175,6 +185,163 @@ TEST_F(ProcessTest, ASecondDriverIsRefusedAndHarmsNothing) {
   EXPECT_EQ(third.Wait(), 1);
   EXPECT_NE(third.log().find("another plugin answers on"), std::string::npos) << third.log();
   EXPECT_TRUE(Is200(a.Do("List", "{}")));
+}
+
+TEST_F(ProcessTest, TiersFromAFile) {
+  WriteFile(dir_ / "driver.yaml",
+            "tiers:\n"
+            "  - { name: fast, pool: " +
+                dir_ / "fast" +
+                ", label: the quick one, attributes: { media: ssd }, capacity: 40m, "
+                "default_size: 16m }\n"
+                "  - { name: big, pool: " +
+                dir_ / "big" + ", attributes: { media: hdd }, default_size: 16m }\n");
+  ASSERT_EQ(::chmod((dir_ / "driver.yaml").c_str(), 0600), 0);
+  std::vector<std::string> arguments = {"--config", dir_ / "driver.yaml", "--node-id",    "A",
+                                        "--socket", dir_ / "A.sock",      "--mount-root", dir_ / "mnt-A"};
+  Process a(dir_, dir_ / "A.sock", arguments);
+  ASSERT_TRUE(a.Serves()) << a.log();
+  ASSERT_TRUE(Is200(a.Do("Create", R"({"Name":"one","Opts":{"media":"ssd"}})"))) << a.log();
+  ASSERT_TRUE(Is200(a.Do("Create", R"({"Name":"two","Opts":{"size":"32m"}})"))) << a.log();
+  EXPECT_TRUE(Exists(dir_ / "fast/one/image"));
+  EXPECT_TRUE(Exists(dir_ / "big/two/image")) << "the first tier has 24 MiB left";
+  std::string refused = a.Do("Create", R"({"Name":"three","Opts":{"media":"ssd","size":"32m"}})");
+  EXPECT_NE(refused.find("fast has no room: 32 MiB asked for, 24 MiB of 40 MiB not promised yet; big has "
+                         "media hdd, not ssd"),
+            std::string::npos)
+      << refused;
+  std::string got = a.Do("Get", R"({"Name":"one"})");
+  EXPECT_NE(got.find("\"tier\":\"fast\""), std::string::npos) << got;
+  EXPECT_NE(got.find("\"label\":\"the quick one\""), std::string::npos) << got;
+  std::string tiers = Post(a.socket(), "/DvdiDriver.Tiers", "{}");
+  auto json = ParseJson(tiers.substr(tiers.find("\r\n\r\n") + 4), "tiers");
+  ASSERT_TRUE(json.ok()) << tiers;
+  const Json& fast = (*json)["Tiers"][0];
+  EXPECT_EQ(fast["Name"], "fast");
+  EXPECT_EQ(fast["Path"], dir_ / "fast");
+  EXPECT_EQ(fast["Label"], "the quick one");
+  EXPECT_EQ(fast["Filesystem"], "ext4");
+  EXPECT_EQ(fast["CapacityBytes"], 40 << 20);
+  EXPECT_EQ(fast["PromisedBytes"], 16 << 20);
+  EXPECT_GT(fast["FreeBytes"], 0);
+  EXPECT_EQ(fast["Attributes"]["media"], "ssd");
+  ASSERT_TRUE(Is200(a.Do("Mount", R"({"Name":"two","ID":"1"})"))) << a.log();
+  ASSERT_TRUE(Is200(a.Do("Unmount", R"({"Name":"two","ID":"1"})"))) << a.log();
+  arguments[1] = dir_ / "none.yaml";
+  Process b(dir_, arguments);
+  EXPECT_EQ(b.Wait(), 2);
+}
+
+TEST_F(ProcessTest, FenceFromTheCommandLineBesideADriver) {
+  Process a(dir_, "A");
+  ASSERT_TRUE(a.Serves()) << a.log();
+  ASSERT_TRUE(Is200(a.Do("Create", R"({"Name":"v"})")));
+  // Of another machine, which renews nothing.
+  WriteFile(
+      dir_ / "pool/v/lease.1",
+      R"({"format":1,"node":"dead","generation":1,"since":"2026-01-01T00:00:00Z","boot_id":"b","machine":"m",)"
+      R"("pid":1,"start_time":1,"session":"dead.0123456789abcdef","lease_ms":2000})");
+  EXPECT_NE(a.Do("Mount", R"({"Name":"v","ID":"1"})").find("in use on node dead"), std::string::npos);
+  std::vector<std::string> fence = {"fence", "--pool", dir_ / "pool", "--node-id", "A"};
+  Process nothing(dir_, fence);
+  EXPECT_EQ(nothing.Wait(), 2) << nothing.log();
+  fence.push_back("v");
+  Process done(dir_, fence);
+  EXPECT_EQ(done.Wait(), 0) << done.log();
+  EXPECT_NE(done.log().find("volume v was taken from node dead (lease 2, waited "), std::string::npos)
+      << done.log();
+  Process again(dir_, fence);
+  EXPECT_EQ(again.Wait(), 0);
+  EXPECT_NE(again.log().find("no node has volume v"), std::string::npos) << again.log();
+  fence.back() = "none";
+  Process missing(dir_, fence);
+  EXPECT_EQ(missing.Wait(), 1);
+  EXPECT_TRUE(Is200(a.Do("Mount", R"({"Name":"v","ID":"1"})"))) << a.log();
+  EXPECT_TRUE(Is200(a.Do("Unmount", R"({"Name":"v","ID":"1"})"))) << a.log();
+}
+
+TEST_F(ProcessTest, ASocketOfSystemdIsTakenAndLeft) {
+  std::string path = dir_ / "systemd.sock";
+  UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  struct sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  ::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address), 0);
+  std::vector<std::string> arguments = {"--pool", dir_ / "pool",  "--node-id",
+                                        "A",      "--mount-root", dir_ / "mnt-A"};
+  {
+    Process deaf(dir_, path, arguments, listener.get());
+    EXPECT_EQ(deaf.Wait(), 1);
+    EXPECT_NE(deaf.log().find("something else than one listening Unix socket"), std::string::npos)
+        << deaf.log();
+  }
+  ASSERT_EQ(::listen(listener.get(), 8), 0);
+  for (int round = 0; round < 2; ++round) {
+    // A client that comes before the driver waits.
+    RawClient early(path);
+    ASSERT_TRUE(early.connected());
+    ASSERT_TRUE(early.Send(testing::PostText("/Plugin.Activate", "")));
+    Process a(dir_, path, arguments, listener.get());
+    EXPECT_TRUE(Is200(early.ReadResponse())) << a.log();
+    ASSERT_TRUE(a.Serves()) << a.log();
+    EXPECT_EQ(a.Kill(SIGTERM), 0);
+    EXPECT_TRUE(Exists(path)) << "it is systemd's";
+  }
+}
+
+// What clients of the protocol do, one connection kept alive for all of it.
+TEST_F(ProcessTest, EveryClientHabit) {
+  Process a(dir_, "A");
+  ASSERT_TRUE(a.Serves()) << a.log();
+  RawClient client(a.socket());
+  ASSERT_TRUE(client.connected());
+  auto ask = [&](const std::string& path, const std::string& body, const std::string& more = "") {
+    std::string text = "POST " + path +
+                       " HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\nAccept: "
+                       "application/vnd.docker.plugins.v1.2+json\r\n" +
+                       more + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    return client.Send(text) ? client.ReadResponse() : std::string();
+  };
+  const std::string id(64, 'a'), other(64, 'b');
+  std::string mount = "{\"Name\":\"v\",\"ID\":\"" + id + "\"}\n";
+  // The reference client's order: Activate, Capabilities, Get, Create only when that failed.
+  EXPECT_NE(ask("/Plugin.Activate", "").find("VolumeDriver"), std::string::npos);
+  EXPECT_NE(ask("/VolumeDriver.Capabilities", "{}\n").find("\"Scope\":\"global\""), std::string::npos);
+  std::string missing = ask("/VolumeDriver.Get", "{\"Name\":\"v\"}\n");
+  EXPECT_FALSE(Is200(missing));
+  EXPECT_NE(missing.find("\"Err\":\"there is no volume v"), std::string::npos) << missing;
+  EXPECT_NE(ask("/VolumeDriver.List", "null\n").find("\"Volumes\":[]"), std::string::npos);
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Create", "{\"Name\":\"v\",\"Opts\":null}\n")));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Create", "{\"Name\":\"v\",\"Opts\":{}}\n")))
+      << "a second one does no harm";
+  // No Mountpoint before it is mounted, the protocol's field names in any case, fields that it does not have.
+  EXPECT_EQ(ask("/VolumeDriver.Get", "{\"name\":\"v\",\"Future\":[1]}").find("Mountpoint"),
+            std::string::npos);
+  EXPECT_NE(ask("/VolumeDriver.Mount", mount).find("\"Mountpoint\":\"" + dir_ / "mnt-A/v" + "\""),
+            std::string::npos);
+  EXPECT_NE(ask("/VolumeDriver.Get", mount).find("\"Mountpoint\":\"" + dir_ / "mnt-A/v" + "\""),
+            std::string::npos);
+  EXPECT_NE(ask("/VolumeDriver.Path", "{\"Name\":\"v\"}").find("mnt-A/v"), std::string::npos);
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Create", "{\"Name\":\"v\",\"Opts\":{}}\n")))
+      << "nor under a live mount";
+  // A Remove under a live mount is refused; another ID's Unmount takes nothing away.
+  EXPECT_FALSE(Is200(ask("/VolumeDriver.Remove", "{\"Name\":\"v\"}")));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Unmount", "{\"Name\":\"v\",\"ID\":\"" + other + "\"}\n")));
+  EXPECT_TRUE(Exists(dir_ / "mnt-A/v"));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Unmount", mount)));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Unmount", mount))) << "a repeated one is no error";
+  EXPECT_FALSE(Exists(dir_ / "mnt-A/v"));
+  EXPECT_FALSE(Is200(ask("/VolumeDriver.Path", "{\"Name\":\"v\"}")));
+  // A client that sends no ID; an answer is asked for before a long body; chunks.
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Mount", "{\"Name\":\"v\"}")));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Unmount", "{\"Name\":\"v\"}")));
+  ASSERT_TRUE(
+      client.Send("POST /VolumeDriver.Get HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "5\r\n{\"Nam\r\n7\r\ne\":\"v\"}\r\n0\r\n\r\n"));
+  EXPECT_TRUE(Is200(client.ReadResponse()));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.Remove", "{\"Name\":\"v\"}\n")));
+  EXPECT_FALSE(Is200(ask("/VolumeDriver.Unmount", "not json")));
+  EXPECT_TRUE(Is200(ask("/VolumeDriver.List", ""))) << "the connection lives through all of it";
 }
 
 // kill -9 at moments that nobody chose, over and over: no volume is lost, none stays leased without a mount.

@@ -174,6 +174,21 @@ Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, 
   if (DVDI_GUARD(call_deadline))  // promise 4
     timeout = std::clamp<int64_t>(timeout, 1, std::min(core_.settings.call_max_ms, LeftMs()));
   call->deadline_ms = core_.env.clock->MonotonicMs() + timeout;
+  const Json& options = GetMember(item, "options");
+  if (call->method == Method::kMount && !options.is_null()) {
+    // An extension of some drivers: a volume that exists is held against them, and grows.
+    if (!first.mount_opts)
+      *refused = "the driver has not said that it takes options with a Mount";
+    else if (std::any_of(options.begin(), options.end(),
+                         [](const Json& value) { return !value.is_string(); }))
+      return Status(Code::kPolicy, "plugin_call: an option of Mount is not text");
+    for (auto it = options.begin(); options.is_object() && it != options.end() && refused->empty(); ++it)
+      if (DVDI_GUARD(overwrite) && core_.settings.IsOverwriteOption(it.key()))
+        *refused = "option " + OneLine(it.key(), 60) + " can destroy data: it passes with a Create alone";
+    if (!refused->empty()) return Status();
+    DVDI_ASSIGN_OR_RETURN(call->options, CreateOptions(v, options, refused));
+    return Status();
+  }
   if (call->method != Method::kCreate) return Status();
 
   // Promise 11: a second Create corrupts some drivers' state, and a Create on a guess makes an empty volume
@@ -185,7 +200,7 @@ Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, 
   else if (DVDI_GUARD(create_not_listed) && !first.list_without)
     *refused = "Create is sent only after the driver answered List without the volume";
   if (!refused->empty()) return Status();
-  DVDI_ASSIGN_OR_RETURN(call->options, CreateOptions(v, GetMember(item, "options"), refused));
+  DVDI_ASSIGN_OR_RETURN(call->options, CreateOptions(v, options, refused));
   return Status();
 }
 
@@ -279,7 +294,12 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
     return {{"kind", "unknown"}, {"reason", answer.reason}, {"error", answer.error}, {"sent", answer.sent}};
   Json j = {{"kind", "ok"}};
   if (!answer.mountpoint.empty()) j["mountpoint"] = OneLine(answer.mountpoint, 4096);
-  if (call.method == Method::kCapabilities) j["scope"] = answer.scope;
+  if (call.method == Method::kCapabilities) {
+    j["scope"] = answer.scope;
+    if (answer.mount_opts) j["mount_opts"] = true;
+    for (auto& v : volumes_)
+      if (v.driver == call.driver) v.mount_opts = answer.mount_opts;
+  }
   if (call.method == Method::kActivate) j["implements"] = answer.implements;
   if (!answer.created_at.empty()) j["created_at"] = OneLine(answer.created_at, 64);
   if (call.method == Method::kList) {

@@ -158,6 +158,39 @@ TEST_F(HostCallsTest, OptionsThatOverwriteNeedTheOperatorsWord) {
   EXPECT_EQ(create("blue", {{"overwritefs", "true"}}), "ok") << "the operator allows it for that driver";
 }
 
+TEST_F(HostCallsTest, OptionsGoWithAMountOnlyWhereTheDriverTakesThem) {
+  MakeVolume("red", "a");
+  std::vector<std::string> mounts;
+  bool takes = false;
+  transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply* reply) {
+    if (method == "Mount") mounts.push_back(request.body);
+    *reply = Says(Json{{"Capabilities", {{"Scope", "global"}, {"MountOpts", takes}}}}.dump());
+    return method == "Capabilities";
+  };
+  auto mount = [&](const Json& options) {
+    Json answer;
+    Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+      Json capabilities = host.Plugin({{"method", "Capabilities"}, {"driver", "red"}});
+      EXPECT_EQ(GetBool(capabilities, "mount_opts"), takes);
+      Json call = kMount;
+      call["options"] = options;
+      answer = host.Plugin(call);
+      return SaysError("refused", "enough");
+    });
+    return answer;
+  };
+  EXPECT_EQ(mount({{"size", "2"}})["kind"], "refused");
+  EXPECT_TRUE(mounts.empty());
+  takes = true;
+  EXPECT_EQ(mount({{"size", "2"}})["kind"], "ok");
+  ASSERT_EQ(mounts.size(), 1u);
+  EXPECT_HAS(mounts[0], "\"Opts\":{\"size\":\"2\"}");
+  Json overwrite = mount({{"size", "2"}, {"overwritefs", "true"}});
+  EXPECT_EQ(overwrite["kind"], "refused");
+  EXPECT_HAS(overwrite["error"].get<std::string>(), "with a Create alone");
+  EXPECT_EQ(mounts.size(), 1u);
+}
+
 TEST_F(HostCallsTest, UnmountAndRemoveAreTheEnginesOwn) {
   MakeVolume("red", "a");
   for (const char* method : {"Unmount", "Remove"}) {

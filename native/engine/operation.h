@@ -53,6 +53,7 @@ struct VolumeState {
   bool get_said_no = false, list_without = false, created = false;
   bool create_sent = false;  // and it may be there
   bool there = false;        // the driver said that it has it
+  bool mount_opts = false;   // its driver takes options with a Mount
   bool attached = false;     // Mount was answered, now or before
   std::string owned;         // how the ownership of what is in it was changed, for the audit log
   std::string stage;         // the folder, once mounted

@@ -57,7 +57,7 @@ struct Call {
   Method method = Method::kGet;
   std::string volume;                          // Name; unused by Activate, Capabilities, List
   std::string id;                              // ID; Mount and Unmount
-  std::map<std::string, std::string> options;  // Opts; Create
+  std::map<std::string, std::string> options;  // Opts; Create, and Mount where the driver takes them
   bool node_is_dead = false;                   // Fence: the operator's word
   int64_t deadline_ms = 0;                     // Clock::MonotonicMs
 };
@@ -79,8 +79,9 @@ struct Answer {
                        // "too-large", "breaker-open", "not-found" (discovery), "invalid"
   bool sent = false;   // whether the plugin may have acted on it
   int http_status = 0;
-  std::string mountpoint;               // Get, Path, Mount; may be empty
-  std::string scope;                    // Capabilities: "local", "global" ("local" where missing)
+  std::string mountpoint;   // Get, Path, Mount; may be empty
+  std::string scope;        // Capabilities: "local", "global" ("local" where missing)
+  bool mount_opts = false;  // Capabilities: the driver takes Opts with a Mount (its own extension)
   std::vector<std::string> implements;  // Activate
   std::vector<ListedVolume> volumes;    // List
   std::string created_at;               // Get

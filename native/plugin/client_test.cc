@@ -61,9 +61,11 @@ TEST_F(ClientTest, SendsWhatPluginsExpect) {
   server_.SetHandler([](const SeenRequest&) { return Turn::Json("{}"); });
   Call create = Make(Method::kCreate);
   create.options = {{"size", "1"}, {"quote", "\"\n"}};
+  Call mount = Make(Method::kMount);
+  mount.options = {{"size", "2"}};
   for (const Call& call : {Make(Method::kActivate), Make(Method::kCapabilities), Make(Method::kGet),
                            Make(Method::kList), Make(Method::kPath), create, Make(Method::kCreate),
-                           Make(Method::kMount), Make(Method::kUnmount), Make(Method::kRemove)})
+                           Make(Method::kMount), mount, Make(Method::kUnmount), Make(Method::kRemove)})
     client_.RunOne(call);
   std::vector<std::string> sent;
   for (const auto& r : server_.requests()) sent.push_back(r.path + " " + r.body);
@@ -75,6 +77,7 @@ TEST_F(ClientTest, SendsWhatPluginsExpect) {
           "/VolumeDriver.Create {\"Name\":\"v\",\"Opts\":{\"quote\":\"\\\"\\n\",\"size\":\"1\"}}\n",
           "/VolumeDriver.Create {\"Name\":\"v\",\"Opts\":{}}\n",
           "/VolumeDriver.Mount {\"ID\":\"id-1\",\"Name\":\"v\"}\n",
+          "/VolumeDriver.Mount {\"ID\":\"id-1\",\"Name\":\"v\",\"Opts\":{\"size\":\"2\"}}\n",
           "/VolumeDriver.Unmount {\"ID\":\"id-1\",\"Name\":\"v\"}\n",
           "/VolumeDriver.Remove {\"Name\":\"v\"}\n"}));
 }
@@ -233,6 +236,11 @@ TEST_F(ClientTest, Capabilities) {
   EXPECT_EQ(Played(Method::kCapabilities, R"({"Capabilities":{"Scope":"GLOBAL"}})").scope, "global");
   for (const char* body : {"{}", R"({"Capabilities":null})", R"({"Capabilities":{"Scope":"x"}})"})
     EXPECT_EQ(Played(Method::kCapabilities, body).scope, "local") << body;
+  EXPECT_TRUE(
+      Played(Method::kCapabilities, R"({"Capabilities":{"Scope":"global","MountOpts":true}})").mount_opts);
+  for (const char* body :
+       {"{}", R"({"Capabilities":{"MountOpts":"true"}})", R"({"Capabilities":{"MountOpts":null}})"})
+    EXPECT_FALSE(Played(Method::kCapabilities, body).mount_opts) << body;
   Answer old = Played(Method::kCapabilities, "404 page not found\n", 404);
   EXPECT_EQ(old.kind, Kind::kOk) << "older than the method";
   EXPECT_EQ(old.scope, "local");

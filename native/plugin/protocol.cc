@@ -158,6 +158,8 @@ Answer Reader::Read() {
       std::transform(scope.begin(), scope.end(), scope.begin(),
                      [](unsigned char c) { return std::tolower(c); });
       answer_.scope = scope == "global" ? "global" : "local";
+      const Json& mount_opts = Field(Field(body, "Capabilities"), "MountOpts");
+      answer_.mount_opts = mount_opts.is_boolean() && mount_opts.get<bool>();
       return Ok();
     }
     case Method::kGet: return ReadGet(body);
@@ -300,6 +302,7 @@ std::string CallBody(const Call& call) {
   if (NamesVolume(call.method)) body["Name"] = call.volume;
   if (HasId(call.method)) body["ID"] = call.id;
   if (call.method == Method::kFence) body["NodeIsDead"] = call.node_is_dead;
+  if (call.method == Method::kMount && !call.options.empty()) body["Opts"] = call.options;
   return Dump(body) + "\n";
 }
 
