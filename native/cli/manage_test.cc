@@ -96,7 +96,7 @@ TEST_F(Manage, RmGoesOnAndSaysWhatFailed) {
 
 TEST_F(Manage, PruneAsksFirst) {
   ScriptList();
-  auto done = Dvdi({"prune"}, "y\n");
+  auto done = Dvdi({"prune"});
   EXPECT_EQ(done.exit_code, 11);
   EXPECT_NE(done.err.find("nobody to ask"), std::string::npos) << done.err;
   EXPECT_TRUE(Calls("remove").empty());
