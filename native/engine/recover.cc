@@ -272,7 +272,11 @@ Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const 
       bool named = false;
       if (live != nullptr)
         for (const Json& s : *live) named |= s.is_string() && s.get_ref<const std::string&>() == o.scope;
-      over = live != nullptr ? !named : ScopeIsOver(core, o);
+      // One whose engine still runs is about to be cleaned up by that one, which would find it half undone.
+      auto left_alone = [&] {
+        return o.instance == core.instance->id() || !InstanceAlive(core.env, core.instances, o.instance);
+      };
+      over = live != nullptr ? !named : ScopeIsOver(core, o) && left_alone();
     }
     if (!over) continue;
     UndoOutcome undo;

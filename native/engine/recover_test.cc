@@ -138,6 +138,20 @@ TEST_F(RecoverTest, AScopeLivesAsLongAsAProcessIsInItsNamespace) {
   ExpectNothingLeft();
 }
 
+// Its own engine is about to clean it up, and says that the volume is free when that is done.
+TEST_F(RecoverTest, AScopeThatIsOverIsLeftToItsEngineWhileThatRuns) {
+  pid_t pid = world_.sys.StartProcess();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"process", {{"pid", pid}}}}).contains("ok"));
+  world_.sys.EndProcess(pid);
+  auto other = OpenAnother();
+  Json answer = Call(*other, &Engine::Recover, {{"owner", "run"}});
+  EXPECT_EQ(answer["ok"]["ended"], Json::array()) << answer;
+  EXPECT_TRUE(Attached("red", "a"));
+  Kill();
+  EXPECT_EQ(Call(*other, &Engine::Recover, {{"owner", "run"}})["ok"]["ended"], Json::parse(R"(["one"])"));
+  other->Close(0);
+}
+
 TEST_F(RecoverTest, ARebootEndsEveryScope) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   Close();
