@@ -19,6 +19,7 @@ using testing::Names;
 using testing::NeedVolumes;
 using testing::ReadFile;
 using testing::TempDir;
+using testing::Text;
 using testing::WriteFile;
 
 class DriverTest : public ::testing::Test {
@@ -49,17 +50,6 @@ class DriverTest : public ::testing::Test {
 
   TempDir dir_{TempDir::kMemory};
 };
-
-#define ASSERT_OK(expr)               \
-  do {                                \
-    const auto& r_ = (expr);          \
-    ASSERT_TRUE(r_.ok()) << Text(r_); \
-  } while (0)
-std::string Text(const Status& s) { return s.message(); }
-template <class T>
-std::string Text(const Result<T>& r) {
-  return r.status().message();
-}
 
 TEST_F(DriverTest, DataComesBackOnTheOtherNode) {
   for (std::string fs : {"ext4", "xfs", "btrfs"}) {

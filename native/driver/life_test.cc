@@ -22,20 +22,10 @@ using testing::Names;
 using testing::NeedVolumes;
 using testing::ReadFile;
 using testing::TempDir;
+using testing::Text;
 using testing::WriteFile;
 
 constexpr int64_t kMiB = 1 << 20;
-
-#define ASSERT_OK(expr)               \
-  do {                                \
-    const auto& r_ = (expr);          \
-    ASSERT_TRUE(r_.ok()) << Text(r_); \
-  } while (0)
-std::string Text(const Status& s) { return s.message(); }
-template <class T>
-std::string Text(const Result<T>& r) {
-  return r.status().message();
-}
 
 // Runs a program to its end: its exit status.
 int RunTo(std::vector<std::string> arguments) {

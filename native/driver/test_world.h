@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/status.h"
 #include "mount/mountinfo.h"
 #include "sys/sys.h"
 
@@ -55,6 +56,19 @@ inline std::string NeedVolumes(const std::string& fs = "ext4") {
 #define DVDI_SKIP_UNLESS(reason)                                          \
   do {                                                                    \
     if (std::string why_ = (reason); !why_.empty()) GTEST_SKIP() << why_; \
+  } while (0)
+
+inline std::string Text(const Status& s) { return s.message(); }
+template <class T>
+std::string Text(const Result<T>& r) {
+  return r.status().message();
+}
+
+// OK, or the test ends with the message.
+#define ASSERT_OK(expr)                                \
+  do {                                                 \
+    const auto& r_ = (expr);                           \
+    ASSERT_TRUE(r_.ok()) << ::dvdi::testing::Text(r_); \
   } while (0)
 
 inline std::vector<MountEntry> MountsNow() {

@@ -1,32 +1,15 @@
 // Prepares that are for no workload: volumes that are only to exist, and rehearsals. The policy decides as
 // always; what would have to be undone is not done.
-#include <algorithm>
-
-#include "base/text.h"
 #include "engine/operation.h"
 
 namespace dvdi {
-namespace {
-
-// The policy's words on the volume of that index, or "".
-std::string MessageOn(const Json& ok, size_t index) {
-  for (const Json& v : GetMember(ok, "volumes"))
-    if (GetInt(v, "index", -1) == static_cast<int64_t>(index)) return GetString(v, "message");
-  return "";
-}
-
-}  // namespace
 
 PrepareOperation::Outcome PrepareOperation::RunApart() {
   Outcome outcome;
-  VolumeLocks::Names names;
-  for (const auto& v : volumes_) names.push_back({v.driver, v.name});
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
   bool rehearsal = request_.goal == Goal::kRehearsal;
   Status s = rehearsal ? CheckTargets() : Status();
   if (s.ok() && !rehearsal) {
-    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, names, request_.deadline_ms);
+    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, Names(), request_.deadline_ms);
     s = taken.status();
     if (taken.ok()) locks_ = std::move(*taken);
   }
@@ -39,7 +22,7 @@ PrepareOperation::Outcome PrepareOperation::RunApart() {
   }
   if (create_tried_) (void)RecordCreated();
   (void)core_.ledger->Apply(false, [&](LedgerTx& tx) {
-    return tx.PutRecord(recorder_.Finish(request_.operation, s.ok() ? "ok" : CodeName(s.code()), s), names,
+    return tx.PutRecord(recorder_.Finish(request_.operation, s.ok() ? "ok" : CodeName(s.code()), s), Names(),
                         core_.settings.records_keep);
   });
   Tell(s);
@@ -56,12 +39,9 @@ Json PrepareOperation::CreateAnswer() const {
     list.push_back({{"driver", v.driver},
                     {"name", v.name},
                     {"what", volumes_[v.first].created ? "created" : "existed"},
-                    {"message", MessageOn(policy_answer_, i)}});
+                    {"message", PolicyMessage(i)}});
   }
-  Json notes = request_.notes;
-  for (const Json& n : GetMember(policy_answer_, "notes"))
-    if (n.is_string()) notes.push_back(n);
-  return {{"operation", request_.operation.id}, {"volumes", std::move(list)}, {"notes", std::move(notes)}};
+  return {{"operation", request_.operation.id}, {"volumes", std::move(list)}, {"notes", Notes()}};
 }
 
 Json PrepareOperation::RehearsalAnswer(const Status& decided) const {
@@ -73,14 +53,10 @@ Json PrepareOperation::RehearsalAnswer(const Status& decided) const {
     Json users = Json::array();
     for (const auto& u : v.users) users.push_back({{"owner", u.owner}, {"scope", u.scope}, {"mode", u.mode}});
     one["users"] = std::move(users);
-    if (std::string message = MessageOn(policy_answer_, i); !message.empty()) one["message"] = message;
+    if (std::string message = PolicyMessage(i); !message.empty()) one["message"] = message;
     list.push_back(std::move(one));
   }
-  Json notes = request_.notes;
-  for (const Json& n : GetMember(policy_answer_, "notes"))
-    if (n.is_string()) notes.push_back(n);
-  Json answer = {
-      {"dry_run", true}, {"volumes", std::move(list)}, {"calls", rehearsed_}, {"notes", std::move(notes)}};
+  Json answer = {{"dry_run", true}, {"volumes", std::move(list)}, {"calls", rehearsed_}, {"notes", Notes()}};
   if (!decided.ok()) answer["error"] = Json::parse(decided.ToJson(), nullptr, false);
   // What the policy saw of a secret is its handle; what a driver repeated of it is hidden.
   return Json::parse(recorder_.Redact(Dump(answer)), nullptr, false);

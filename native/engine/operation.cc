@@ -15,18 +15,6 @@ std::string DeviceAt(const std::vector<MountEntry>& mounts, const std::string& p
   return m == nullptr ? "" : m->device + " " + m->root;
 }
 
-namespace {
-
-// The policy's words on the volume of that index, or null.
-const Json& SaidOf(const Json& ok, size_t index) {
-  static const Json kNothing;
-  for (const Json& v : GetMember(ok, "volumes"))
-    if (GetInt(v, "index", -1) == static_cast<int64_t>(index)) return v;
-  return kNothing;
-}
-
-}  // namespace
-
 PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
                                    std::shared_ptr<const Revision> revision, Recorder recorder)
     : core_(core),
@@ -60,17 +48,34 @@ int64_t PrepareOperation::LeftMs() const {
   return std::max<int64_t>(0, request_.deadline_ms - core_.env.clock->MonotonicMs());
 }
 
-PrepareOperation::Outcome PrepareOperation::Run() {
-  if (request_.goal != Goal::kWorkload) return RunApart();
-  Outcome outcome;
-  ActiveOperation active(&core_, request_.operation.id);
+VolumeLocks::Names PrepareOperation::Names() const {
   VolumeLocks::Names names;
   for (const auto& v : volumes_) names.push_back({v.driver, v.name});
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+Json PrepareOperation::Notes() const {
+  Json notes = request_.notes;
+  for (const Json& n : GetMember(policy_answer_, "notes"))
+    if (n.is_string()) notes.push_back(n);
+  return notes;
+}
+
+std::string PrepareOperation::PolicyMessage(size_t volume) const {
+  for (const Json& v : GetMember(policy_answer_, "volumes"))
+    if (GetInt(v, "index", -1) == static_cast<int64_t>(volume)) return GetString(v, "message");
+  return "";
+}
+
+PrepareOperation::Outcome PrepareOperation::Run() {
+  if (request_.goal != Goal::kWorkload) return RunApart();
+  Outcome outcome;
+  ActiveOperation active(&core_, request_.operation.id);
   Status s = CheckTargets();
   if (s.ok()) {
-    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, names, request_.deadline_ms);
+    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, Names(), request_.deadline_ms);
     if (taken.ok())
       locks_ = std::move(*taken);
     else
@@ -301,7 +306,6 @@ Result<Json> PrepareOperation::Commit() {
   Json list = Json::array();
   for (size_t i = 0; i < volumes_.size(); ++i) {
     const VolumeState& v = volumes_[i];
-    const Json& said = SaidOf(policy_answer_, i);
     bool created = volumes_[v.first].created;
     Json one = {{"driver", v.driver},
                 {"name", v.name},
@@ -313,25 +317,20 @@ Result<Json> PrepareOperation::Commit() {
                          : v.before == "attached" ? "shared"
                                                   : "re-attached"},
                 {"last_used", nullptr},
-                {"message", GetString(said, "message")}};
+                {"message", PolicyMessage(i)}};
     if (v.history && v.history->last_used_ms > 0) one["last_used"] = v.history->last_used_ms;
     list.push_back(std::move(one));
   }
-  Json notes = request_.notes;
-  for (const Json& n : GetMember(policy_answer_, "notes"))
-    if (n.is_string()) notes.push_back(n);
   const PolicyManifest& m = revision_->module->manifest();
   Json answer = {
       {"operation", request_.operation.id},
       {"scope", request_.operation.scope},
       {"volumes", std::move(list)},
-      {"notes", std::move(notes)},
+      {"notes", Notes()},
       {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", revision_->module->sha256()}}}};
   OperationRow committed = request_.operation;
   committed.state = kCommitted;
   committed.answer = Dump(answer);
-  VolumeLocks::Names names;
-  for (const auto& v : volumes_) names.push_back({v.driver, v.name});
   std::vector<AttachmentRow> attachments;
   // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
   // the boot (docs/ledger.md, "Durability").
@@ -350,7 +349,7 @@ Result<Json> PrepareOperation::Commit() {
     if (request_.hide) {
       DVDI_ASSIGN_OR_RETURN(attachments, tx.Attachments());
     }
-    return tx.PutRecord(recorder_.Finish(committed, "ok", Status()), names, core_.settings.records_keep);
+    return tx.PutRecord(recorder_.Finish(committed, "ok", Status()), Names(), core_.settings.records_keep);
   }));
   Json hide = Json::array();
   for (const auto& a : attachments)
@@ -364,10 +363,8 @@ void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
   Tell(why);
   outcome->locks = std::move(locks_);
   if (!begun_) {
-    VolumeLocks::Names names;
-    for (const auto& v : volumes_) names.push_back({v.driver, v.name});
     (void)core_.ledger->Apply(false, [&](LedgerTx& tx) {
-      return tx.PutRecord(recorder_.Finish(request_.operation, CodeName(why.code()), why), names,
+      return tx.PutRecord(recorder_.Finish(request_.operation, CodeName(why.code()), why), Names(),
                           core_.settings.records_keep);
     });
     return;

@@ -77,6 +77,9 @@ class PrepareOperation {
   Result<std::string> HostCall(std::string_view name, std::string_view request);
 
  private:
+  VolumeLocks::Names Names() const;                // of the volumes, sorted, each once
+  Json Notes() const;                              // the request's and the policy's
+  std::string PolicyMessage(size_t volume) const;  // "" where it said nothing of that one
   Status Look();
   Status ReadMounts(const std::vector<std::string>& named);
   Status Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
