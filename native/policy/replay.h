@@ -1,0 +1,41 @@
+// Replay: a policy decides a recorded operation once more, on what the record holds (docs/replay.md has the
+// rules). The canary, the shadow and the automatic return are this; nothing is called, mounted or waited for.
+#ifndef DVDI_POLICY_REPLAY_H_
+#define DVDI_POLICY_REPLAY_H_
+
+#include <string>
+
+#include "base/json.h"
+#include "policy/runtime.h"
+
+namespace dvdi {
+
+struct ReplayResult {
+  enum class Outcome {
+    kSame,
+    kDifferent,
+    kUndecidable,  // it asked for what is not in the record
+    kFailed,       // it trapped, hit a limit, or gave no answer
+    kSkipped,      // the record cannot be replayed
+  };
+  Outcome outcome = Outcome::kSame;
+  std::string export_name;  // of the export that did not come out the same
+  std::string at;           // "answer", "call", "failure"; "" for kSame and kSkipped
+  Json was, now;            // decisions or items of calls
+  Json missing;             // the first recorded effect that was not asked for, or null
+  std::string why;          // one line for people
+
+  // As docs/replay.md, "The result", has it.
+  Json ToJson() const;
+};
+
+// "same", "different", "undecidable", "failed", "skipped"; static.
+const char* OutcomeName(ReplayResult::Outcome outcome);
+
+// `config`: what the policy's configure answered; null where each record's own serves. `record`: the body of
+// a record, or a line of an export. Thread-safe. Costs one decision.
+ReplayResult Replay(const PolicyModule& policy, const Json& config, const Json& record);
+
+}  // namespace dvdi
+
+#endif  // DVDI_POLICY_REPLAY_H_
