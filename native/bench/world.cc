@@ -116,23 +116,9 @@ int Child::Wait(bool end) {
 }
 
 World::World(const std::string& programs, int delay_ms, int in_flight) : programs_(programs) {
-  world = this;
-  std::string name = programs + "/work-XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) Die("cannot make " + name);
-  folder_ = name;
-  for (const char* sub : {"/plugins", "/volume", "/memory", "/disk"})
-    Check(::mkdir((folder_ + sub).c_str(), 0700), "mkdir");
-  Check(::mount("bench", (folder_ + "/volume").c_str(), "tmpfs", 0, "size=1m"), "mount a tmpfs");
-  Check(::mount("bench", (folder_ + "/memory").c_str(), "tmpfs", 0, "size=512m,mode=700"), "mount a tmpfs");
-  std::ofstream(folder_ + "/settings.yaml") << "node: bench\n";  // not what this machine is set to
-  plugin_ =
-      std::make_unique<Child>(programs + "/dvdi_bench_plugin",
-                              std::vector<std::string>{Socket(), folder_ + "/volume",
-                                                       std::to_string(delay_ms), std::to_string(in_flight)});
-  for (int i = 0; ::access(Socket().c_str(), F_OK) != 0; ++i) {
-    if (i > 500) Die("the plugin does not come up", 0);
-    ::usleep(10'000);
-  }
+  MakeFolder();
+  StartPlugin(programs + "/dvdi_bench_plugin",
+              {Socket(), folder_ + "/volume", std::to_string(delay_ms), std::to_string(in_flight)});
   control_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   struct sockaddr_un address = {};
   address.sun_family = AF_UNIX;
@@ -141,6 +127,34 @@ World::World(const std::string& programs, int delay_ms, int in_flight) : program
   std::strcpy(address.sun_path, Socket().c_str());
   while (::connect(control_.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof address) != 0)
     if (errno != ECONNREFUSED) Die("cannot connect to the plugin");
+}
+
+World::World(const std::string& programs, WithDriver) : programs_(programs) {
+  MakeFolder();
+  const std::string pool = folder_ + "/disk/pool";
+  Check(::mkdir(pool.c_str(), 0700), "mkdir");
+  StartPlugin(programs + "/../driver/dvdi-driver", {"--pool", pool, "--node-id", "bench", "--socket",
+                                                    Socket(), "--mount-root", folder_ + "/driver"});
+}
+
+void World::MakeFolder() {
+  world = this;
+  std::string name = programs_ + "/work-XXXXXX";
+  if (::mkdtemp(name.data()) == nullptr) Die("cannot make " + name);
+  folder_ = name;
+  for (const char* sub : {"/plugins", "/volume", "/memory", "/disk"})
+    Check(::mkdir((folder_ + sub).c_str(), 0700), "mkdir");
+  Check(::mount("bench", (folder_ + "/volume").c_str(), "tmpfs", 0, "size=1m"), "mount a tmpfs");
+  Check(::mount("bench", (folder_ + "/memory").c_str(), "tmpfs", 0, "size=512m,mode=700"), "mount a tmpfs");
+  std::ofstream(folder_ + "/settings.yaml") << "node: bench\n";  // not what this machine is set to
+}
+
+void World::StartPlugin(const std::string& program, std::vector<std::string> arguments) {
+  plugin_ = std::make_unique<Child>(program, std::move(arguments));
+  for (int i = 0; ::access(Socket().c_str(), F_OK) != 0; ++i) {
+    if (i > 500) Die("the plugin does not come up", 0);
+    ::usleep(10'000);
+  }
 }
 
 World::~World() {
@@ -176,6 +190,7 @@ std::string World::Options(const std::string& state, bool keeper) const {
 }
 
 int64_t World::Requests() {
+  if (!control_.valid()) return -1;
   const std::string ask = "POST /Bench.Count HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n";
   if (::send(control_.get(), ask.data(), ask.size(), MSG_NOSIGNAL) < 0) Die("cannot ask the plugin");
   char buffer[1024];

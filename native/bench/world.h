@@ -56,6 +56,9 @@ class World {
  public:
   // `delay_ms`, `in_flight`: the plugin takes so long for a call, and so many at once; 0: answers at once.
   explicit World(const std::string& programs, int delay_ms = 0, int in_flight = 0);
+  // The plugin is the driver that ships, over a pool on the disk that the programs are on.
+  struct WithDriver {};
+  World(const std::string& programs, WithDriver);
   ~World();
   void Clear();
 
@@ -64,10 +67,13 @@ class World {
   // A folder for state: on the disk that the programs are on, or in memory.
   std::string Folder(bool memory, const std::string& name) const;
   std::string Options(const std::string& state, bool keeper = true) const;
-  // Requests that the plugin had since the last call.
+  // Requests that the plugin had since the last call; -1 where it does not tell.
   int64_t Requests();
 
  private:
+  void MakeFolder();
+  void StartPlugin(const std::string& program, std::vector<std::string> arguments);
+
   std::string programs_, folder_;
   std::unique_ptr<Child> plugin_;
   UniqueFd control_;

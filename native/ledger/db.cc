@@ -91,6 +91,8 @@ Status Db::Exec(const char* sql) {
 
 int64_t Db::Changes() const { return sqlite3_changes64(db_); }
 
+int64_t Db::LastRowId() const { return sqlite3_last_insert_rowid(db_); }
+
 Status Db::Error(int rc, std::string_view what) {
   int primary = rc & 0xFF;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;

@@ -71,6 +71,8 @@ class Db {
   Stmt Prepare(const char* sql);
   Status Exec(const char* sql);
   int64_t Changes() const;
+  // The rowid of the last insertion on this connection.
+  int64_t LastRowId() const;
   // kInternal-free mapping of a SQLite error; remembers that the file is damaged.
   Status Error(int rc, std::string_view what);
   bool damaged() const { return damaged_; }

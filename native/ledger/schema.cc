@@ -41,14 +41,9 @@ CREATE TABLE effect(
 CREATE INDEX effect_attachment ON effect(attachment, kind) WHERE attachment <> '';
 CREATE INDEX effect_target ON effect(target) WHERE kind = 'attach' AND target <> '';
 CREATE TABLE record(
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT NOT NULL, kind TEXT NOT NULL,
+  seq INTEGER PRIMARY KEY, operation TEXT NOT NULL, kind TEXT NOT NULL,
   owner TEXT NOT NULL, scope TEXT NOT NULL, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL,
-  outcome TEXT NOT NULL, body TEXT NOT NULL);
-CREATE INDEX record_operation ON record(operation);
-CREATE INDEX record_scope ON record(scope);
-CREATE TABLE record_volume(driver TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL,
-  PRIMARY KEY(driver, name, seq)) WITHOUT ROWID;
-CREATE INDEX record_volume_seq ON record_volume(seq);
+  outcome TEXT NOT NULL, volumes TEXT NOT NULL, body TEXT NOT NULL);
 )sql",
 #ifdef DVDI_NEXT_SCHEMA
     // What a later version may add, for the test of an upgrade under a running older engine.

@@ -258,55 +258,33 @@ Result<std::vector<VolumeRow>> LedgerTx::Volumes(const std::string& name) {
 
 Status LedgerTx::PutRecord(const RecordRow& r,
                            const std::vector<std::pair<std::string, std::string>>& volumes, int64_t keep) {
+  std::string about = "\n";
+  for (const auto& [driver, name] : volumes) about.append(driver).append("\t").append(name).append("\n");
   {
     Stmt s = db_->Prepare(
-        "INSERT INTO record(operation, kind, owner, scope, started_ms, duration_us, outcome, body) "
-        "VALUES(?,?,?,?,?,?,?,?)");
-    s.BindAll(r.operation, r.kind, r.owner, r.scope, r.started_ms, r.duration_us, r.outcome, r.body);
+        "INSERT INTO record(operation, kind, owner, scope, started_ms, duration_us, outcome, volumes, body) "
+        "VALUES(?,?,?,?,?,?,?,?,?)");
+    s.BindAll(r.operation, r.kind, r.owner, r.scope, r.started_ms, r.duration_us, r.outcome, about, r.body);
     DVDI_RETURN_IF_ERROR(s.Run());
   }
-  int64_t seq = 0;
-  {
-    Stmt s = db_->Prepare("SELECT last_insert_rowid()");
-    if (s.Step()) seq = s.Int(0);
-    DVDI_RETURN_IF_ERROR(s.status());
-  }
-  for (const auto& [driver, name] : volumes) {
-    Stmt s = db_->Prepare("INSERT OR IGNORE INTO record_volume(driver, name, seq) VALUES(?,?,?)");
-    DVDI_RETURN_IF_ERROR(s.BindAll(driver, name, seq).Run());
-  }
-  // AUTOINCREMENT: sequence numbers never come again, so the bound is a range. Now and then, and then many:
-  // each removal writes as many pages as an insertion does, and neighbours share theirs.
+  // The newest row stays: numbers rise, so the bound is a range. Now and then, and then many: neighbours
+  // share their pages.
+  const int64_t seq = db_->LastRowId();
   if (seq % TrimEvery(keep) != 0) return Status();
-  {
-    Stmt s = db_->Prepare("DELETE FROM record WHERE seq <= ?");
-    DVDI_RETURN_IF_ERROR(s.BindAll(seq - keep).Run());
-  }
-  Stmt s = db_->Prepare("DELETE FROM record_volume WHERE seq <= ?");
+  Stmt s = db_->Prepare("DELETE FROM record WHERE seq <= ?");
   return s.BindAll(seq - keep).Run();
 }
 
 Result<std::vector<RecordRow>> LedgerTx::Records(const std::string& operation, const std::string& scope,
                                                  const std::string& driver, const std::string& name,
                                                  int limit) {
-  // One statement for each question, so that each uses its index.
-  const char* sql =
+  // No index: each would cost every operation a page for each record, and a look at all the records that are
+  // kept costs the one who asks some milliseconds.
+  Stmt s = db_->Prepare(
       "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
-      "WHERE (?1 || ?2 || ?3 || ?4) = '' ORDER BY seq DESC LIMIT ?5";
-  if (!operation.empty())
-    sql =
-        "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
-        "WHERE operation = ?1 AND (?2 || ?3 || ?4) IS NOT NULL ORDER BY seq DESC LIMIT ?5";
-  else if (!scope.empty())
-    sql =
-        "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
-        "WHERE scope = ?2 AND (?1 || ?3 || ?4) IS NOT NULL ORDER BY seq DESC LIMIT ?5";
-  else if (!name.empty())
-    sql =
-        "SELECT r.operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record_volume v "
-        "JOIN record r ON r.seq = v.seq WHERE (?3 = '' OR v.driver = ?3) AND v.name = ?4 "
-        "AND (?1 || ?2) IS NOT NULL ORDER BY v.seq DESC LIMIT ?5";
-  Stmt s = db_->Prepare(sql);
+      "WHERE (?1 = '' OR operation = ?1) AND (?2 = '' OR scope = ?2) AND "
+      "(?4 = '' OR instr(volumes, iif(?3 = '', '', char(10) || ?3) || char(9) || ?4 || char(10)) > 0) "
+      "ORDER BY seq DESC LIMIT ?5");
   s.BindAll(operation, scope, driver, name, limit);
   return All<RecordRow>(s, [](const Stmt& q) {
     RecordRow r;

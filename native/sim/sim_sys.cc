@@ -170,10 +170,10 @@ int SimSys::ProcessStart(pid_t pid, uint64_t* start_time) {
   *start_time = it->second.first;
   return 0;
 }
-int SimSys::MountNamespace(pid_t pid, uint64_t* inode) {
+int SimSys::MountNamespace(pid_t pid, uint64_t* number) {
   auto it = processes_.find(pid);
   if (pid != 0 && it == processes_.end()) return -ENOENT;
-  *inode = pid == 0 ? 1 : it->second.second;
+  *number = pid == 0 ? 1 : it->second.second;
   return 0;
 }
 Result<std::vector<pid_t>> SimSys::ProcessesIn(uint64_t mount_namespace) {

@@ -89,7 +89,7 @@ class SimSys : public Sys {
   Result<std::string> Mountinfo(pid_t pid) override;
   Result<std::string> BootId() override { return "boot-" + std::to_string(boot_); }
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
-  int MountNamespace(pid_t pid, uint64_t* inode) override;
+  int MountNamespace(pid_t pid, uint64_t* number) override;
   Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace) override;
 
   // --- for the world

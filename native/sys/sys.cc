@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -17,6 +19,11 @@
 
 namespace dvdi {
 namespace {
+
+// NS_GET_MNTNS_ID of Linux 6.11 (include/uapi/linux/nsfs.h), which older headers lack.
+constexpr unsigned long kGetMountNamespaceId = _IOR(NSIO, 0x5, uint64_t);
+// Marks such a number, so that it can never be taken for an inode number (which has 32 bits).
+constexpr uint64_t kUniqueNamespace = uint64_t{1} << 62;
 
 int Check(long result) { return result < 0 ? -errno : static_cast<int>(result); }
 
@@ -165,11 +172,19 @@ int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
   *start_time = ::strtoull(p + 1, nullptr, 10);
   return 0;
 }
-int Sys::MountNamespace(pid_t pid, uint64_t* inode) {
-  struct stat st;
+int Sys::MountNamespace(pid_t pid, uint64_t* number) {
   std::string path = pid > 0 ? "/proc/" + std::to_string(pid) + "/ns/mnt" : "/proc/self/ns/mnt";
-  if (::stat(path.c_str(), &st) < 0) return -errno;
-  *inode = st.st_ino;
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return -errno;
+  uint64_t id = 0;
+  if (::ioctl(fd.get(), kGetMountNamespaceId, &id) == 0) {
+    *number = id | kUniqueNamespace;
+    return 0;
+  }
+  if (errno != ENOTTY) return -errno;  // before Linux 6.11
+  struct stat st;
+  if (::fstat(fd.get(), &st) < 0) return -errno;
+  *number = st.st_ino;
   return 0;
 }
 Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
@@ -180,8 +195,8 @@ Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
   for (const auto& name : names) {
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
-    uint64_t inode = 0;
-    if (MountNamespace(pid, &inode) == 0 && inode == mount_namespace) found.push_back(pid);
+    uint64_t number = 0;
+    if (MountNamespace(pid, &number) == 0 && number == mount_namespace) found.push_back(pid);
   }
   return found;
 }

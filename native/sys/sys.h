@@ -72,9 +72,11 @@ class Sys {
   virtual Result<std::string> BootId();
   // Start time of a running process; -ESRCH where it is gone.
   virtual int ProcessStart(pid_t pid, uint64_t* start_time);
-  // Inode number of /proc/PID/ns/mnt; of our own where pid is 0.
-  virtual int MountNamespace(pid_t pid, uint64_t* inode);
-  // Processes that live in the mount namespace of that inode number (empty: none is left).
+  // The number of a process's mount namespace; of our own where pid is 0. No other namespace of this boot
+  // ever has it (ioctl_nsfs(2), NS_GET_MNTNS_ID); before Linux 6.11 it is the inode number of
+  // /proc/PID/ns/mnt, which the kernel gives to another namespace once this one has ended.
+  virtual int MountNamespace(pid_t pid, uint64_t* number);
+  // Processes that live in the mount namespace of that number (empty: none is left).
   virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace);
 };
 

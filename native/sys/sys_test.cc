@@ -1,0 +1,75 @@
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "base/fd.h"
+
+namespace dvdi {
+namespace {
+
+// A process in a mount namespace of its own, until the end of its life.
+class Stranger {
+ public:
+  Stranger() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return;
+    UniqueFd from(ends[0]), to(ends[1]);
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      char ready = ::unshare(CLONE_NEWNS) == 0 ? 'y' : 'n';
+      if (::write(to.get(), &ready, 1) == 1) ::pause();
+      ::_exit(0);
+    }
+    char ready = 'n';
+    ok_ = ::read(from.get(), &ready, 1) == 1 && ready == 'y';
+  }
+  ~Stranger() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  bool ok() const { return ok_; }
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = -1;
+  bool ok_ = false;
+};
+
+// A scope that was killed must not seem alive because a stranger's namespace got its number.
+TEST(SysTest, ANumberOfAMountNamespaceNeverComesAgain) {
+  std::set<uint64_t> seen;
+  for (int i = 0; i < 20; ++i) {
+    Stranger stranger;
+    if (!stranger.ok()) GTEST_SKIP() << "a mount namespace needs root";
+    uint64_t number = 0, again = 0;
+    ASSERT_EQ(Sys::Real()->MountNamespace(stranger.pid(), &number), 0);
+    ASSERT_EQ(Sys::Real()->MountNamespace(stranger.pid(), &again), 0);
+    EXPECT_EQ(number, again);
+    if (number <= UINT32_MAX) GTEST_SKIP() << "before Linux 6.11 a mount namespace has no number of its own";
+    EXPECT_TRUE(seen.insert(number).second) << "the number " << number << " came again";
+    auto living = Sys::Real()->ProcessesIn(number);
+    ASSERT_TRUE(living.ok()) << living.status().message();
+    EXPECT_EQ(*living, std::vector<pid_t>{stranger.pid()});
+  }
+}
+
+TEST(SysTest, WhoIsGoneHasNoMountNamespace) {
+  pid_t gone = -1;
+  {
+    Stranger stranger;
+    gone = stranger.pid();
+  }
+  uint64_t number = 0;
+  EXPECT_EQ(Sys::Real()->MountNamespace(gone, &number), -ENOENT);
+}
+
+}  // namespace
+}  // namespace dvdi
