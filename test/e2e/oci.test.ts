@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
+import { onlyCgroup2 } from "./lib/containers.ts";
 import { run, until, type Result } from "./lib/process.ts";
 import { skip, World } from "./lib/world.ts";
 
@@ -25,10 +26,7 @@ class Runtime {
     if ((await run(["which", "crun"])).code !== 0) return void t.skip("crun is not installed");
     const world = await World.make(t, { settings });
     await world.driver();
-    // crun refuses a machine with both versions of cgroups: in this node's own namespace there is one.
-    if (!existsSync("/sys/fs/cgroup/cgroup.controllers")) {
-      await world.mount(["-t", "cgroup2", "cgroup2"], "/sys/fs/cgroup");
-    }
+    await onlyCgroup2(world);
     // A root of empty folders and links, with the machine's programs in it.
     const rootfs = join(world.home, "rootfs");
     for (const name of ["usr", "proc", "dev", "sys", "tmp"]) mkdirSync(join(rootfs, name), { recursive: true });

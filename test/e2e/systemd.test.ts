@@ -1,6 +1,6 @@
 // The units that ship, run by a real systemd: it is process 1 of namespaces of its own, beneath a test's node.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
@@ -47,6 +47,10 @@ class Systemd {
         (await world.run(["sh", "-c", END, "sh", world.home, group])).code === 0;
       await until("its control groups are gone", ended);
     });
+    writeFileSync(
+      join(world.home, "driver.yaml"),
+      JSON.stringify({ tiers: [{ name: "default", pool: world.pool, default_size: "16m" }] }),
+    );
     for (const [name, text] of Object.entries(units))
       writeFileSync(join(folder, name), text.replaceAll("HOME", world.home));
     const booted = world.serve(["sh", "-c", BEGIN, "sh", world.home, group, BOOT]);
@@ -81,10 +85,9 @@ class Systemd {
 function shipped(name: string): string {
   return readFileSync(join(ROOT, "packaging/systemd", name), "utf8")
     .replaceAll("/usr/bin/dvdi ", `${DVDI} --config HOME/config.yaml `)
-    .replace(
-      /\/usr\/sbin\/dvdi-driver .*/,
-      `${DRIVER} --pool HOME/../pool --node-id node-a --socket HOME/plugins/dvdi.sock --mount-root HOME/mounts`,
-    )
+    .replace("/usr/sbin/dvdi-driver ", `${DRIVER} --mount-root HOME/mounts --socket HOME/plugins/dvdi.sock `)
+    .replace("/run/docker/plugins/dvdi.sock", "HOME/plugins/dvdi.sock")
+    .replaceAll("/etc/dvdi/driver.yaml", "HOME/driver.yaml")
     .replace(/^ConditionPathExists=.*$/m, "")
     .replace("[Service]", "[Service]\nStandardError=append:HOME/units.log")
     .replace("/srv/data", "HOME/t/data")
@@ -154,3 +157,49 @@ test("a systemd service has its volume by dvdi run, stops, crashes and is cleane
   assert.ok(!left.includes("dvdi_attachments"), left);
   await systemd.systemctl("stop", "dvdi-recover.timer", "dvdi-driver.service");
 });
+
+test(
+  "systemd holds the driver's socket: a client starts it, and waits while it is started anew",
+  { skip },
+  async (t) => {
+    if (!existsSync(SYSTEMD)) return t.skip("systemd is not installed");
+    const systemd = await Systemd.make(t, {
+      "dvdi-driver.service": shipped("dvdi-driver.service"),
+      "dvdi-driver.socket": shipped("dvdi-driver.socket"),
+    });
+    const { world } = systemd;
+    const service = "dvdi-driver.service";
+    const driver = (): Promise<string> => systemd.systemctl("show", "--property", "MainPID", "--value", service);
+    const use = async (script: string): Promise<string> => {
+      const volume = ["run", "--volume", `data:${world.target("data")}`, "--volume-driver", "dvdi"];
+      const used = await systemd.run([DVDI, "--config", world.config, ...volume, "--", "sh", "-c", script]);
+      assert.equal(used.code, 0, used.all);
+      return used.out;
+    };
+    const file = join(world.target("data"), "file");
+
+    await systemd.systemctl("start", "dvdi-driver.socket");
+    assert.equal(statSync(world.socket("dvdi")).mode & 0o777, 0o600);
+    assert.equal(await driver(), "0", "nobody has asked for it yet");
+    await use(`echo kept > ${file}`);
+    const first = await driver();
+    assert.notEqual(first, "0", "the first client has started it");
+
+    // It is killed under a volume in use. Who calls meanwhile waits for the next one.
+    const said = await use(
+      `kill -KILL ${first}; grep -c ' ${world.target("data")} ' /proc/self/mountinfo; cat ${file}`,
+    );
+    assert.equal(said, "1\nkept\n", "its volume stays");
+    await until("systemd has started it again", async () => !["0", first].includes(await driver()));
+    assert.equal(await use(`cat ${file}`), "kept\n");
+
+    // Stopped, it comes back with the next client; the socket goes with its own unit.
+    await systemd.run(["systemctl", "stop", service]);
+    assert.equal(await driver(), "0");
+    assert.equal(await use(`cat ${file}`), "kept\n");
+    assert.notEqual(await driver(), "0");
+    await systemd.systemctl("stop", "dvdi-driver.socket", service);
+    assert.ok(!existsSync(world.socket("dvdi")), "no client waits for a driver that will not come");
+    await world.nothingLeft();
+  },
+);
