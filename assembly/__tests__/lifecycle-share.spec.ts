@@ -1,6 +1,6 @@
 import { VolumeRequest } from "../model/request";
-import { shareRules } from "../lifecycle/share";
-import { User } from "../lifecycle/volume";
+import { outsiders, shareRules } from "../lifecycle/share";
+import { Scope, User } from "../lifecycle/volume";
 import { Asked, holds, prepare, prepareOne } from "./operation";
 import * as world from "./world";
 
@@ -55,6 +55,22 @@ describe("sharing: the stock rules", () => {
     );
     holds(beside("single-writer", "rw", "multi-writer", "rw"), "/ ask for it with access multi-writer");
     expect(beside("multi-writer", "rw", "single-writer", "ro")).toBe("yes");
+  });
+
+  it("takes the containers of one task group of Mesos for one workload", () => {
+    const users = [
+      new User("mesos:/a", "g1.t1", "single-writer", "rw"),
+      new User("mesos:/a", "g2.t1", "single-writer", "rw"),
+      new User("mesos:/b", "g1.t1", "single-writer", "rw"),
+      new User("run", "g1", "single-writer", "rw"),
+    ];
+    const others = outsiders(users, new Scope("mesos:/a", "g1.t2"));
+    expect(others.length).toBe(3);
+    expect(others[0].scope).toBe("g2.t1");
+    expect(outsiders(users, new Scope("mesos:/a", "g1")).length).toBe(3);
+    expect(outsiders(users, new Scope("mesos:/a", "g")).length).toBe(4);
+    // No other owner's names have such a meaning.
+    expect(outsiders(users, new Scope("run", "g1.x")).length).toBe(4);
   });
 
   it("looks at every user", () => {

@@ -8,7 +8,7 @@ import { Call, Kind } from "./calls";
 import { existsAlready, failureOfCall, nothingKnown, pluginSaidNo, transient } from "./failures";
 import { Policy } from "./policy";
 import { Asker } from "./retry";
-import { contradiction } from "./share";
+import { contradiction, outsiders } from "./share";
 import { stageAll } from "./stages";
 import { Scope, Volume } from "./volume";
 
@@ -99,7 +99,8 @@ export class Preparation {
       let failure = contradiction(volume.request);
       if (failure === null) failure = this.policy.admit(volume, this.scope);
       if (failure === null && this.creating) continue;
-      if (failure === null && volume.users.length) failure = this.policy.share(volume, volume.users);
+      const others = failure === null ? outsiders(volume.users, this.scope) : [];
+      if (failure === null && others.length) failure = this.policy.share(volume, others);
       if (failure === null) failure = this.own(volume);
       if (failure !== null) return named(failure, volume);
     }

@@ -1,7 +1,7 @@
 // The stock rules for several users of one volume on one node.
 import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
-import { User } from "./volume";
+import { Scope, User } from "./volume";
 
 /**
  * Whether the request can be granted beside these users; null where it can.
@@ -21,6 +21,24 @@ export function shareRules(request: VolumeRequest, users: User[]): Failure | nul
     );
   }
   return null;
+}
+
+/**
+ * The users that are not of the scope's own workload. What Mesos calls a task group is one workload: its containers are
+ * nested in one, so their names begin with the same one, and they share their volumes as they share their sandbox.
+ */
+export function outsiders(users: User[], scope: Scope): User[] {
+  if (!scope.owner.startsWith("mesos:")) return users;
+  const out: User[] = [];
+  for (let i = 0; i < users.length; i++) {
+    if (users[i].owner != scope.owner || outermost(users[i].scope) != outermost(scope.id)) out.push(users[i]);
+  }
+  return out;
+}
+
+function outermost(container: string): string {
+  const dot = container.indexOf(".");
+  return dot < 0 ? container : container.substring(0, dot);
 }
 
 /** A request that contradicts itself, whoever else is there; null where it does not. */

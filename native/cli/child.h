@@ -12,7 +12,7 @@
 
 #include "base/fd.h"
 #include "base/status.h"
-#include "cli/user.h"
+#include "sys/user.h"
 
 namespace dvdi::cli {
 

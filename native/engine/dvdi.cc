@@ -139,6 +139,10 @@ dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer) {
   return Ask(engine, query, answer, &dvdi::Engine::StatusOf);
 }
 
+dvdi_code dvdi_ask(dvdi_engine* engine, const char* query, dvdi_done done, void* user) {
+  return Start(engine, query, done, user, &dvdi::Engine::Ask);
+}
+
 dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer) {
   return Ask(engine, query, answer, &dvdi::Engine::Explain);
 }

@@ -2,6 +2,7 @@
 // socket.
 #include "dvdi/dvdi.h"
 
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -127,6 +128,7 @@ TEST(DvdiNamesTest, NullIsSaidOrAllowed) {
   EXPECT_EQ(dvdi_cleanup(nullptr, "{}", done, nullptr), DVDI_INVALID);
   EXPECT_EQ(dvdi_recover(nullptr, "{}", done, nullptr), DVDI_INVALID);
   char* answer = nullptr;
+  EXPECT_EQ(dvdi_ask(nullptr, "{}", done, nullptr), DVDI_INVALID);
   EXPECT_EQ(dvdi_status(nullptr, "{}", &answer), DVDI_INVALID);
   EXPECT_EQ(dvdi_explain(nullptr, "{}", &answer), DVDI_INVALID);
   EXPECT_EQ(dvdi_forget(nullptr, "{}", &answer), DVDI_INVALID);
@@ -180,6 +182,109 @@ TEST_F(DvdiTest, PrepareStatusExplainCleanup) {
   EXPECT_EQ(plugins_->mounted(), 0);
   EXPECT_EQ(Ask(dvdi_forget, engine, R"({"driver":"red","name":"data"})").code, DVDI_NOT_FOUND);
   EXPECT_EQ(plugins_->violations(), std::vector<std::string>());
+}
+
+// A workload that sees the node's folders by other names gives the folders that its own are beneath.
+TEST_F(DvdiTest, ContainerPathsLieBeneathTheWorkloadsFolders) {
+  dvdi_engine* engine = Open();
+  std::string box = MakeDir("box"), root = MakeDir("root");
+  Json request = {
+      {"owner", "mesos:/w"},
+      {"scope", "c1"},
+      {"default_driver", "red"},
+      {"targets", "make"},
+      {"target_base", {{"relative", box}, {"absolute", root}}},
+      {"user", {{"name", "root"}}},
+      {"sources",
+       {{{"form", "mesos"},
+         {"text", R"({"volumes":[{"container_path":"a/b","source":{"type":"DOCKER_VOLUME","docker_volume":
+                              {"name":"one"}}},{"container_path":"/etc/in","source":{"type":"DOCKER_VOLUME",
+                              "docker_volume":{"name":"two"}}}]})"}}}}};
+  Answer prepared = Call(dvdi_prepare, engine, Dump(request).c_str());
+  ASSERT_EQ(prepared.code, DVDI_OK) << prepared.json;
+  EXPECT_EQ(prepared.json["volumes"][0]["target"], box + "/a/b");
+  EXPECT_EQ(prepared.json["volumes"][1]["target"], root + "/etc/in");
+  EXPECT_TRUE(std::filesystem::is_directory(box + "/a/b"));
+  EXPECT_TRUE(std::filesystem::is_directory(root + "/etc/in"));
+  EXPECT_EQ(Call(dvdi_cleanup, engine, R"({"owner":"mesos:/w","scope":"c1"})").code, DVDI_OK);
+  EXPECT_FALSE(std::filesystem::exists(box + "/a"));
+  EXPECT_FALSE(std::filesystem::exists(root + "/etc"));
+
+  // What a workload puts there leads nowhere else.
+  std::filesystem::create_directory_symlink("/etc", box + "/a");
+  Answer refused = Call(dvdi_prepare, engine, Dump(request).c_str());
+  EXPECT_EQ(refused.code, DVDI_REFUSED) << refused.json;
+  EXPECT_NE(GetString(refused.json["error"], "message").find("is a symbolic link"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists("/etc/b"));
+  request["user"] = {{"name", "no-such-user-here"}};
+  EXPECT_EQ(Call(dvdi_prepare, engine, Dump(request).c_str()).code, DVDI_NOT_FOUND);
+  request["target_base"] = {{"relative", "box"}};
+  EXPECT_EQ(Call(dvdi_prepare, engine, Dump(request).c_str()).code, DVDI_INVALID);
+  EXPECT_EQ(plugins_->mounted(), 0);
+}
+
+TEST_F(DvdiTest, UsageIsAskedForWithoutWaiting) {
+  dvdi_engine* engine = Open();
+  Answer none = Call(dvdi_ask, engine, R"({"what":"usage"})");
+  EXPECT_EQ(none.code, DVDI_OK);
+  EXPECT_EQ(none.json["volumes"], Json::array());
+  Answer prepared = Call(dvdi_prepare, engine, kPrepare);
+  ASSERT_EQ(prepared.code, DVDI_OK) << prepared.json;
+  Answer usage = Call(dvdi_ask, engine, R"({"what":"usage","owner":"manual"})");
+  ASSERT_EQ(usage.json["volumes"].size(), 1u) << usage.json;
+  EXPECT_EQ(usage.json["volumes"][0]["state"], "ok") << usage.json;
+  EXPECT_GT(usage.json["volumes"][0]["total_bytes"], 0);
+  EXPECT_EQ(usage.json["volumes"][0]["users"][0]["scope"], "one");
+  EXPECT_EQ(usage.json["values"]["volume/red/data/lost"], 0);
+  EXPECT_EQ(Call(dvdi_ask, engine, R"({"what":"usage","owner":"another"})").json["volumes"], Json::array());
+  Answer metrics = Call(dvdi_ask, engine, R"({"what":"metrics"})");
+  EXPECT_EQ(metrics.json["values"]["scopes/manual"], 1) << metrics.json["values"];
+  EXPECT_EQ(metrics.json["values"]["policy_ok"], 1);
+  EXPECT_EQ(Call(dvdi_ask, engine, R"({"what":"nothing"})").code, DVDI_INVALID);
+
+  std::string stage = prepared.json["volumes"][0]["stage"];
+  ASSERT_EQ(::umount2(stage.c_str(), MNT_DETACH), 0);
+  usage = Call(dvdi_ask, engine, R"({"what":"usage"})");
+  EXPECT_EQ(usage.json["volumes"][0]["state"], "lost") << usage.json;
+  EXPECT_EQ(usage.json["values"]["volume/red/data/lost"], 1);
+  EXPECT_EQ(Call(dvdi_cleanup, engine, kScope).code, DVDI_OK);
+}
+
+std::string Field(int number, const std::string& value) {
+  return std::string({static_cast<char>(number << 3 | 2), static_cast<char>(value.size())}) + value;
+}
+
+TEST_F(DvdiTest, TheOriginalModulesMountsAreTakenOverOnce) {
+  // Mounted as it did, without an ID.
+  int status = 0;
+  plugins_->Act("red", "Create", R"({"Name":"old"})", &status);
+  plugins_->Act("red", "Mount", R"({"Name":"old"})", &status);
+  ASSERT_EQ(plugins_->mounted(), 1);
+  auto mount = [&](const std::string& container, const std::string& name, const std::string& at) {
+    return Field(
+        1, Field(1, container) + Field(2, "red") + Field(3, name) + Field(4, at) + Field(6, "/srv/old"));
+  };
+  std::string path = Path("dvdimounts.pb");
+  std::ofstream(path, std::ios::binary)
+      << mount("live", "old", plugins_->Mountpoint("red", "old")) << mount("gone", "other", "/not/mounted");
+  ::chmod(path.c_str(), 0644);
+  dvdi_engine* engine = Open();
+  Json request = {{"owner", "mesos:/w"}, {"live", {"live"}}, {"original", path}};
+  Answer recovered = Call(dvdi_recover, engine, Dump(request).c_str());
+  ASSERT_EQ(recovered.code, DVDI_OK) << recovered.json;
+  ASSERT_EQ(recovered.json["taken"].size(), 1u) << recovered.json;
+  EXPECT_NE(recovered.json["taken"][0].get<std::string>().find("was taken over"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(std::filesystem::exists(path + ".read"));
+  EXPECT_EQ(Ask(dvdi_status, engine, R"({"what":"scopes"})").json["scopes"].size(), 1u);
+  EXPECT_EQ(Call(dvdi_recover, engine, Dump(request).c_str()).json["taken"], Json::array());
+
+  std::ofstream(path) << "no list";
+  ::chmod(path.c_str(), 0644);
+  recovered = Call(dvdi_recover, engine, Dump(request).c_str());
+  EXPECT_NE(Dump(recovered.json["taken"]).find("drain this node"), std::string::npos) << recovered.json;
+  EXPECT_EQ(Call(dvdi_cleanup, engine, R"({"owner":"mesos:/w","scope":"live","release_ms":5000})").code,
+            DVDI_OK);
 }
 
 TEST_F(DvdiTest, ASecondEngineKnowsWhatTheFirstDid) {

@@ -257,13 +257,15 @@ Status Engine::Recover(const Json& request, Done done) {
   if (owner.empty()) return Status(Code::kInvalid, "recover wants an owner");
   Json live = GetMember(request, "live");
   int64_t wait = GetInt(request, "wait_ms");
+  std::string original = GetString(request, "original");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
   auto core = core_;
   core->admission->Submit(
       "recover", {}, INT64_MAX,
-      [this, self = shared_from_this(), core, owner, live, wait, done](const Status& admitted) {
+      [this, self = shared_from_this(), core, owner, live, wait, original, done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());
+        Json taken = original.empty() ? Json::array() : TakeOver(owner, original);
         auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr);
         if (!outcome.ok()) return done(outcome.status(), Json());
         Status swept = SweepStageRoot(*core);
@@ -314,7 +316,8 @@ Status Engine::Recover(const Json& request, Done done) {
           for (const auto& r : core->reported) reported.push_back(r);
         }
         for (const auto& p : outcome->problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
-        done(Status(), {{"undone", outcome->undone},
+        done(Status(), {{"taken", std::move(taken)},
+                        {"undone", outcome->undone},
                         {"ended", outcome->ended},
                         {"released", std::move(released)},
                         {"pending", std::move(pending)},

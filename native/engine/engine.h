@@ -39,10 +39,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status Remove(const Json& request, Done done);  // remove.cc
   Status Fence(const Json& request, Done done);   // fence.cc
   Result<Json> StatusOf(const Json& query);       // status.cc
+  Status Ask(const Json& query, Done done);       // usage.cc
   Result<Json> Explain(const Json& query);        // status.cc
   Result<Json> Forget(const Json& request);       // forget.cc
   // The metrics in Prometheus' text format (metrics.cc).
   Result<std::string> Metrics();
+  // The same by plain names: `dvdi_operations_total{kind="prepare",outcome="ok"}` is
+  // operations_total/prepare/ok. Buckets of histograms are left out.
+  static Json MetricValues(const std::string& text);
   // Writes them to the settings' metrics file, if there is one and it is old, or `now`.
   void WriteMetrics(bool now);
   Result<Json> InstallPolicy(const Json& request);
@@ -70,6 +74,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Rest PrepareFront(Json request, Done done);
   // Behind a cleanup's answer: what can be released at once, on the same thread.
   void ReleaseBehind(UndoOutcome outcome);
+
+  // Makes the mounts of the original Mesos module, in its file at `path`, scopes of `owner`; once
+  // (original.cc). What became of each, in lines.
+  Json TakeOver(const std::string& owner, const std::string& path);
+  // How full the attached volumes are, and which of them are lost (usage.cc).
+  Result<Json> UsageOf(const Json& query);
 
   std::shared_ptr<Core> core_;
   std::mutex front_mu_;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/guards.h"
+#include "base/path.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/operation.h"
@@ -15,6 +16,7 @@
 #include "engine/tell.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
+#include "sys/user.h"
 
 namespace dvdi {
 namespace {
@@ -77,8 +79,16 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
   const Json& user = GetMember(request, "user");
   if (!user.is_null()) {
     out->has_user = true;
+    out->user = GetString(user, "name");
     out->uid = static_cast<uint32_t>(GetInt(user, "uid")),
     out->gid = static_cast<uint32_t>(GetInt(user, "gid"));
+  }
+  const Json& base = GetMember(request, "target_base");
+  for (auto [name, path] : {std::pair("relative", &out->relative_base), {"absolute", &out->absolute_base}}) {
+    *path = GetString(base, name);
+    if (!path->empty() && (!IsNormalPath(*path) || *path == "/"))
+      return Status(Code::kInvalid, std::string("target_base.") + name + " is " + OneLine(*path) +
+                                        ", which is no absolute path without \"..\"");
   }
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core.settings.prepare_ms;
@@ -114,6 +124,14 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
   }
   return Status(Code::kRefused, "scope " + o.scope + " of " + o.owner + " has volumes already",
                 "end it first (`dvdi unmount`), or give this one another name");
+}
+
+// A name becomes numbers. Whatever the system looks users up in may be slow, so this has a thread of its own.
+Status FindUser(PrepareRequest* request) {
+  if (request->user.empty()) return Status();
+  DVDI_ASSIGN_OR_RETURN(UserIds ids, ResolveUser(request->user));
+  request->uid = ids.uid, request->gid = ids.gid;
+  return Status();
 }
 
 // Before a workload's operation begins. `stored` is the answer where it was answered before.
@@ -220,7 +238,8 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
     };
     if (!admitted.ok()) return refused(admitted);
     Json stored;
-    Status s = GetReady(c, *request, &stored);
+    Status s = FindUser(request.get());
+    if (s.ok()) s = GetReady(c, *request, &stored);
     if (!s.ok()) return refused(s);
     if (!stored.is_null()) return done(s, stored);
     PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "engine/engine.h"
 #include "ledger/schema.h"
@@ -94,6 +95,32 @@ Result<std::string> Engine::Metrics() {
     add("dvdi_strangers", "", static_cast<double>(core.reported.size()));
   }
   return PrometheusText(core.observer->counters(), gauges);
+}
+
+Json Engine::MetricValues(const std::string& text) {
+  Json values = Json::object();
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    at = end + 1;
+    // A label's value may hold spaces: the number comes after the last one.
+    const size_t space = line.rfind(' '), name = std::min(line.find('{'), space);
+    if (!line.starts_with("dvdi_") || space == std::string::npos) continue;
+    std::string key = line.substr(5, name - 5);
+    if (key.ends_with("_bucket")) continue;
+    bool inside = false;
+    for (size_t i = name; i < space; ++i) {
+      if (line[i] == '"') {
+        inside = !inside;
+        if (inside) key += '/';
+      } else if (inside) {
+        if (line[i] == '\\' && i + 1 < space) ++i;
+        key += line[i];
+      }
+    }
+    values[key] = std::strtod(line.c_str() + space + 1, nullptr);
+  }
+  return values;
 }
 
 void Engine::WriteMetrics(bool now) {

@@ -31,7 +31,7 @@ PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
     VolumeState v;
     v.request = r;
     v.driver = GetString(r, "driver"), v.name = GetString(r, "name");
-    v.target = GetString(r, "container_path");
+    v.target = TargetOf(GetString(r, "container_path"));
     v.mode = GetString(r, "mode", "rw"), v.access = GetString(r, "access", "single-writer");
     v.first = volumes_.size();
     for (size_t i = 0; i < volumes_.size(); ++i) {
@@ -42,6 +42,14 @@ PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
     }
     volumes_.push_back(std::move(v));
   }
+}
+
+std::string PrepareOperation::TargetOf(const std::string& container_path) const {
+  if (container_path.empty()) return container_path;
+  const bool absolute = container_path[0] == '/';
+  const std::string& base = absolute ? request_.absolute_base : request_.relative_base;
+  if (base.empty()) return container_path;
+  return absolute ? base + container_path : base + "/" + container_path;
 }
 
 int64_t PrepareOperation::LeftMs() const {
@@ -102,8 +110,12 @@ Status PrepareOperation::CheckTargets() {
   TargetRules rules{core_.settings.target_roots};
   std::vector<std::string> forbidden = {core_.settings.state_dir, core_.settings.runtime_dir,
                                         core_.settings.policy_dir};
+  // A base is a workload's own folder or root: what the node's system folders are called means nothing there.
+  TargetRules within;
+  within.system_folders = false;
   for (const auto& v : volumes_) {
-    Status s = CheckTarget(core_.env, rules, forbidden, v.target);
+    const bool based = v.target != GetString(v.request, "container_path");
+    Status s = CheckTarget(core_.env, based ? within : rules, forbidden, v.target);
     if (!s.ok()) return std::move(s).WithVolume(v.driver, v.name);
   }
   return Status();

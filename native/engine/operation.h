@@ -31,6 +31,10 @@ struct PrepareRequest {
   OperationRow operation;  // owner, scope, process, request_hash
   bool has_user = false;
   uint32_t uid = 0, gid = 0;
+  std::string user;  // a name that is to be looked up
+  // Where container paths lie on this node: relative ones beneath the first, absolute ones beneath the
+  // second. "": as they are.
+  std::string relative_base, absolute_base;
   std::string targets = "ignore";  // "make", "check", "ignore"
   bool hide = false;               // whether "hide" is wanted
   int64_t deadline_ms = 0;         // monotonic
@@ -77,6 +81,7 @@ class PrepareOperation {
   Result<std::string> HostCall(std::string_view name, std::string_view request);
 
  private:
+  std::string TargetOf(const std::string& container_path) const;
   VolumeLocks::Names Names() const;                // of the volumes, sorted, each once
   Json Notes() const;                              // the request's and the policy's
   std::string PolicyMessage(size_t volume) const;  // "" where it said nothing of that one

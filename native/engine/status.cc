@@ -250,19 +250,20 @@ Result<Json> Engine::StatusOf(const Json& query) {
   }
   if (what == "volume") return Volume(core, query);
   if (what == "scopes") return Scopes(core);
+  if (what == "usage") return UsageOf(query);
   if (what == "metrics") {
     DVDI_ASSIGN_OR_RETURN(std::string text, Metrics());
-    return Json{{"text", std::move(text)}};
+    Json values = MetricValues(text);
+    return Json{{"text", std::move(text)}, {"values", std::move(values)}};
   }
   if (what == "drivers") return Json{{"drivers", DescribeDrivers(core, GetBool(query, "ask", true))}};
   if (what == "listed")
     return ListOfDriver(core, GetString(query, "driver"), GetInt(query, "timeout_ms", 10'000));
   if (what == "pools") return DescribePools(core, GetString(query, "driver"));
   if (what == "doctor") return Json{{"checks", Doctor(core)}};
-  return Status(
-      Code::kInvalid,
-      "status of " + OneLine(what, 40) +
-          "; summary, volumes, volume, scopes, drivers, listed, pools, metrics and doctor are accepted");
+  return Status(Code::kInvalid, "status of " + OneLine(what, 40) +
+                                    "; summary, volumes, volume, scopes, usage, drivers, listed, pools, "
+                                    "metrics and doctor are accepted");
 }
 
 Result<Json> Engine::Explain(const Json& query) {

@@ -66,7 +66,9 @@ Status Gone(const HelperRequest& request) {
 }
 
 std::string RequestText(const HelperRequest& request, int64_t left_ms) {
-  Json json = {{"v", kHelperProtocol}, {"path", request.mountpoint}, {"left_ms", left_ms}};
+  Json json = {{"v", kHelperProtocol},
+               {"path", request.path.empty() ? request.mountpoint : request.path},
+               {"left_ms", left_ms}};
   if (request.op == HelperRequest::Op::kStatfs) {
     json["op"] = "statfs";
   } else {

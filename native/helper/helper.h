@@ -23,6 +23,7 @@ struct HelperRequest {
   };
   Op op = Op::kFolder;
   std::string mountpoint;  // the plugin's folder; at most one helper is stuck for each
+  std::string path;        // kStatfs: what to ask where it is not the mountpoint itself (a stage of it)
   int fd = -1;             // kFolder: its O_PATH descriptor where the caller has one (stays the caller's)
   std::string subpath;     // kFolder: relative, normalized, "" for the folder itself
   Ownership ownership = Ownership::kNone;

@@ -8,6 +8,7 @@
 
 #include <climits>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/guards.h"
 #include "base/text.h"
@@ -107,6 +108,12 @@ Result<Usage> UsageOf(const std::string& path) {
   if (::statvfs(path.c_str(), &st) < 0) {
     if (errno == ENOENT || errno == ENOTDIR)
       return Status(Code::kNotFound, "there is no folder " + OneLine(path), "is the volume mounted?");
+    for (int dead : {ENOTCONN, ESTALE, EIO, ENODEV, ENXIO, ESHUTDOWN, EHOSTDOWN})
+      if (errno == dead)
+        return Status(Code::kUnavailable,
+                      "the filesystem at " + OneLine(path) + " is dead: " + ::strerrordesc_np(dead),
+                      "see whether the driver and its backend are alive; end what uses the volume, then "
+                      "start it again");
     return Status::FromErrno(errno, "cannot ask the filesystem at " + OneLine(path) + " how full it is");
   }
   auto unit = static_cast<int64_t>(st.f_frsize != 0 ? st.f_frsize : st.f_bsize);

@@ -47,6 +47,7 @@ std::vector<std::string> DefaultPlaces() {
   if (!own.empty()) {
     places.push_back(own + "/dvdi-helper");
     places.push_back(own + "/../libexec/dvdi/dvdi-helper");
+    places.push_back(own + "/../../../libexec/dvdi/dvdi-helper");  // from lib/mesos/modules
     places.push_back(own + "/../helper/dvdi-helper");
   }
   places.push_back(DVDI_HELPER_PATH);

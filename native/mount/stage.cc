@@ -110,12 +110,14 @@ Result<StageResult> MakeStage(const Env& env, const StageRequest& request) {
   return result;
 }
 
-Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms) {
+Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms,
+                        const std::string& stage) {
   HelperRequest ask;
   ask.op = HelperRequest::Op::kStatfs;
   ask.mountpoint = NormalPath(mountpoint);
   if (ask.mountpoint.empty())
     return Status(Code::kInvalid, "\"" + OneLine(mountpoint) + "\" is no absolute path");
+  ask.path = stage;
   ask.deadline_ms = deadline_ms;
   DVDI_ASSIGN_OR_RETURN(HelperReply reply, HelperOf(env)->Run(env, ask));
   return reply.usage;

@@ -64,6 +64,7 @@ Status IsMountpoint(const Env& env, const std::string& path, bool* mounted);
 
 struct TargetRules {
   std::vector<std::string> roots = {"/"};  // a target lies below one of these
+  bool system_folders = true;              // and in no system folder
 };
 // Checks a mount target: absolute, normalized, below an allowed root, no system folder ("/", "/etc",
 // "/usr", "/proc", "/sys", "/dev", "/boot", "/bin", "/lib*", "/sbin", "/run/dvdi", … and the state
@@ -88,8 +89,10 @@ Status RemoveFolder(const Env& env, const std::string& path);
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
                        const std::vector<MountEntry>* mounts = nullptr);
 
-// statfs of a mountpoint, in a helper.
-Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms);
+// statfs of a mountpoint, in a helper; or of `stage`, where one of that mountpoint's is named. kUnavailable
+// where the filesystem is dead (its server has ended, its device is gone).
+Result<Usage> StatUsage(const Env& env, const std::string& mountpoint, int64_t deadline_ms,
+                        const std::string& stage = "");
 
 }  // namespace dvdi
 

@@ -60,7 +60,7 @@ Status CheckAllowed(const TargetRules& rules, const std::vector<std::string>& fo
     below = below || IsStrictlyBelow(root, target);
     allowed += (allowed.empty() ? "" : ", ") + OneLine(root);
   }
-  std::string_view system = SystemFolderOf(target, true);
+  std::string_view system = rules.system_folders ? SystemFolderOf(target, true) : std::string_view();
   if (!system.empty()) {
     std::string name(system);
     if (system == target)

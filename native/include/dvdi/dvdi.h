@@ -57,19 +57,21 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  *   "owner": "run" | "dvdcli" | "manual" | "mesos:…",
  *   "scope": unique name of this user of volumes (a container id, a UUID),
  *   "process": {"pid": n} where the scope lives as long as a process is in that one's mount namespace,
- *   "user": {"uid": n, "gid": n} for ownership modes,
+ *   "user": {"uid": n, "gid": n} or {"name": "…"} for ownership modes,
  *   "default_driver": name for volumes that name none (else the policy's),
  *   "sources": [{"form": "volume"|"mount"|"statement"|"marathon"|"mesos", "text": "…"},
  *               {"form": "env", "env": {"DVDI_VOLUME_NAME": "…"}}],
- *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
- *   "deadline_ms": n from now (0: the settings'),
- *   "goal": "create" where the volumes are only to exist: nothing is attached, and no scope is begun
- *   "dry_run": true: the whole decision, without acting on it. Drivers are asked (Get, List, …) and told
- *              nothing; nothing is made, recorded or attached
+ *   "target_base": {"relative": folder, "absolute": folder}: where container paths lie on this node, relative
+ *              ones beneath the first and absolute ones beneath the second (without it: as they are). A
+ * workload's own folders, without a symlink; targets in them are checked for symlinks alone, "targets":
+ * "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore", "deadline_ms": n
+ * from now (0: the settings'), "goal": "create" where the volumes are only to exist: nothing is attached, and
+ * no scope is begun "dry_run": true: the whole decision, without acting on it. Drivers are asked (Get, List,
+ * …) and told nothing; nothing is made, recorded or attached
  * }
  * Answer: {"operation", "scope", "volumes": [{"driver", "name", "id", "stage": folder to bind at
- * "target", "mode": "rw"|"ro", "what": "created"|"re-attached"|"shared", "last_used": ms or null,
- * "message"}], "hide": [mountpoints of volumes that are not this scope's: to be unmounted in a new
+ * "target" (on this node), "mode": "rw"|"ro", "what": "created"|"re-attached"|"shared", "last_used": ms or
+ * null, "message"}], "hide": [mountpoints of volumes that are not this scope's: to be unmounted in a new
  * mount namespace], "notes": [text], "policy": {"name","version","sha256"}}. No declared volume is no
  * error: "volumes" is empty.
  * With a goal of "create": {"operation", "volumes": [{"driver", "name", "what": "created"|"existed",
@@ -89,9 +91,10 @@ DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_d
 
 /* Brings ledger and reality together for one owner: `request`: {"owner", "live": [scope, …] (those the
  * caller knows to be alive; without it `run` scopes are alive while a process is in their mount
- * namespace, others until they are cleaned up), "wait_ms": how long to wait for pending releases}.
- * Undoes what dead instances left unfinished. Answer: {"undone": [operation], "ended": [scope],
- * "released": […], "pending": […], "reported": [what is not ours and was not touched]}. */
+ * namespace, others until they are cleaned up), "wait_ms": how long to wait for pending releases,
+ * "original": the original Mesos module's dvdimounts.pb, whose mounts become this owner's; it is read once}.
+ * Undoes what dead instances left unfinished. Answer: {"taken": [text], "undone": [operation], "ended":
+ * [scope], "released": […], "pending": […], "reported": [what is not ours and was not touched]}. */
 DVDI_API dvdi_code dvdi_recover(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
 /* An operator's removal of a volume: `request`: {"driver", "name", "deadline_ms", "unused_only": true for
@@ -112,6 +115,11 @@ DVDI_API dvdi_code dvdi_fence(dvdi_engine* engine, const char* request, dvdi_don
  * optional) | "doctor" | "metrics"}.
  * Answers in docs/cli.md. */
 DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer);
+
+/* The same for who must not wait: the answer goes to the callback. Also for "usage" ("owner" optional,
+ * "timeout_ms"), which asks the filesystems of attached volumes, in helper processes that may hang.
+ * Returns DVDI_OK where the callback is called, exactly once. */
+DVDI_API dvdi_code dvdi_ask(dvdi_engine* engine, const char* query, dvdi_done done, void* user);
 
 /* Why: records of operations, newest first. `query`: {"operation" | "scope" | "name" (and "driver"),
  * "last": n (default 1)}. Answer: {"operations": [{"operation", "kind", "owner", "scope", "started_ms",

@@ -1,6 +1,6 @@
-// The user that a command runs as.
-#ifndef DVDI_CLI_USER_H_
-#define DVDI_CLI_USER_H_
+// The user that a workload runs as.
+#ifndef DVDI_SYS_USER_H_
+#define DVDI_SYS_USER_H_
 
 #include <sys/types.h>
 
@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-namespace dvdi::cli {
+namespace dvdi {
 
 struct UserIds {
   uid_t uid = 0;
@@ -19,9 +19,10 @@ struct UserIds {
 };
 
 // USER[:GROUP], names or numbers. Without GROUP: the user's own groups, as at a login; with it: that
-// one alone. A number that is no known user needs a GROUP. kNotFound for an unknown name.
+// one alone. A number that is no known user needs a GROUP. kNotFound for an unknown name. Any thread;
+// may wait for whatever the system looks users up in.
 Result<UserIds> ResolveUser(const std::string& text);
 
-}  // namespace dvdi::cli
+}  // namespace dvdi
 
-#endif  // DVDI_CLI_USER_H_
+#endif  // DVDI_SYS_USER_H_

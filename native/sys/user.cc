@@ -1,4 +1,4 @@
-#include "cli/user.h"
+#include "sys/user.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -6,9 +6,28 @@
 
 #include <charconv>
 #include <optional>
+#include <vector>
 
-namespace dvdi::cli {
+namespace dvdi {
 namespace {
+
+// A call such as getpwnam_r(3), with as much room as it wants: OK and what `call` filled in, or an errno;
+// ENOENT where there is no such entry.
+template <class Entry, class Call>
+int LookUp(const Call& call, Entry* entry, std::vector<char>* room) {
+  room->resize(1024);
+  for (;;) {
+    Entry* found = nullptr;
+    int err = call(entry, room->data(), room->size(), &found);
+    if (err == EINTR) continue;
+    if (err == ERANGE && room->size() < (1 << 22)) {
+      room->resize(room->size() * 4);
+      continue;
+    }
+    if (found != nullptr) return 0;
+    return err == 0 || err == ESRCH || err == EBADF || err == EPERM ? ENOENT : err;
+  }
+}
 
 std::optional<uint32_t> Number(const std::string& text) {
   uint32_t value = 0;
@@ -19,12 +38,12 @@ std::optional<uint32_t> Number(const std::string& text) {
 }
 
 Result<gid_t> ResolveGroup(const std::string& text) {
-  errno = 0;
-  if (const struct group* group = ::getgrnam(text.c_str()); group != nullptr) return group->gr_gid;
-  int err = errno;
+  struct group group;
+  std::vector<char> room;
+  int err = LookUp([&](auto... to) { return ::getgrnam_r(text.c_str(), to...); }, &group, &room);
+  if (err == 0) return group.gr_gid;
   if (auto number = Number(text); number.has_value()) return static_cast<gid_t>(*number);
-  if (err != 0 && err != ENOENT && err != ESRCH)
-    return Status::FromErrno(err, "cannot look up the group " + text);
+  if (err != ENOENT) return Status::FromErrno(err, "cannot look up the group " + text);
   return Status(Code::kNotFound, "there is no group \"" + text + "\"", "Give an existing group or a number");
 }
 
@@ -36,20 +55,22 @@ Result<UserIds> ResolveUser(const std::string& text) {
   if (user.empty() || (colon != std::string::npos && colon + 1 == text.size()))
     return Status(Code::kInvalid, "--user is \"" + text + "\"", "Write USER or USER:GROUP, names or numbers");
   auto number = Number(user);
-  errno = 0;
-  const struct passwd* entry = ::getpwnam(user.c_str());
-  int err = errno;
-  if (entry == nullptr && number.has_value()) entry = ::getpwuid(*number);
+  struct passwd entry;
+  std::vector<char> room;
+  int err = LookUp([&](auto... to) { return ::getpwnam_r(user.c_str(), to...); }, &entry, &room);
+  if (err != 0 && number.has_value() &&
+      LookUp([&](auto... to) { return ::getpwuid_r(*number, to...); }, &entry, &room) == 0)
+    err = 0;
   UserIds ids;
-  if (entry != nullptr) {
-    ids.uid = entry->pw_uid;
-    ids.gid = entry->pw_gid;
-    ids.name = entry->pw_name;
-    ids.home = entry->pw_dir;
+  if (err == 0) {
+    ids.uid = entry.pw_uid;
+    ids.gid = entry.pw_gid;
+    ids.name = entry.pw_name;
+    ids.home = entry.pw_dir;
   } else if (number.has_value()) {
     ids.uid = *number;
     ids.name = user;
-  } else if (err != 0 && err != ENOENT && err != ESRCH) {
+  } else if (err != ENOENT) {
     return Status::FromErrno(err, "cannot look up the user " + user);
   } else {
     return Status(Code::kNotFound, "there is no user \"" + user + "\"", "Give an existing user or UID:GID");
@@ -59,7 +80,7 @@ Result<UserIds> ResolveUser(const std::string& text) {
     ids.groups = {ids.gid};
     return ids;
   }
-  if (ids.home.empty() && entry == nullptr)
+  if (ids.home.empty() && err != 0)
     return Status(Code::kInvalid, "the user " + user + " is not known here, so it has no group",
                   "Give the group too, as in --user " + user + ":" + user);
   int count = 64;
@@ -73,4 +94,4 @@ Result<UserIds> ResolveUser(const std::string& text) {
   return ids;
 }
 
-}  // namespace dvdi::cli
+}  // namespace dvdi

@@ -1,8 +1,8 @@
-#include "cli/user.h"
+#include "sys/user.h"
 
 #include <gtest/gtest.h>
 
-namespace dvdi::cli {
+namespace dvdi {
 namespace {
 
 TEST(Users, NamesAndNumbersAreLookedUp) {
@@ -42,4 +42,4 @@ TEST(Users, NonsenseIsRefused) {
 }
 
 }  // namespace
-}  // namespace dvdi::cli
+}  // namespace dvdi
