@@ -66,6 +66,18 @@ const FIGURES = [
   { what: "memory grown over 4,000 operations", of: "memory/flat", value: (r) => r.grown_kib / 1024, unit: "MiB" },
   { what: "open, compiled blob cached", of: "open", value: (r) => r.real_time / 1000, unit: "ms", goal: 2 },
   { what: "open and first decision", of: "open", value: (r) => r.open_and_first_us / 1000, unit: "ms" },
+  { what: "failed of operations during 1,000 swaps", of: "policy/swap", value: (r) => r.failed, unit: "", goal: 0 },
+  { what: "swap with a canary of 200 records", of: "policy/swap", value: (r) => r.real_time / 1000, unit: "ms" },
+  { what: "install to active", of: "policy/install", value: (r) => r.real_time / 1000, unit: "ms", goal: 150 },
+  {
+    what: "first operation behind a swap, more",
+    of: "policy/first",
+    value: (r) => r.more_us / 1000,
+    unit: "ms",
+    goal: 1,
+  },
+  { what: "shadow, CPU time more", of: "policy/shadow", value: (r) => r.cpu_more_us, unit: "us" },
+  { what: "shadow, answer later by", of: "policy/shadow", value: (r) => r.answer_more_us, unit: "us" },
   { what: "memory of an open engine", of: "open", value: (r) => r.memory_first_kib / 1024, unit: "MiB" },
 ];
 // What Google Benchmark says of every benchmark; anything else is a counter of the benchmark's own.

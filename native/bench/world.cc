@@ -224,6 +224,32 @@ Times BenchEngine::Operation() {
   return {.prepare = t1 - t0, .cleanup = t2 - t1, .released = t3 - t0};
 }
 
+bool BenchEngine::TryOperation() {
+  const std::string scope = "scope-" + std::to_string(++count_);
+  for (bool begin : {true, false}) {
+    Start(begin ? dvdi_prepare : dvdi_cleanup,
+          begin ? PrepareRequestOf(scope, {"data"}) : Json{{"owner", "bench"}, {"scope", scope}});
+    std::unique_lock lock(mu_);
+    cv_.wait(lock, [this] { return open_ == 0; });
+    if (code_ == DVDI_OK) continue;
+    std::fprintf(stderr, "an operation failed: %s\n", answer_.c_str());
+    code_ = DVDI_OK;
+    return false;
+  }
+  return true;
+}
+
+Json BenchEngine::Ask(Question* question, const Json& request) {
+  char* text = nullptr;
+  const dvdi_code code = question(engine_, Dump(request).c_str(), &text);
+  const std::string answer = text == nullptr ? "" : text;
+  dvdi_free(text);
+  if (code != DVDI_OK) Die(answer, 0);
+  auto json = ParseJson(answer, "an answer");
+  Check(json.status());
+  return *json;
+}
+
 void BenchEngine::Start(Verb* verb, const Json& request) {
   {
     std::lock_guard lock(mu_);

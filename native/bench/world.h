@@ -91,6 +91,11 @@ class BenchEngine {
 
   // One volume, prepared and cleaned up, from one scope to the next.
   Times Operation();
+  // The same, not waiting for its release; false where it failed, which does not end the program.
+  bool TryOperation();
+  // A question that must be answered.
+  using Question = dvdi_code(dvdi_engine*, const char*, char**);
+  Json Ask(Question* question, const Json& request);
   // Starts a request; WaitForAll returns when each that was started was answered.
   using Verb = dvdi_code(dvdi_engine*, const char*, dvdi_done, void*);
   void Start(Verb* verb, const Json& request);

@@ -169,19 +169,65 @@ class Verbs {
     explain->add_option("--scope", raw_.o.scope, "The operations of one scope");
     explain->add_option("--last", raw_.o.last, "How many, newest first (default 1)");
     Add(Verb::kDoctor, "doctor", "What this node has and lacks, and how to get it");
-    CLI::App* policy =
-        app_->add_subcommand("policy", "The policy blob")->require_subcommand(1)->fallthrough();
-    CLI::App* install =
-        Add(Verb::kPolicyInstall, "install", "Install a policy blob and make it active", policy);
-    install->add_option("FILE", raw_.o.file, "The blob (.wasm); its signature is beside it")->required();
-    install->add_flag("--allow-downgrade", raw_.o.allow_downgrade,
-                      "Accept an older version than the active one");
+    AddPolicy();
     CLI::App* completion = Add(Verb::kCompletion, "completion", "The completion script for a shell");
     completion->add_option("SHELL", raw_.o.shell, "bash, zsh or fish")->required();
     CLI::App* names = Add(Verb::kNames, "names", "Names for completion, one a line");
     names->group("");  // hidden
     names->add_option("KIND", raw_.o.names, "volumes or drivers")->required();
     Add(Verb::kVersion, "version", "The version");
+  }
+
+  void Activating(CLI::App* sub) {
+    sub->add_flag("--allow-downgrade", raw_.o.allow_downgrade,
+                  "Accept an older version than was ever active");
+    sub->add_flag("--allow-differences", raw_.o.allow_differences,
+                  "Accept any number of recorded operations that it decides otherwise");
+  }
+  CLI::Option* Kept(CLI::App* sub) {
+    return sub->add_option("POLICY", raw_.o.policy, "Hash or its beginning, NAME, VERSION or NAME@VERSION");
+  }
+  CLI::Option* File(CLI::App* sub, const char* name) {
+    return sub->add_option(name, raw_.o.file, "The blob (.wasm)")->type_name("FILE");
+  }
+  void Why(CLI::App* sub) { sub->add_option("--why", raw_.o.why, "For the history"); }
+
+  void AddPolicy() {
+    Options& o = raw_.o;
+    CLI::App* policy = app_->add_subcommand("policy", "The policies of this node")->require_subcommand(1);
+    policy->fallthrough();
+    CLI::App* install =
+        Add(Verb::kPolicyInstall, "install", "Install a policy blob and make it active", policy);
+    install->add_option("FILE", o.file, "The blob (.wasm); its signature is beside it")->required();
+    install->add_option("--signature", o.signature, "Where it is, if not beside the blob")->type_name("FILE");
+    install->add_option("--sha256", o.sha256, "What the blob's SHA-256 must be")->type_name("HASH");
+    Activating(install);
+    install->add_flag("--inactive", o.inactive, "Check and keep it; the active one stays");
+    CLI::App* activate = Add(Verb::kPolicyActivate, "activate", "Make a kept policy active", policy);
+    Kept(activate)->required();
+    Activating(activate);
+    CLI::App* shadow = Add(Verb::kPolicyShadow, "shadow",
+                           "Let a policy decide beside the active one, without acting", policy);
+    Kept(shadow);
+    File(shadow, "--file");
+    shadow->add_option("--for", o.duration, "How long, as in 10m, 24h")->type_name("DURATION");
+    shadow->add_option("--operations", o.operations, "How many operations (1000 where no end is given)")
+        ->check(CLI::Range(1, 100'000));
+    shadow->add_flag("--stop", o.stop, "End it");
+    CLI::App* rollback =
+        Add(Verb::kPolicyRollback, "rollback", "Go back to the policy that was active before", policy);
+    rollback->add_flag("--bar", o.bar, "The one that is left may not become active again");
+    Why(rollback);
+    Add(Verb::kPolicyLs, "ls", "The policies that are kept", policy);
+    CLI::App* inspect =
+        Add(Verb::kPolicyInspect, "inspect", "What a policy is, and whether it would be taken", policy);
+    Kept(inspect);
+    File(inspect, "--file");
+    Add(Verb::kPolicyHistory, "history", "What was done to the policies of this node", policy);
+    CLI::App* bar = Add(Verb::kPolicyBar, "bar", "A policy may not become active (again)", policy);
+    Kept(bar)->required();
+    Why(bar);
+    Kept(Add(Verb::kPolicyUnbar, "unbar", "A barred policy may become active again", policy))->required();
   }
 
   CLI::App* app_;

@@ -53,7 +53,8 @@ class BashCompletion : public CommandTest {
 TEST_F(BashCompletion, Verbs) {
   EXPECT_EQ(Tab({"dvdi", "ins"}), "inspect |");
   EXPECT_NE(Tab({"dvdi", ""}).find("prune |"), std::string::npos);
-  EXPECT_EQ(Tab({"dvdi", "policy", ""}), "install |");
+  EXPECT_EQ(Tab({"dvdi", "policy", ""}),
+            "install |activate |shadow |rollback |ls |inspect |history |bar |unbar |");
   EXPECT_EQ(Tab({"dvdi", "oci", ""}), "hook |bundle |");
   EXPECT_EQ(Tab({"dvdi", "oci", "bundle", "/usr/lib/dpk"}), "/usr/lib/dpkg|");
 }

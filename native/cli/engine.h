@@ -44,7 +44,7 @@ class Engine {
   Result<Pending> Start(AsyncCall call, const Json& request);
   // Waits for it. `what` is shown on a terminal where it takes long, as in "removing data"; "" shows nothing.
   Result<Json> Do(AsyncCall call, const Json& request, const std::string& what = "");
-  // dvdi_status, dvdi_explain, dvdi_forget, dvdi_policy_install.
+  // dvdi_status, dvdi_explain, dvdi_forget, dvdi_policy.
   Result<Json> Ask(SyncCall call, const Json& request);
 
   // Cleans up after `run` scopes whose processes are gone. What fails here is said as a note and is no

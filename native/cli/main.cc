@@ -40,7 +40,15 @@ int Dispatch(const Options& options) {
     case Verb::kForget: return Forget(options);
     case Verb::kExplain: return Explain(options);
     case Verb::kDoctor: return Doctor(options);
-    case Verb::kPolicyInstall: return PolicyInstall(options);
+    case Verb::kPolicyInstall:
+    case Verb::kPolicyActivate:
+    case Verb::kPolicyShadow:
+    case Verb::kPolicyRollback:
+    case Verb::kPolicyLs:
+    case Verb::kPolicyInspect:
+    case Verb::kPolicyHistory:
+    case Verb::kPolicyBar:
+    case Verb::kPolicyUnbar: return Policy(options);
     case Verb::kVersion: return Version(options);
   }
   return kExitUsage;

@@ -77,6 +77,11 @@ Status CheckVerb(const Options& o, bool has_separator) {
     return usage("`dvdi unmount` takes either a volume's name or --name SCOPE");
   if (o.verb == Verb::kExplain && !o.volume.empty() + !o.operation.empty() + !o.scope.empty() > 1)
     return usage("`dvdi explain` takes one of NAME, --operation and --scope");
+  const bool one_blob = o.verb == Verb::kPolicyShadow || o.verb == Verb::kPolicyInspect;
+  if (one_blob && !o.policy.empty() && !o.file.empty())
+    return usage("either the name of a kept policy or --file");
+  if (o.verb == Verb::kPolicyShadow && o.stop && !(o.policy.empty() && o.file.empty()))
+    return usage("--stop takes no policy: there is one shadow at a time");
   if (o.last < 0) return usage("--last must be 1 or more");
   if (o.verb == Verb::kCreate && !o.attributes.empty() && !o.default_driver.empty())
     return usage("`dvdi create` takes either --driver or --class",
@@ -178,6 +183,7 @@ Result<ParsedArguments> ParseArguments(const std::vector<std::string>& arguments
   DVDI_RETURN_IF_ERROR(MakeAbsolute(&o.global));
   DVDI_RETURN_IF_ERROR(CheckVerb(o, has_separator));
   DVDI_ASSIGN_OR_RETURN(o.file, Absolute(o.file));
+  DVDI_ASSIGN_OR_RETURN(o.signature, Absolute(o.signature));
   parsed.options = std::move(o);
   return parsed;
 }

@@ -37,6 +37,14 @@ enum class Verb {
   kExplain,
   kDoctor,
   kPolicyInstall,
+  kPolicyActivate,
+  kPolicyShadow,
+  kPolicyRollback,
+  kPolicyLs,
+  kPolicyInspect,
+  kPolicyHistory,
+  kPolicyBar,
+  kPolicyUnbar,
   kCompletion,
   kNames,  // hidden: what a shell's completion asks for
   kVersion,
@@ -94,7 +102,11 @@ struct Options {
   std::string operation;
   int64_t last = 0;
   std::string file;
-  bool allow_downgrade = false;
+
+  // policy: `file` and what follows
+  std::string policy, signature, sha256, duration, why;
+  int64_t operations = 0;
+  bool allow_downgrade = false, allow_differences = false, inactive = false, stop = false, bar = false;
 
   // completion, names
   std::string shell, names;

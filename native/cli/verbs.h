@@ -10,27 +10,27 @@
 
 namespace dvdi::cli {
 
-int Mount(const Options& options);          // verbs_volumes.cc
-int Unmount(const Options& options);        // verbs_volumes.cc
-int Forget(const Options& options);         // verbs_volumes.cc
-int Create(const Options& options);         // verbs_manage.cc
-int Remove(const Options& options);         // verbs_manage.cc
-int Prune(const Options& options);          // verbs_manage.cc
-int Plugins(const Options& options);        // verbs_places.cc
-int Pools(const Options& options);          // verbs_places.cc
-int Fence(const Options& options);          // verbs_places.cc
-int List(const Options& options);           // verbs_show.cc
-int Inspect(const Options& options);        // verbs_show.cc
-int ShowStatus(const Options& options);     // verbs_show.cc
-int Explain(const Options& options);        // verbs_explain.cc
-int Metrics(const Options& options);        // verbs_metrics.cc
-int OciHook(const Options& options);        // oci.cc
-int OciBundle(const Options& options);      // oci_bundle.cc
-int Recover(const Options& options);        // verbs_admin.cc
-int PolicyInstall(const Options& options);  // verbs_admin.cc
-int Version(const Options& options);        // verbs_admin.cc
-int Completion(const Options& options);     // verbs_completion.cc
-int Names(const Options& options);          // verbs_completion.cc
+int Mount(const Options& options);       // verbs_volumes.cc
+int Unmount(const Options& options);     // verbs_volumes.cc
+int Forget(const Options& options);      // verbs_volumes.cc
+int Create(const Options& options);      // verbs_manage.cc
+int Remove(const Options& options);      // verbs_manage.cc
+int Prune(const Options& options);       // verbs_manage.cc
+int Plugins(const Options& options);     // verbs_places.cc
+int Pools(const Options& options);       // verbs_places.cc
+int Fence(const Options& options);       // verbs_places.cc
+int List(const Options& options);        // verbs_show.cc
+int Inspect(const Options& options);     // verbs_show.cc
+int ShowStatus(const Options& options);  // verbs_show.cc
+int Explain(const Options& options);     // verbs_explain.cc
+int Metrics(const Options& options);     // verbs_metrics.cc
+int OciHook(const Options& options);     // oci.cc
+int OciBundle(const Options& options);   // oci_bundle.cc
+int Recover(const Options& options);     // verbs_admin.cc
+int Policy(const Options& options);      // verbs_policy.cc
+int Version(const Options& options);     // verbs_admin.cc
+int Completion(const Options& options);  // verbs_completion.cc
+int Names(const Options& options);       // verbs_completion.cc
 
 // Opens the engine and cleans up after ended runs, as every verb does. Where that freed something, the
 // release gets a moment when the engine is closed.

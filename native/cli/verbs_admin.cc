@@ -1,4 +1,4 @@
-// recover, policy install, version; and what all verbs begin with.
+// recover, version; and what all verbs begin with.
 #include <cstdio>
 
 #include "cli/prepare.h"
@@ -78,23 +78,6 @@ int Recover(const Options& options) {
     PrintJson(all);
   else
     PrintRecovered(all);
-  return kExitOk;
-}
-
-int PolicyInstall(const Options& options) {
-  auto engine = OpenEngine(options);
-  if (!engine.ok()) return Failed(options, engine.status());
-  auto answer = (*engine)->Ask(dvdi_policy_install,
-                               {{"path", options.file}, {"allow_downgrade", options.allow_downgrade}});
-  if (!answer.ok()) return Failed(options, answer.status());
-  if (options.global.json) {
-    PrintJson(*answer);
-    return kExitOk;
-  }
-  const Json& policy = GetMember(*answer, "policy").is_object() ? GetMember(*answer, "policy") : *answer;
-  ::printf("active policy: %s\n", Clean(GetString(policy, "name") + " " + GetString(policy, "version") +
-                                        " (sha256 " + GetString(policy, "sha256") + ")")
-                                      .c_str());
   return kExitOk;
 }
 

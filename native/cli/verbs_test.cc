@@ -190,13 +190,59 @@ TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {
   EXPECT_EQ(Dvdi({"recover", "--owner", "x"}).out, "nothing to do\n");
 }
 
-TEST_F(Verbs, PolicyInstallGivesAnAbsolutePath) {
-  script_["policy_install"]["answer"] = {{"name", "p"}, {"version", "2"}, {"sha256", "ff"}};
-  EXPECT_EQ(Dvdi({"policy", "install", "x.wasm", "--allow-downgrade"}).out,
-            "active policy: p 2 (sha256 ff)\n");
-  Json request = OneCall("policy_install");
+TEST_F(Verbs, PolicyInstallGivesAbsolutePaths) {
+  script_["policy"]["answer"] = *ParseJson(R"({"name": "p", "version": "2", "sha256": "ff", "active": true,
+    "signed_by": "ABCD", "comment": "by\nme", "canary": {"checks": 3, "operations": 4, "same": 3, "different": 1,
+    "examples": [{"operation": "op1", "why": "it decides otherwise", "was": {"ok": {}}, "now": null}]}})",
+                                           "it");
+  EXPECT_EQ(Dvdi({"policy", "install", "x.wasm", "--allow-downgrade", "--allow-differences", "--signature",
+                  "s", "--sha256", "aa"})
+                .out,
+            "active policy: p 2 (sha256 ff)\n"
+            "signed by: ABCD (by me)\n"
+            "canary: 3 checks; recorded operations decided once more: 3 same, 1 different\n"
+            "  op1: it decides otherwise; was {\"ok\":{}}\n");
+  Json request = OneCall("policy");
+  EXPECT_EQ(request["verb"], "install");
   EXPECT_EQ(request["path"].get<std::string>()[0], '/');
+  EXPECT_EQ(request["signature"].get<std::string>()[0], '/');
+  EXPECT_EQ(request["sha256"], "aa");
   EXPECT_EQ(request["allow_downgrade"], true);
+  EXPECT_EQ(request["allow_differences"], true);
+}
+
+TEST_F(Verbs, PoliciesAreShownAsTables) {
+  script_["policy"]["answer"] = *ParseJson(R"({"policies": [
+    {"sha256": "0123456789abcdef", "name": "p", "version": "1.0.0", "state": "active", "kept_ms": 0, "signed_by": "AB"},
+    {"sha256": "1123456789abcdef", "name": "q", "version": "1.0.0", "state": "barred", "kept_ms": 0}],
+    "barred": ["ff"], "history": [{"at_ms": 0, "event": "taken-back", "name": "p", "version": "1.0.0",
+    "sha256": "0123456789abcdef", "why": "it\ntraps"}]})",
+                                           "it");
+  const std::string list = Dvdi({"policy", "ls"}).out;
+  EXPECT_NE(list.find("0123456789ab  p     1.0.0    active  AB"), std::string::npos) << list;
+  EXPECT_NE(list.find("barred, not kept: ff\n"), std::string::npos) << list;
+  const std::string history = Dvdi({"policy", "history"}).out;
+  EXPECT_NE(history.find("taken-back"), std::string::npos) << history;
+  EXPECT_NE(history.find("it traps"), std::string::npos) << history;
+}
+
+TEST_F(Verbs, PolicyVerbsSayWhatTheyAreToldTo) {
+  script_["policy"]["answer"] = {{"sha256", "ff"}, {"barred", true}};
+  EXPECT_EQ(Dvdi({"policy", "bar", "p@1.0.0", "--why", "it traps"}).out, "barred: ff\n");
+  Dvdi({"policy", "shadow", "p", "--for", "10m", "--operations", "5"});
+  Dvdi({"policy", "shadow", "--stop"});
+  Dvdi({"policy", "rollback", "--bar"});
+  Dvdi({"policy", "inspect", "--file", "x.wasm"});
+  auto calls = Calls("policy");
+  ASSERT_EQ(calls.size(), 5u);
+  EXPECT_EQ(calls[0], Json({{"verb", "bar"}, {"policy", "p@1.0.0"}, {"why", "it traps"}}));
+  EXPECT_EQ(calls[1], Json({{"verb", "shadow"}, {"policy", "p"}, {"for_ms", 600'000}, {"operations", 5}}));
+  EXPECT_EQ(calls[2], Json({{"verb", "shadow"}, {"stop", true}}));
+  EXPECT_EQ(calls[3], Json({{"verb", "rollback"}, {"bar", true}}));
+  EXPECT_EQ(calls[4]["path"].get<std::string>()[0], '/');
+  EXPECT_EQ(Dvdi({"policy", "shadow", "p", "--stop"}).exit_code, 2);
+  EXPECT_EQ(Dvdi({"policy", "shadow", "p", "--for", "soon"}).exit_code, 11);
+  EXPECT_EQ(Dvdi({"policy", "shadow", "p", "--operations", "0"}).exit_code, 2);
 }
 
 TEST_F(Verbs, ExplainTellsTheCallsInOrder) {

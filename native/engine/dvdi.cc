@@ -151,8 +151,8 @@ dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** answer) {
   return Ask(engine, request, answer, &dvdi::Engine::Forget);
 }
 
-dvdi_code dvdi_policy_install(dvdi_engine* engine, const char* request, char** answer) {
-  return Ask(engine, request, answer, &dvdi::Engine::InstallPolicy);
+dvdi_code dvdi_policy(dvdi_engine* engine, const char* request, char** answer) {
+  return Ask(engine, request, answer, &dvdi::Engine::Policy);
 }
 
 void dvdi_close(dvdi_engine* engine, int wait_ms) {

@@ -132,7 +132,7 @@ TEST(DvdiNamesTest, NullIsSaidOrAllowed) {
   EXPECT_EQ(dvdi_status(nullptr, "{}", &answer), DVDI_INVALID);
   EXPECT_EQ(dvdi_explain(nullptr, "{}", &answer), DVDI_INVALID);
   EXPECT_EQ(dvdi_forget(nullptr, "{}", &answer), DVDI_INVALID);
-  EXPECT_EQ(dvdi_policy_install(nullptr, "{}", &answer), DVDI_INVALID);
+  EXPECT_EQ(dvdi_policy(nullptr, "{}", &answer), DVDI_INVALID);
   EXPECT_EQ(dvdi_open("{}", nullptr, nullptr), DVDI_INVALID);
 }
 
@@ -312,9 +312,9 @@ TEST_F(DvdiTest, WrongRequestsAreAnsweredOnceByTheCallback) {
     }
   }
   EXPECT_EQ(dvdi_prepare(engine, "{}", nullptr, nullptr), DVDI_INVALID) << "nobody to answer";
-  for (Question question : {&dvdi_forget, &dvdi_policy_install})
+  for (Question question : {&dvdi_forget, &dvdi_policy})
     EXPECT_EQ(Ask(question, engine, "{}").code, DVDI_INVALID);
-  for (Question question : {&dvdi_status, &dvdi_explain, &dvdi_forget, &dvdi_policy_install}) {
+  for (Question question : {&dvdi_status, &dvdi_explain, &dvdi_forget, &dvdi_policy}) {
     EXPECT_EQ(Ask(question, engine, "{").code, DVDI_INVALID);
     EXPECT_EQ(Ask(question, engine, "[]").code, DVDI_INVALID);
     EXPECT_EQ(question(engine, "{", nullptr), DVDI_INVALID) << "without a place for the answer";

@@ -410,16 +410,4 @@ void Engine::Close(int64_t wait_ms) {
   }
 }
 
-Result<Json> Engine::InstallPolicy(const Json& request) {
-  std::string path = GetString(request, "path");
-  if (path.empty()) return Status(Code::kInvalid, "policy install wants the path of a blob");
-  DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core_->env.sys, path, core_->settings.limits.blob_bytes));
-  DVDI_ASSIGN_OR_RETURN(auto revision, core_->policy->Install(blob, GetBool(request, "allow_downgrade")));
-  const PolicyManifest& m = revision->module->manifest();
-  return Json{{"name", m.name},
-              {"version", m.version},
-              {"sha256", revision->module->sha256()},
-              {"source", revision->source}};
-}
-
 }  // namespace dvdi

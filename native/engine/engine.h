@@ -49,7 +49,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static Json MetricValues(const std::string& text);
   // Writes them to the settings' metrics file, if there is one and it is old, or `now`.
   void WriteMetrics(bool now);
-  Result<Json> InstallPolicy(const Json& request);
+  Result<Json> Policy(const Json& request);  // policy_verbs.cc
   void Close(int64_t wait_ms);
 
   // What the keeper does: expired waits, due releases, unfinished operations. Returns the monotonic time

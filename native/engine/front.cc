@@ -14,6 +14,7 @@
 #include "engine/release.h"
 #include "engine/secrets.h"
 #include "engine/tell.h"
+#include "engine/watch.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
 #include "sys/user.h"
@@ -160,8 +161,9 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   auto request = std::make_shared<PrepareRequest>();
   auto recorder = std::make_shared<Recorder>(
       core.env, GetString(raw, "goal") == "create" ? "create" : "prepare", core.settings.record_bytes);
+  std::shared_ptr<const Revision> decides;
   // What fails here has touched nothing: it leaves a record, so that `explain` can say why.
-  auto fail = [&](const Status& s) -> Rest {
+  auto fail = [&](const Status& s, bool policy_failed = false) -> Rest {
     if (request->goal == Goal::kRehearsal) {
       done(s, Json());
       return nullptr;
@@ -173,8 +175,13 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
     });
     TellRefused(core, *recorder, *request, s);
     done(s, Json());
-    return nullptr;
+    if (decides == nullptr) return nullptr;
+    return [core_ref = core_, self = shared_from_this(), recorder, request, decides, s, policy_failed] {
+      WatchPolicies(*core_ref, *decides, *recorder, request->operation, s, policy_failed);
+    };
   };
+  // The policy's own failure, unless the engine was what kept it from an answer.
+  auto policy_failed = [&](const Status& s) { return fail(s, s.code() == Code::kPolicy && !core.closing); };
   Status s = ReadRequest(core, raw, request.get());
   if (!s.ok()) {
     done(s, Json());
@@ -187,6 +194,7 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   if (!revision.ok()) return fail(revision.status());
   const PolicyManifest& m = (*revision)->module->manifest();
   recorder->Policy(m.name, m.version, (*revision)->module->sha256());
+  decides = *revision;
 
   Json input = {{"config", (*revision)->config}, {"sources", std::move(*sources)}};
   std::string driver = GetString(raw, "default_driver");
@@ -199,20 +207,21 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
         if (name == "log") return std::string("{\"ok\":{}}");
         return Status(Code::kPolicy, "the policy called " + std::string(name) + " while parsing");
       });
-  if (!text.ok()) return fail(text.status());
+  if (!text.ok()) return policy_failed(text.status());
   recorder->Answer("parse", *text);
   auto parsed = ParsePolicyAnswer("parse", *text);
-  if (!parsed.ok()) return fail(parsed.status());
+  if (!parsed.ok()) return fail(parsed.status(), !IsPolicyError("parse", *text));
   request->volumes = GetMember(*parsed, "volumes");
   request->notes = GetMember(*parsed, "notes").is_array() ? GetMember(*parsed, "notes") : Json::array();
   if (!request->volumes.is_array())
-    return fail(Status(Code::kPolicy, "the policy's answer to parse has no volumes"));
+    return policy_failed(Status(Code::kPolicy, "the policy's answer to parse has no volumes"));
 
   std::set<std::string> drivers;
   for (const Json& v : request->volumes) {
     std::string d = GetString(v, "driver"), name = GetString(v, "name");
     if (d.empty() || name.empty())
-      return fail(Status(Code::kPolicy, "the policy's answer to parse has a volume without driver or name"));
+      return policy_failed(
+          Status(Code::kPolicy, "the policy's answer to parse has a volume without driver or name"));
     if (DVDI_GUARD(allowed_drivers) && !core.settings.AllowsDriver(d))
       return fail(Status(Code::kRefused, "driver " + OneLine(d, 60) + " is not allowed on this node",
                          "the settings (plugins.allowed_drivers) list those that are")
@@ -251,6 +260,7 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
     // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
     c.plugins->CloseIdle();
     if (!outcome.status.ok()) Wake();
+    operation.Watch(outcome.status);
   };
   const std::vector<std::string> wanted(drivers.begin(), drivers.end());
   Rest rest = core.admission->TryAdmit("prepare", wanted, task);

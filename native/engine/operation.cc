@@ -5,6 +5,7 @@
 
 #include "base/path.h"
 #include "engine/meta.h"
+#include "engine/watch.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
 
@@ -103,6 +104,11 @@ PrepareOperation::Outcome PrepareOperation::Run() {
   }
   Fail(s, &outcome);
   return outcome;
+}
+
+void PrepareOperation::Watch(const Status& status) const {
+  if (request_.goal == Goal::kRehearsal) return;
+  WatchPolicies(core_, *revision_, recorder_, request_.operation, status, policy_failed_);
 }
 
 Status PrepareOperation::CheckTargets() {
@@ -265,20 +271,27 @@ Status PrepareOperation::Decide() {
       "prepare", input,
       [this](std::string_view name, std::string_view request) { return HostCall(name, request); });
   request_.policy.reset();
+  // What the engine ended is no fault of the policy's.
+  policy_failed_ = !text.ok() && text.status().code() == Code::kPolicy && !core_.closing;
   if (!text.ok()) return text.status();
   recorder_.Answer("prepare", *text);
-  DVDI_ASSIGN_OR_RETURN(policy_answer_, ParsePolicyAnswer("prepare", *text));
+  auto answer = ParsePolicyAnswer("prepare", *text);
+  policy_failed_ = !answer.ok() && !IsPolicyError("prepare", *text);
+  if (!answer.ok()) return answer.status();
+  policy_answer_ = std::move(*answer);
   for (const auto& v : volumes_) {
     if (request_.goal == Goal::kCreate) {
       if (volumes_[v.first].there) continue;
+      policy_failed_ = true;
       return Status(Code::kPolicy,
                     "the policy said that volume " + v.name + " is there, and its driver did not",
-                    "the policy blob is faulty: go back to the one before it")
+                    "the policy blob is faulty: go back to the one before it (dvdi policy rollback)")
           .WithVolume(v.driver, v.name);
     }
     if (!v.stage.empty()) continue;
+    policy_failed_ = true;
     return Status(Code::kPolicy, "the policy said that all is ready but made no stage for volume " + v.name,
-                  "the policy blob is faulty: go back to the one before it")
+                  "the policy blob is faulty: go back to the one before it (dvdi policy rollback)")
         .WithVolume(v.driver, v.name);
   }
   return Status();

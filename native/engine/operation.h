@@ -77,6 +77,9 @@ class PrepareOperation {
   };
   Outcome Run();
 
+  // Behind the answer of Run: what it says of policies (watch.cc).
+  void Watch(const Status& status) const;
+
   // --- host calls (host_calls.cc); `name` is one of OfferedImports()
   Result<std::string> HostCall(std::string_view name, std::string_view request);
 
@@ -132,6 +135,7 @@ class PrepareOperation {
   // Our mountinfo, as it was when a volume was last found or put in its place.
   std::vector<MountEntry> mounts_;
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
+  bool policy_failed_ = false;  // by itself: it trapped, hit a limit, answered nonsense
   int64_t next_seq_ = 1;
   Json policy_answer_;
   Json rehearsed_ = Json::array();  // what would have been done

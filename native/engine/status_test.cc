@@ -115,9 +115,9 @@ TEST_F(StatusOfTest, WrongQuestions) {
 }
 
 TEST_F(StatusOfTest, InstallingAPolicyThatIsNone) {
-  EXPECT_EQ(engine().InstallPolicy(Json::object()).status().code(), Code::kInvalid);
-  EXPECT_EQ(engine().InstallPolicy({{"path", root_ + "/none"}}).status().code(), Code::kSystem);
-  EXPECT_FALSE(engine().InstallPolicy({{"path", root_ + "/specs/red.spec"}}).ok());
+  EXPECT_EQ(engine().Policy({{"verb", "install"}}).status().code(), Code::kInvalid);
+  EXPECT_EQ(engine().Policy({{"verb", "install"}, {"path", root_ + "/none"}}).status().code(), Code::kSystem);
+  EXPECT_FALSE(engine().Policy({{"verb", "install"}, {"path", root_ + "/specs/red.spec"}}).ok());
 }
 
 }  // namespace

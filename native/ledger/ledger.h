@@ -22,6 +22,10 @@ namespace dvdi {
 class LedgerTx {
  public:
   explicit LedgerTx(Db* db) : db_(db) {}
+  struct TallyRow {
+    std::string first, second;
+    int64_t count = 0;
+  };
 
   // --- attachments
   Status PutAttachment(const AttachmentRow& row);  // inserts or replaces
@@ -69,12 +73,18 @@ class LedgerTx {
   Result<std::vector<RecordRow>> Records(const std::string& operation, const std::string& scope,
                                          const std::string& driver, const std::string& name, int limit);
 
+  // --- verdicts (verdicts.cc)
+  Status PutVerdict(const VerdictRow& row);  // the oldest go where there are very many
+  // How many there are of each outcome, of a policy since then.
+  Result<std::vector<TallyRow>> VerdictTally(const std::string& sha256, const char* kind, int64_t since_ms);
+  // How many workloads they are of.
+  Result<int64_t> VerdictWorkloads(const std::string& sha256, const char* kind, int64_t since_ms);
+  // Those that are not "same", newest first.
+  Result<std::vector<VerdictRow>> Verdicts(const std::string& sha256, const char* kind, int64_t since_ms,
+                                           int limit);
+
   // --- counts, for status
-  Result<int64_t> Count(const char* sql);  // a literal "SELECT count(*) …"
-  struct TallyRow {
-    std::string first, second;
-    int64_t count = 0;
-  };
+  Result<int64_t> Count(const char* sql);                // a literal "SELECT count(*) …"
   Result<std::vector<TallyRow>> Tally(const char* sql);  // a literal "SELECT a, b, count(*) … GROUP BY …"
 
  private:

@@ -75,6 +75,17 @@ struct UserRow {
   int64_t since_ms = 0;
 };
 
+// What a policy would have decided, or that it failed.
+struct VerdictRow {
+  std::string sha256;    // of the policy
+  std::string kind;      // kShadow, kFailure
+  std::string workload;  // owner and scope
+  std::string operation, outcome, detail;
+  int64_t at_ms = 0;
+};
+inline constexpr const char* kShadowVerdict = "shadow";
+inline constexpr const char* kFailureVerdict = "failure";
+
 struct RecordRow {
   std::string operation, kind, owner, scope, outcome, body;
   int64_t started_ms = 0, duration_us = 0;

@@ -44,6 +44,10 @@ CREATE TABLE record(
   seq INTEGER PRIMARY KEY, operation TEXT NOT NULL, kind TEXT NOT NULL,
   owner TEXT NOT NULL, scope TEXT NOT NULL, started_ms INTEGER NOT NULL, duration_us INTEGER NOT NULL,
   outcome TEXT NOT NULL, volumes TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE verdict(
+  seq INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, kind TEXT NOT NULL, workload TEXT NOT NULL,
+  operation TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL, at_ms INTEGER NOT NULL);
+CREATE INDEX verdict_of ON verdict(sha256, kind, at_ms);
 )sql",
 #ifdef DVDI_NEXT_SCHEMA
     // What a later version may add, for the test of an upgrade under a running older engine.

@@ -60,9 +60,11 @@ Observer::Observer(const Env& env, std::string node, const AuditSettings& audit,
       audit_(env, audit.file, audit.max_bytes, audit.keep),
       counters_(Counters::Open(env, counters_path)) {}
 
-void Observer::Volumes(const EventContext& c, const std::vector<VolumeEvent>& events) {
-  if (events.empty()) return;
-  const std::string head = "{\"time\":\"" + TimeText(env_.clock->WallMs()) + "\",\"node\":" + node_;
+std::string Observer::Head() const {
+  return "{\"time\":\"" + TimeText(env_.clock->WallMs()) + "\",\"node\":" + node_;
+}
+
+std::string Observer::Tail(const EventContext& c) {
   std::string tail;
   AppendMember(&tail, "kind", c.kind);
   AppendMember(&tail, "owner", c.owner);
@@ -77,7 +79,17 @@ void Observer::Volumes(const EventContext& c, const std::vector<VolumeEvent>& ev
   }
   // Not by printf: an agent may have set a locale that writes a comma.
   const std::string us = std::to_string(1000 + c.duration_us % 1000);
-  tail += ",\"ms\":" + std::to_string(c.duration_us / 1000) + "." + us.substr(1) + "}\n";
+  return tail + ",\"ms\":" + std::to_string(c.duration_us / 1000) + "." + us.substr(1) + "}\n";
+}
+
+void Observer::Write(const std::string& lines) {
+  if (Status s = audit_.Append(lines); !s.ok())
+    counters_->Add("dvdi_audit_failures_total{" + Label("code", CodeName(s.code())) + "}");
+}
+
+void Observer::Volumes(const EventContext& c, const std::vector<VolumeEvent>& events) {
+  if (events.empty()) return;
+  const std::string head = Head(), tail = Tail(c);
   std::string lines;
   for (const VolumeEvent& e : events) {
     lines += head;
@@ -96,8 +108,22 @@ void Observer::Volumes(const EventContext& c, const std::vector<VolumeEvent>& ev
     if (e.outcome == "ok") series += Label("driver", e.driver) + ",";
     counters_->Add(series + Label("event", e.event) + "," + Label("outcome", e.outcome) + "}");
   }
-  if (Status s = audit_.Append(lines); !s.ok())
-    counters_->Add("dvdi_audit_failures_total{" + Label("code", CodeName(s.code())) + "}");
+  Write(lines);
+}
+
+void Observer::Policy(const EventContext& c, const PolicyEvent& e) {
+  std::string line = Head();
+  AppendMember(&line, "event", e.event);
+  AppendMember(&line, "detail", e.detail);
+  AppendMember(&line, "outcome", e.outcome);
+  AppendMember(&line, "error", e.error);
+  Write(line + Tail(c));
+  counters_->Add("dvdi_policy_events_total{" + Label("event", e.event) + "," + Label("outcome", e.outcome) +
+                 "}");
+}
+
+void Observer::Shadow(std::string_view outcome) {
+  counters_->Add("dvdi_shadow_decisions_total{" + Label("outcome", outcome) + "}");
 }
 
 void Observer::Operation(std::string_view kind, std::string_view outcome, int64_t duration_us) {

@@ -40,6 +40,14 @@ struct VolumeEvent {
   std::string error;             // one line, redacted; "" where the outcome says it all
 };
 
+// Something that became of a policy; which one is said by the context.
+struct PolicyEvent {
+  const char* event = "";      // "installed", "taken-back", "refused", …: a literal
+  std::string detail;          // e.g. why it was taken back
+  std::string outcome = "ok";  // or a code's name
+  std::string error;           // one line
+};
+
 // Thread-safe. Nothing here fails an operation: what cannot be written is counted, and status says why.
 class Observer {
  public:
@@ -47,6 +55,9 @@ class Observer {
 
   // Writes the events' lines with one write and counts them.
   void Volumes(const EventContext& context, const std::vector<VolumeEvent>& events);
+  void Policy(const EventContext& context, const PolicyEvent& event);
+  // Counts a decision of a shadow. `outcome`: "same", "different", …
+  void Shadow(std::string_view outcome);
   // Counts an operation and how long it took. `outcome`: "ok" or a code's name.
   void Operation(std::string_view kind, std::string_view outcome, int64_t duration_us);
   // Counts a call. `kind`: "ok", "error" or an unknown answer's reason.
@@ -58,6 +69,11 @@ class Observer {
   const Counters& counters() const { return *counters_; }
 
  private:
+  // What begins and ends every line of a context.
+  std::string Head() const;
+  static std::string Tail(const EventContext& context);
+  void Write(const std::string& lines);
+
   const Env env_;
   const std::string node_;  // as JSON text
   LogFile audit_;

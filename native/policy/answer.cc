@@ -26,4 +26,13 @@ Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view 
                                       OneLine(GetString(error, "volume")));
 }
 
+bool IsPolicyError(const std::string& export_name, std::string_view answer) {
+  auto json = ParseJson(answer, "it");
+  if (!json.ok() || !json->is_object() || !json->contains("error")) return false;
+  const Json& error = GetMember(*json, "error");
+  auto read = ParsePolicyAnswer(export_name, answer);
+  return !read.ok() && !GetString(error, "message").empty() &&
+         CodeName(read.status().code()) == GetString(error, "code");
+}
+
 }  // namespace dvdi

@@ -14,6 +14,9 @@ namespace dvdi {
 // each one line); kPolicy where the answer is neither. `export_name` is for messages.
 Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view answer);
 
+// Whether it is an error that a policy meant to say, and not a malformed answer.
+bool IsPolicyError(const std::string& export_name, std::string_view answer);
+
 }  // namespace dvdi
 
 #endif  // DVDI_POLICY_ANSWER_H_

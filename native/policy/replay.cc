@@ -22,22 +22,17 @@ void DropFromEach(Json* list, const char* member) {
 // What is compared of an answer: texts for people do not count. Null where it is no answer at all; *why says
 // what is wrong with it then.
 Json Decision(const std::string& export_name, const std::string& text, std::string* why) {
-  auto envelope = ParseJson(text, "it");
   auto ok = ParsePolicyAnswer(export_name, text);
-  if (!envelope.ok() || (!ok.ok() && !envelope->contains("error"))) {
-    *why = ok.status().message();
-    return Json();
-  }
   if (!ok.ok()) {
-    const Json& said = GetMember(*envelope, "error");
-    // ParsePolicyAnswer takes an error for what it says, or calls it malformed.
-    if (CodeName(ok.status().code()) != GetString(said, "code")) {
+    if (!IsPolicyError(export_name, text)) {
       *why = ok.status().message();
       return Json();
     }
+    const Json said = ParseJson(text, "it").value();
     Json error = Json::object();
     for (const char* member : {"code", "volume", "driver"})
-      if (std::string value = GetString(said, member); !value.empty()) error[member] = std::move(value);
+      if (std::string value = GetString(said["error"], member); !value.empty())
+        error[member] = std::move(value);
     return {{"error", std::move(error)}};
   }
   Json decided = std::move(*ok);

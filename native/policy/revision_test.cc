@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "policy/life.h"
 #include "policy/state_file.h"
 #include "policy/test_blobs.h"
 #include "sys/sys.h"
@@ -94,9 +95,13 @@ class RevisionTest : public testing::Test {
     auto s = Selector();
     return Now(s);
   }
+  static Result<std::shared_ptr<const Revision>> InstallBlob(PolicySelector& s, const std::string& blob,
+                                                             bool allow_downgrade) {
+    return PolicyLife(&s, PolicyLimits()).Install(blob, allow_downgrade);
+  }
   void Install(const std::string& version) {
     auto s = Selector();
-    auto r = s.Install(Blob(version), false);
+    auto r = InstallBlob(s, Blob(version), false);
     ASSERT_TRUE(r.ok()) << r.status().message();
   }
   std::string StatePath() { return dir_ + "/state.json"; }
@@ -128,7 +133,7 @@ TEST_F(RevisionTest, BuiltInWhereNothingWasInstalled) {
 TEST_F(RevisionTest, InstallsAndKeeps) {
   auto s = Selector();
   const std::string blob = Blob("1.2.0");
-  auto r = s.Install(blob, false);
+  auto r = InstallBlob(s, blob, false);
   ASSERT_TRUE(r.ok()) << r.status().message();
   const std::string path = dir_ + "/blobs/" + Sha256Hex(blob) + ".wasm";
   EXPECT_EQ((*r)->source, path);
@@ -161,17 +166,17 @@ TEST_F(RevisionTest, ASwapByAnotherProcessIsSeenAndLeavesOperationsAlone) {
 TEST_F(RevisionTest, OlderVersionsNeedToBeAskedFor) {
   Install("1.10.0");
   auto s = Selector();
-  auto r = s.Install(Blob("1.9.0"), false);
+  auto r = InstallBlob(s, Blob("1.9.0"), false);
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kRefused);
   EXPECT_HAS(r.status().message(), "version 1.9.0 is older than 1.10.0");
   EXPECT_HAS(r.status().hint(), "--allow-downgrade");
   EXPECT_EQ(Now(s), "house 1.10.0");
-  ASSERT_TRUE(s.Install(Blob("1.9.0"), true).ok());
+  ASSERT_TRUE(InstallBlob(s, Blob("1.9.0"), true).ok());
   EXPECT_EQ(Now(), "house 1.9.0");
   EXPECT_EQ(State().watermark, "1.10.0");  // still remembered
-  EXPECT_FALSE(s.Install(Blob("1.9.5"), false).ok());
-  EXPECT_TRUE(s.Install(Blob("1.10.0"), false).ok());
+  EXPECT_FALSE(InstallBlob(s, Blob("1.9.5"), false).ok());
+  EXPECT_TRUE(InstallBlob(s, Blob("1.10.0"), false).ok());
 }
 
 TEST_F(RevisionTest, BarredBlobsAreNotInstalledNorUsed) {
@@ -180,7 +185,7 @@ TEST_F(RevisionTest, BarredBlobsAreNotInstalledNorUsed) {
   state.barred = {Sha256Hex(Blob("2.0.0"))};
   WriteState(ToText(state));
   auto s = Selector();
-  auto r = s.Install(Blob("2.0.0"), true);
+  auto r = InstallBlob(s, Blob("2.0.0"), true);
   ASSERT_FALSE(r.ok());
   EXPECT_HAS(r.status().message(), "is barred");
   Install("1.1.0");
@@ -259,19 +264,19 @@ TEST_F(RevisionTest, ADamagedStateIsReplacedOnlyOnPurpose) {
   Install("1.0.0");
   WriteState("{");
   auto s = Selector();
-  auto r = s.Install(Blob("2.0.0"), false);
+  auto r = InstallBlob(s, Blob("2.0.0"), false);
   ASSERT_FALSE(r.ok());
   EXPECT_HAS(r.status().message(), "is damaged");
   EXPECT_EQ(r.status().code(), Code::kRefused);
-  ASSERT_TRUE(s.Install(Blob("2.0.0"), true).ok());
+  ASSERT_TRUE(InstallBlob(s, Blob("2.0.0"), true).ok());
   EXPECT_EQ(Now(), "house 2.0.0");
   int aside = 0;
   for (const auto& e : fs::directory_iterator(dir_))
     aside += e.path().filename().string().starts_with("state.json.damaged-");
   EXPECT_EQ(aside, 1);
   fs::remove(StatePath());
-  EXPECT_FALSE(s.Install(Blob("2.0.0"), false).ok());
-  EXPECT_TRUE(s.Install(Blob("2.0.0"), true).ok());
+  EXPECT_FALSE(InstallBlob(s, Blob("2.0.0"), false).ok());
+  EXPECT_TRUE(InstallBlob(s, Blob("2.0.0"), true).ok());
 }
 
 TEST_F(RevisionTest, ABadBlobChangesNothing) {
@@ -280,17 +285,18 @@ TEST_F(RevisionTest, ABadBlobChangesNothing) {
   BlobBuilder b;
   b.manifest = Manifest("[]", "2.0.0");
   b.canary_answer = R"({"error":{"code":"policy","message":"check 3 of 9 failed"}})";
-  auto r = s.Install(b.Build(), false);
+  auto r = InstallBlob(s, b.Build(), false);
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kPolicy);
   EXPECT_HAS(r.status().message(), "its canary failed: check 3 of 9 failed");
   b.canary_answer = R"({"ok":{}})";
-  EXPECT_FALSE(s.Install(b.Build(), false).ok());
+  EXPECT_FALSE(InstallBlob(s, b.Build(), false).ok());
   b.canary_answer = R"({"checks":1})";
-  EXPECT_FALSE(s.Install(b.Build(), false).ok());
-  EXPECT_FALSE(s.Install("not wasm", false).ok());
+  EXPECT_FALSE(InstallBlob(s, b.Build(), false).ok());
+  EXPECT_FALSE(InstallBlob(s, "not wasm", false).ok());
   EXPECT_EQ(Now(s), "house 1.0.0");
-  EXPECT_EQ(std::distance(fs::directory_iterator(dir_ + "/blobs"), fs::directory_iterator()), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_ + "/blobs"), fs::directory_iterator()),
+            2);  // and the built-in
 }
 
 TEST_F(RevisionTest, SettingsThatThePolicyRefusesAreInvalid) {
@@ -298,7 +304,7 @@ TEST_F(RevisionTest, SettingsThatThePolicyRefusesAreInvalid) {
   b.configure_answer = R"({"error":{"code":"invalid","message":"settings: unknown member \"pols\"",)"
                        R"("hint":"did you mean pools"}})";
   auto s = Selector();
-  auto r = s.Install(b.Build(), false);
+  auto r = InstallBlob(s, b.Build(), false);
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kInvalid);
   EXPECT_HAS(r.status().message(), "unknown member \"pols\"");
@@ -309,7 +315,7 @@ TEST_F(RevisionTest, SettingsThatThePolicyRefusesAreInvalid) {
 TEST_F(RevisionTest, ConfigureGetsSettingsAndEngine) {
   const std::string echo = WithSection(ReadFixture("echo.wasm"), "dvdi.manifest", Manifest("[]"));
   auto s = Selector(Json({{"default_driver", "x"}}));
-  auto r = s.Install(echo, false);
+  auto r = InstallBlob(s, echo, false);
   ASSERT_TRUE(r.ok()) << r.status().message();
   EXPECT_EQ((*r)->config.at("settings"), Json({{"default_driver", "x"}}));
   EXPECT_EQ((*r)->config.at("engine"), Json({{"version", DVDI_VERSION}, {"abi", 1}}));
@@ -325,15 +331,15 @@ TEST_F(RevisionTest, ConfigureHasTimeButNoDrivers) {
     return b.Build();
   };
   auto s = Selector();
-  auto r = s.Install(with("now"), false);
+  auto r = InstallBlob(s, with("now"), false);
   ASSERT_TRUE(r.ok()) << r.status().message();
   EXPECT_TRUE((*r)->config.at("unix_ms").is_number_integer());
-  r = s.Install(with("random"), false);
+  r = InstallBlob(s, with("random"), false);
   ASSERT_TRUE(r.ok()) << r.status().message();
   EXPECT_TRUE((*r)->config.at("u32").is_number_integer());
-  EXPECT_TRUE(s.Install(with("log"), false).ok());
+  EXPECT_TRUE(InstallBlob(s, with("log"), false).ok());
   for (const char* import : {"plugin_call", "stage", "query", "sleep"}) {
-    r = s.Install(with(import), false);
+    r = InstallBlob(s, with(import), false);
     ASSERT_FALSE(r.ok());
     EXPECT_HAS(r.status().message(), std::string(import) + " is not available outside of an operation");
   }
@@ -343,7 +349,7 @@ TEST_F(RevisionTest, AnAnswerThatIsNoneIsThePolicysFault) {
   BlobBuilder b;
   b.configure_answer = R"({"nonsense":1})";
   auto s = Selector();
-  auto r = s.Install(b.Build(), false);
+  auto r = InstallBlob(s, b.Build(), false);
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kPolicy);
   EXPECT_HAS(r.status().message(), "the policy's answer to configure is malformed");
@@ -359,7 +365,7 @@ TEST_F(RevisionTest, AnInstallationThatFailsHalfWayLeavesTheOldOne) {
     sys.fail_at = n;
     sys.calls = 0;
     PolicySelector s(env, runtime_.get(), dir_, Json::object());
-    auto r = s.Install(Blob("1.0." + std::to_string(n + 1)), false);
+    auto r = InstallBlob(s, Blob("1.0." + std::to_string(n + 1)), false);
     if (r.ok()) break;
     ++failed;
     EXPECT_EQ(r.status().code(), Code::kSystem);
@@ -368,7 +374,7 @@ TEST_F(RevisionTest, AnInstallationThatFailsHalfWayLeavesTheOldOne) {
     EXPECT_TRUE(now == "house 1.0.0" || now == "house 1.0." + std::to_string(n + 1)) << n << ": " << now;
     if (now != "house 1.0.0") {
       auto back = Selector();
-      ASSERT_TRUE(back.Install(Blob("1.0.0"), true).ok());
+      ASSERT_TRUE(InstallBlob(back, Blob("1.0.0"), true).ok());
       PolicyState state = State();
       state.watermark = "1.0.0";
       WriteState(ToText(state));
@@ -387,7 +393,7 @@ TEST_F(RevisionTest, AFirstInstallationThatFailsLeavesTheBuiltIn) {
     sys.fail_at = n;
     sys.calls = 0;
     PolicySelector s(env, runtime_.get(), dir_, Json::object());
-    const bool done = s.Install(Blob("1.0.0"), false).ok();
+    const bool done = InstallBlob(s, Blob("1.0.0"), false).ok();
     const std::string now = Now();
     EXPECT_TRUE(now == "house 1.0.0" || (!done && now == "builtin 0.9.0")) << n << ": " << now;
     if (done) break;
@@ -400,11 +406,11 @@ TEST_F(RevisionTest, OneInstallationAtATime) {
   ASSERT_GE(fd, 0);
   ASSERT_EQ(Sys::Real()->TryLock(fd), 0);
   auto s = Selector();
-  auto r = s.Install(Blob("1.1.0"), false);
+  auto r = InstallBlob(s, Blob("1.1.0"), false);
   ASSERT_FALSE(r.ok());
   EXPECT_HAS(r.status().message(), "another installation is under way");
   ::close(fd);
-  EXPECT_TRUE(s.Install(Blob("1.1.0"), false).ok());
+  EXPECT_TRUE(InstallBlob(s, Blob("1.1.0"), false).ok());
 }
 
 TEST_F(RevisionTest, CurrentAndInstallFromManyThreads) {
@@ -421,7 +427,7 @@ TEST_F(RevisionTest, CurrentAndInstallFromManyThreads) {
       }
     });
   for (int i = 1; i <= 5; ++i)
-    EXPECT_TRUE(operator_side.Install(Blob("1.0." + std::to_string(i)), false).ok());
+    EXPECT_TRUE(InstallBlob(operator_side, Blob("1.0." + std::to_string(i)), false).ok());
   stop = true;
   for (auto& t : threads) t.join();
   EXPECT_EQ(wrong.load(), 0);

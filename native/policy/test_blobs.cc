@@ -61,6 +61,32 @@ std::string HostileBlob(const std::string& version) {
                      Manifest(R"(["plugin_call","log"])", version, "hostile"));
 }
 
+std::string ScriptBlob(const ScriptSteps& parse, const ScriptSteps& prepare, const std::string& version,
+                       const std::string& name) {
+  std::vector<std::pair<int, std::string>> data = {{0, R"({"ok":{}})"},
+                                                   {32, R"({"ok":{"checks":3}})"},
+                                                   {64, "\xFF\xFE\xFD"},
+                                                   {96, std::string("\6\0\0\0b\0a\0d\0", 10)},
+                                                   {128, std::string("\x8\0\0\0a\0.\0t\0s\0", 12)}};
+  int at = 65536;
+  for (const ScriptSteps* steps : {&parse, &prepare}) {
+    std::string bytes;
+    for (const auto& [letter, payload] : *steps) {
+      const size_t n = payload.size();
+      bytes += letter;
+      for (int shift : {0, 8, 16, 24}) bytes += static_cast<char>(n >> shift & 0xFF);
+      bytes += payload;
+    }
+    data.emplace_back(at, bytes);
+    at += 16384;
+  }
+  std::string section = Leb(data.size());
+  for (const auto& [offset, bytes] : data)
+    section += std::string("\x00\x41", 2) + SignedLeb(offset) + "\x0B" + Sized(bytes);
+  return WithSection(ReadFixture("script.wasm") + Section(11, section), "dvdi.manifest",
+                     Manifest(R"(["log","plugin_call","stage","query","sleep"])", version, name));
+}
+
 BlobBuilder::BlobBuilder() {
   // Functions: 0 dvdi_alloc, 1 an operation, 2 canary, 3 configure (behind the imports).
   exports = {{"memory", std::string("\x02\x00", 2)},

@@ -21,6 +21,11 @@ std::string Manifest(const std::string& imports, const std::string& version = "1
                      const std::string& name = "test");
 // testdata/hostile.wat with its manifest.
 std::string HostileBlob(const std::string& version = "1.0.0");
+// testdata/script.wat: a policy that follows these steps, each a letter with what belongs to it. Valid: `a`
+// answers with a text, `c` calls plugins, `s` stages; the others are in script.wat.
+using ScriptSteps = std::vector<std::pair<char, std::string>>;
+std::string ScriptBlob(const ScriptSteps& parse, const ScriptSteps& prepare,
+                       const std::string& version = "1.0.0", const std::string& name = "script");
 // A file's bytes; "" where there is none.
 std::string FileBytes(const std::string& path);
 // A file of the folder that CMake compiled testdata to.

@@ -192,6 +192,25 @@ std::vector<SettingField> Make() {
       "secrets.dir", [](S & s) -> auto& { return s.secrets_dir; });
   t.Names(
       "secrets.options", "a list of option names", [](S & s, D&) -> auto& { return s.secret_options; });
+  t.Names(
+      "policies.keys", "a list of minisign public keys: their lines, or paths of their files",
+      [](S & s, D&) -> auto& { return s.policy_keys; });
+  t.fields.push_back({"policies.unsigned", "allow or refuse", [](const Json& v, D&, S* s) {
+                        s->unsigned_said = true, s->unsigned_allowed = v == "allow";
+                        return v == "allow" || v == "refuse";
+                      }});
+  t.Count("policies.canary_operations", 0, 10'000, [](S& s, D&) { return &s.canary_operations; });
+  t.fields.push_back(
+      {"policies.max_differences", "\"any\" or a whole number from 0 to 10000", [](const Json& v, D&, S* s) {
+         s->max_differences = v == "any" ? -1 : v.is_number_integer() ? v.get<int64_t>() : -2;
+         return s->max_differences >= -1 && s->max_differences <= 10'000 &&
+                (v == "any" || s->max_differences >= 0);
+       }});
+  t.fields.push_back(
+      {"policies.return_after", "0 for never, or a whole number from 3 to 1000", [](const Json& v, D&, S* s) {
+         s->return_after = v.is_number_integer() ? v.get<int64_t>() : -1;
+         return s->return_after == 0 || (s->return_after >= 3 && s->return_after <= 1'000);
+       }});
   t.fields.push_back({"policy", "a group of members, which the policy checks", [](const Json& v, D&, S* s) {
                         if (v.is_object()) s->policy.update(v);
                         return v.is_object();

@@ -62,6 +62,14 @@ struct Settings {
   std::string credentials_dir;              // of systemd (CREDENTIALS_DIRECTORY); "": none
   std::vector<std::string> secret_options;  // options whose values are secrets, wherever they are written
 
+  std::vector<std::string> policy_keys;  // lines of minisign public keys, or paths of their files
+  bool unsigned_said = false, unsigned_allowed = false;  // where it is not said: as long as there is no key
+  int64_t canary_operations = 200;  // recorded operations that a new policy decides again
+  int64_t max_differences = -1;     // of these that it may decide otherwise; -1: any
+  int64_t return_after = 3;         // workloads on which a policy may fail before it is taken back; 0: never
+
+  bool UnsignedAllowed() const { return unsigned_said ? unsigned_allowed : policy_keys.empty(); }
+
   Json policy = Json::object();  // as it is, to the policy's `configure`
 
   bool AllowsDriver(const std::string& driver) const;

@@ -1,6 +1,6 @@
 // The policy is swapped on a node that runs: the house rule of assembly/examples/ in place of the stock policy.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -113,12 +113,11 @@ test("without a policy that works nothing starts, and everything ends", { skip }
   const run = ["run", "-v", `other:${world.target("o")}`, ...PLAIN, "--", "true"];
   const folder = join(world.state, "policy");
   const state = readFileSync(join(folder, "state.json"));
-  const blobs = readdirSync(join(folder, "blobs")).map((name) => join(folder, "blobs", name));
-  assert.equal(blobs.length, 1);
+  const { active } = JSON.parse(state.toString()) as { active: string };
   const damages: [string, Buffer][] = [
     [join(folder, "state.json"), Buffer.from("{")],
     [join(folder, "state.json"), Buffer.alloc(0)],
-    [blobs[0] ?? "", Buffer.from("not the blob that was installed")],
+    [join(folder, "blobs", `${active}.wasm`), Buffer.from("not the blob that was installed")],
   ];
   for (const [file, bytes] of damages) {
     const before = readFileSync(file);
@@ -139,4 +138,83 @@ test("without a policy that works nothing starts, and everything ends", { skip }
   assert.equal(plugin.count("Mount other"), 0);
   writeFileSync(join(folder, "state.json"), state);
   assert.equal((await world.dvdi(run)).code, 0);
+});
+
+test(
+  "only what an allowed key of the stock minisign signed is taken, and keys are changed over time",
+  { skip },
+  async (t) => {
+    const world = await World.make(t);
+    const path = (name: string): string => join(world.home, name);
+    const blob = path("house.wasm");
+    copyFileSync(await house(world), blob);
+    const line = (name: string): string => readFileSync(path(`${name}.pub`), "utf8").split("\n")[1] ?? "";
+    for (const name of ["old", "new"]) {
+      await must(["minisign", "-G", "-W", "-p", path(`${name}.pub`), "-s", path(`${name}.key`)]);
+    }
+    const sign = async (key: string, kind: string): Promise<void> =>
+      void (await must(["minisign", "-S", kind, "-s", path(`${key}.key`), "-m", blob, "-t", `house by ${key}`]));
+    const install = (...more: string[]): ReturnType<World["dvdi"]> => world.dvdi(["policy", "install", blob, ...more]);
+
+    world.settings(`policies:\n  keys: [${line("old")}]`);
+    const unsigned = await install();
+    assert.equal(unsigned.code, 12, unsigned.all);
+    assert.match(unsigned.err, /it is not signed.*house\.wasm|it is not signed.*--signature/i);
+    for (const kind of ["-H", "-l"]) {
+      await sign("old", kind);
+      const done = await install();
+      assert.equal(done.code, 0, done.all);
+      assert.match(done.out, /signed by: [0-9A-F]{16} \(house by old\)/);
+    }
+    assert.equal((await install("--sha256", "0".repeat(64))).code, 12, "pinned to another one");
+
+    await sign("new", "-H");
+    assert.match((await install()).err, /signed by the key [0-9A-F]{16}, which is not one that the settings allow/);
+    world.settings(`policies:\n  keys: [${line("old")}, ${path("new.pub")}]`);
+    assert.equal((await install()).code, 0, "while keys are changed one of them is enough");
+    world.settings(`policies:\n  keys: [${path("new.pub")}]`);
+    assert.equal((await install()).code, 0);
+    const changed = readFileSync(blob);
+    changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1;
+    writeFileSync(blob, changed);
+    assert.match((await install()).err, /the blob or its signature was changed/);
+    const listed = await world.json<{ policies: { state: string; signed_by?: string }[] }>(["policy", "ls"]);
+    assert.ok(listed.policies.find(({ state }) => state === "active")?.signed_by);
+  },
+);
+
+interface Shadow {
+  shadow: { decisions: Record<string, number> } | null;
+  last?: { decisions: Record<string, number> };
+}
+
+test("a policy is kept, watched in shadow, made active, taken back and barred", { skip }, async (t) => {
+  const world = await World.make(t);
+  const plugin = await ScriptedPlugin.serve(world, "plain");
+  const run = (name: string): ReturnType<World["dvdi"]> =>
+    world.dvdi(["run", "-v", `${name}:${world.target(name)}`, ...PLAIN, "--", "true"]);
+  assert.equal((await world.dvdi(["policy", "install", STOCK])).code, 0);
+  const kept = await world.json<Policy & { active: boolean }>(["policy", "install", await house(world), "--inactive"]);
+  assert.equal(kept.active, false);
+  assert.equal((await world.dvdi(["policy", "shadow", "house", "--operations", "2"])).code, 0);
+  assert.equal((await run("one")).code, 0, "the house would have refused it");
+  assert.equal(plugin.count("Create one"), 1);
+  const seen = await world.json<Shadow>(["policy", "shadow"]);
+  assert.deepEqual(seen.shadow?.decisions, { different: 1 });
+  assert.equal((await run("one")).code, 0);
+  const over = await world.json<Shadow>(["policy", "shadow"]);
+  assert.equal(over.shadow, null, "it has had its number");
+  assert.equal(over.last?.decisions["different"], 1);
+  assert.equal((await world.dvdi(["policy", "activate", "house", "--allow-downgrade"])).code, 0);
+  assert.equal((await run("two")).code, 125);
+  const back = await world.json<Policy>(["policy", "rollback", "--bar", "--why", "refuses too much"]);
+  assert.equal(back.name, "stock");
+  assert.equal((await run("two")).code, 0);
+  assert.match((await world.dvdi(["policy", "activate", "house", "--allow-downgrade"])).err, /is barred/);
+  const { history } = await world.json<{ history: { event: string }[] }>(["policy", "history"]);
+  const events = history.map(({ event }) => event);
+  assert.deepEqual(events, ["installed", "kept", "shadow-began", "shadow-ended", "activated", "rolled-back"]);
+  const audit = readFileSync(join(world.state, "audit.log"), "utf8");
+  for (const event of events) assert.match(audit, new RegExp(`"event":"${event}"`));
+  assert.equal((await world.dvdi(["policy", "unbar", kept.sha256])).code, 0);
 });

@@ -1,7 +1,7 @@
 // dvdi.h answered from a script, so that tests see what the command asks for and what it makes of an
 // answer. DVDI_FAKE_SCRIPT names a JSON file:
 //   {CALL: {"code": n, "answer": {…}, "began": FILE, "hold": FIFO}, "status": {WHAT: the same}, …}
-// where CALL is open, prepare, cleanup, recover, remove, fence, status, explain, forget, policy_install, and
+// where CALL is open, prepare, cleanup, recover, remove, fence, status, explain, forget, policy, and
 // what is left out is OK with {}. FILE is made when the call begins; the answer waits for an end of FIFO's
 // writer. Every call is a line of DVDI_FAKE_LOG: {"call", "request", …}.
 #include <errno.h>
@@ -153,8 +153,8 @@ dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer) {
 dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** answer) {
   return Sync(dvdi::GetMember(engine->script, "forget"), "forget", request, answer);
 }
-dvdi_code dvdi_policy_install(dvdi_engine* engine, const char* request, char** answer) {
-  return Sync(dvdi::GetMember(engine->script, "policy_install"), "policy_install", request, answer);
+dvdi_code dvdi_policy(dvdi_engine* engine, const char* request, char** answer) {
+  return Sync(dvdi::GetMember(engine->script, "policy"), "policy", request, answer);
 }
 
 void dvdi_close(dvdi_engine* engine, int wait_ms) {

@@ -1,0 +1,150 @@
+// Policies that are changed on a node at work: swaps under load, installation, the first operation behind a
+// swap, the shadow. The two policies are the built-in one and a copy of it under another version.
+#include <atomic>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/json.h"
+#include "bench/report.h"
+#include "bench/world.h"
+#include "policy/runtime.h"
+
+namespace dvdi {
+namespace {
+
+// The same code with one more custom section: another hash, so another blob.
+std::string Variant(int n) {
+  const std::string name = "variant-" + std::to_string(n);
+  std::string content;
+  content += static_cast<char>(name.size());
+  content += name;
+  std::string blob(BuiltinPolicy());
+  blob += '\0';
+  blob += static_cast<char>(content.size());
+  return blob + content;
+}
+
+std::string Write(const std::string& path, const std::string& blob) {
+  std::ofstream out(path, std::ios::binary);
+  out << blob;
+  out.close();
+  if (!out) Die("cannot write " + path);
+  return path;
+}
+
+// Both engines work on one state folder, as an agent and the operator's command do.
+struct Node {
+  World world{ProgramFolder()};
+  std::string state = world.Folder(true, "life");
+  BenchEngine agent{world.Options(state)}, command{world.Options(state, false)};
+
+  std::string File(int n) { return Write(state + "/variant.wasm", Variant(n)); }
+  Json Install(int n) { return command.Ask(dvdi_policy, {{"verb", "install"}, {"path", File(n)}}); }
+};
+
+// Operations without a pause while the policy is swapped: how long a swap takes, and what failed.
+void Swaps(Report& report, const std::string& name, int usual) {
+  if (!report.Wants(name)) return;
+  const int swaps = report.Rounds(usual);
+  Node node;
+  std::vector<std::string> hashes;
+  for (int n : {1, 2}) hashes.push_back(GetString(node.Install(n), "sha256"));
+  std::atomic<bool> stop{false};
+  int64_t operations = 0, failed = 0;
+  std::thread load([&] {
+    for (; !stop; ++operations) failed += !node.agent.TryOperation();
+  });
+  Samples all;
+  for (int i = 0; i < swaps; ++i) {
+    const int64_t begin = NowNs();
+    node.command.Ask(dvdi_policy, {{"verb", "activate"}, {"policy", hashes[i % 2]}});
+    all.Add(NowNs() - begin);
+  }
+  stop = true;
+  load.join();
+  report.Add(name, all,
+             {{"swaps", static_cast<double>(swaps)},
+              {"failed", static_cast<double>(failed)},
+              {"operations", static_cast<double>(operations)},
+              {"p95_us", all.P95()}},
+             "activate with its canary of 200 records, under continuous load");
+}
+
+// From the file to active, compiled anew each time; the canary replays nothing.
+void Install(Report& report, const std::string& name, int usual) {
+  if (!report.Wants(name)) return;
+  Node node;
+  Samples all;
+  for (int i = 0, rounds = report.Rounds(usual); i < rounds; ++i) {
+    const std::string path = node.File(10 + i);
+    const int64_t begin = NowNs();
+    node.command.Ask(dvdi_policy, {{"verb", "install"}, {"path", path}});
+    all.Add(NowNs() - begin);
+  }
+  report.Add(name, all, {{"p95_us", all.P95()}},
+             "a blob that was never compiled here, from its file to active");
+}
+
+// What the first operation behind another process's swap has more to do than the second.
+void FirstOperation(Report& report, const std::string& name, int usual) {
+  if (!report.Wants(name)) return;
+  Node node;
+  std::vector<std::string> hashes;
+  for (int n : {1, 2}) hashes.push_back(GetString(node.Install(n), "sha256"));
+  Samples first, second;
+  for (int i = 0, rounds = report.Rounds(usual); i < rounds; ++i) {
+    node.command.Ask(dvdi_policy, {{"verb", "activate"}, {"policy", hashes[i % 2]}});
+    first.Add(node.agent.Operation().prepare);
+    second.Add(node.agent.Operation().prepare);
+  }
+  report.Add(name, first, {{"more_us", first.Median() - second.Median()}, {"second_us", second.Median()}},
+             "prepare behind a swap by another process, the compiled form cached");
+}
+
+void Shadow(Report& report, const std::string& name, int usual) {
+  if (!report.Wants(name)) return;
+  Node node;
+  const std::string one = GetString(node.Install(1), "sha256");
+  auto measure = [&](Samples* answer, Samples* whole) {
+    for (int i = -20, rounds = report.Rounds(usual); i < rounds; ++i) {
+      const int64_t cpu = CpuNs();
+      const int64_t prepare = node.agent.Operation().prepare;
+      if (i < 0) continue;
+      answer->Add(prepare);
+      whole->Add(CpuNs() - cpu);
+    }
+  };
+  Samples without, without_cpu, with, with_cpu;
+  measure(&without, &without_cpu);
+  node.command.Ask(dvdi_policy, {{"verb", "shadow"}, {"path", node.File(2)}, {"operations", 100'000}});
+  measure(&with, &with_cpu);
+  const Json seen = node.command.Ask(dvdi_policy, {{"verb", "shadow"}});
+  const Json& decisions = GetMember(GetMember(seen, "shadow"), "decisions");
+  report.Add(name, with,
+             {{"answer_more_us", with.Median() - without.Median()},
+              {"cpu_more_us", with_cpu.Median() - without_cpu.Median()},
+              {"without_us", without.Median()},
+              {"same", static_cast<double>(GetInt(decisions, "same"))},
+              {"different", static_cast<double>(GetInt(decisions, "different"))}},
+             "prepare with a shadow; behind the answer it decides once more");
+}
+
+int Main(int argc, char** argv) {
+  Report report(argc, argv);
+  if (!OwnMounts()) {
+    report.Skip("policy/swap", "mounts need root");
+    return report.Write() ? 0 : 1;
+  }
+  Swaps(report, "policy/swap", 1000);
+  Install(report, "policy/install", 10);
+  FirstOperation(report, "policy/first", 40);
+  Shadow(report, "policy/shadow", 200);
+  return report.Write() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace dvdi
+
+int main(int argc, char** argv) { return dvdi::Main(argc, argv); }

@@ -1,0 +1,265 @@
+// A node's policies over time: canary, shadow, activation, the automatic return, and what operators are told.
+#include "engine/testing/policy_blobs.h"
+
+namespace dvdi {
+namespace {
+
+class PoliciesTest : public PolicyBlobsTest {
+ protected:
+  PoliciesTest() { MakeVolume("red", "a"); }
+};
+
+TEST_F(PoliciesTest, TheCanaryDecidesTheRecordedOperationsOnceMore) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Workload("w" + std::to_string(i)).contains("ok"));
+  Json same = Install(Sound("1.0.1"));
+  ASSERT_TRUE(same.contains("ok")) << same;
+  EXPECT_EQ(same["ok"]["canary"]["checks"], 3);
+  // Prepares and cleanups.
+  EXPECT_EQ(same["ok"]["canary"]["operations"], 8);
+  EXPECT_EQ(same["ok"]["canary"]["different"], 0) << same;
+  EXPECT_GE(same["ok"]["canary"]["same"], 4) << same;
+
+  const std::string other = ScriptBlob(ParseSteps(), PrepareSteps(1, true), "1.1.0");
+  Json counted = Install(other);
+  ASSERT_TRUE(counted.contains("ok")) << counted;
+  EXPECT_EQ(counted["ok"]["canary"]["different"], 4) << counted;
+  EXPECT_EQ(counted["ok"]["canary"]["examples"][0]["now"]["read_only"], true) << counted;
+  EXPECT_EQ(Active(), "1.1.0");
+}
+
+TEST_F(PoliciesTest, TheSettingsBoundWhatMayDiffer) {
+  settings_.max_differences = 1;
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Workload("w1").contains("ok"));
+  const std::string other = ScriptBlob(ParseSteps(), PrepareSteps(1, true), "1.1.0");
+  EXPECT_TRUE(Install(other).contains("ok")) << "one may";
+  ASSERT_TRUE(Verb("rollback").contains("ok"));
+  ASSERT_TRUE(Workload("w2").contains("ok"));
+  Json refused = Verb("activate", {{"policy", "1.1.0"}});
+  EXPECT_EQ(CodeOf(refused), "refused") << refused;
+  EXPECT_HAS(MessageOf(refused), "decides 2 of");
+  EXPECT_HAS(MessageOf(refused), "policies.max_differences");
+  EXPECT_EQ(Active(), "1.0.0");
+  EXPECT_TRUE(Verb("activate", {{"policy", "1.1.0"}, {"allow_differences", true}}).contains("ok"));
+  EXPECT_EQ(Active(), "1.1.0");
+}
+
+TEST_F(PoliciesTest, OneFailureInTheCanaryIsTheEnd) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Workload("w1", "mount the moon").contains("ok"));
+  for (char how : {'t', 'l', 'z'}) {
+    Json failed = Install(Trapping("1.1.0", "moon", how), {{"allow_differences", true}});
+    EXPECT_EQ(CodeOf(failed), "policy") << failed;
+    EXPECT_HAS(MessageOf(failed), "its canary failed on the recorded operation ");
+    EXPECT_EQ(Active(), "1.0.0");
+  }
+  settings_.canary_operations = 0;
+  Close();
+  EXPECT_TRUE(Install(Trapping("1.1.0", "moon")).contains("ok"));
+}
+
+TEST_F(PoliciesTest, AShadowDecidesAndDoesNothing) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  Json begun = Verb("shadow", {{"path", File(ScriptBlob(ParseSteps(), PrepareSteps(1, true), "2.0.0"))},
+                               {"operations", 3}});
+  ASSERT_TRUE(begun.contains("ok")) << begun;
+  EXPECT_EQ(Active(), "1.0.0");
+  const int mounts = Count("red Mount");
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(Workload("w" + std::to_string(i)).contains("ok"));
+  EXPECT_EQ(Count("red Mount"), mounts + 2) << "the shadow sent nothing";
+  Json seen = Verb("shadow")["ok"]["shadow"];
+  EXPECT_EQ(seen["decisions"], Json({{"different", 2}})) << seen;
+  EXPECT_EQ(seen["examples"][0]["now"]["read_only"], true) << seen;
+  ASSERT_TRUE(Workload("last").contains("ok"));
+  Json over = Verb("shadow")["ok"];
+  EXPECT_TRUE(over["shadow"].is_null()) << over;
+  EXPECT_EQ(over["last"]["decisions"], Json({{"different", 3}})) << over;
+  EXPECT_EQ(Active(), "1.0.0");
+  EXPECT_HAS(Audit(), "\"event\":\"shadow-ended\",\"detail\":\"it has decided 3 operations\"");
+  ASSERT_TRUE(Verb("activate", {{"policy", "script@2.0.0"}}).contains("ok"));
+  EXPECT_EQ(Active(), "2.0.0");
+}
+
+TEST_F(PoliciesTest, AShadowThatFailsIsOver) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Verb("shadow", {{"path", File(Trapping("2.0.0", "moon", 'l'))}}).contains("ok"));
+  ASSERT_TRUE(Workload("w1", "fine").contains("ok"));
+  ASSERT_TRUE(Workload("w2", "the moon").contains("ok")) << "nobody notices";
+  Json over = Verb("shadow")["ok"];
+  EXPECT_TRUE(over["shadow"].is_null()) << over;
+  EXPECT_EQ(over["last"]["decisions"], Json({{"same", 1}, {"failed", 1}})) << over;
+  EXPECT_HAS(Audit(), "it failed on operation");
+}
+
+TEST_F(PoliciesTest, AShadowHasItsTime) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Verb("shadow", {{"path", File(Sound("2.0.0"))}, {"for_ms", 60'000}}).contains("ok"));
+  ASSERT_TRUE(Workload("w1").contains("ok"));
+  EXPECT_EQ(Verb("shadow")["ok"]["shadow"]["decisions"], Json({{"same", 1}}));
+  world_.clock.Advance(60'001);
+  EXPECT_EQ(Verb("shadow")["ok"]["shadow"]["over"], true);
+  ASSERT_TRUE(Workload("w2").contains("ok"));
+  EXPECT_TRUE(Verb("shadow")["ok"]["shadow"].is_null());
+  EXPECT_EQ(CodeOf(Verb("shadow", {{"stop", true}})), "not-found");
+}
+
+TEST_F(PoliciesTest, WhatIsRefusedByTheActiveOneIsDecidedInShadowToo) {
+  const ScriptSteps no = {{'a', R"({"error":{"code":"refused","message":"not today"}})"}};
+  ASSERT_TRUE(Install(ScriptBlob(no, PrepareSteps(), "1.0.0")).contains("ok"));
+  ASSERT_TRUE(Verb("shadow", {{"path", File(Sound("2.0.0"))}}).contains("ok"));
+  EXPECT_EQ(CodeOf(Workload("w1")), "refused");
+  EXPECT_EQ(Verb("shadow")["ok"]["shadow"]["decisions"], Json({{"different", 1}}));
+}
+
+TEST_F(PoliciesTest, APolicyThatFailsOnThreeWorkloadsIsTakenBack) {
+  settings_.canary_operations = 0;  // which would not let it in
+  for (char how : {'t', 'l', 'z'}) {
+    const std::string version = std::string("2.0.") + std::to_string(how);
+    ASSERT_TRUE(Install(Sound("1.0.0"), {{"allow_downgrade", true}}).contains("ok"));
+    ASSERT_TRUE(Install(Trapping(version, "moon", how), {{"allow_downgrade", true}}).contains("ok"));
+    const std::string tag(1, how);
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(CodeOf(Workload(tag + "same", "the moon")), "policy");
+    EXPECT_EQ(CodeOf(Workload(tag + "other", "the moon")), "policy");
+    EXPECT_EQ(Active(), version) << "two workloads, however often they try";
+    EXPECT_TRUE(Workload(tag + "fine").contains("ok"));
+    EXPECT_EQ(CodeOf(Workload(tag + "third", "the moon")), "policy");
+    EXPECT_EQ(Active(), "1.0.0");
+    EXPECT_TRUE(Workload(tag + "third", "the moon").contains("ok"));
+    Json barred = Install(Trapping(version, "moon", how), {{"allow_downgrade", true}});
+    EXPECT_EQ(CodeOf(barred), "refused") << barred;
+  }
+  EXPECT_HAS(Audit(), "\"event\":\"taken-back\"");
+  Json last = Verb("history")["ok"]["history"].back();
+  EXPECT_EQ(last["event"], "taken-back");
+  EXPECT_HAS(GetString(last, "why"), "it failed on 3 workloads that the policy before it decides");
+}
+
+// In prepare, after effects: the policy before goes on where the other one traps.
+TEST_F(PoliciesTest, ATrapAfterAMountCountsToo) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ScriptSteps late = PrepareSteps();
+  late.insert(late.begin() + 1, {'t', ""});
+  ASSERT_TRUE(Install(ScriptBlob(ParseSteps(), late, "2.0.0")).contains("ok"));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(CodeOf(Workload("w" + std::to_string(i))), "policy");
+  EXPECT_EQ(Active(), "1.0.0");
+  Settle();
+  ExpectNothingLeft();
+}
+
+TEST_F(PoliciesTest, AHostileStatementOrAnOutageTakesNoPolicyBack) {
+  // Both fail on it.
+  ASSERT_TRUE(Install(Trapping("1.0.0", "moon", 'l')).contains("ok"));
+  ASSERT_TRUE(Install(Trapping("2.0.0", "moon", 't')).contains("ok"));
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(CodeOf(Workload("h" + std::to_string(i), "moon")), "policy");
+  EXPECT_EQ(Active(), "2.0.0");
+  // The driver is away, hangs, or answers nonsense.
+  transport_.hook = [](const std::string&, const PluginRequest&, PluginReply* reply) {
+    reply->outcome = PluginReply::Outcome::kTimeout, reply->sent = true;
+    return true;
+  };
+  for (int i = 0; i < 6; ++i) EXPECT_NE(CodeOf(Workload("o" + std::to_string(i))), "ok");
+  transport_.hook = nullptr;
+  Settle();
+  Json list = Verb("ls")["ok"]["policies"];
+  EXPECT_EQ(Active(), "2.0.0") << list;
+}
+
+// The stock policy with drivers that fail in every way, beside one that would have refused at once.
+TEST_F(PoliciesTest, RefusalsAndDriversErrorsTakeNoPolicyBack) {
+  ASSERT_TRUE(Install(Sound("0.0.1")).contains("ok"));
+  ASSERT_TRUE(Install(std::string(BuiltinPolicy())).contains("ok"));
+  const std::string stock = Active();
+  const Json statement = {{"volumes", {{{"driver", "red"}, {"name", "a"}, {"container_path", "/srv/a"}}}}};
+  int n = 0;
+  for (const char* body :
+       {R"({"Err":"internal error: backend down"})", "no JSON at all", R"({"Err": 5})", ""}) {
+    transport_.hook = [body](const std::string& method, const PluginRequest&, PluginReply* reply) {
+      *reply = Says(body, 500);
+      return method != "Activate";
+    };
+    for (int i = 0; i < 4; ++i) EXPECT_NE(CodeOf(Workload("d" + std::to_string(++n), Dump(statement))), "ok");
+  }
+  transport_.hook = nullptr;
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(CodeOf(Workload("i" + std::to_string(i), "{\"volumes\": 5}")), "invalid");
+  EXPECT_EQ(Active(), stock);
+  Settle();
+}
+
+TEST_F(PoliciesTest, TheReturnCanBeLeftOut) {
+  settings_.return_after = 0;
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Install(Trapping("2.0.0", "moon")).contains("ok"));
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(CodeOf(Workload("w" + std::to_string(i), "moon")), "policy");
+  EXPECT_EQ(Active(), "2.0.0");
+}
+
+TEST_F(PoliciesTest, AnotherProcessGoesOverAtItsNextOperation) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  auto agent = OpenAnother();
+  EXPECT_EQ((*agent->core().policy->Current())->module->manifest().version, "1.0.0");
+  ASSERT_TRUE(Install(Sound("1.1.0")).contains("ok"));
+  Json answer = Call(*agent, &Engine::Prepare, Request("w", {}));
+  EXPECT_EQ(answer["ok"]["policy"]["version"], "1.1.0") << answer;
+  Cleanup("w");
+  agent->Close(0);
+}
+
+TEST_F(PoliciesTest, VerbsAreAuditedAlsoWhereTheyAreRefused) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  EXPECT_EQ(CodeOf(Install(Sound("0.9.0"))), "refused");
+  EXPECT_EQ(CodeOf(Verb("activate", {{"policy", "nobody"}})), "not-found");
+  EXPECT_EQ(CodeOf(Verb("sing")), "invalid");
+  EXPECT_TRUE(Verb("rollback", {{"bar", true}, {"why", "bad"}}).contains("ok"));
+  EXPECT_TRUE(Verb("unbar", {{"policy", "1.0.0"}}).contains("ok"));
+  const std::string audit = Audit();
+  EXPECT_HAS(audit, "\"event\":\"installed\",\"outcome\":\"ok\",\"kind\":\"policy\",\"owner\":\"operator\"");
+  EXPECT_HAS(
+      audit,
+      "\"event\":\"installed\",\"outcome\":\"refused\",\"error\":\"the policy is not installed: version");
+  EXPECT_HAS(audit, "\"event\":\"activated\",\"detail\":\"nobody\",\"outcome\":\"not-found\"");
+  EXPECT_HAS(audit, "\"event\":\"rolled-back\"");
+  EXPECT_HAS(audit, "\"event\":\"unbarred\"");
+  EXPECT_HAS_NOT(audit, "sing");
+}
+
+TEST_F(PoliciesTest, OperatorsSeeWhatIsThere) {
+  Json list = Verb("ls")["ok"];
+  ASSERT_EQ(list["policies"].size(), 1u) << list;
+  EXPECT_EQ(list["policies"][0]["source"], "built-in");
+  EXPECT_EQ(list["unsigned"], "allow");
+  EXPECT_EQ(Verb("inspect")["ok"]["source"], "built-in");
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Install(Sound("2.0.0"), {{"inactive", true}}).contains("ok"));
+  EXPECT_EQ(Active(), "1.0.0");
+  std::map<std::string, std::string> states;
+  for (const Json& p : Verb("ls")["ok"]["policies"]) states[p["version"]] = p["state"];
+  EXPECT_EQ(states["1.0.0"], "active");
+  EXPECT_EQ(states["2.0.0"], "kept");
+  Json one = Verb("inspect", {{"policy", "2.0.0"}})["ok"];
+  EXPECT_EQ(one["state"], "kept") << one;
+  EXPECT_FALSE(one.contains("problem")) << one;
+  Json file = Verb("inspect", {{"path", File(Sound("3.0.0"))}})["ok"];
+  EXPECT_EQ(file["version"], "3.0.0") << file;
+  EXPECT_EQ(CodeOf(Verb("inspect", {{"path", File("nothing")}})), "policy");
+}
+
+TEST_F(PoliciesTest, KeysOfTheSettingsDecideWhoseAreTaken) {
+  settings_.policy_keys = {"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"};
+  EXPECT_EQ(CodeOf(Install(Sound("1.0.0"))), "refused");
+  EXPECT_EQ(Verb("ls")["ok"]["unsigned"], "refuse");
+  Json inspected = Verb("inspect", {{"path", File(Sound("1.0.0"))}})["ok"];
+  EXPECT_HAS(GetString(inspected, "problem"), "is not signed");
+  Close();
+  settings_.policy_keys = {"nonsense"};
+  EXPECT_HAS(MessageOf(Install(Sound("1.0.0"))),
+             "the entry nonsense of policies.keys is no minisign public key");
+  Close();
+  settings_.policy_keys.clear();
+  settings_.unsigned_said = true;
+  EXPECT_EQ(CodeOf(Install(Sound("1.0.0"))), "refused");
+}
+
+}  // namespace
+}  // namespace dvdi

@@ -1,0 +1,138 @@
+#include "engine/watch.h"
+
+#include "base/text.h"
+#include "policy/life.h"
+#include "policy/replay.h"
+
+namespace dvdi {
+namespace {
+
+using Outcome = ReplayResult::Outcome;
+
+// What is kept of a result: enough to see it, and never more than the record itself.
+std::string Detail(const ReplayResult& result) {
+  std::string text = Dump(result.ToJson());
+  if (text.size() <= 4'096) return text;
+  return Dump(Json{{"outcome", OutcomeName(result.outcome)},
+                   {"export", result.export_name},
+                   {"at", result.at},
+                   {"why", OneLine(result.why)}});
+}
+
+VerdictRow Verdict(Core& core, const std::string& sha256, const char* kind, const OperationRow& operation) {
+  VerdictRow row;
+  row.sha256 = sha256, row.kind = kind, row.operation = operation.id;
+  row.workload = operation.owner + " " + operation.scope;
+  row.at_ms = core.env.clock->WallMs();
+  return row;
+}
+
+void EndShadow(Core& core, const ShadowRevision& shadow, const std::string& why) {
+  PolicyLife life(core.policy.get(), core.settings.limits);
+  // Another process may have ended it: it is told once.
+  if (!life.SetShadow(std::nullopt, shadow.bounds.sha256, why).ok()) return;
+  TellPolicy(core, "engine", "shadow-ended", shadow.revision->module.get(), why, Status());
+}
+
+void DecideInShadow(Core& core, const ShadowRevision& shadow, const OperationRow& operation,
+                    const Json& record) {
+  if (ShadowIsOver(core, shadow.bounds)) return EndShadow(core, shadow, "its time is over");
+  const std::string& sha256 = shadow.bounds.sha256;
+  const ReplayResult result = Replay(*shadow.revision->module, shadow.revision->config, record);
+  VerdictRow row = Verdict(core, sha256, kShadowVerdict, operation);
+  row.outcome = OutcomeName(result.outcome);
+  if (result.outcome != Outcome::kSame) row.detail = Detail(result);
+  core.observer->Shadow(row.outcome);
+  int64_t made = 0;
+  (void)core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutVerdict(row));
+    DVDI_ASSIGN_OR_RETURN(auto tally, tx.VerdictTally(sha256, kShadowVerdict, shadow.bounds.began_ms));
+    made = 0;
+    for (const auto& t : tally) made += t.count;
+    return Status();
+  });
+  // One that loops would cost as much again with each operation.
+  if (result.outcome == Outcome::kFailed)
+    EndShadow(core, shadow, "it failed on operation " + operation.id + ": " + result.why);
+  else if (shadow.bounds.operations > 0 && made >= shadow.bounds.operations)
+    EndShadow(core, shadow, "it has decided " + std::to_string(made) + " operations");
+}
+
+// The policy failed. That is its fault only where the one before it does better with the same input: a
+// statement that no policy survives says nothing.
+void MayTakeBack(Core& core, const Revision& revision, const OperationRow& operation, const Status& why,
+                 const Json& record) {
+  if (core.settings.return_after == 0) return;
+  PolicyLife life(core.policy.get(), core.settings.limits);
+  auto state = life.State();
+  const std::string& sha256 = revision.module->sha256();
+  if (!state.ok() || state->active != sha256 || state->LastGood().empty()) return;
+  auto good = core.policy->Installed(state->LastGood());
+  if (!good.ok()) return;
+  const Outcome outcome = Replay(*(*good)->module, (*good)->config, record).outcome;
+  // kSame: it fails too. kUndecidable: it goes on where the other one failed.
+  if (outcome != Outcome::kDifferent && outcome != Outcome::kUndecidable) return;
+  VerdictRow row = Verdict(core, sha256, kFailureVerdict, operation);
+  row.outcome = "failed", row.detail = why.message();
+  int64_t workloads = 0;
+  Status kept = core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutVerdict(row));
+    DVDI_ASSIGN_OR_RETURN(workloads, tx.VerdictWorkloads(sha256, kFailureVerdict, state->installed_ms));
+    return Status();
+  });
+  if (!kept.ok() || workloads < core.settings.return_after) return;
+  const std::string reason = "it failed on " + std::to_string(workloads) +
+                             " workloads that the policy before it decides; the last time: " + why.message();
+  auto back = life.GoBack(sha256, true, "taken-back", reason);
+  // Where another process did it meanwhile there is nothing to tell.
+  if (!back.ok() && back.status().code() == Code::kRefused) return;
+  TellPolicy(core, "engine", "taken-back", revision.module.get(), reason, back.status());
+}
+
+}  // namespace
+
+void WatchPolicies(Core& core, const Revision& revision, const Recorder& recorder,
+                   const OperationRow& operation, const Status& why, bool policy_failed) {
+  const auto shadow = core.policy->Shadow();
+  if (shadow == nullptr && !policy_failed) return;
+  const RecordRow row = recorder.Finish(operation, why.ok() ? "ok" : CodeName(why.code()), why);
+  auto record = ParseJson(row.body, "a record", 80);
+  if (!record.ok()) return;
+  if (policy_failed) MayTakeBack(core, revision, operation, why, *record);
+  if (shadow != nullptr) DecideInShadow(core, *shadow, operation, *record);
+}
+
+bool ShadowIsOver(Core& core, const ShadowState& shadow) {
+  return shadow.until_ms > 0 && core.env.clock->WallMs() >= shadow.until_ms;
+}
+
+Result<Json> ShadowSoFar(Core& core, const ShadowState& shadow, int examples) {
+  Json decisions = Json::object(), list = Json::array();
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto tally, tx.VerdictTally(shadow.sha256, kShadowVerdict, shadow.began_ms));
+    for (const auto& t : tally) decisions[t.first] = t.count;
+    DVDI_ASSIGN_OR_RETURN(auto rows, tx.Verdicts(shadow.sha256, kShadowVerdict, shadow.began_ms, examples));
+    for (const VerdictRow& row : rows) {
+      Json one = {{"operation", row.operation}, {"at_ms", row.at_ms}};
+      if (auto detail = ParseJson(row.detail, "a verdict", 80); detail.ok()) one.update(*detail);
+      list.push_back(std::move(one));
+    }
+    return Status();
+  }));
+  return Json{{"decisions", std::move(decisions)}, {"examples", std::move(list)}};
+}
+
+void TellPolicy(Core& core, const char* owner, const char* event, const PolicyModule* module,
+                const std::string& detail, const Status& status) {
+  EventContext context;
+  context.kind = "policy", context.owner = owner;
+  if (module != nullptr) {
+    context.policy_name = module->manifest().name, context.policy_version = module->manifest().version;
+    context.policy_sha256 = module->sha256();
+  }
+  PolicyEvent e;
+  e.event = event, e.detail = detail, e.outcome = CodeName(status.code()), e.error = status.message();
+  core.observer->Policy(context, e);
+}
+
+}  // namespace dvdi
