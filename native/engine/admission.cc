@@ -27,7 +27,8 @@ std::function<void()> Admission::TryAdmit(const std::string& kind, const std::ve
   // Those that wait already wait for another driver, or there would be no room.
   if (!HasRoom(entry)) return nullptr;
   Count(entry);
-  return [this, keys = std::move(entry.keys), task = std::move(entry.task)]() mutable {
+  return [this, self = weak_from_this().lock(), keys = std::move(entry.keys),
+          task = std::move(entry.task)]() mutable {
     task(Status());
     task = nullptr;  // what it holds goes before the count says that it is over
     Finish(keys);
@@ -80,7 +81,7 @@ void Admission::Start(Entry entry) {
   auto keys = entry.keys;
   auto task = std::make_shared<Task>(std::move(entry.task));
   Status s = env_.scheduler->Spawn(
-      [this, task, keys] {
+      [this, self = weak_from_this().lock(), task, keys] {
         (*task)(Status());
         *task = nullptr;  // what it holds goes before the count says that it is over
         Finish(keys);

@@ -18,7 +18,7 @@
 namespace dvdi {
 
 // Thread-safe. An admitted task gets a thread of its own; a waiting one is a queue entry.
-class Admission {
+class Admission : public std::enable_shared_from_this<Admission> {
  public:
   // Called with OK on a thread of its own, or with the reason why it never ran (on any thread).
   using Task = std::function<void(const Status& admitted)>;

@@ -152,5 +152,27 @@ TEST_F(AdmissionTest, AThreadMayDoItselfWhatHasRoomAndItCountsAsRunning) {
   EXPECT_EQ(ended_, std::vector<std::string>{"next"});
 }
 
+// An engine that was closed goes with its last task, and so does what counts the tasks.
+TEST_F(AdmissionTest, TheLastTaskMayTakeItsAdmissionWithIt) {
+  for (bool at_once : {false, true}) {
+    auto shared = std::make_shared<Admission>(MakeEnv(), [](const std::string&) { return 1; }, 64);
+    std::weak_ptr<Admission> gone = shared;
+    auto task = [keep = shared](const Status&) {};
+    std::function<void()> here;
+    if (at_once)
+      here = shared->TryAdmit("release", {"red"}, std::move(task));
+    else
+      shared->Submit("release", {"red"}, INT64_MAX, std::move(task));
+    shared.reset();
+    ASSERT_FALSE(gone.expired());
+    if (at_once)
+      here();
+    else
+      EndOne();
+    here = nullptr;
+    EXPECT_TRUE(gone.expired());
+  }
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -39,9 +39,10 @@ struct Core {
   std::unique_ptr<Observer> observer;
   std::atomic<int64_t> metrics_due_ms{0};  // monotonic: when the settings' metrics file is old
   std::unique_ptr<PluginClient> plugins;
-  std::unique_ptr<PolicyRuntime> runtime;
+  std::shared_ptr<PolicyRuntime> runtime;
   std::unique_ptr<PolicySelector> policy;
-  std::unique_ptr<Admission> admission;
+  // Shared with its tasks: where an engine was closed, the last of them may end behind everything else.
+  std::shared_ptr<Admission> admission;
   std::atomic<bool> closing{false};
 
   // Operations that a thread of this engine works on now: nobody else takes them up.

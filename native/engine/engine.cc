@@ -100,10 +100,13 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
       [observer = core->observer.get()](const Call& call, const Answer& answer, int64_t ns) {
         TellCall(*observer, call, answer, ns);
       });
-  DVDI_ASSIGN_OR_RETURN(core->runtime, PolicyRuntime::Create(env, s.limits, s.policy_dir + "/compiled"));
+  core->runtime = std::move(options.runtime);
+  if (!core->runtime) {
+    DVDI_ASSIGN_OR_RETURN(core->runtime, PolicyRuntime::Create(env, s.limits, s.policy_dir + "/compiled"));
+  }
   core->policy = std::make_unique<PolicySelector>(env, core->runtime.get(), s.policy_dir, s.policy);
   Core* raw = core.get();
-  core->admission = std::make_unique<Admission>(
+  core->admission = std::make_shared<Admission>(
       env, [raw](const std::string& driver) { return raw->settings.MaxInFlight(driver); },
       OperationStackKb(raw->settings.limits));
   std::shared_ptr<Engine> engine(new Engine(std::move(core)));

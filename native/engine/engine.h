@@ -20,6 +20,8 @@ struct EngineOptions {
   Settings settings;
   bool keeper = true;           // false: nobody retries by itself; a simulation calls Tick
   bool classic_mounts = false;  // mount(2) even where the descriptor calls exist
+  // Shared with other engines of this process, so that a blob is compiled and loaded once; null: its own.
+  std::shared_ptr<PolicyRuntime> runtime;
 };
 
 // Thread-safe.

@@ -11,22 +11,29 @@
 #include "sys/sys.h"
 
 namespace dvdi {
+namespace {
+
+constexpr int kTries = 20;
+
+}  // namespace
 
 Result<std::unique_ptr<InstanceLock>> InstanceLock::Take(const Env& env, const std::string& folder) {
-  std::string id = env.random->HexId(16);
-  std::string path = folder + "/" + id;
-  // Locked before it has its name: a file that another engine can see and lock belongs to a dead engine.
-  std::string temporary = folder + "/." + id;
-  int fd = env.sys->OpenAt(AT_FDCWD, temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-  if (fd < 0) return Status::FromErrno(-fd, "cannot make " + temporary, temporary);
-  int r = env.sys->TryLock(fd);
-  if (r >= 0) r = env.sys->RenameAt(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str());
-  if (r < 0) {
+  for (int tries = 1;; ++tries) {
+    std::string id = env.random->HexId(16);
+    std::string path = folder + "/" + id;
+    // Locked before it has its name: a file that another engine can see and lock belongs to a dead engine.
+    std::string temporary = folder + "/." + id;
+    int fd = env.sys->OpenAt(AT_FDCWD, temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (fd < 0) return Status::FromErrno(-fd, "cannot make " + temporary, temporary);
+    int r = env.sys->TryLock(fd);
+    if (r >= 0) r = env.sys->RenameAt(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str());
+    if (r >= 0) return std::unique_ptr<InstanceLock>(new InstanceLock(env, folder, id, fd));
     env.sys->Close(fd);
     env.sys->UnlinkAt(AT_FDCWD, temporary.c_str(), 0);
+    // Another engine may have swept it in the moment before it was locked.
+    if ((r == -ENOENT || r == -EAGAIN) && tries < kTries) continue;
     return Status::FromErrno(-r, "cannot lock " + path, path);
   }
-  return std::unique_ptr<InstanceLock>(new InstanceLock(env, folder, id, fd));
 }
 
 InstanceLock::~InstanceLock() {
@@ -46,7 +53,8 @@ void SweepInstances(const Env& env, const std::string& folder) {
   std::vector<std::string> names;
   if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return;
   for (const auto& name : names) {
-    if (name[0] == '.' || InstanceAlive(env, folder, name)) continue;
+    // Also those that never got their name: their engine was killed on the way.
+    if (InstanceAlive(env, folder, name)) continue;
     env.sys->UnlinkAt(AT_FDCWD, (folder + "/" + name).c_str(), 0);
   }
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "sim/world.h"
 
@@ -82,12 +83,26 @@ TEST_F(LocksTest, FilesOfKilledEnginesAreSweptAndOnlyThose) {
   Env env = world_->env();
   auto living = InstanceLock::Take(env, root_);
   std::ofstream(root_ + "/killed") << "";
-  std::ofstream(root_ + "/.starting") << "";
+  std::ofstream(root_ + "/.killed-before-it-had-its-name") << "";
   EXPECT_FALSE(InstanceAlive(env, root_, "killed"));
   SweepInstances(env, root_);
   EXPECT_FALSE(std::filesystem::exists(root_ + "/killed"));
-  EXPECT_TRUE(std::filesystem::exists(root_ + "/.starting")) << "that one is about to lock it";
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/.killed-before-it-had-its-name"));
   EXPECT_TRUE(std::filesystem::exists(root_ + "/" + (*living)->id()));
+}
+
+TEST_F(LocksTest, AnEngineWhoseFileIsSweptBeforeItIsLockedTakesAnother) {
+  bool swept = false;
+  world_->sys.fault = [&](const char* call) {
+    if (std::string(call) == "rename" && !std::exchange(swept, true))
+      for (const auto& entry : std::filesystem::directory_iterator(root_))
+        if (entry.path().filename().string()[0] == '.') std::filesystem::remove(entry.path());
+    return 0;
+  };
+  auto one = InstanceLock::Take(world_->env(), root_);
+  ASSERT_TRUE(one.ok()) << one.status().message();
+  EXPECT_TRUE(swept);
+  EXPECT_TRUE(InstanceAlive(world_->env(), root_, (*one)->id()));
 }
 
 TEST_F(LocksTest, AnInstanceThatCannotLockSaysSoAndLeavesNothing) {

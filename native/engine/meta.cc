@@ -6,12 +6,15 @@
 #include <cerrno>
 
 #include "base/json.h"
+#include "engine/locks.h"
 #include "engine/operation_json.h"
 #include "sys/files.h"
 #include "sys/sys.h"
 
 namespace dvdi {
 namespace {
+
+constexpr const char* kTemporary = ".meta-";
 
 Json ToJson(const Meta& meta) {
   Json j = OperationToJson(meta.operation);
@@ -24,6 +27,17 @@ Json ToJson(const Meta& meta) {
 
 }  // namespace
 
+void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances) {
+  std::vector<std::string> names;
+  if (env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names) < 0) return;
+  for (const auto& name : names) {
+    if (!name.starts_with(kTemporary)) continue;
+    std::string rest = name.substr(std::string_view(kTemporary).size());
+    if (InstanceAlive(env, instances, rest.substr(0, rest.find('-')))) continue;
+    env.sys->UnlinkAt(AT_FDCWD, (stage_root + "/" + name).c_str(), 0);
+  }
+}
+
 bool IsAttachmentId(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -31,7 +45,8 @@ bool IsAttachmentId(const std::string& text) {
 Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta) {
   int root = env.sys->OpenAt(AT_FDCWD, stage_root.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (root < 0) return Status::FromErrno(-root, "cannot open " + stage_root, stage_root);
-  std::string temporary = ".meta-" + meta.operation.id;
+  // It says whose it is: one of an engine that was killed on the way is swept.
+  std::string temporary = kTemporary + meta.operation.instance + "-" + meta.operation.id;
   auto write = [&]() -> Status {
     int fd = env.sys->OpenAt(root, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0) return Status::FromErrno(-fd, "cannot make " + stage_root + "/" + temporary, stage_root);

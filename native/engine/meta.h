@@ -32,6 +32,8 @@ Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::
 Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root);
 // Removes stage_root/ID with its file; OK where it is gone. Stages in it must be gone.
 Status RemoveMeta(const Env& env, const std::string& stage_root, const std::string& id);
+// Removes what engines that were killed on the way left of WriteMeta. `instances`: the folder of their locks.
+void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances);
 // Whether the text can be an attachment's ID: 64 lower-case hex characters.
 bool IsAttachmentId(const std::string& text);
 

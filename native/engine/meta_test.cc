@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "engine/locks.h"
 #include "engine/stage_meta.h"
 #include "sim/world.h"
 
@@ -69,6 +70,16 @@ TEST_F(MetaTest, TheNextOperationsFileReplacesIt) {
   ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
   EXPECT_EQ(ReadMeta(env(), stages_, kA)->operation.scope, "second");
   EXPECT_EQ(ReadMeta(env(), stages_, kB)->operation.scope, "a \"scope\"");
+}
+
+TEST_F(MetaTest, WhatAKilledEngineLeftHalfWrittenIsSweptAndOnlyThat) {
+  auto living = InstanceLock::Take(env(), root_);
+  ASSERT_TRUE(living.ok());
+  const std::string killed = stages_ + "/.meta-0123456789abcdef-1", writing = stages_ + "/.meta-" + (*living)->id() + "-2";
+  for (const std::string& path : {killed, writing}) std::ofstream(path) << "{";
+  SweepTemporaryMeta(env(), stages_, root_);
+  EXPECT_FALSE(fs::exists(killed));
+  EXPECT_TRUE(fs::exists(writing)) << "its engine is at it";
 }
 
 TEST_F(MetaTest, WhatSomebodyElseCouldHaveWrittenIsNoProof) {

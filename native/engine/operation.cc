@@ -309,7 +309,9 @@ Status PrepareOperation::MakeTargets() {
     DVDI_ASSIGN_OR_RETURN(auto missing, MissingFolders(core_.env, v.target));
     if (missing.empty()) continue;
     DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
-      int64_t seq = next_seq_;
+      // Others may have passed folders on to this operation meanwhile, as its last effects.
+      DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(request_.operation.id));
+      int64_t seq = effects.empty() ? next_seq_ : std::max(next_seq_, effects.back().seq + 1);
       for (const auto& path : missing) {
         EffectRow e;
         e.operation = request_.operation.id, e.seq = seq++, e.kind = kFolder, e.path = path;
@@ -317,7 +319,6 @@ Status PrepareOperation::MakeTargets() {
       }
       return Status();
     }));
-    next_seq_ += static_cast<int64_t>(missing.size());
     for (const auto& path : missing) {
       Status s = MakeFolder(core_.env, path);
       if (!s.ok()) return std::move(s).WithVolume(v.driver, v.name);

@@ -136,6 +136,7 @@ void RemoveRemains(Core& core, const std::string& id, const std::vector<MountEnt
 }  // namespace
 
 Status SweepStageRoot(Core& core) {
+  SweepTemporaryMeta(core.env, core.stage_root, core.instances);
   // First the folders, then the rows: a row is always there before its folder.
   auto ids = ListMeta(core.env, core.stage_root);
   if (!ids.ok()) return ids.status();

@@ -73,7 +73,7 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
 // Ends the use of an attachment; decides, under the volume's lock, whether anybody else uses it.
 Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms, int64_t max_ms,
                   UndoOutcome* out) {
-  DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e.operation, e.seq));
+  DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e));
   DVDI_ASSIGN_OR_RETURN(auto found, tx.GetAttachment(e.attachment));
   if (!found) return Status();
   AttachmentRow a = *found;
@@ -136,7 +136,7 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
   }
   Status s = core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
     UndoOutcome fresh;  // the body may run again in another batch
-    for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e.operation, e.seq));
+    for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e));
     for (const auto& e : local.attaches) {
       if (!can_detach || local.stuck.count(e.attachment) != 0) continue;
       DVDI_RETURN_IF_ERROR(UndoAttach(core, tx, e, retry_base_ms, retry_max_ms, &fresh));

@@ -49,7 +49,8 @@ class LedgerTx {
   Result<std::vector<OperationRow>> Operations();            // all, oldest first
   Result<std::vector<OperationRow>> UnfinishedOperations();  // running or undoing
   Status PutEffect(const EffectRow& row);
-  Status DeleteEffect(const std::string& operation, int64_t seq);
+  // Where it is still that one: another may have been passed on to its place.
+  Status DeleteEffect(const EffectRow& row);
   Result<std::vector<EffectRow>> Effects(const std::string& operation);  // in order of seq
   Result<std::vector<std::string>> StagePaths();                         // of all operations
   // Another operation that has a target at or below the path, or "".

@@ -249,5 +249,43 @@ TEST_F(LedgerTest, RecordsAreBoundedAndFoundByVolumeAndScope) {
                   .ok());
 }
 
+TEST_F(LedgerTest, AnEffectThatWasPassedOnIsNotDeletedForOneThatHadItsPlace) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  auto folder = [](const char* operation, int64_t seq, const char* path) {
+    EffectRow e;
+    e.operation = operation, e.seq = seq, e.kind = kFolder, e.path = path;
+    return e;
+  };
+  ASSERT_TRUE(ledger
+                  .Apply(false,
+                         [&](LedgerTx& tx) -> Status {
+                           for (const char* id : {"one", "two"}) {
+                             OperationRow o;
+                             o.id = id, o.owner = "run", o.scope = id, o.state = kUndoing;
+                             DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
+                           }
+                           EffectRow had = folder("one", 1, "/srv/a");
+                           DVDI_RETURN_IF_ERROR(tx.PutEffect(had));
+                           DVDI_RETURN_IF_ERROR(tx.PutEffect(folder("two", 1, "/srv/b")));
+                           // `one` passes its last effect on, and is passed another one.
+                           DVDI_RETURN_IF_ERROR(tx.PassEffect("one", 1, "two"));
+                           DVDI_RETURN_IF_ERROR(tx.PassEffect("two", 1, "one"));
+                           return tx.DeleteEffect(had);
+                         })
+                  .ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    auto left = tx.Effects("one");
+                    EXPECT_EQ(left->size(), 1u);
+                    if (left->size() == 1) {
+                      EXPECT_EQ(left->at(0).path, "/srv/b");
+                      EXPECT_EQ(left->at(0).seq, 1) << "the same place, which is what this is about";
+                    }
+                    return Status();
+                  })
+                  .ok());
+}
+
 }  // namespace
 }  // namespace dvdi

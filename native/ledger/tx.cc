@@ -199,9 +199,9 @@ Status LedgerTx::PutEffect(const EffectRow& e) {
   return s.Run();
 }
 
-Status LedgerTx::DeleteEffect(const std::string& operation, int64_t seq) {
-  Stmt s = db_->Prepare("DELETE FROM effect WHERE operation = ? AND seq = ?");
-  return s.BindAll(operation, seq).Run();
+Status LedgerTx::DeleteEffect(const EffectRow& e) {
+  Stmt s = db_->Prepare("DELETE FROM effect WHERE operation = ? AND seq = ? AND kind = ? AND path = ?");
+  return s.BindAll(e.operation, e.seq, e.kind, e.path).Run();
 }
 
 Result<std::vector<std::string>> LedgerTx::StagePaths() {

@@ -1,29 +1,50 @@
-// One seed's history: workloads come and go, plugins fail, engines are killed, nodes reboot; at the end all
-// is healed, and what must hold is checked.
+// One seed's history: workloads come and go on two nodes, plugins fail, engines are killed, nodes reboot and lose power;
+// at the end all is healed. What must hold is checked after every step.
 #ifndef DVDI_SIM_HISTORY_H_
 #define DVDI_SIM_HISTORY_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "policy/runtime.h"
+#include "sim/plan.h"
+
 namespace dvdi::sim {
 
-struct HistoryOptions {
-  uint64_t seed = 0;
-  int steps = 40;
-  std::string folder;   // empty, removed by the caller
-  std::string volumes;  // where the plugins' mountpoints are: not in a system folder; removed by the caller
-  std::string policy_dir;  // shared by histories, so that the blob is compiled once
+// What histories of one process share: compiled policies, the folder in which drivers are discovered.
+class Shared {
+ public:
+  // `second_policy`: another blob to swap in; "": the stock one, built a second time (with another version).
+  Shared(const std::string& second_policy);
+  ~Shared();
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+
+  std::string specs;  // a folder with a file for each driver
+  std::string stock, second;
+  std::string second_name, second_version;
+  std::shared_ptr<PolicyRuntime> runtime;
+
+ private:
+  std::vector<std::shared_ptr<const PolicyModule>> kept_;
+};
+
+struct Violation {
+  std::string invariant, what, after;  // after: the step
 };
 
 struct HistoryResult {
-  std::vector<std::string> violations;  // empty: all promises were kept
-  std::vector<std::string> transcript;  // what happened, one line each; the same for the same seed
-  int prepared = 0, refused = 0, crashes = 0, reboots = 0;
+  std::vector<Violation> violations;    // empty: all promises were kept
+  std::vector<std::string> transcript;  // what happened, one line each, where it was asked for
+  uint64_t digest = 0;                  // of all lines and of all that is on the disks at the end
+  int64_t operations = 0, prepared = 0, refused = 0, kills = 0, reboots = 0, power_losses = 0, swaps = 0,
+          plugin_calls = 0, switches = 0;
 };
 
-HistoryResult RunHistory(const HistoryOptions& options);
+// Ends at the first step after which something is broken.
+HistoryResult RunHistory(const Plan& plan, const Shared& shared, bool keep_transcript);
 
 }  // namespace dvdi::sim
 

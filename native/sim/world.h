@@ -15,39 +15,11 @@
 #include "helper/helper.h"
 #include "mount/mountinfo.h"
 #include "plugin/transport.h"
+#include "sim/random.h"
 #include "sys/env.h"
 #include "sys/sys.h"
 
 namespace dvdi::sim {
-
-// splitmix64: small, and the same everywhere.
-class SimRandom : public Random {
- public:
-  explicit SimRandom(uint64_t seed) : state_(seed) {}
-  void Fill(void* bytes, size_t n) override;
-  uint64_t Next();
-  uint64_t Below(uint64_t n) { return Next() % n; }
-  bool OneIn(uint64_t n) { return Below(n) == 0; }
-
- private:
-  uint64_t state_;
-};
-
-class SimClock : public Clock {
- public:
-  int64_t MonotonicMs() override { return ns_ / 1'000'000; }
-  int64_t MonotonicNs() override { return ns_; }
-  int64_t WallMs() override { return 1'700'000'000'000 + ns_ / 1'000'000 + wall_shift_ms_; }
-  void Advance(int64_t ms) { ns_ += ms * 1'000'000; }
-  void AdvanceTo(int64_t ms) {
-    if (ms * 1'000'000 > ns_) ns_ = ms * 1'000'000;
-  }
-  void ShiftWall(int64_t ms) { wall_shift_ms_ += ms; }
-
- private:
-  int64_t ns_ = 1'000'000'000;
-  int64_t wall_shift_ms_ = 0;
-};
 
 // Tasks run one after the other, when somebody waits or when the driver of the simulation says so.
 class SimScheduler : public Scheduler {

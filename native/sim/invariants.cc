@@ -1,0 +1,250 @@
+#include "sim/invariants.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "engine/meta.h"
+
+namespace dvdi::sim {
+namespace {
+
+constexpr const char* kStrangeMounts[] = {"/mnt/backup", "/var/lib/dvdi/stage/backup"};
+constexpr const char* kStrangeFile = "/var/lib/dvdi/stage/notes.txt";
+constexpr const char* kStrangeDevice = "9:9";
+
+std::string Title(const VolumeKey& v) { return v.first + "/" + v.second; }
+
+template <class Visit>
+void EachUse(const State& state, Visit visit) {
+  for (const auto& node : state.nodes)
+    for (const auto& [scope, w] : node->live)
+      for (const auto& use : w.uses) visit(*node, w, use);
+}
+
+// --- after every step
+
+void StagesStay(const State& state, const Report& broken) {
+  EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
+    const MountEntry* m = node.kernel.FindMount(use.stage);
+    if (m == nullptr) return broken("the stage of live " + w.scope + " is gone: " + use.stage);
+    if (!use.stage.starts_with(std::string(kStageRoot) + "/"))
+      broken("live " + w.scope + " was given " + use.stage + ", which is no stage");
+    const VolumeKey* shown = state.plugins.VolumeOf(m->device);
+    if (shown == nullptr || *shown != use.volume)
+      broken("the stage of " + w.scope + " for " + Title(use.volume) + " shows " +
+             (shown == nullptr ? "no volume" : Title(*shown)));
+    if (use.mode == "ro" && !HasOption(m->options, "ro"))
+      broken(w.scope + " can write to " + Title(use.volume) + ", which it has read-only");
+    if (!HasOption(m->options, "nosuid") || !HasOption(m->options, "nodev"))
+      broken("the stage of " + w.scope + " is not nosuid and nodev");
+  });
+}
+
+void VolumesStay(const State& state, const Report& broken) {
+  EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
+    if (!use.broken && !state.plugins.Mounted(node.kernel, use.volume))
+      broken("volume " + Title(use.volume) + " of live " + w.scope + " was unmounted");
+  });
+}
+
+void TargetsStay(const State& state, const Report& broken) {
+  EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
+    if (!node.kernel.Bound(w.pid, use.target))
+      broken("the folder " + use.target + " of live " + w.scope + " was removed");
+  });
+}
+
+void WritersAgree(const State& state, const Report& broken) {
+  struct Users {
+    std::vector<std::string> writers, single, readers_only;
+    bool all_multi = true;
+  };
+  std::map<std::string, Users> by_volume;
+  EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
+    if (use.broken) return;  // it has lost its lease with its mount
+    const SimDriver* d = state.plugins.Driver(use.volume.first);
+    Users& u = by_volume[Title(use.volume) + (d->global ? "" : " of " + node.kernel.name())];
+    std::string who = w.scope + " on " + node.kernel.name();
+    if (use.mode != "rw") {
+      if (use.access == "multi-reader") u.readers_only.push_back(who);
+      return;
+    }
+    u.writers.push_back(who);
+    u.all_multi = u.all_multi && use.access == "multi-writer";
+  });
+  for (const auto& [volume, u] : by_volume) {
+    if (u.writers.size() > 1 && !u.all_multi)
+      broken("two writers of " + volume + ", which not all of them share: " + u.writers[0] + ", " + u.writers[1]);
+    if (!u.writers.empty() && !u.readers_only.empty())
+      broken("a writer of " + volume + ", " + u.writers[0] + ", beside one that wants readers only, " +
+             u.readers_only[0]);
+  }
+}
+
+void StrangersStay(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes) {
+    for (const char* mount : kStrangeMounts) {
+      const MountEntry* m = node->kernel.FindMount(mount);
+      if (m == nullptr || m->device != kStrangeDevice)
+        broken(std::string("a mount that is not ours was touched: ") + mount);
+    }
+    SimDisk::Node file;
+    if (node->kernel.disk.Find(kStrangeFile, &file) < 0)
+      broken(std::string("a file that is not ours was removed: ") + kStrangeFile);
+  }
+}
+
+// Every stage is in the ledger, and every attachment of a stage has the file that proves it ours.
+void LedgerCoversStages(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes) {
+    EngineProcess* p = nullptr;
+    for (const auto& process : node->processes)
+      if (process && process->engine && !process->sys.dead()) p = process.get();
+    if (p == nullptr) continue;
+    std::set<std::string> known;
+    Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
+      known.insert(paths.begin(), paths.end());
+      return Status();
+    });
+    if (!s.ok()) continue;
+    for (const auto& path : node->kernel.MountsBelow(kStageRoot)) {
+      if (std::find(std::begin(kStrangeMounts), std::end(kStrangeMounts), path) != std::end(kStrangeMounts))
+        continue;
+      if (known.count(path) == 0) broken("mounted, and not in the ledger: " + path);
+      SimDisk::Node meta;
+      if (node->kernel.disk.Find(path.substr(0, path.rfind('/')) + "/meta.json", &meta) < 0)
+        broken("mounted, and nothing proves that it is ours: " + path);
+    }
+  }
+}
+
+void AnswersInTime(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes)
+    for (const auto& p : node->processes)
+      if (p)
+        for (auto& [id, asked] : p->asked)
+          if (!asked.late && state.clock.now_ms() > asked.deadline_ms + 1000) {
+            asked.late = true;
+            broken(asked.what + " was not answered a second after its deadline: " + Dump(asked.request));
+          }
+}
+
+// --- at the end
+
+void NothingMounted(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes)
+    for (const auto& m : node->kernel.MountsBelow(kStageRoot))
+      if (m != kStrangeMounts[1]) broken("left mounted on " + node->kernel.name() + ": " + m);
+}
+
+void NothingAttached(const State& state, const Report& broken) {
+  for (const auto& [key, v] : state.plugins.volumes) {
+    if (state.forgotten.count(key) != 0) continue;
+    for (const auto& [node, here] : v.nodes)
+      if (!here.mountpoint.empty()) broken("left attached on " + node + ": " + Title(key));
+  }
+}
+
+void NothingInTheLedger(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes) {
+    const auto& p = node->processes[0];
+    if (!p || !p->engine) continue;
+    auto scopes = p->engine->StatusOf({{"what", "scopes"}});
+    if (!scopes.ok() || !(*scopes)["scopes"].empty())
+      broken("left in the ledger: " + (scopes.ok() ? Dump(*scopes) : scopes.status().message()));
+    auto summary = p->engine->StatusOf({{"what", "summary"}});
+    if (!summary.ok() || !(*summary)["pending"].empty())
+      broken("left pending: " + (summary.ok() ? Dump((*summary)["pending"]) : summary.status().message()));
+    int64_t attachments = 0, effects = 0;
+    (void)p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(attachments, tx.Count("SELECT count(*) FROM attachment"));
+      DVDI_ASSIGN_OR_RETURN(effects, tx.Count("SELECT count(*) FROM effect"));
+      return Status();
+    });
+    if (attachments != 0 || effects != 0)
+      broken("left in the ledger: " + std::to_string(attachments) + " attachments, " + std::to_string(effects) +
+             " effects");
+  }
+}
+
+void StageRootIsEmpty(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes) {
+    SimDisk::Node root;
+    if (node->kernel.disk.Find(kStageRoot, &root) < 0) continue;
+    for (const auto& [name, child] : root->children)
+      if (name != "backup" && name != "notes.txt") broken("left below the stage root: " + name);
+  }
+}
+
+void FoldersAreGone(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes) {
+    // A folder may outlive what the ledger said of it: that is in no other place.
+    if (node->power_was_lost || node->ledger_was_lost) continue;
+    SimDisk::Node root;
+    if (node->kernel.disk.Find(kTargets, &root) < 0) continue;
+    for (const auto& [name, child] : root->children) broken("left of a workload's target: /srv/" + name);
+  }
+}
+
+void NothingStaysOpen(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes)
+    for (const auto& p : node->processes)
+      if (p && !p->engine && p->sys.open_files() > 0)
+        broken(std::to_string(p->sys.open_files()) + " descriptors left open by " + p->sys.name());
+}
+
+void EverythingAnswered(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes)
+    for (const auto& p : node->processes)
+      if (p)
+        for (const auto& [id, asked] : p->asked) broken(asked.what + " was never answered");
+}
+
+void NoSecretOnDisk(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes)
+    node->kernel.disk.Walk([&](const std::string& path, const SimDisk::Inode& file) {
+      if (file.data.find(kSecret) != std::string::npos) broken("a secret is in " + path);
+    });
+}
+
+}  // namespace
+
+void PlantStrangers(NodeState& node) {
+  SimDisk& disk = node.kernel.disk;
+  for (const char* folder : {"/mnt", "/mnt/backup", "/srv", "/var", "/var/lib", kStateDir, kStageRoot,
+                             "/var/lib/dvdi/stage/backup"})
+    disk.Make(folder, S_IFDIR | (std::string(folder).starts_with(kStateDir) ? 0700 : 0755), nullptr);
+  SimDisk::Node file;
+  if (disk.Make(kStrangeFile, S_IFREG | 0600, &file) == 0) disk.Sync(*file);
+  for (const char* mount : kStrangeMounts) node.kernel.AddMount(mount, kStrangeDevice, "rw");
+}
+
+const std::vector<Invariant>& AlwaysTrue() {
+  static const std::vector<Invariant> all = {
+      {"stages-stay", "1: who has a volume keeps it, the right one, with the flags that were asked for", StagesStay},
+      {"volumes-stay", "1: a volume in use is never unmounted", VolumesStay},
+      {"targets-stay", "1: a folder with somebody's mount on it is not removed", TargetsStay},
+      {"writers-agree", "never two writers against the policy, on a node or across nodes", WritersAgree},
+      {"strangers-stay", "2: nothing is touched that is not provably ours", StrangersStay},
+      {"ledger-covers", "2: the ledger covers reality, and so do the files that prove it", LedgerCoversStages},
+      {"answers-in-time", "4: every request is answered within its deadline and a second", AnswersInTime},
+  };
+  return all;
+}
+
+const std::vector<Invariant>& TrueAtTheEnd() {
+  static const std::vector<Invariant> all = {
+      {"nothing-mounted", "6: what is not used is unmounted within two reconcile periods", NothingMounted},
+      {"nothing-attached", "6: the driver has everything back", NothingAttached},
+      {"nothing-in-ledger", "6: the ledger says so", NothingInTheLedger},
+      {"stage-root-empty", "no file or folder is left over", StageRootIsEmpty},
+      {"folders-gone", "folders that were made for targets are removed", FoldersAreGone},
+      {"nothing-open", "no descriptor is left over", NothingStaysOpen},
+      {"all-answered", "each request has one answer", EverythingAnswered},
+      {"no-secret", "10: a secret is in no record, log or ledger", NoSecretOnDisk},
+  };
+  return all;
+}
+
+}  // namespace dvdi::sim

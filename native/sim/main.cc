@@ -1,0 +1,96 @@
+// dvdi-sim: runs seeds. A line for each that breaks a promise, with the history made short; a line of JSON at the end.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "base/json.h"
+#include "sim/history.h"
+#include "sim/invariants.h"
+#include "sim/shrink.h"
+
+namespace dvdi::sim {
+namespace {
+
+struct Options {
+  uint64_t from = 1, count = 100;
+  int operations = 200, shrink_runs = 400;
+  std::string second_policy;
+  bool print = false, list = false;
+};
+
+void Print(const HistoryResult& r) {
+  for (const auto& line : r.transcript) std::printf("    %s\n", line.c_str());
+}
+
+// The seed, what is broken, and the shortest history that was found to break it.
+void Explain(const Options& o, const Shared& shared, const Plan& plan, const HistoryResult& result) {
+  const Violation& v = result.violations[0];
+  std::printf("seed %llu breaks %s: %s (after step %s)\n", static_cast<unsigned long long>(plan.seed),
+              v.invariant.c_str(), v.what.c_str(), v.after.c_str());
+  Plan small = Shrink(plan, shared, o.shrink_runs);
+  HistoryResult again = RunHistory(small, shared, true);
+  std::printf("  shortened from %zu steps to %zu:\n", plan.steps.size(), small.steps.size());
+  for (const Step& s : small.steps) std::printf("  %s\n", Describe(s).c_str());
+  std::printf("  what happened then:\n");
+  Print(again);
+}
+
+int Run(const Options& o) {
+  if (o.list) {
+    for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd()})
+      for (const Invariant& i : *all) std::printf("%-18s %s\n", i.name, i.promise);
+    return 0;
+  }
+  Shared shared(o.second_policy);
+  HistoryResult sum;
+  Json failed = Json::array();
+  const auto began = std::chrono::steady_clock::now();
+  for (uint64_t seed = o.from; seed < o.from + o.count; ++seed) {
+    Plan plan = MakePlan(seed, o.operations);
+    HistoryResult r = RunHistory(plan, shared, o.print);
+    if (o.print) Print(r);
+    sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused, sum.kills += r.kills;
+    sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
+    sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
+    if (r.violations.empty()) continue;
+    failed.push_back(seed);
+    Explain(o, shared, plan, r);
+    std::fflush(stdout);
+  }
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
+  Json out = {{"from", o.from},
+              {"count", o.count},
+              {"failed", failed},
+              {"operations", sum.operations},
+              {"prepared", sum.prepared},
+              {"refused", sum.refused},
+              {"kills", sum.kills},
+              {"reboots", sum.reboots},
+              {"power_losses", sum.power_losses},
+              {"swaps", sum.swaps},
+              {"plugin_calls", sum.plugin_calls},
+              {"switches", sum.switches},
+              {"digest", sum.digest},
+              {"ms", ms}};
+  std::printf("%s\n", Dump(out).c_str());
+  return failed.empty() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace dvdi::sim
+
+int main(int argc, char** argv) {
+  dvdi::sim::Options o;
+  CLI::App app("Runs seeds of the simulation; each is a history of operations and faults.", "dvdi-sim");
+  app.add_option("--from", o.from, "the first seed");
+  app.add_option("--count", o.count, "how many seeds");
+  app.add_option("--operations", o.operations, "operations of a history");
+  app.add_option("--shrink-runs", o.shrink_runs, "histories to run at most to make one short");
+  app.add_option("--second-policy", o.second_policy, "a blob to swap in; the stock one built again where not given");
+  app.add_flag("--print", o.print, "print each history");
+  app.add_flag("--list", o.list, "list what is checked, and end");
+  CLI11_PARSE(app, argc, argv);
+  return dvdi::sim::Run(o);
+}

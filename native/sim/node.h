@@ -1,0 +1,170 @@
+// A simulated node: its kernel (mounts, processes, boots), its disk, and the processes that run an engine on it.
+#ifndef DVDI_SIM_NODE_H_
+#define DVDI_SIM_NODE_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "mount/mountinfo.h"
+#include "sim/disk.h"
+#include "sim/tasks.h"
+#include "sim/vfs.h"
+#include "sys/sys.h"
+
+namespace dvdi::sim {
+
+class SimKernel {
+ public:
+  explicit SimKernel(std::string name);
+
+  const std::string& name() const { return name_; }
+  SimDisk disk;
+
+  void AddMount(const std::string& mountpoint, const std::string& device, const std::string& options);
+  bool RemoveMount(const std::string& mountpoint);  // the top one
+  const MountEntry* FindMount(const std::string& mountpoint) const;
+  const MountEntry* MountOf(const std::string& path) const;  // that contains it
+  std::vector<std::string> MountsBelow(const std::string& folder) const;
+  void Propagate(const std::string& mountpoint, bool shared);
+  // As that process sees it; 0: as the engines do.
+  std::string Mountinfo(pid_t pid) const;
+  // A workload has bound something at a path of its own mount namespace.
+  void Bind(pid_t pid, const std::string& target) { binds_[pid].insert(target); }
+  bool Bound(pid_t pid, const std::string& target) const {
+    auto it = binds_.find(pid);
+    return it != binds_.end() && it->second.count(target) != 0;
+  }
+  // A folder was removed: whatever any namespace has mounted on it goes, as since Linux 4.2.
+  void FolderRemoved(const std::string& path) {
+    for (auto& [pid, targets] : binds_) targets.erase(path);
+  }
+
+  pid_t StartProcess();
+  void EndProcess(pid_t pid) { processes_.erase(pid), binds_.erase(pid); }
+  bool Runs(pid_t pid) const { return processes_.count(pid) != 0; }
+  uint64_t StartOf(pid_t pid) const { return processes_.at(pid); }
+  static uint64_t NamespaceOf(pid_t pid) { return 4'026'000'000U + static_cast<uint64_t>(pid); }
+  const std::map<pid_t, uint64_t>& processes() const { return processes_; }
+
+  std::string BootId() const { return "boot-" + name_ + "-" + std::to_string(boot_); }
+  int boot() const { return boot_; }
+  // Mounts and processes are gone. The caller has killed the engines.
+  void Reboot();
+
+ private:
+  const std::string name_;
+  std::vector<MountEntry> mounts_;
+  std::map<pid_t, uint64_t> processes_;  // start time
+  std::map<pid_t, std::set<std::string>> binds_;
+  int next_mount_ = 100, boot_ = 1;
+  pid_t next_pid_ = 1000;
+};
+
+// One process that runs an engine: system calls, the ledger's files, time. Killed, nothing of it acts any more.
+class SimProcess : public Sys {
+ public:
+  SimProcess(SimKernel* kernel, Tasks* tasks, SimClock* clock, int number);
+  ~SimProcess() override;
+
+  SimKernel& kernel() { return *kernel_; }
+  Tasks& tasks() { return *tasks_; }
+  const std::string& name() const { return name_; }
+  bool dead() const { return dead_; }
+  // Before everything that changes the world: 0, or the errno to fail with. The point where a process is killed.
+  int Change(const char* call);
+  // The nth change from now on does not happen, and nothing after it; 0 for never.
+  void KillAt(int64_t changes) { kill_at_ = changes; }
+  void Kill();
+  // After its tasks have ended.
+  void Bury();
+  // Asked before each change: 0 or an errno.
+  std::function<int(const char* call, const std::string& path)> fault;
+  // What was decided on.
+  std::function<void(const char* call, const std::string& path, int err)> told;
+  // An unmount succeeded.
+  std::function<void(const std::string& path)> unmounted;
+  // One in so many calls that touch mounts gives others their turn.
+  uint64_t yield_one_in = 4;
+  size_t open_files() const { return files_.size() + static_cast<size_t>(store_.open_files()); }
+  // Without a transport.
+  Env env();
+
+  int OpenAt(int dirfd, const char* path, int flags, mode_t mode) override;
+  int OpenAt2(int dirfd, const char* path, const struct open_how& how) override;
+  int Close(int fd) override;
+  ssize_t Read(int fd, void* buffer, size_t n) override;
+  ssize_t Write(int fd, const void* data, size_t n) override;
+  int Fsync(int fd) override;
+  int MkdirAt(int dirfd, const char* path, mode_t mode) override;
+  int UnlinkAt(int dirfd, const char* path, int flags) override;
+  int RenameAt(int olddir, const char* from, int newdir, const char* to) override;
+  int LinkAt(int olddir, const char* from, int newdir, const char* to, int flags) override;
+  int Fchmod(int fd, mode_t mode) override;
+  int Fstat(int fd, struct stat* st) override;
+  int FstatAt(int dirfd, const char* path, struct stat* st, int flags) override;
+  int FsType(int fd, int64_t* type) override;
+  int TryLock(int fd, int64_t offset, int64_t length) override;
+  int ListDir(int dirfd, const char* path, std::vector<std::string>* names) override;
+  int OpenTree(int dirfd, const char* path, unsigned flags) override;
+  int MoveMount(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) override;
+  int MountSetattr(int fd, const char* path, unsigned flags, uint64_t set, uint64_t clear,
+                   uint64_t propagation, int userns_fd) override;
+  int Mount(const char* source, const char* target, const char* type, unsigned long flags,
+            const char* data) override;
+  int Umount(const char* target, int flags) override;
+  int IsMountRoot(const char* path, bool* root) override;
+  Result<std::string> Mountinfo(pid_t pid) override;
+  Result<std::string> BootId() override { return kernel_->BootId(); }
+  int ProcessStart(pid_t pid, uint64_t* start_time) override;
+  int MountNamespace(pid_t pid, uint64_t* inode) override;
+  Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace) override;
+
+ private:
+  struct File {
+    SimDisk::Node node;
+    std::string path;
+    uint64_t at = 0;
+    bool append = false;
+    // Of open_tree: what it would mount.
+    bool tree = false;
+    std::string device, options;
+  };
+  // The process' own time: it is ahead of the world's once it is dead, so that its waits end.
+  class OwnClock : public Clock {
+   public:
+    OwnClock(SimClock* clock, const int64_t* ahead_ms) : clock_(clock), ahead_ms_(ahead_ms) {}
+    int64_t MonotonicMs() override { return clock_->MonotonicMs() + *ahead_ms_; }
+    int64_t MonotonicNs() override { return clock_->MonotonicNs() + *ahead_ms_ * 1'000'000; }
+    int64_t WallMs() override { return clock_->WallMs() + *ahead_ms_; }
+
+   private:
+    SimClock* clock_;
+    const int64_t* ahead_ms_;
+  };
+
+  int Change(const char* call, const std::string& path);
+  int Path(int dirfd, const char* path, std::string* out) const;
+  File* Get(int fd);
+  int Add(File file);
+  static void Fill(const SimDisk::Inode& node, struct stat* st);
+
+  SimKernel* kernel_;
+  Tasks* tasks_;
+  const std::string name_;
+  bool dead_ = false;
+  int64_t kill_at_ = 0, ahead_ms_ = 0;
+  std::map<int, File> files_;
+  int next_fd_ = 1 << 20;
+  OwnClock clock_;
+  SimRandom random_;
+  ProcessScheduler scheduler_;
+  SimStore store_;
+};
+
+}  // namespace dvdi::sim
+
+#endif  // DVDI_SIM_NODE_H_

@@ -1,0 +1,106 @@
+#include "sim/plan.h"
+
+#include <array>
+#include <iterator>
+
+#include "sim/random.h"
+
+namespace dvdi::sim {
+namespace {
+
+using Kind = Step::Kind;
+
+struct Weight {
+  Kind kind;
+  const char* name;
+  unsigned weight;
+  bool always;  // in every history
+};
+
+constexpr Weight kKinds[] = {
+    {Kind::kPrepare, "prepare", 300, true},
+    {Kind::kAgain, "again", 20, true},
+    {Kind::kCleanup, "cleanup", 200, true},
+    {Kind::kDie, "die", 40, true},
+    {Kind::kRecover, "recover", 30, true},
+    {Kind::kReconcile, "reconcile", 30, true},
+    {Kind::kCreate, "create", 20, false},
+    {Kind::kRehearse, "rehearse", 8, false},
+    {Kind::kRemove, "remove", 20, false},
+    {Kind::kPrune, "prune", 12, false},
+    {Kind::kFence, "fence", 12, false},
+    {Kind::kForget, "forget", 8, false},
+    {Kind::kStatus, "status", 8, false},
+    {Kind::kTick, "tick", 60, true},
+    {Kind::kPluginDown, "plugin-down", 24, false},
+    {Kind::kPluginRestart, "plugin-restart", 10, false},
+    {Kind::kPluginForgets, "plugin-forgets", 10, false},
+    {Kind::kPluginBusy, "plugin-busy", 16, false},
+    {Kind::kPluginStuck, "plugin-stuck", 8, false},
+    {Kind::kClock, "clock", 20, false},
+    {Kind::kReboot, "reboot", 10, false},
+    {Kind::kPowerLoss, "power-loss", 10, false},
+    {Kind::kKill, "kill", 20, false},
+    {Kind::kClose, "close", 12, false},
+    {Kind::kDiskFull, "disk-full", 12, false},
+    {Kind::kBusyMounts, "busy-mounts", 14, false},
+    {Kind::kMountErrors, "mount-errors", 10, false},
+    {Kind::kSwap, "swap", 10, false},
+    {Kind::kDamagePolicy, "damage-policy", 5, false},
+    {Kind::kDamageLedger, "damage-ledger", 6, false},
+    {Kind::kElsewhere, "elsewhere", 10, false},
+};
+
+}  // namespace
+
+const char* NameOf(Kind kind) {
+  for (const Weight& w : kKinds)
+    if (w.kind == kind) return w.name;
+  return "?";
+}
+
+std::string Describe(const Step& s) {
+  std::string text = std::to_string(s.number) + " " + NameOf(s.kind) + " on node " + std::to_string(s.node) +
+                     ", process " + std::to_string(s.process);
+  if (s.kill_at > 0) text += ", killed at change " + std::to_string(s.kill_at);
+  if (s.turns > 0) text += ", for " + std::to_string(s.turns) + " turns";
+  return text;
+}
+
+Plan MakePlan(uint64_t seed, int operations) {
+  // Mixed, or the numbers of one seed would be those of the next, shifted.
+  SimRandom mixer(seed);
+  SimRandom random(mixer.Next() ^ (seed << 32));
+  Plan plan;
+  plan.seed = seed;
+  plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
+  const uint64_t kill_one_in = random.OneIn(4) ? 0 : 5 + random.Below(20);
+  const uint64_t partial_one_in = random.OneIn(3) ? 0 : 2 + random.Below(4);
+  const bool two_nodes = !random.OneIn(3), two_processes = !random.OneIn(3);
+  std::array<unsigned, std::size(kKinds)> weights;
+  unsigned total = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    bool in = kKinds[i].always || random.OneIn(2);
+    total += weights[i] = in ? kKinds[i].weight : 0;
+  }
+  for (int asked = 0; asked < operations;) {
+    uint64_t at = random.Below(total);
+    size_t i = 0;
+    while (at >= weights[i]) at -= weights[i++];
+    Step s;
+    s.kind = kKinds[i].kind;
+    s.seed = random.Next();
+    s.node = two_nodes ? static_cast<int>(random.Below(2)) : 0;
+    s.process = two_processes ? static_cast<int>(random.Below(2)) : 0;
+    if (!IsFault(s.kind)) {
+      if (kill_one_in > 0 && random.OneIn(kill_one_in)) s.kill_at = 1 + static_cast<int>(random.Below(90));
+      if (partial_one_in > 0 && random.OneIn(partial_one_in)) s.turns = 1 + static_cast<int>(random.Below(12));
+      ++asked;
+    }
+    s.number = static_cast<int>(plan.steps.size());
+    plan.steps.push_back(s);
+  }
+  return plan;
+}
+
+}  // namespace dvdi::sim

@@ -1,0 +1,71 @@
+// What a seed stands for: a list of steps, each with a seed of its own, so that a step can be left out and the others
+// stay what they are.
+#ifndef DVDI_SIM_PLAN_H_
+#define DVDI_SIM_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace dvdi::sim {
+
+struct Step {
+  enum class Kind {
+    // What an engine is asked for.
+    kPrepare,
+    kAgain,     // the same request once more
+    kCleanup,   // a workload ends, and somebody says so
+    kDie,       // it ends, and nobody says so; then recovery
+    kRecover,
+    kReconcile, // an agent says which of its scopes live
+    kCreate,
+    kRehearse,
+    kRemove,
+    kPrune,
+    kFence,
+    kForget,
+    kStatus,
+    kTick,
+    // What happens to it.
+    kPluginDown,    // or up again
+    kPluginRestart, // its mounts are gone
+    kPluginForgets, // the mounts are there, and it knows nothing of them
+    kPluginBusy,    // or no more
+    kPluginStuck,   // or no more
+    kClock,
+    kReboot,
+    kPowerLoss,
+    kKill,
+    kClose,
+    kDiskFull,      // or room again
+    kBusyMounts,    // unmounts of ours fail, or no more
+    kMountErrors,   // calls that make mounts fail, or no more
+    kSwap,
+    kDamagePolicy,
+    kDamageLedger,
+    kElsewhere,     // somebody else makes a volume
+  };
+  Kind kind = Kind::kPrepare;
+  uint64_t seed = 0;
+  int node = 0, process = 0;
+  int kill_at = 0;  // the process is killed at that change from here on; 0: not
+  int turns = 0;    // of tasks until the next step; 0: until nothing is going on
+  int number = 0;   // in the plan as it was made
+};
+
+inline bool IsFault(Step::Kind kind) { return kind >= Step::Kind::kPluginDown; }
+const char* NameOf(Step::Kind kind);
+std::string Describe(const Step& step);
+
+struct Plan {
+  uint64_t seed = 0;
+  uint64_t fault_one_in = 0;  // plugin calls
+  std::vector<Step> steps;
+};
+
+// At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not others.
+Plan MakePlan(uint64_t seed, int operations);
+
+}  // namespace dvdi::sim
+
+#endif  // DVDI_SIM_PLAN_H_

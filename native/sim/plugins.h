@@ -1,0 +1,108 @@
+// Simulated volume plugins: each driver has a backend that keeps the data, and a plugin process on each node, honest
+// about its state and unreliable in answering.
+#ifndef DVDI_SIM_PLUGINS_H_
+#define DVDI_SIM_PLUGINS_H_
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "plugin/transport.h"
+#include "sim/node.h"
+
+namespace dvdi::sim {
+
+using VolumeKey = std::pair<std::string, std::string>;  // driver, name
+
+// How one driver behaves, whatever goes wrong.
+struct SimDriver {
+  std::string name;
+  bool global = false;       // one backend for all nodes; a volume is held by one node at a time
+  bool counts_ids = true;    // unmounts with the last ID, else with any
+  bool unmount_unknown_is_error = false;
+  bool list_mountpoints = true;
+};
+
+struct SimVolume {
+  uint64_t born = 0;  // identifies the data
+  int64_t created_seq = 0;
+  std::map<std::string, std::string> options;
+  struct Here {  // on one node
+    std::set<std::string> ids;
+    std::string mountpoint;
+  };
+  std::map<std::string, Here> nodes;
+  std::string holder;  // of a global driver: the node that has the lease
+};
+
+// What a plugin process of one node is like now.
+struct SimPluginProcess {
+  bool up = true;
+  bool busy = false;   // Unmount: the device is busy
+  bool stuck = false;  // accepts and never answers
+};
+
+class PluginWorld {
+ public:
+  PluginWorld(SimRandom* random, SimClock* clock) : random_(random), clock_(clock) {}
+
+  std::vector<SimDriver> drivers;
+  std::map<VolumeKey, SimVolume> volumes;
+  std::map<VolumeKey, SimPluginProcess> processes;  // by driver, node
+  uint64_t fault_one_in = 0;  // of the calls of one kind of fault; 0 for none
+
+  // What an honest driver would call a violation of the protocol by its client, or of what the engine promises.
+  std::function<void(const std::string& what)> violation;
+  std::function<bool(const SimKernel& node, const VolumeKey& volume)> in_use;
+  // Whether an operator has asked that process to remove it.
+  std::function<bool(const SimProcess& process, const VolumeKey& volume)> may_remove;
+  // Asked before these act.
+  std::function<void(SimProcess& process, const VolumeKey& volume, const Json& options)> creating;
+  std::function<void(SimProcess& process, const VolumeKey& volume, const std::string& id)> mounting, unmounting;
+  std::function<void(const std::string& line)> say;
+
+  const SimDriver* Driver(const std::string& name) const;
+  // The plugin was started anew: its mounts are gone with it (`really`), or it knows nothing of them any more.
+  void Restart(const std::string& driver, SimKernel& node, bool really);
+  // The node's mounts are gone; leases of global volumes stay until somebody takes them.
+  void NodeRebooted(const std::string& node);
+  // The volume that a mount with that device shows.
+  const VolumeKey* VolumeOf(const std::string& device) const;
+  bool Mounted(const SimKernel& node, const VolumeKey& volume) const;
+  // Made by somebody else, as docker volume create does.
+  void CreateElsewhere(const VolumeKey& volume);
+
+ private:
+  friend class NodeTransport;
+  PluginReply One(SimProcess& process, const PluginRequest& request);
+  std::string Act(SimProcess& process, const SimDriver& driver, const std::string& method, const Json& in,
+                  int* status);
+  SimVolume& Make(const VolumeKey& key);
+
+  SimRandom* random_;
+  SimClock* clock_;
+  std::map<std::string, VolumeKey> devices_;
+  // When a process saw last that a driver does not have a volume: in its List, the events' number.
+  std::map<std::pair<std::string, std::string>, int64_t> listed_;  // by process, driver
+  int64_t events_ = 0;
+  uint64_t next_born_ = 1;
+  int next_device_ = 1;
+};
+
+// One process' way to the plugins of its node.
+class NodeTransport : public PluginTransport {
+ public:
+  NodeTransport(PluginWorld* world, SimProcess* process) : world_(world), process_(process) {}
+  std::vector<PluginReply> Exchange(const std::vector<PluginRequest>& requests) override;
+
+ private:
+  PluginWorld* world_;
+  SimProcess* process_;
+};
+
+}  // namespace dvdi::sim
+
+#endif  // DVDI_SIM_PLUGINS_H_

@@ -1,0 +1,84 @@
+// All that there is in a history: nodes with their engines, workloads, plugins. Invariants look at it, steps change it.
+#ifndef DVDI_SIM_STATE_H_
+#define DVDI_SIM_STATE_H_
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "sim/node.h"
+#include "sim/plan.h"
+#include "sim/plugins.h"
+
+namespace dvdi::sim {
+
+inline constexpr const char* kStateDir = "/var/lib/dvdi";
+inline constexpr const char* kStageRoot = "/var/lib/dvdi/stage";
+inline constexpr const char* kTargets = "/srv";
+inline constexpr const char* kSecret = "s3cr3t-of-a-workload";
+
+// One that has its volumes: it was told so, and has not ended.
+struct Workload {
+  std::string owner, scope;
+  pid_t pid = 0;  // in its container
+  Json request, answer;
+  struct Use {
+    VolumeKey volume;
+    std::string mode, access, target, stage;
+    bool broken = false;  // its plugin was restarted beneath it: nobody can keep what is gone
+  };
+  std::vector<Use> uses;
+};
+
+// What an engine was asked and has not answered.
+struct Asked {
+  std::string what;
+  Json request;
+  int64_t deadline_ms = 0;
+  std::string policy;  // that was active when it was asked; "" where that changed since
+  mutable bool late = false;  // reported already
+};
+
+struct NodeState;
+
+// A process that runs an engine.
+struct EngineProcess {
+  EngineProcess(NodeState* node, PluginWorld* world, Tasks* tasks, SimClock* clock, int number)
+      : node(node), sys(&state_kernel(node), tasks, clock, number), transport(world, &sys) {}
+  static SimKernel& state_kernel(NodeState* node);
+
+  NodeState* node;
+  SimProcess sys;
+  NodeTransport transport;
+  std::shared_ptr<Engine> engine;
+  std::map<int, Asked> asked;
+};
+
+struct NodeState {
+  explicit NodeState(const std::string& name) : kernel(name) {}
+  SimKernel kernel;
+  std::unique_ptr<EngineProcess> processes[2];
+  std::map<std::string, Workload> live;  // by scope
+  std::set<std::pair<std::string, std::string>> to_clean;  // owner, scope: of those that only a word ends
+  std::string policy = "stock";          // the active one; "" where it is damaged
+  bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false;
+};
+
+struct State {
+  explicit State(uint64_t seed) : random(seed), tasks(&clock, seed), plugins(&random, &clock) {}
+  SimRandom random;
+  SimClock clock;
+  Tasks tasks;
+  PluginWorld plugins;
+  std::vector<std::unique_ptr<NodeState>> nodes;
+  std::set<VolumeKey> forgotten;  // an operator has given up what a driver may still hold
+
+  bool InUse(const SimKernel& node, const VolumeKey& volume) const;
+};
+
+}  // namespace dvdi::sim
+
+#endif  // DVDI_SIM_STATE_H_

@@ -1,0 +1,75 @@
+// Seeds of the simulation in blocks, by several processes; what is done is kept in a file.
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+
+import { run } from "./proc.mjs";
+import { StepError } from "./ui.mjs";
+
+const BLOCK = 250;
+
+/** Which blocks of a range are done. Another range, or `fresh`, begins anew. */
+export class Progress {
+  constructor(file, { from, seeds, fresh }) {
+    this.file = file;
+    this.state = { from, seeds, blocks: [], failed: [], operations: 0, histories: 0 };
+    if (fresh || !file || !existsSync(file)) return;
+    const kept = JSON.parse(readFileSync(file, "utf8"));
+    if (kept.from === from && kept.seeds === seeds) this.state = kept;
+  }
+
+  has(block) {
+    return this.state.blocks.includes(block);
+  }
+
+  add(block, result) {
+    this.state.blocks.push(block);
+    this.state.failed.push(...result.failed);
+    this.state.operations += result.operations;
+    this.state.histories += result.count;
+    if (!this.file) return;
+    mkdirSync(dirname(this.file), { recursive: true });
+    writeFileSync(`${this.file}.new`, JSON.stringify(this.state));
+    renameSync(`${this.file}.new`, this.file);
+  }
+}
+
+/** The last line that dvdi-sim writes. */
+export function readSummary(log) {
+  const line = log.trimEnd().split("\n").at(-1) ?? "";
+  try {
+    const summary = JSON.parse(line);
+    return Array.isArray(summary.failed) ? summary : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Runs the seeds.
+ * @param {{program: string, second?: string, from: number, seeds: number, jobs: number, progress: Progress}} what
+ * @param {(line: string) => void} say
+ * @returns {Promise<{seeds: number, operations: number, failed: number[]}>}
+ */
+export async function soak({ program, second, from, seeds, jobs, progress }, say) {
+  const blocks = [];
+  for (let at = from; at < from + seeds; at += BLOCK) if (!progress.has(at)) blocks.push(at);
+  if (progress.state.histories > 0) say(`  ${progress.state.histories} seeds were done before`);
+  const one = async () => {
+    for (let at = blocks.shift(); at !== undefined; at = blocks.shift()) {
+      const count = Math.min(BLOCK, from + seeds - at);
+      const args = ["--from", String(at), "--count", String(count)];
+      if (second) args.push("--second-policy", second);
+      const { code, log } = await run(program, args);
+      const summary = readSummary(log);
+      if (summary === null)
+        throw new StepError(`seeds ${at} to ${at + count - 1}: dvdi-sim ended with ${code}`, { log });
+      if (summary.failed.length > 0) say(log.trimEnd());
+      progress.add(at, summary);
+      const done = progress.state.histories;
+      say(`  ${done} of ${seeds} seeds, ${progress.state.failed.length} failed (${summary.ms} ms for ${count})`);
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, one));
+  const { histories, operations, failed } = progress.state;
+  return { seeds: histories, operations, failed: failed.sort((a, b) => a - b) };
+}

@@ -1,0 +1,39 @@
+// `npm run soak -- [--seeds N] [--from SEED] [--jobs N] [--fresh]`: runs seeds of the simulation, several processes side
+// by side, and goes on where the last run was ended. Prints each seed that breaks a promise with a short history.
+import { cpus } from "node:os";
+import { join } from "node:path";
+
+import { Command, InvalidArgumentError } from "commander";
+
+import { HOUSE_POLICY, NATIVE } from "./lib/paths.mjs";
+import { setup } from "./lib/setup.mjs";
+import { soak, Progress } from "./lib/soak.mjs";
+import { fail, green, main, red, seconds, StepError } from "./lib/ui.mjs";
+
+/** A whole number from 1 on. */
+function count(text) {
+  const n = Number(text);
+  if (!Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError("a whole number from 1 on is accepted");
+  return n;
+}
+
+const options = new Command("soak")
+  .option("--seeds <n>", "how many seeds", count, 10_000)
+  .option("--from <seed>", "the first one", count, 1)
+  .option("--jobs <n>", "processes side by side", count, cpus().length)
+  .option("--fresh", "begin anew, not where the last run was ended")
+  .parse()
+  .opts();
+
+await main(async () => {
+  await setup({ groups: ["build"], house: true, targets: ["dvdi-sim"] });
+  const began = performance.now();
+  const progress = new Progress(join(NATIVE, "soak.json"), options);
+  const program = join(NATIVE, "native/sim/dvdi-sim");
+  const done = await soak({ ...options, program, second: HOUSE_POLICY, progress }, (line) =>
+    process.stdout.write(`${line}\n`),
+  );
+  const text = `${done.seeds} seeds, ${done.operations} operations, ${done.failed.length} failed`;
+  process.stdout.write(`${done.failed.length ? red("✗") : green("✓")} ${text} in ${seconds(began)}\n`);
+  if (done.failed.length > 0) fail(new StepError(`seeds that break a promise: ${done.failed.join(", ")}`));
+});
