@@ -49,6 +49,16 @@ const FIGURES = [
     unit: "s",
     goal: 1,
   },
+  { what: "after a reboot, 1,000 volumes", of: "reboot/1000", value: (r) => r.real_time / 1e6, unit: "s" },
+  { what: "after a reboot, 10,000 volumes", of: "reboot/10000", value: (r) => r.real_time / 1e6, unit: "s" },
+  {
+    what: "dvdcli / true and the reference, on disk",
+    of: "dvdcli/disk",
+    value: (r) => r.ratio,
+    unit: "x",
+    goal: 1.3,
+  },
+  { what: "dvdcli / true and the reference, in memory", of: "dvdcli/memory", value: (r) => r.ratio, unit: "x" },
   {
     what: "a shell for each call, wall time / ours",
     of: "shell",

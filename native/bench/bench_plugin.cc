@@ -1,6 +1,7 @@
 // The plugin of the benchmarks: answers every call at once and does nothing, so that what is measured is its
 // client. It counts its requests, the same way for everybody who asks: POST /Bench.Count answers the number
-// since the last.
+// since the last. POST /Bench.Reboot makes it one whose node has rebooted: it knows the volumes that it had,
+// and has none of them mounted but one that somebody else uses already.
 //
 //   dvdi_bench_plugin SOCKET FOLDER [DELAY_MS IN_FLIGHT]
 //
@@ -19,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,18 +51,41 @@ int64_t NowMs() {
 
 long requests = 0;
 std::string folder;
+std::set<std::string> mounted_once;
+bool rebooted = false;
 
-std::string Answer(std::string_view path) {
+std::string NameIn(std::string_view body) {
+  constexpr std::string_view kKey = "\"Name\":\"";
+  const size_t at = body.find(kKey);
+  if (at == std::string_view::npos) return "";
+  body.remove_prefix(at + kKey.size());
+  return std::string(body.substr(0, body.find('"')));
+}
+
+std::string List() {
+  std::string list = R"({"Volumes":[{"Name":"of-another","Mountpoint":")" + folder + "\"}";
+  for (const auto& name : mounted_once)
+    list += R"(,{"Name":")" + name + R"(","Mountpoint":")" + (rebooted ? "" : folder) + "\"}";
+  return list + R"(],"Err":""})";
+}
+
+std::string Answer(std::string_view path, std::string_view body) {
   if (path == "/Bench.Count") {
     const long n = requests;
     requests = 0;
     return "{\"Requests\":" + std::to_string(n) + ",\"Err\":\"\"}";
   }
+  if (path == "/Bench.Reboot") {
+    rebooted = true;
+    return R"({"Requests":0,"Err":""})";
+  }
   ++requests;
   if (path == "/Plugin.Activate") return R"({"Implements":["VolumeDriver"],"Err":""})";
   if (path == "/VolumeDriver.Capabilities") return R"({"Capabilities":{"Scope":"local"},"Err":""})";
   if (path == "/VolumeDriver.Get")
-    return R"({"Volume":{"Name":"data","Mountpoint":")" + folder + R"("},"Err":""})";
+    return R"({"Volume":{"Name":"data","Mountpoint":")" + (rebooted ? "" : folder) + R"("},"Err":""})";
+  if (path == "/VolumeDriver.List") return List();
+  if (path == "/VolumeDriver.Mount" && delay_ms == 0) mounted_once.insert(NameIn(body));
   if (path == "/VolumeDriver.Mount") return R"({"Mountpoint":")" + folder + R"(","Err":""})";
   return R"({"Err":""})";
 }
@@ -75,7 +100,9 @@ bool Serve(Connection& c) {
     const size_t length = stated == nullptr ? 0 : std::strtoul(stated + 17, nullptr, 10);
     if (end == std::string::npos || end > head || length > 65'536) return false;
     if (c.in.size() < head + 4 + length) return true;
-    const std::string body = Answer(std::string_view(c.in).substr(space + 1, end - space - 1)) + "\n";
+    const std::string_view in = c.in;
+    const std::string body =
+        Answer(in.substr(space + 1, end - space - 1), in.substr(head + 4, length)) + "\n";
     c.in.erase(0, head + 4 + length);
     const std::string text =
         "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: " +

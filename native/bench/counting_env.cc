@@ -10,8 +10,9 @@
 #include "sys/sys.h"
 
 namespace {
+std::atomic<int> boots{0};
 std::atomic<int64_t> fsyncs{0}, mount_calls{0}, mountinfo{0}, threads{0};
-}
+}  // namespace
 
 // The linker's --wrap: every fsync of the program comes by here, that of a static SQLite too.
 extern "C" {
@@ -54,6 +55,11 @@ class CountingSys : public Sys {
     int r = Sys::Umount(target, flags);
     mount_calls += r >= 0;  // a try that finds nothing changes nothing
     return r;
+  }
+  Result<std::string> BootId() override {
+    auto id = Sys::BootId();
+    if (id.ok() && boots > 0) *id = std::to_string(boots) + "-" + *id;
+    return id;
   }
   Result<std::string> Mountinfo(pid_t pid) override {
     ++mountinfo;
@@ -111,6 +117,8 @@ Counts TakeCounts() {
           .mountinfo = mountinfo.exchange(0),
           .threads = threads.exchange(0)};
 }
+
+void OtherBoot() { ++boots; }
 
 void WaitUntilIdle() { TheScheduler()->WaitIdle(); }
 

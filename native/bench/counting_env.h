@@ -16,6 +16,9 @@ struct Counts {
 // Since the last call.
 Counts TakeCounts();
 
+// From here on the boot is another one: for an engine that is opened now, the node has rebooted.
+void OtherBoot();
+
 // Waits until no thread that the engine started is left, but for its keeper: what it does behind an answer is
 // over then.
 void WaitUntilIdle();

@@ -1,8 +1,4 @@
 // Many workloads at once over a driver that takes its time, and recovery with many volumes mounted.
-#include <dirent.h>
-#include <spawn.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -104,6 +100,28 @@ void Recover(Report& report, const std::string& name, int workloads) {
              std::to_string(workloads * kVolumes) + " volumes mounted, all in use");
 }
 
+// All that was mounted is gone with a reboot, and nobody is left who used it.
+void Reboot(Report& report, const std::string& name, int workloads) {
+  if (!report.Wants(name)) return;
+  World world(ProgramFolder());
+  const std::string state = world.Folder(true, "reboot"), options = world.Options(state);
+  {
+    BenchEngine engine(options);
+    PrepareAll(&engine, workloads);
+  }
+  world.Reboot(state);
+  world.Requests();
+  const int64_t begin = NowNs();
+  BenchEngine engine(options);
+  engine.Start(dvdi_recover, {{"owner", "bench"}, {"wait_ms", 600'000}});
+  engine.WaitForAll();
+  const int64_t end = NowNs();
+  Samples all;
+  all.Add(end - begin);
+  report.Add(name, all, {{"plugin_calls", static_cast<double>(world.Requests())}},
+             std::to_string(workloads * kVolumes) + " volumes of an earlier boot, all let go");
+}
+
 // Resident memory after a part of the operations and after all of them.
 void Flat(Report& report, const std::string& name, int usual_rounds) {
   if (!report.Wants(name)) return;
@@ -123,50 +141,6 @@ void Flat(Report& report, const std::string& name, int usual_rounds) {
              "resident memory after a fifth of the operations and after all");
 }
 
-int64_t ChildrenCpuNs() {
-  struct rusage u;
-  Check(::getrusage(RUSAGE_CHILDREN, &u), "getrusage");
-  return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1'000'000'000LL +
-         (u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1'000LL;
-}
-
-// As the predecessors did it: a shell that starts a client process, for each call.
-void Shell(Report& report, const std::string& name, int usual_rounds) {
-  if (!report.Wants(name)) return;
-  if (::access("/usr/bin/curl", X_OK) != 0) return report.Skip(name, "needs curl as the client program");
-  const int rounds = report.Rounds(usual_rounds);
-  World world(ProgramFolder());
-  BenchEngine engine(world.Options(world.Folder(true, "shell")));
-  Samples ours, theirs;
-  int64_t our_cpu = 0, their_cpu = 0;
-  auto call = [&](const char* method, const char* body) {
-    const std::string command = "curl -s -o /dev/null --unix-socket '" + world.Socket() + "' -d '" + body +
-                                "' http://plugin/VolumeDriver." + method;
-    std::string sh = "sh", c = "-c", text = command;
-    char* argv[] = {sh.data(), c.data(), text.data(), nullptr};
-    pid_t pid = 0;
-    if (int err = ::posix_spawn(&pid, "/bin/sh", nullptr, nullptr, argv, environ); err != 0)
-      Die("cannot start a shell", err);
-    int status = 0;
-    Check(::waitpid(pid, &status, 0), "wait for a shell");
-    if (status != 0) Die("the shell's client failed", 0);
-  };
-  for (int i = -2; i < rounds; ++i) {
-    int64_t cpu = CpuNs(), begin = NowNs();
-    engine.Operation();
-    if (i >= 0) ours.Add(NowNs() - begin), our_cpu += CpuNs() - cpu;
-    cpu = ChildrenCpuNs(), begin = NowNs();
-    for (const char* method : {"Get", "Mount", "Get", "Unmount"})
-      call(method, R"({"Name":"data","ID":"bench"})");
-    if (i >= 0) theirs.Add(NowNs() - begin), their_cpu += ChildrenCpuNs() - cpu;
-  }
-  report.Add(name, theirs,
-             {{"times_our_wall", theirs.Median() / ours.Median()},
-              {"times_our_cpu", static_cast<double>(their_cpu) / static_cast<double>(our_cpu)},
-              {"ours_us", ours.Median()}},
-             "a shell and a client process for each of four calls, without mounts or journal");
-}
-
 int Main(int argc, char** argv) {
   Report report(argc, argv);
   if (!OwnMounts()) {
@@ -178,7 +152,8 @@ int Main(int argc, char** argv) {
   Recover(report, "recover/1000", 250);
   Recover(report, "recover/10000", 2500);
   Flat(report, "memory/flat", 5000);
-  Shell(report, "shell", 50);
+  Reboot(report, "reboot/1000", 250);
+  Reboot(report, "reboot/10000", 2500);
   return report.Write() ? 0 : 1;
 }
 

@@ -189,9 +189,23 @@ std::string World::Options(const std::string& state, bool keeper) const {
                  {"plugins", {{"sockets", {folder_ + "/plugins"}}, {"specs", Json::array()}}}}}});
 }
 
-int64_t World::Requests() {
-  if (!control_.valid()) return -1;
-  const std::string ask = "POST /Bench.Count HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n";
+std::string World::SettingsText(const std::string& state) const {
+  return Dump({{"node", "bench"},
+               {"state_dir", state},
+               {"runtime_dir", folder_ + "/run"},
+               {"plugins", {{"sockets", {folder_ + "/plugins"}}, {"specs", Json::array()}}}});
+}
+
+void World::Reboot(const std::string& state) {
+  Check(::umount2((state + "/stage").c_str(), MNT_DETACH), "unmount the stages");
+  OtherBoot();
+  Ask("Reboot");
+}
+
+int64_t World::Requests() { return control_.valid() ? Ask("Count") : -1; }
+
+int64_t World::Ask(const std::string& what) {
+  const std::string ask = "POST /Bench." + what + " HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n";
   if (::send(control_.get(), ask.data(), ask.size(), MSG_NOSIGNAL) < 0) Die("cannot ask the plugin");
   char buffer[1024];
   ssize_t n = ::recv(control_.get(), buffer, sizeof buffer - 1, 0);

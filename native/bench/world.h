@@ -67,10 +67,16 @@ class World {
   // A folder for state: on the disk that the programs are on, or in memory.
   std::string Folder(bool memory, const std::string& name) const;
   std::string Options(const std::string& state, bool keeper = true) const;
+  // The same as a settings file, for a program of its own.
+  std::string SettingsText(const std::string& state) const;
+  // The node reboots: other boot id, no mounts of the engine with that state, none of the plugin's.
+  void Reboot(const std::string& state);
   // Requests that the plugin had since the last call; -1 where it does not tell.
   int64_t Requests();
 
  private:
+  // The number in the plugin's answer to a question of the benchmark's own.
+  int64_t Ask(const std::string& what);
   void MakeFolder();
   void StartPlugin(const std::string& program, std::vector<std::string> arguments);
 

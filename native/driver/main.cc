@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "driver/driver.h"
+#include "driver/listen.h"
 #include "driver/log.h"
 #include "driver/protocol.h"
 #include "driver/server.h"

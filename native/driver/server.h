@@ -35,15 +35,6 @@ struct ServerOptions {
   int reply_ms = 15'000;    // for the reply to be taken
 };
 
-// The listening Unix socket that systemd passed to this process (sd_listen_fds(3)), and its path; nothing
-// where it passed none. kInvalid where it passed several, or something else. To be called once, before any
-// thread starts.
-struct InheritedSocket {
-  int fd = -1;
-  std::string path;
-};
-Result<InheritedSocket> SocketFromSystemd();
-
 // Thread-safe.
 class Server {
  public:

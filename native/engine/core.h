@@ -4,6 +4,7 @@
 #define DVDI_ENGINE_CORE_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -25,6 +26,9 @@
 
 namespace dvdi {
 
+// How long the keeper sleeps where nothing is due.
+inline constexpr int64_t kLookMs = 60'000;
+
 struct Core {
   Env env;
   Settings settings;
@@ -44,6 +48,8 @@ struct Core {
   // Shared with its tasks: where an engine was closed, the last of them may end behind everything else.
   std::shared_ptr<Admission> admission;
   std::atomic<bool> closing{false};
+  // Has somebody look at what is due, at that monotonic time at the latest. Never null.
+  std::function<void(int64_t monotonic_ms)> wake_at = [](int64_t) {};
 
   // Operations that a thread of this engine works on now: nobody else takes them up.
   std::mutex active_mu;

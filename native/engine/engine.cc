@@ -42,9 +42,6 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
   return Status();
 }
 
-// How long the keeper sleeps where nothing is due.
-constexpr int64_t kKeeperMs = 60'000;
-
 // Adds what is left of these volumes, [{"driver", "name"}], from earlier scopes: attachments that nobody
 // uses.
 void AddReleasing(Core& core, const Json& volumes, std::vector<AttachmentRow>* rows) {
@@ -57,14 +54,6 @@ void AddReleasing(Core& core, const Json& volumes, std::vector<AttachmentRow>* r
     }
     return Status();
   });
-}
-
-// A wall time of the ledger as a monotonic one; never at once, so that what cannot be had is not tried
-// without end.
-int64_t DueAt(Core& core, int64_t wall_ms) {
-  if (wall_ms == INT64_MAX) return INT64_MAX;
-  return core.env.clock->MonotonicMs() +
-         std::clamp<int64_t>(wall_ms - core.env.clock->WallMs(), 10, kKeeperMs);
 }
 
 }  // namespace
@@ -110,6 +99,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
       env, [raw](const std::string& driver) { return raw->settings.MaxInFlight(driver); },
       OperationStackKb(raw->settings.limits));
   std::shared_ptr<Engine> engine(new Engine(std::move(core)));
+  engine->core_->wake_at = [keeper = engine->keeper_](int64_t at) { keeper->WakeAt(at); };
   if (options.keeper) engine->StartKeeper();
   return engine;
 }
@@ -216,7 +206,6 @@ Status Engine::Cleanup(const Json& request, Done done) {
                      &pending);
           core->plugins->CloseIdle();
           outcome.releasing.clear();
-          WakeAt(DueAt(*core, core->env.clock->WallMs() + core->settings.release_base_ms));
         } else {
           for (const auto& a : outcome.releasing)
             pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
@@ -243,7 +232,7 @@ void Engine::ReleaseBehind(UndoOutcome outcome) {
     const AttachmentRow a = outcome.releasing[0];
     here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status&) {
       ActiveOperation active(core, "release " + a.id);
-      if (active.mine()) (void)ReleaseHeld(*core, a);
+      if (active.mine() && !ReleaseHeld(*core, a).ok()) LookAgain(*core);
       core->plugins->CloseIdle();
     });
   }
@@ -251,8 +240,6 @@ void Engine::ReleaseBehind(UndoOutcome outcome) {
   outcome.locks.reset();
   if (!here)
     for (const AttachmentRow& a : outcome.releasing) StartRelease(core_, a);
-  // One that fails waits for its time, which the keeper is to know; it need not look before that.
-  WakeAt(DueAt(*core_, core_->env.clock->WallMs() + core_->settings.release_base_ms));
 }
 
 Status Engine::Recover(const Json& request, Done done) {
@@ -333,7 +320,7 @@ Status Engine::Recover(const Json& request, Done done) {
 int64_t Engine::Tick() {
   Core& core = *core_;
   int64_t now = core.env.clock->MonotonicMs();
-  if (core.closing) return now + kKeeperMs;
+  if (core.closing) return now + kLookMs;
   core.admission->Expire();
   std::vector<OperationRow> unfinished;
   (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
@@ -350,7 +337,7 @@ int64_t Engine::Tick() {
   WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
   if (!unfinished.empty()) next = std::min(next, now + 1000);
-  return std::min({now + kKeeperMs, next, core.admission->NextDeadline()});
+  return std::min({now + kLookMs, next, core.admission->NextDeadline()});
 }
 
 void Engine::StartKeeper() {
@@ -369,7 +356,7 @@ void Engine::StartKeeper() {
             env.scheduler->Wait(lock, keeper->cv, keeper->next_ms);
             continue;
           }
-          keeper->next_ms = now + kKeeperMs;
+          keeper->next_ms = now + kLookMs;
           lock.unlock();
           int64_t next = INT64_MAX;
           auto engine = weak.lock();
@@ -385,11 +372,11 @@ void Engine::StartKeeper() {
   if (!s.ok()) keeper->running = false;
 }
 
-void Engine::WakeAt(int64_t monotonic_ms) {
-  std::lock_guard lock(keeper_->mu);
-  if (monotonic_ms >= keeper_->next_ms) return;
-  keeper_->next_ms = monotonic_ms;
-  keeper_->cv.notify_all();
+void Engine::Keeper::WakeAt(int64_t monotonic_ms) {
+  std::lock_guard lock(mu);
+  if (monotonic_ms >= next_ms) return;
+  next_ms = monotonic_ms;
+  cv.notify_all();
 }
 
 void Engine::Close(int64_t wait_ms) {

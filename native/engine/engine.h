@@ -69,9 +69,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status Front(std::function<Rest()> task);
   void FrontLoop();
   void StartKeeper();
-  // The keeper looks at that time at the latest.
-  void WakeAt(int64_t monotonic_ms);
-  void Wake() { WakeAt(0); }
+  // The keeper looks at once.
+  void Wake() { core_->wake_at(0); }
 
   Rest PrepareFront(Json request, Done done);
   // Behind a cleanup's answer: what can be released at once, on the same thread.
@@ -95,6 +94,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::condition_variable cv;
     bool stop = false, running = false;
     int64_t next_ms = 0;  // monotonic: when it looks again
+    void WakeAt(int64_t monotonic_ms);
   };
   std::shared_ptr<Keeper> keeper_ = std::make_shared<Keeper>();
 };

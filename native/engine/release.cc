@@ -1,6 +1,7 @@
 #include "engine/release.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/guards.h"
 #include "engine/meta.h"
@@ -10,10 +11,7 @@ namespace dvdi {
 namespace {
 
 // Releases that are started at one look into the ledger.
-constexpr int kMaxDue = 4096;
-
-// The volume's mountpoint as the plugin sees it now.
-enum class Seen { kMounted, kNotMounted, kUnknown };
+constexpr size_t kMaxDue = 16'384;
 
 Seen Ask(Core& core, const AttachmentRow& a, std::string* why) {
   Call call;
@@ -32,31 +30,18 @@ Seen Ask(Core& core, const AttachmentRow& a, std::string* why) {
   return Seen::kNotMounted;
 }
 
-// `volume_state`: what the volume is known as from now on; null: as before.
 Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
-  DVDI_RETURN_IF_ERROR(core.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
-    if (volume_state != nullptr) DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
-    return tx.DeleteAttachment(a.id);
-  }));
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(true, [&](LedgerTx& tx) { return LetGo(tx, a, volume_state); }));
   // After the commit: a folder without a row is found and removed by recovery, a row without its folder is
   // not provably ours.
   return RemoveMeta(core.env, core.stage_root, a.id);
 }
 
-Status Postpone(Core& core, AttachmentRow a, const std::string& why) {
-  ++a.attempts;
-  int64_t base = a.retry_base_ms > 0 ? a.retry_base_ms : core.settings.release_base_ms;
-  int64_t max = a.retry_max_ms > 0 ? a.retry_max_ms : core.settings.release_max_ms;
-  int64_t pause = base;
-  for (int64_t i = 1; i < a.attempts && pause < max; ++i) pause *= 2;
-  pause = std::min(pause, max);
-  uint32_t noise = 0;
-  core.env.random->Fill(&noise, sizeof noise);
-  pause +=
-      static_cast<int64_t>(noise % static_cast<uint32_t>(pause / 4 + 1));  // engines must not retry in step
-  a.next_ms = core.env.clock->WallMs() + pause;
-  a.error = why;
-  return core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
+Status Postpone(Core& core, const AttachmentRow& a, const std::string& why) {
+  const AttachmentRow row = Postponed(core, a, why);
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(row); }));
+  core.wake_at(DueAt(core, row.next_ms));
+  return Status();
 }
 
 // `code`: of the driver's last answer.
@@ -102,6 +87,42 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
 
 }  // namespace
 
+int64_t DueAt(Core& core, int64_t wall_ms) {
+  if (wall_ms == INT64_MAX) return INT64_MAX;
+  return core.env.clock->MonotonicMs() + std::clamp<int64_t>(wall_ms - core.env.clock->WallMs(), 10, kLookMs);
+}
+
+void LookAgain(Core& core) { core.wake_at(core.env.clock->MonotonicMs() + core.settings.release_base_ms); }
+
+Status LetGo(LedgerTx& tx, const AttachmentRow& a, const char* volume_state) {
+  if (volume_state != nullptr) DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
+  return tx.DeleteAttachment(a.id);
+}
+
+AttachmentRow Postponed(Core& core, AttachmentRow a, const std::string& why) {
+  ++a.attempts;
+  int64_t base = a.retry_base_ms > 0 ? a.retry_base_ms : core.settings.release_base_ms;
+  int64_t max = a.retry_max_ms > 0 ? a.retry_max_ms : core.settings.release_max_ms;
+  int64_t pause = base;
+  for (int64_t i = 1; i < a.attempts && pause < max; ++i) pause *= 2;
+  pause = std::min(pause, max);
+  uint32_t noise = 0;
+  core.env.random->Fill(&noise, sizeof noise);
+  pause +=
+      static_cast<int64_t>(noise % static_cast<uint32_t>(pause / 4 + 1));  // engines must not retry in step
+  a.next_ms = core.env.clock->WallMs() + pause;
+  a.error = why;
+  return a;
+}
+
+Result<std::optional<AttachmentRow>> Releasable(Core& core, LedgerTx& tx, const std::string& attachment) {
+  DVDI_ASSIGN_OR_RETURN(auto found, tx.GetAttachment(attachment));
+  if (!found || found->state != kReleasing) return std::optional<AttachmentRow>();
+  DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(attachment, core.boot_id));
+  if (DVDI_GUARD(in_use) && !users.empty()) return std::optional<AttachmentRow>();
+  return found;
+}
+
 Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& a, int64_t deadline_ms) {
   Code code = Code::kOk;
   int64_t began = core.env.clock->MonotonicNs();
@@ -138,15 +159,11 @@ void ReleaseNow(Core& core, const std::vector<AttachmentRow>& rows, int64_t dead
 
 Result<ReleaseResult> Release(Core& core, const std::string& attachment, int64_t deadline_ms) {
   std::optional<AttachmentRow> found;
-  bool used = false;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(found, tx.GetAttachment(attachment));
-    if (!found) return Status();
-    DVDI_ASSIGN_OR_RETURN(auto users, tx.Users(attachment, core.boot_id));
-    used = !users.empty();
+    DVDI_ASSIGN_OR_RETURN(found, Releasable(core, tx, attachment));
     return Status();
   }));
-  if (!found || found->state != kReleasing || (DVDI_GUARD(in_use) && used)) return ReleaseResult::kTakenOver;
+  if (!found) return ReleaseResult::kTakenOver;
   return ReleaseHeld(core, *found, deadline_ms);
 }
 
@@ -156,9 +173,9 @@ bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& a) {
   core->admission->Submit(
       "release", {a.driver}, core->env.clock->MonotonicMs() + core->settings.call_max_ms,
       [core, active, a](const Status& admitted) {
-        if (!admitted.ok()) return;
+        if (!admitted.ok()) return LookAgain(*core);
         auto locks = VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
-        if (locks.ok()) (void)Release(*core, a.id);
+        if (!locks.ok() || !Release(*core, a.id).ok()) LookAgain(*core);
         core->plugins->CloseIdle();
       });
   return true;
@@ -167,11 +184,12 @@ bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& a) {
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
   std::vector<AttachmentRow> rows;
   Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(rows, tx.Releasing(kMaxDue));
+    DVDI_ASSIGN_OR_RETURN(rows, tx.Releasing(static_cast<int>(kMaxDue)));
     return Status();
   });
   if (!s.ok()) return INT64_MAX;
   int64_t now = core->env.clock->WallMs(), next = INT64_MAX;
+  std::map<std::string, std::vector<AttachmentRow>> earlier;  // by driver
   for (const AttachmentRow& a : rows) {
     // Later than the longest pause: the wall clock was set back, which must not put the release off.
     int64_t max = a.retry_max_ms > 0 ? a.retry_max_ms : core->settings.release_max_ms;
@@ -180,10 +198,13 @@ int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all) {
       next = std::min(next, a.next_ms);
       continue;
     }
-    // It may fail, be under way or wait for another: somebody has to look again.
-    next = std::min(next, now + core->settings.release_base_ms);
-    StartRelease(core, a);
+    if (a.boot_id == core->boot_id)
+      StartRelease(core, a);
+    else
+      earlier[a.driver].push_back(a);
   }
+  for (auto& [driver, of_driver] : earlier) StartEarlierReleases(core, driver, std::move(of_driver));
+  if (rows.size() == kMaxDue) next = std::min(next, now + core->settings.release_base_ms);
   return next;
 }
 

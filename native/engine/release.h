@@ -2,6 +2,7 @@
 #ifndef DVDI_ENGINE_RELEASE_H_
 #define DVDI_ENGINE_RELEASE_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,34 @@ Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& attachment,
 // way.
 bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& attachment);
 
-// Starts a thread for each release that is due (at most `max_in_flight` for a driver); returns the wall time
-// of the next one that is not, INT64_MAX where there is none. `all`: those that wait for their time too.
+// A wall time of the ledger as a monotonic one, at most kLookMs from now; never at once, so that what cannot
+// be had is not tried without end. INT64_MAX stays.
+int64_t DueAt(Core& core, int64_t wall_ms);
+
+// For who could not try a release, or could not write down what came of it: somebody is to look for it again.
+void LookAgain(Core& core);
+
+// The attachment, where it waits for its release: nobody uses it, and nobody has let it go. Under its lock.
+Result<std::optional<AttachmentRow>> Releasable(Core& core, LedgerTx& tx, const std::string& attachment);
+
+// --- release_earlier.cc
+// Those of one driver that an earlier boot has left, on a thread of their own: the driver is asked for its
+// volumes once, and for single ones where its list does not tell.
+void StartEarlierReleases(const std::shared_ptr<Core>& core, const std::string& driver,
+                          std::vector<AttachmentRow> rows);
+
+// --- what both write into the ledger
+// How the volume is mounted as its driver sees it now.
+enum class Seen { kMounted, kNotMounted, kUnknown };
+// Lets it go. `volume_state`: what its volume is known as from now on; null: as before.
+Status LetGo(LedgerTx& tx, const AttachmentRow& attachment, const char* volume_state);
+// The row of the next try, with the pause that its tries so far make due.
+AttachmentRow Postponed(Core& core, AttachmentRow attachment, const std::string& why);
+
+// Starts a thread for each release that is due (at most `max_in_flight` for a driver), and one for all of
+// a driver that an earlier boot has left; returns the wall time of the next one that is not due, INT64_MAX
+// where there is none. What is started and fails says itself when it is to be tried again. `all`: those that
+// wait for their time too.
 int64_t StartDueReleases(const std::shared_ptr<Core>& core, bool all);
 
 }  // namespace dvdi

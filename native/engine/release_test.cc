@@ -114,10 +114,32 @@ TEST_F(ReleaseTest, AReleaseThatIsUnderWayIsLookedAtAgainSoon) {
   world_.transport.plugins["red"].up = false;
   ASSERT_TRUE(Cleanup("one").contains("ok"));
   world_.clock.Advance(GetInt(Pending()[0], "next_ms") - world_.clock.WallMs());
-  // The keeper starts the release, and cannot know yet that it will fail.
-  EXPECT_LE(engine().Tick(), world_.clock.MonotonicMs() + settings_.release_base_ms);
+  std::vector<int64_t> looks;
+  engine().core().wake_at = [&](int64_t at) { looks.push_back(at); };
+  // The keeper starts the release, and cannot know yet that it will fail: that says when to look again.
+  engine().Tick();
+  EXPECT_TRUE(looks.empty());
   world_.scheduler.RunAll();
-  EXPECT_EQ(Pending().size(), 1u);
+  ASSERT_EQ(Pending().size(), 1u);
+  ASSERT_EQ(looks.size(), 1u);
+  EXPECT_EQ(looks[0] - world_.clock.MonotonicMs(), GetInt(Pending()[0], "next_ms") - world_.clock.WallMs());
+}
+
+TEST_F(ReleaseTest, NobodyHasToLookForAReleaseThatIsDone) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
+  std::vector<int64_t> looks;
+  engine().core().wake_at = [&](int64_t at) { looks.push_back(at); };
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  EXPECT_FALSE(Attached("red", "a"));
+  EXPECT_TRUE(looks.empty()) << looks.size();
+  // One that another operation holds is to be looked for again.
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
+  engine().core().wake_at = [](int64_t) {};
+  auto lock = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", "a"}}, 0);
+  ASSERT_TRUE(lock.ok());
+  engine().core().wake_at = [&](int64_t at) { looks.push_back(at); };
+  Cleanup("one");
+  EXPECT_FALSE(looks.empty());
 }
 
 TEST_F(ReleaseTest, AnotherEngineTakesThePendingOver) {

@@ -67,9 +67,10 @@ Status Db::Open(const std::string& path, const char* vfs) {
   return Status();
 }
 
-void Db::Close() {
+void Db::Close(bool keep_log) {
   for (auto& [sql, stmt] : kept_) sqlite3_finalize(stmt);
   kept_.clear();
+  if (db_ != nullptr && keep_log) sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   if (db_ != nullptr) sqlite3_close_v2(db_);
   db_ = nullptr;
 }

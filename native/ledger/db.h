@@ -65,7 +65,9 @@ class Db {
   Db& operator=(const Db&) = delete;
 
   Status Open(const std::string& path, const char* vfs);
-  void Close();
+  // `keep_log`: what the log holds stays in it. Else the last connection of all processes writes it into the
+  // file, which takes two fsyncs.
+  void Close(bool keep_log = false);
   bool is_open() const { return db_ != nullptr; }
   // `sql` must be a string that lives for ever (a literal): it is the key of the kept statement.
   Stmt Prepare(const char* sql);

@@ -14,6 +14,9 @@ namespace {
 
 // A whole check costs time in proportion to the file: large files are checked as they are read.
 constexpr int64_t kCheckWholeBelow = 4 << 20;
+// A log so small stays a log when the ledger is closed: a process that is started for one call pays for no
+// checkpoint, and the next one reads a log no longer than this.
+constexpr int64_t kKeepLogBelow = 512 << 10;
 
 Status CheckIntegrity(Db* db) {
   Stmt check = db->Prepare("PRAGMA quick_check(1)");
@@ -31,11 +34,15 @@ Status Ledger::OpenFiles() {
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA synchronous = NORMAL"));
   full_sync_ = false;
   DVDI_RETURN_IF_ERROR(MigrateSchema(&writer_, &found));
-  if (found == 0) rebuilt_ = true;  // new, or all that it held was in a log that is lost
+  is_new_ = found == 0;
+  if (is_new_) rebuilt_ = true;  // or all that it held was in a log that is lost
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
   if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
-  if (st.st_size <= kCheckWholeBelow) DVDI_RETURN_IF_ERROR(CheckIntegrity(&writer_));
+  if (st.st_size <= kCheckWholeBelow && !checked_.Holds(st)) {
+    DVDI_RETURN_IF_ERROR(CheckIntegrity(&writer_));
+    checked_.Set(st);
+  }
   DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
   return Status();
 }
@@ -106,8 +113,17 @@ void Ledger::KeepNote(const std::string& note) {
 void Ledger::Close() {
   std::lock_guard write(write_mu_);
   std::lock_guard read(read_mu_);
-  writer_.Close();
-  reader_.Close();
+  if (!writer_.is_open()) return;
+  // A new file is written at once: a lost log must not take all of a ledger with it.
+  const bool keep_log = !is_new_ && LogIsSmall();
+  writer_.Close(keep_log);
+  reader_.Close(keep_log);
+}
+
+bool Ledger::LogIsSmall() const {
+  struct stat st;
+  return env_.sys->FstatAt(AT_FDCWD, (path_ + "-wal").c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+         st.st_size <= kKeepLogBelow;
 }
 
 std::string Ledger::note() const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "ledger/checked.h"
 #include "ledger/db.h"
 #include "ledger/rows.h"
 #include "sys/env.h"
@@ -97,7 +98,8 @@ class Ledger {
  public:
   using Body = std::function<Status(LedgerTx&)>;
 
-  Ledger(const Env& env, std::string path) : env_(env), path_(std::move(path)) {}
+  Ledger(const Env& env, std::string path) : env_(env), path_(std::move(path)), checked_(env, path_) {}
+  ~Ledger() { Close(); }
 
   // Opens the file, made where it is missing. A damaged file is renamed to PATH.damaged-N (never
   // removed) and a new one begun. Either is no failure: rebuilt() is true then, and note() says why;
@@ -131,12 +133,15 @@ class Ledger {
   // Renames the file and what belongs to it; `kept` is the name that it has now.
   Status MoveAway(std::string* kept);
   Status PutAside(const std::string& why);
+  bool LogIsSmall() const;
   std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(std::vector<Waiting*>& batch);
 
   const Env env_;
   const std::string path_;
+  const CheckedMark checked_;
   bool rebuilt_ = false;
+  bool is_new_ = false;  // nothing of it is in the file yet
   std::string note_;
 
   mutable std::mutex queue_mu_;

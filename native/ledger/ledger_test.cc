@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -168,6 +169,61 @@ TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
     if (e.path().string().find(".damaged-") != std::string::npos) ++aside;
   EXPECT_GE(aside, 1);
   EXPECT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); }).ok());
+}
+
+// What a process that lives for one call pays at its end, and the next one at its begin.
+TEST_F(LedgerTest, ASmallLogStaysALogWhenItIsClosed) {
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  EXPECT_FALSE(std::filesystem::exists(path() + "-wal")) << "a new ledger is written into its file";
+  const auto before = std::filesystem::last_write_time(path());
+  for (const char* id : {"x", "y"}) {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    ASSERT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment(id)); }).ok());
+  }
+  EXPECT_GT(std::filesystem::file_size(path() + "-wal"), 0u);
+  EXPECT_EQ(std::filesystem::last_write_time(path()), before);
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_FALSE(ledger.rebuilt());
+  // A large one goes into the file.
+  ASSERT_TRUE(ledger
+                  .Apply(false,
+                         [&](LedgerTx& tx) -> Status {
+                           for (int i = 0; i < 2000; ++i) {
+                             AttachmentRow a = Attachment(std::to_string(i));
+                             a.name = a.id, a.mountpoint = std::string(500, 'm');
+                             DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
+                           }
+                           return Status();
+                         })
+                  .ok());
+  ledger.Close();
+  EXPECT_FALSE(std::filesystem::exists(path() + "-wal"));
+  EXPECT_NE(std::filesystem::last_write_time(path()), before);
+}
+
+TEST_F(LedgerTest, AFileThatNobodyHasWrittenToIsCheckedOnce) {
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  const std::string mark = path() + ".checked";
+  EXPECT_FALSE(std::filesystem::exists(mark)) << "its times do not tell yet";
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  ASSERT_TRUE(std::filesystem::exists(mark));
+  const auto checked = std::filesystem::last_write_time(mark);
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  EXPECT_EQ(std::filesystem::last_write_time(mark), checked);
+  // One page is spoilt, by somebody who is not SQLite.
+  {
+    std::fstream f(path(), std::ios::binary | std::ios::in | std::ios::out);
+    f.seekp(4096 * 2);
+    f << std::string(4096, 'j');
+  }
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_TRUE(ledger.rebuilt());
+  EXPECT_NE(ledger.note().find("integrity check"), std::string::npos) << ledger.note();
 }
 
 TEST_F(LedgerTest, AnEmptyFileOrAFolderInItsPlaceIsKeptAsideToo) {

@@ -60,21 +60,28 @@ CREATE INDEX next_volume ON volume(next_note);
 #endif
 };
 
+Status ReadVersion(Db* db, int* version) {
+  Stmt read = db->Prepare("PRAGMA user_version");
+  if (read.Step()) *version = static_cast<int>(read.Int(0));
+  return read.status();
+}
+
 }  // namespace
 
 int SchemaVersion() { return static_cast<int>(std::size(kSteps)); }
 
 Status MigrateSchema(Db* db, int* found) {
-  // The version is read inside the write transaction: two engines may open a new file at once.
-  DVDI_RETURN_IF_ERROR(db->Exec("BEGIN IMMEDIATE"));
+  // Read again inside the write transaction: two engines may open a new file at once.
   int version = 0;
-  {
-    Stmt read = db->Prepare("PRAGMA user_version");
-    if (read.Step()) version = static_cast<int>(read.Int(0));
-    if (!read.status().ok()) {
-      (void)db->Exec("ROLLBACK");
-      return read.status();
-    }
+  DVDI_RETURN_IF_ERROR(ReadVersion(db, &version));
+  if (version >= SchemaVersion()) {
+    *found = version;
+    return Status();
+  }
+  DVDI_RETURN_IF_ERROR(db->Exec("BEGIN IMMEDIATE"));
+  if (Status s = ReadVersion(db, &version); !s.ok()) {
+    (void)db->Exec("ROLLBACK");
+    return s;
   }
   *found = version;
   for (int i = version; i < SchemaVersion(); ++i) {

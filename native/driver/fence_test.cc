@@ -1,0 +1,164 @@
+// A volume is taken from a node that is dead, or cut off.
+#include <atomic>
+#include <thread>
+
+#include "base/json.h"
+#include "driver/image.h"
+#include "driver/life_test.h"
+
+namespace dvdi {
+namespace {
+
+using testing::Exists;
+using testing::kMiB;
+using testing::LifeTest;
+using testing::Names;
+using testing::NeedVolumes;
+using testing::ReadFile;
+using testing::Text;
+using testing::WriteFile;
+
+TEST_F(LifeTest, ADeadNodeIsFencedAndItsLateWritesGoNowhere) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto b = Node("B", 2000);
+  ASSERT_OK(b->Create("v", {}));
+  ASSERT_OK(b->Mount("v", "1"));
+  WriteFile(dir_ / "mnt-B/v/file", "data");
+  ASSERT_OK(b->Unmount("v", "1"));
+  LeaseOfTheDead(2000);
+  EXPECT_FALSE(b->Mount("v", "1").ok());
+  UniqueFd late(::open(Image().c_str(), O_RDWR | O_CLOEXEC));
+  WriteFile(dir_ / "pool/v/tmp.dead.0123456789abcdef", "to be renamed late");
+  ASSERT_OK(b->Create("other", {}));
+  std::atomic<bool> over{false};
+  std::thread fencing([&] {
+    auto fenced = b->Fence("v", false);
+    over = true;
+    ASSERT_OK(fenced);
+    EXPECT_EQ(fenced->from, "dead");
+    EXPECT_GE(fenced->waited_ms, 2000);
+    EXPECT_EQ(fenced->generation, 3u);
+  });
+  // Others are served meanwhile, and questions about the volume are answered.
+  ASSERT_OK(b->Mount("other", "1"));
+  ASSERT_OK(b->Unmount("other", "1"));
+  EXPECT_EQ(b->Get("v")->lease->holder.node, "dead");
+  EXPECT_FALSE(over);
+  fencing.join();
+  EXPECT_FALSE(Exists(dir_ / "pool/v/tmp.dead.0123456789abcdef"));
+  std::string junk(static_cast<size_t>(16 * kMiB), '\xEE');
+  ASSERT_EQ(::pwrite(late.get(), junk.data(), junk.size(), 0), 16 * kMiB);
+  EXPECT_FALSE(b->Get("v")->clean) << "it is checked before it is mounted";
+  auto at = b->Mount("v", "1");
+  ASSERT_OK(at);
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  ASSERT_OK(b->Unmount("v", "1"));
+  // Nobody has it: nothing to do.
+  auto free = b->Fence("v", false);
+  ASSERT_OK(free);
+  EXPECT_EQ(free->from, "");
+}
+
+TEST_F(LifeTest, AFenceIsRefusedWithoutGroundOrOnAWordTaken) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto a = Node("A"), b = Node("B");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  EXPECT_NE(Text(a->Fence("v", true)).find("on this very node"), std::string::npos);
+  auto forever = b->Fence("v", false);
+  ASSERT_FALSE(forever.ok());
+  EXPECT_NE(forever.status().message().find("never ends by itself"), std::string::npos);
+  EXPECT_NE(forever.status().hint().find("--node-is-dead"), std::string::npos);
+  ASSERT_OK(a->Unmount("v", "1"));
+  LeaseOfTheDead(0);
+  struct stat before, after;
+  ASSERT_EQ(::stat(Image().c_str(), &before), 0);
+  auto word = b->Fence("v", true);
+  ASSERT_OK(word);
+  EXPECT_EQ(word->waited_ms, 0);
+  ASSERT_EQ(::stat(Image().c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino) << "on the operator's word nothing is copied";
+  ASSERT_OK(b->Mount("v", "1"));
+  ASSERT_OK(b->Unmount("v", "1"));
+}
+
+TEST_F(LifeTest, AFenceThatBrokeOffIsEndedByTheNextMount) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto b = Node("B", 2000);
+  ASSERT_OK(b->Create("v", {}));
+  ASSERT_OK(b->Mount("v", "1"));
+  WriteFile(dir_ / "mnt-B/v/file", "data");
+  ASSERT_OK(b->Unmount("v", "1"));
+  LeaseOfTheDead(2000);
+  struct stat before, after;
+  ASSERT_EQ(::stat(Image().c_str(), &before), 0);
+  b.reset();
+  pid_t child = ::fork();
+  if (child == 0) {
+    SetStepHook([](const char* step) {
+      if (std::string(step) == "fenced") ::_exit(77);
+    });
+    auto driver = Node("B", 2000);
+    ::_exit(driver != nullptr && driver->Fence("v", false).ok() ? 0 : 1);
+  }
+  int state = 0;
+  ASSERT_EQ(::waitpid(child, &state, 0), child);
+  ASSERT_EQ(WEXITSTATUS(state), 77);
+  b = Node("B", 2000);
+  EXPECT_TRUE(b->Get("v")->renew);
+  EXPECT_FALSE(b->Get("v")->lease.has_value());
+  auto c = Node("C", 2000);
+  auto at = c->Mount("v", "1");
+  ASSERT_OK(at);
+  ASSERT_EQ(::stat(Image().c_str(), &after), 0);
+  EXPECT_NE(before.st_ino, after.st_ino);
+  EXPECT_FALSE(c->Get("v")->renew);
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  ASSERT_OK(c->Unmount("v", "1"));
+}
+
+TEST_F(LifeTest, ACopyIsMadeAgainWhereSomebodyWritesMeanwhile) {
+  auto pool = Pool::Open(dir_ / "pool", "B");
+  ASSERT_OK(pool);
+  VolumeMeta meta;
+  meta.name = "v";
+  meta.created_at = Rfc3339Now();
+  meta.size_bytes = 4 * kMiB;
+  ASSERT_OK(pool->Create(meta));
+  auto folder = pool->OpenVolume("v");
+  ASSERT_OK(folder);
+  static int writer, copies;
+  writer = ::open(Image().c_str(), O_RDWR | O_CLOEXEC);
+  copies = 0;
+  ASSERT_EQ(::pwrite(writer, "one", 3, 2 * kMiB), 3);
+  SetStepHook([](const char* step) {
+    if (std::string(step) == "image-copied" && ++copies == 1) [[maybe_unused]]
+      ssize_t n = ::pwrite(writer, "two", 3, 2 * kMiB);
+  });
+  Status renewed = RenewImage(*pool, folder->get(), "v", "B");
+  SetStepHook([](const char* step) {
+    if (std::string(step) == "image-copied") [[maybe_unused]]
+      ssize_t n = ::pwrite(writer, "xxx", 3, 2 * kMiB);
+  });
+  ASSERT_OK(renewed);
+  EXPECT_EQ(copies, 2);
+  UniqueFd image(::open(Image().c_str(), O_RDONLY | O_CLOEXEC));
+  char text[4] = {};
+  ASSERT_EQ(::pread(image.get(), text, 3, 2 * kMiB), 3);
+  EXPECT_STREQ(text, "two");
+  struct stat st;
+  ASSERT_EQ(::fstat(image.get(), &st), 0);
+  EXPECT_EQ(st.st_size, 4 * kMiB);
+  EXPECT_LT(st.st_blocks * 512, 1 * kMiB) << "holes stay holes";
+  ::close(writer);
+  // One that never stops is not waited for.
+  writer = ::open(Image().c_str(), O_RDWR | O_CLOEXEC);
+  Status never = RenewImage(*pool, folder->get(), "v", "B");
+  SetStepHook(nullptr);
+  ::close(writer);
+  EXPECT_EQ(never.code(), Code::kRefused) << never.message();
+  for (const auto& name : Names(dir_ / "pool/v")) EXPECT_EQ(name.find("tmp."), std::string::npos) << name;
+}
+
+}  // namespace
+}  // namespace dvdi
