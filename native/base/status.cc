@@ -1,5 +1,6 @@
 #include "base/status.h"
 
+#include <cerrno>
 #include <cstring>
 
 #include "base/json.h"
@@ -25,6 +26,8 @@ Status Status::FromErrno(int err, std::string_view what, std::string path) {
   char buffer[128];
   Status s(Code::kSystem, std::string(what) + ": " + strerror_r(err, buffer, sizeof buffer));
   s.errno_ = err;
+  if (err == ENOSPC || err == EDQUOT) s.hint_ = "make room on the filesystem";
+  if (err == EMFILE || err == ENFILE) s.hint_ = "raise the limit of open files";
   s.path_ = std::move(path);
   return s;
 }

@@ -102,7 +102,7 @@ void Fill(World& world, const std::string& state, int volumes, int attached, int
   if (!boot.ok()) Check(boot.status());
   constexpr int kBatch = 5000;
   for (int from = 0; from < std::max(volumes, records); from += kBatch) {
-    Check(ledger.Apply(false, [&](LedgerTx& tx) -> Status {
+    Check(ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
       for (int i = from; i < from + kBatch; ++i) {
         const std::string n = std::to_string(i), name = "volume-" + n;
         if (i < volumes)

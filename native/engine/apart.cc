@@ -21,7 +21,7 @@ PrepareOperation::Outcome PrepareOperation::RunApart() {
     return outcome;
   }
   if (create_tried_) (void)RecordCreated();
-  (void)core_.ledger->Apply(false, [&](LedgerTx& tx) {
+  (void)core_.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) {
     return tx.PutRecord(recorder_.Finish(request_.operation, s.ok() ? "ok" : CodeName(s.code()), s), Names(),
                         core_.settings.records_keep);
   });

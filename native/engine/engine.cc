@@ -42,6 +42,9 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
   return Status();
 }
 
+// How long a thread that has given its answer may take to end.
+constexpr int64_t kTailMs = 50;
+
 // Adds what is left of these volumes, [{"driver", "name"}], from earlier scopes: attachments that nobody
 // uses.
 void AddReleasing(Core& core, const Json& volumes, std::vector<AttachmentRow>* rows) {
@@ -73,12 +76,17 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, core->instances));
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, s.policy_dir));  // the compiled blob is kept there
   StartObserver(core.get());
-  DVDI_ASSIGN_OR_RETURN(core->instance, InstanceLock::Take(env, core->instances));
+  core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
+  auto instance = InstanceLock::Take(env, core->instances);
+  // On a full disk what is to be ended must be ended all the same.
+  if (instance.status().error_number() == ENOSPC && core->ledger->SpendReserve())
+    instance = InstanceLock::Take(env, core->instances);
+  if (!instance.ok()) return instance.status();
+  core->instance = std::move(*instance);
   {
     // One at a time opens (and, where need be, rebuilds) the ledger.
     DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(env, core->lock_file, {{"", "ledger"}},
                                                        env.clock->MonotonicMs() + s.lock_wait_ms));
-    core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
     DVDI_RETURN_IF_ERROR(core->ledger->Open());
     if (DVDI_GUARD(rebuild_ledger)) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
   }
@@ -334,6 +342,7 @@ int64_t Engine::Tick() {
     UndoOutcome outcome;
     (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
   }
+  (void)core.ledger->KeepReserve();  // whoever begins something asks again
   WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
   if (!unfinished.empty()) next = std::min(next, now + 1000);
@@ -388,7 +397,8 @@ void Engine::Close(int64_t wait_ms) {
     while (unanswered_ > 0) core.env.scheduler->Wait(lock, answered_, core.env.clock->MonotonicMs() + 1000);
   }
   if (wait_ms > 0) StartDueReleases(core_, false);
-  (void)core.admission->Drain(deadline);
+  // A thread that has given its answer needs a moment to end.
+  (void)core.admission->Drain(std::max(deadline, core.env.clock->MonotonicMs() + kTailMs));
   WriteMetrics(true);
   core.closing = true;
   {
@@ -398,6 +408,8 @@ void Engine::Close(int64_t wait_ms) {
     while (keeper_->running)
       core.env.scheduler->Wait(lock, keeper_->cv, core.env.clock->MonotonicMs() + 1000);
   }
+  // What still runs (a driver does not answer) is this engine's own until its process ends.
+  if (core.admission->running() == 0 && core.admission->waiting() == 0) core.instance->End();
 }
 
 }  // namespace dvdi

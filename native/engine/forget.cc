@@ -13,7 +13,7 @@ Result<Json> Engine::Forget(const Json& request) {
   DVDI_ASSIGN_OR_RETURN(auto locks, VolumeLocks::Take(core.env, core.lock_file, {{driver, name}},
                                                       core.env.clock->MonotonicMs() + 1000));
   std::optional<AttachmentRow> found;
-  Status s = core.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
+  Status s = core.ledger->Apply(Commit::forgotten, true, [&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(found, tx.FindAttachment(driver, name));
     if (!found)
       return Status(Code::kNotFound,

@@ -169,7 +169,7 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
       return nullptr;
     }
     request->operation.id = core.env.random->HexId(16);
-    (void)core.ledger->Apply(false, [&](LedgerTx& tx) {
+    (void)core.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) {
       return tx.PutRecord(recorder->Finish(request->operation, CodeName(s.code()), s), {},
                           core.settings.records_keep);
     });

@@ -355,7 +355,7 @@ Result<Json> PrepareOperation::Stage(const Json& request) {
   }
   // Meanwhile other operations are to know what to keep out of their workloads' sight.
   if (slow)
-    DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::attached, false, [&](LedgerTx& tx) -> Status {
       for (size_t i : todo) DVDI_RETURN_IF_ERROR(tx.PutAttachment(volumes_[i].attachment));
       return Status();
     }));

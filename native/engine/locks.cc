@@ -36,8 +36,10 @@ Result<std::unique_ptr<InstanceLock>> InstanceLock::Take(const Env& env, const s
   }
 }
 
+void InstanceLock::End() { env_.sys->UnlinkAt(AT_FDCWD, (folder_ + "/" + id_).c_str(), 0); }
+
 InstanceLock::~InstanceLock() {
-  env_.sys->UnlinkAt(AT_FDCWD, (folder_ + "/" + id_).c_str(), 0);
+  End();
   env_.sys->Close(fd_);
 }
 

@@ -20,6 +20,9 @@ class InstanceLock {
   static Result<std::unique_ptr<InstanceLock>> Take(const Env& env, const std::string& folder);
   ~InstanceLock();
   const std::string& id() const { return id_; }
+  // Removes the file: nothing of this engine goes on. The lock itself ends with the object, which a thread
+  // that is about to end may still hold.
+  void End();
 
  private:
   InstanceLock(const Env& env, std::string folder, std::string id, int fd)
@@ -32,7 +35,7 @@ class InstanceLock {
 // Whether the engine of that id holds its lock. True where that cannot be found out: what it did is
 // left alone then.
 bool InstanceAlive(const Env& env, const std::string& folder, const std::string& id);
-// Removes the files of engines that have ended.
+// Removes the files of engines that have ended, those among them that died before their file had its name.
 void SweepInstances(const Env& env, const std::string& folder);
 
 // The volumes of one operation: each is a byte of one file, taken in ascending order, so that two

@@ -190,8 +190,10 @@ std::string PrepareOperation::StageOf(size_t index) const {
 // Into the ledger, in one entry before anything is done: the first time all that the operation may come to
 // do, so that anybody can undo it; and that these Mounts and Creates are about to be sent.
 Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates) {
+  // What is begun must be possible to end, also when the disk is full by then.
+  if (!begun_) DVDI_RETURN_IF_ERROR(core_.ledger->KeepReserve());
   int64_t seq = next_seq_;
-  Status s = core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+  Status s = core_.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
     seq = next_seq_;
     for (size_t i : mounts) volumes_[i].attachment.mount_sent = true;
     for (size_t i : mounts) volumes_[i].attachment.boot_id = core_.boot_id;
@@ -308,7 +310,7 @@ Status PrepareOperation::MakeTargets() {
     }
     DVDI_ASSIGN_OR_RETURN(auto missing, MissingFolders(core_.env, v.target));
     if (missing.empty()) continue;
-    DVDI_RETURN_IF_ERROR(core_.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::folders, false, [&](LedgerTx& tx) -> Status {
       // Others may have passed folders on to this operation meanwhile, as its last effects.
       DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(request_.operation.id));
       int64_t seq = effects.empty() ? next_seq_ : std::max(next_seq_, effects.back().seq + 1);
@@ -360,7 +362,7 @@ Result<Json> PrepareOperation::Commit() {
   std::vector<AttachmentRow> attachments;
   // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
   // the boot (docs/ledger.md, "Durability").
-  DVDI_RETURN_IF_ERROR(core_.ledger->Apply(created_any_, [&](LedgerTx& tx) -> Status {
+  DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::committed, created_any_, [&](LedgerTx& tx) -> Status {
     DVDI_RETURN_IF_ERROR(tx.PutOperation(committed));
     for (VolumeState& v : volumes_) {
       if (&volumes_[v.first] != &v) continue;
@@ -389,7 +391,7 @@ void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
   Tell(why);
   outcome->locks = std::move(locks_);
   if (!begun_) {
-    (void)core_.ledger->Apply(false, [&](LedgerTx& tx) {
+    (void)core_.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) {
       return tx.PutRecord(recorder_.Finish(request_.operation, CodeName(why.code()), why), Names(),
                           core_.settings.records_keep);
     });
@@ -406,7 +408,7 @@ void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
 
 // Data is never undone: what was made, or may have been, is known as made and unused.
 Status PrepareOperation::RecordCreated() {
-  return core_.ledger->Apply(true, [&](LedgerTx& tx) -> Status {
+  return core_.ledger->Apply(Commit::created, true, [&](LedgerTx& tx) -> Status {
     for (const VolumeState& v : volumes_) {
       if (v.created || v.create_sent) {
         VolumeRow row;

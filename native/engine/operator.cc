@@ -91,7 +91,7 @@ Status OperatorTask::Finish(const Status& status, const char* event,
                : refused   ? "refused"
                            : "failed",
                driver_, name_, "", status);
-  return core_.ledger->Apply(changes != nullptr, [&](LedgerTx& tx) -> Status {
+  return core_.ledger->Apply(Commit::operated, changes != nullptr, [&](LedgerTx& tx) -> Status {
     if (changes != nullptr) DVDI_RETURN_IF_ERROR(changes(tx));
     return tx.PutRecord(recorder_.Finish(operation_, status.ok() ? "ok" : CodeName(status.code()), status),
                         {{driver_, name_}}, core_.settings.records_keep);

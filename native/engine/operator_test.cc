@@ -50,7 +50,7 @@ class OperatorTest : public SimEngineTest {
     ASSERT_TRUE(engine()
                     .core()
                     .ledger
-                    ->Apply(false,
+                    ->Apply(Commit::intent, false,
                             [&](LedgerTx& tx) {
                               return tx.TouchVolume({"red", name, true, 1000, 0, "created"});
                             })

@@ -79,7 +79,7 @@ Status RebuildLedger(Core& core) {
         stages.push_back(std::move(s));
     }
     if (!stages.empty()) a.state = kAttached;
-    DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::rebuilt, false, [&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
       if (other && other->id != a.id) {
         // Two IDs for one volume: the one in use stays; the other's Unmount would hit both.
@@ -160,7 +160,7 @@ Status SweepStageRoot(Core& core) {
     bool adopted = false;
     if (meta.ok() && meta->operation.boot_id != core.boot_id) {
       // The row may have been lost with the power while this file was not: the driver is to be asked.
-      DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+      DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::adopted, false, [&](LedgerTx& tx) -> Status {
         DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
         adopted = !other.has_value();
         if (!adopted) return Status();
@@ -222,7 +222,7 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
   what.operation = seen;
   what.operation.state = kUndoing, what.operation.instance = core.instance->id();
   Json volumes;
-  DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::undoing, false, [&](LedgerTx& tx) -> Status {
     volumes = Json::array();
     DVDI_ASSIGN_OR_RETURN(claimed, tx.ClaimOperation(seen, kUndoing, core.instance->id()));
     if (!claimed) return Status();

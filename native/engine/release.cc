@@ -1,9 +1,11 @@
 #include "engine/release.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include "base/guards.h"
+#include "base/path.h"
 #include "engine/meta.h"
 #include "engine/tell.h"
 
@@ -13,12 +15,14 @@ namespace {
 // Releases that are started at one look into the ledger.
 constexpr size_t kMaxDue = 16'384;
 
-Seen Ask(Core& core, const AttachmentRow& a, std::string* why) {
+// `named`: the mountpoint that it names.
+Seen Ask(Core& core, const AttachmentRow& a, std::string* why, std::string* named) {
   Call call;
   call.driver = a.driver, call.method = Method::kGet, call.volume = a.name;
   call.deadline_ms = core.env.clock->MonotonicMs() + core.settings.call_max_ms;
   Answer get = core.plugins->RunOne(call);
   *why = get.error;
+  *named = get.mountpoint;
   if (get.kind == Answer::Kind::kUnknown) return Seen::kUnknown;
   if (get.kind == Answer::Kind::kOk) return get.mountpoint.empty() ? Seen::kNotMounted : Seen::kMounted;
   // An error may mean that it knows no such volume, or that it cannot say: only its list tells.
@@ -30,8 +34,23 @@ Seen Ask(Core& core, const AttachmentRow& a, std::string* why) {
   return Seen::kNotMounted;
 }
 
+// Some drivers name a mountpoint whether anything is mounted there or not, so that Get does not tell, and
+// refuse an Unmount that they have answered before (to a process that died then). Their own word that it is
+// not mounted counts where our mountinfo says the same of the place.
+bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& said, const std::string& named) {
+  std::string text = said;
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (text.find("not mounted") == std::string::npos) return false;
+  std::string place = NormalPath(a.mountpoint.empty() ? named : a.mountpoint);
+  if (place.empty()) return false;
+  auto mounts = core.Mounts({place});
+  return mounts.ok() && FindMount(*mounts, place) == nullptr;
+}
+
+// `volume_state`: what the volume is known as from now on; null: as before.
 Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
-  DVDI_RETURN_IF_ERROR(core.ledger->Apply(true, [&](LedgerTx& tx) { return LetGo(tx, a, volume_state); }));
+  DVDI_RETURN_IF_ERROR(
+      core.ledger->Apply(Commit::released, true, [&](LedgerTx& tx) { return LetGo(tx, a, volume_state); }));
   // After the commit: a folder without a row is found and removed by recovery, a row without its folder is
   // not provably ours.
   return RemoveMeta(core.env, core.stage_root, a.id);
@@ -39,7 +58,8 @@ Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
 
 Status Postpone(Core& core, const AttachmentRow& a, const std::string& why) {
   const AttachmentRow row = Postponed(core, a, why);
-  DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) { return tx.PutAttachment(row); }));
+  DVDI_RETURN_IF_ERROR(
+      core.ledger->Apply(Commit::postponed, false, [&](LedgerTx& tx) { return tx.PutAttachment(row); }));
   core.wake_at(DueAt(core, row.next_ms));
   return Status();
 }
@@ -51,7 +71,8 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   bool same_boot = a.boot_id == core.boot_id;
   if (!same_boot) {
     // The reboot took the node's own mounts; only what the driver holds elsewhere can be left.
-    Seen seen = Ask(core, a, &why);
+    std::string named;
+    Seen seen = Ask(core, a, &why, &named);
     if (seen == Seen::kUnknown) {
       DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
       return ReleaseResult::kPending;
@@ -72,8 +93,10 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   why = answer.error;
   if (answer.kind == Answer::Kind::kError) *code = Code::kDriver;
   // It said no, or nothing: ask what is the case before deciding that it is still mounted.
-  std::string ignored;
-  if (answer.reason != "not-found" && Ask(core, a, &ignored) == Seen::kNotMounted) {
+  std::string ignored, named;
+  if (answer.reason != "not-found" &&
+      (Ask(core, a, &ignored, &named) == Seen::kNotMounted ||
+       (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, why, named)))) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
     return ReleaseResult::kUnconfirmed;
   }

@@ -112,7 +112,7 @@ class EarlierReleases {
   void LetGoAll(Rows* rows) {
     if (rows->empty()) return;
     Rows done;
-    Status s = core_->ledger->Apply(true, [&](LedgerTx& tx) -> Status {
+    Status s = core_->ledger->Apply(Commit::released, true, [&](LedgerTx& tx) -> Status {
       done.clear();
       for (const auto& a : *rows) {
         DVDI_ASSIGN_OR_RETURN(auto now, Releasable(*core_, tx, a.id));
@@ -133,7 +133,7 @@ class EarlierReleases {
   void Postpone(const Rows& rows, const std::string& why) {
     int64_t next = INT64_MAX;
     Rows done;
-    Status s = core_->ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+    Status s = core_->ledger->Apply(Commit::postponed, false, [&](LedgerTx& tx) -> Status {
       done.clear();
       for (const auto& a : rows) {
         DVDI_ASSIGN_OR_RETURN(auto now, Releasable(*core_, tx, a.id));

@@ -48,7 +48,7 @@ TEST_F(ReleaseTest, AUsedVolumeIsNotReleasedWhateverTheLedgerSays) {
   ASSERT_TRUE(engine()
                   .core()
                   .ledger
-                  ->Apply(false,
+                  ->Apply(Commit::intent, false,
                           [&](LedgerTx& tx) -> Status {
                             DVDI_ASSIGN_OR_RETURN(auto a, tx.GetAttachment(id));
                             a->state = kReleasing, a->next_ms = 0;
@@ -176,6 +176,26 @@ TEST_F(ReleaseTest, ANoToUnmountIsBelievedOnlyWhereTheVolumeIsNotMounted) {
   AnswerUnmount(Says("{\"Err\":\"volume is not mounted\"}", 500));
   Cleanup("one");
   EXPECT_EQ(Pending().size(), 1u) << "it is mounted still";
+  world_.transport.ForgetMounts("red", true);
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+  EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
+}
+
+// As rclone does it: Get names a mountpoint whatever is the case, and an Unmount of what is not mounted is an
+// error.
+TEST_F(ReleaseTest, ADriversOwnWordThatNothingIsMountedCountsWhereTheNodeSaysTheSame) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  const std::string mountpoint = world_.transport.plugins["red"].volumes["a"].mountpoint;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount") *reply = Says("{\"Err\":\"Volume is NOT MOUNTED\"}", 500);
+    if (method == "Get")
+      *reply = Says(Dump({{"Volume", {{"Name", "a"}, {"Mountpoint", mountpoint}}}, {"Err", ""}}));
+    return method == "Unmount" || method == "Get";
+  };
+  Cleanup("one");
+  Settle();
+  EXPECT_EQ(Pending().size(), 1u) << "the node has a mount there";
   world_.transport.ForgetMounts("red", true);
   Settle();
   EXPECT_EQ(Pending(), Json::array());

@@ -28,7 +28,7 @@ Status UndoFolder(Core& core, const EffectRow& e) {
   DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(core.env, core.lock_file, {kFoldersLock},
                                                      core.env.clock->MonotonicMs() + 5000));
   std::string other;
-  DVDI_RETURN_IF_ERROR(core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+  DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::folder, false, [&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(other, tx.OtherUserOfFolder(e.path, e.operation));
     return other.empty() ? Status() : tx.PassEffect(e.operation, e.seq, other);
   }));
@@ -134,7 +134,7 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     else
       out.problems.push_back(taken.status().message());
   }
-  Status s = core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+  Status s = core.ledger->Apply(Commit::undone, false, [&](LedgerTx& tx) -> Status {
     UndoOutcome fresh;  // the body may run again in another batch
     for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e));
     for (const auto& e : local.attaches) {

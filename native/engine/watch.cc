@@ -44,7 +44,7 @@ void DecideInShadow(Core& core, const ShadowRevision& shadow, const OperationRow
   if (result.outcome != Outcome::kSame) row.detail = Detail(result);
   core.observer->Shadow(row.outcome);
   int64_t made = 0;
-  (void)core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+  (void)core.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) -> Status {
     DVDI_RETURN_IF_ERROR(tx.PutVerdict(row));
     DVDI_ASSIGN_OR_RETURN(auto tally, tx.VerdictTally(sha256, kShadowVerdict, shadow.bounds.began_ms));
     made = 0;
@@ -75,7 +75,7 @@ void MayTakeBack(Core& core, const Revision& revision, const OperationRow& opera
   VerdictRow row = Verdict(core, sha256, kFailureVerdict, operation);
   row.outcome = "failed", row.detail = why.message();
   int64_t workloads = 0;
-  Status kept = core.ledger->Apply(false, [&](LedgerTx& tx) -> Status {
+  Status kept = core.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) -> Status {
     DVDI_RETURN_IF_ERROR(tx.PutVerdict(row));
     DVDI_ASSIGN_OR_RETURN(workloads, tx.VerdictWorkloads(sha256, kFailureVerdict, state->installed_ms));
     return Status();

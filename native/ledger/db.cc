@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
+
 namespace dvdi {
 
 Stmt::Stmt(Stmt&& other) noexcept
@@ -54,7 +56,7 @@ int64_t Stmt::Int(int column) const { return sqlite3_column_int64(stmt_, column)
 
 Status Db::Open(const std::string& path, const char* vfs) {
   path_ = path;
-  damaged_ = false;
+  damaged_ = false, full_ = false;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
   int rc = sqlite3_open_v2(path.c_str(), &db_, flags, vfs);
   if (rc != SQLITE_OK) {
@@ -97,10 +99,14 @@ int64_t Db::LastRowId() const { return sqlite3_last_insert_rowid(db_); }
 Status Db::Error(int rc, std::string_view what) {
   int primary = rc & 0xFF;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
+  // Its index in shared memory is a file too, and that one's growth fails as any I/O does.
+  bool full = primary == SQLITE_FULL || ((primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) &&
+                                         db_ != nullptr && sqlite3_system_errno(db_) == ENOSPC);
+  full_ |= full;
   std::string message = "ledger " + path_ + ": cannot " + std::string(what) + ": ";
   message += db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(rc);
   Code code = primary == SQLITE_BUSY ? Code::kTimeout : Code::kSystem;
-  std::string hint = primary == SQLITE_FULL ? "make room on the filesystem of the state folder" : "";
+  std::string hint = full ? "make room on the filesystem of the state folder" : "";
   return Status(code, std::move(message), std::move(hint)).WithPath(path_);
 }
 

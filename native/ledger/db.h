@@ -78,12 +78,15 @@ class Db {
   // kInternal-free mapping of a SQLite error; remembers that the file is damaged.
   Status Error(int rc, std::string_view what);
   bool damaged() const { return damaged_; }
+  // Whether the disk was found to be full since ForgetFull or Open.
+  bool full() const { return full_; }
+  void ForgetFull() { full_ = false; }
 
  private:
   sqlite3* db_ = nullptr;
   std::string path_;
   std::map<const char*, sqlite3_stmt*> kept_;
-  bool damaged_ = false;
+  bool damaged_ = false, full_ = false;
 };
 
 }  // namespace dvdi

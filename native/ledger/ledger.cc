@@ -69,6 +69,12 @@ Status Ledger::Open() {
   if (fd < 0) return Status::FromErrno(-fd, "cannot make the ledger " + path_, path_);
   env_.sys->Close(fd);
   Status s = OpenFiles();
+  if (!s.ok() && writer_.full()) {
+    // On a full disk what is to be undone must be found all the same.
+    writer_.Close();
+    reader_.Close();
+    if (reserve_.Spend()) s = OpenFiles();
+  }
   if (s.ok()) return s;
   bool bad = writer_.damaged() || reader_.damaged() || s.message().starts_with("integrity check");
   if (!bad) return s;
@@ -138,8 +144,8 @@ std::string Ledger::note() const {
 
 bool Ledger::damaged() const { return writer_.damaged() || reader_.damaged(); }
 
-Status Ledger::Apply(bool durable, const Body& body) {
-  Waiting mine{&body, durable};
+Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
+  Waiting mine{&body, commit, durable};
   std::unique_lock lock(queue_mu_);
   queue_.push_back(&mine);
   while (!mine.done && leading_) env_.scheduler->Wait(lock, queue_cv_, INT64_MAX / 2'000'000);
@@ -156,11 +162,28 @@ Status Ledger::Apply(bool durable, const Body& body) {
   return mine.status;
 }
 
-void Ledger::RunBatch(std::vector<Waiting*>& batch) {
+void Ledger::RunBatch(const std::vector<Waiting*>& batch) {
   std::lock_guard write(write_mu_);
+  writer_.ForgetFull();
+  TryBatch(batch);
+  if (!writer_.full()) return;
+  // What ends something must not wait until somebody has made room.
+  std::vector<Waiting*> ending;
+  for (Waiting* w : batch)
+    if (!w->status.ok() && CommitEnds(w->commit)) ending.push_back(w);
+  if (ending.empty() || !reserve_.Spend()) return;
+  for (Waiting* w : ending) w->status = Status();
+  TryBatch(ending);
+}
+
+void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
   auto fail_all = [&](const Status& s) {
     for (Waiting* w : batch)
       if (w->status.ok()) w->status = s;
+  };
+  auto tell = [&](CommitMoment moment) {
+    for (Waiting* w : batch)
+      if (w->status.ok()) CommitPoint(w->commit, moment);
   };
   if (!writer_.is_open()) return fail_all(Status(Code::kInternal, "the ledger is closed"));
   bool durable = false;
@@ -170,6 +193,7 @@ void Ledger::RunBatch(std::vector<Waiting*>& batch) {
     if (!s.ok()) return fail_all(s);
     full_sync_ = durable;
   }
+  tell(CommitMoment::kBefore);
   Status s = writer_.Prepare("BEGIN IMMEDIATE").Run();
   if (!s.ok()) return fail_all(s);
   LedgerTx tx(&writer_);
@@ -186,11 +210,13 @@ void Ledger::RunBatch(std::vector<Waiting*>& batch) {
     }
     if (!s.ok()) break;
   }
+  if (s.ok()) tell(CommitMoment::kWritten);
   if (s.ok()) s = writer_.Prepare("COMMIT").Run();
   if (!s.ok()) {
     (void)writer_.Exec("ROLLBACK");
-    fail_all(s);
+    return fail_all(s);
   }
+  tell(CommitMoment::kDone);
 }
 
 Status Ledger::Read(const Body& body) {

@@ -13,7 +13,9 @@
 
 #include "base/status.h"
 #include "ledger/checked.h"
+#include "ledger/commits.h"
 #include "ledger/db.h"
+#include "ledger/reserve.h"
 #include "ledger/rows.h"
 #include "sys/env.h"
 
@@ -98,7 +100,8 @@ class Ledger {
  public:
   using Body = std::function<Status(LedgerTx&)>;
 
-  Ledger(const Env& env, std::string path) : env_(env), path_(std::move(path)), checked_(env, path_) {}
+  Ledger(const Env& env, std::string path)
+      : env_(env), path_(std::move(path)), checked_(env, path_), reserve_(env_, path_ + ".reserve") {}
   ~Ledger() { Close(); }
 
   // Opens the file, made where it is missing. A damaged file is renamed to PATH.damaged-N (never
@@ -116,16 +119,23 @@ class Ledger {
   void KeepNote(const std::string& note);
 
   // Runs `body` in a write transaction and commits. `durable`: fsynced when this returns. Transactions
-  // that wait at the same time are committed together. A body that fails is rolled back alone.
-  Status Apply(bool durable, const Body& body);
+  // that wait at the same time are committed together. A body that fails is rolled back alone. Where the disk
+  // is full, a commit that ends something is tried again with the room of the reserve.
+  Status Apply(Commit commit, bool durable, const Body& body);
   // Runs `body` on a consistent snapshot.
   Status Read(const Body& body);
+  // Room on the disk for what ends something: whole, or made whole now. To be asked before something is
+  // begun.
+  Status KeepReserve() { return reserve_.Keep(); }
+  // Gives that room up, for what else an ending needs. True where there was any.
+  bool SpendReserve() { return reserve_.Spend(); }
   // Whether a damaged file was met since Open.
   bool damaged() const;
 
  private:
   struct Waiting {
     const Body* body;
+    Commit commit;
     bool durable, done = false;
     Status status;
   };
@@ -135,11 +145,13 @@ class Ledger {
   Status PutAside(const std::string& why);
   bool LogIsSmall() const;
   std::string NotePath() const { return path_ + ".note"; }
-  void RunBatch(std::vector<Waiting*>& batch);
+  void RunBatch(const std::vector<Waiting*>& batch);
+  void TryBatch(const std::vector<Waiting*>& batch);
 
   const Env env_;
   const std::string path_;
   const CheckedMark checked_;
+  Reserve reserve_;
   bool rebuilt_ = false;
   bool is_new_ = false;  // nothing of it is in the file yet
   std::string note_;

@@ -57,7 +57,7 @@ TEST_F(LedgerTest, RemembersAcrossOpenings) {
     EXPECT_TRUE(ledger.rebuilt()) << "a missing file is to be filled from the stage folder";
     EXPECT_EQ(ledger.note(), "");
     ASSERT_TRUE(ledger
-                    .Apply(true,
+                    .Apply(Commit::intent, true,
                            [&](LedgerTx& tx) -> Status {
                              DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
                              return Begin(tx, "op", "id-x", "boot");
@@ -91,7 +91,7 @@ TEST_F(LedgerTest, UsersOfAnEarlierBootAreNone) {
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());
   ASSERT_TRUE(ledger
-                  .Apply(false,
+                  .Apply(Commit::intent, false,
                          [&](LedgerTx& tx) -> Status {
                            DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
                            return Begin(tx, "op", "id-x", "old boot");
@@ -109,7 +109,7 @@ TEST_F(LedgerTest, UsersOfAnEarlierBootAreNone) {
 TEST_F(LedgerTest, AFailedBodyLeavesNothing) {
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());
-  Status s = ledger.Apply(false, [&](LedgerTx& tx) -> Status {
+  Status s = ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
     DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
     return Status(Code::kRefused, "no");
   });
@@ -131,7 +131,7 @@ TEST_F(LedgerTest, ConcurrentCommitsAreEachWholeAndFailAlone) {
     threads.emplace_back([&, i] {
       for (int k = 0; k < 20; ++k) {
         std::string name = std::to_string(i) + "-" + std::to_string(k);
-        Status s = ledger.Apply(k % 2 == 0, [&](LedgerTx& tx) -> Status {
+        Status s = ledger.Apply(Commit::intent, k % 2 == 0, [&](LedgerTx& tx) -> Status {
           DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment(name)));
           return k % 5 == 4 ? Status(Code::kRefused, "no") : Status();
         });
@@ -153,7 +153,9 @@ TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
   {
     Ledger ledger(env_, path());
     ASSERT_TRUE(ledger.Open().ok());
-    ASSERT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("x")); }).ok());
+    ASSERT_TRUE(
+        ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("x")); })
+            .ok());
   }
   {
     std::ofstream f(path(), std::ios::binary | std::ios::trunc);
@@ -168,7 +170,9 @@ TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
   for (auto& e : std::filesystem::directory_iterator(dir_))
     if (e.path().string().find(".damaged-") != std::string::npos) ++aside;
   EXPECT_GE(aside, 1);
-  EXPECT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); }).ok());
+  EXPECT_TRUE(
+      ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
+          .ok());
 }
 
 // What a process that lives for one call pays at its end, and the next one at its begin.
@@ -179,7 +183,7 @@ TEST_F(LedgerTest, ASmallLogStaysALogWhenItIsClosed) {
   for (const char* id : {"x", "y"}) {
     Ledger ledger(env_, path());
     ASSERT_TRUE(ledger.Open().ok());
-    ASSERT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment(id)); }).ok());
+    ASSERT_TRUE(ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment(id)); }).ok());
   }
   EXPECT_GT(std::filesystem::file_size(path() + "-wal"), 0u);
   EXPECT_EQ(std::filesystem::last_write_time(path()), before);
@@ -188,7 +192,7 @@ TEST_F(LedgerTest, ASmallLogStaysALogWhenItIsClosed) {
   EXPECT_FALSE(ledger.rebuilt());
   // A large one goes into the file.
   ASSERT_TRUE(ledger
-                  .Apply(false,
+                  .Apply(Commit::intent, false,
                          [&](LedgerTx& tx) -> Status {
                            for (int i = 0; i < 2000; ++i) {
                              AttachmentRow a = Attachment(std::to_string(i));
@@ -274,7 +278,7 @@ TEST_F(LedgerTest, ANewerSchemaIsLeftAsItIs) {
   ASSERT_TRUE(ledger.Open().ok());
   VolumeRow v;
   v.driver = "d", v.name = "n", v.state = "known";
-  EXPECT_TRUE(ledger.Apply(true, [&](LedgerTx& tx) { return tx.TouchVolume(v); }).ok());
+  EXPECT_TRUE(ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.TouchVolume(v); }).ok());
 }
 
 TEST_F(LedgerTest, RecordsAreBoundedAndFoundByVolumeAndScope) {
@@ -286,7 +290,7 @@ TEST_F(LedgerTest, RecordsAreBoundedAndFoundByVolumeAndScope) {
     r.scope = "s" + std::to_string(i);
     r.outcome = "ok", r.body = "{}";
     ASSERT_TRUE(ledger
-                    .Apply(false,
+                    .Apply(Commit::intent, false,
                            [&](LedgerTx& tx) {
                              return tx.PutRecord(r, {{"d", i % 2 == 0 ? "even" : "odd"}}, 10);
                            })
@@ -314,7 +318,7 @@ TEST_F(LedgerTest, AnEffectThatWasPassedOnIsNotDeletedForOneThatHadItsPlace) {
     return e;
   };
   ASSERT_TRUE(ledger
-                  .Apply(false,
+                  .Apply(Commit::intent, false,
                          [&](LedgerTx& tx) -> Status {
                            for (const char* id : {"one", "two"}) {
                              OperationRow o;

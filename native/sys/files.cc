@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <vector>
 
 #include "base/guards.h"
 
@@ -13,6 +14,7 @@ namespace dvdi {
 namespace {
 
 constexpr uint64_t kSmallFileBytes = 1 << 20;
+constexpr char kTemporary[] = ".tmp";
 
 Status CheckOurs(const struct stat& st, const std::string& path) {
   if (!DVDI_GUARD(proof_is_ours)) return Status();
@@ -126,23 +128,43 @@ Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& pat
   return Status();
 }
 
+namespace {
+
+// Removes what those have left that died while they replaced a file of the folder: theirs are not locked any
+// more.
+void SweepTemporaries(Sys* sys, int folder) {
+  std::vector<std::string> names;
+  if (sys->ListDir(folder, ".", &names) < 0) return;
+  for (const std::string& name : names) {
+    if (name[0] != '.' || !name.ends_with(kTemporary)) continue;
+    SysFd file(sys, sys->OpenAt(folder, name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (file.valid() && sys->TryLock(file.get()) >= 0) sys->UnlinkAt(folder, name.c_str(), 0);
+  }
+}
+
+}  // namespace
+
 Status ReplaceFile(const Env& env, int folder, const std::string& name, std::string_view bytes,
                    const std::string& path, bool durable) {
   Sys* sys = env.sys;
-  const std::string temporary = "." + name + "." + env.random->HexId(8) + ".tmp";
+  SweepTemporaries(sys, folder);
+  const std::string temporary = "." + name + "." + env.random->HexId(8) + kTemporary;
   const int fd =
       sys->OpenAt(folder, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make a file beside " + path, path);
   Status status;
   {
     SysFd file(sys, fd);
+    // Says that somebody is at it. Where locks cannot be had it is removed by whoever comes by, and this
+    // fails.
+    (void)sys->TryLock(fd);
     status = WriteAll(sys, fd, bytes, path);
     if (status.ok())
       if (const int r = sys->Fsync(fd); r < 0) status = Status::FromErrno(-r, "cannot fsync " + path, path);
+    if (status.ok())
+      if (const int r = sys->RenameAt(folder, temporary.c_str(), folder, name.c_str()); r < 0)
+        status = Status::FromErrno(-r, "cannot replace " + path, path);
   }
-  if (status.ok())
-    if (const int r = sys->RenameAt(folder, temporary.c_str(), folder, name.c_str()); r < 0)
-      status = Status::FromErrno(-r, "cannot replace " + path, path);
   if (!status.ok()) {
     sys->UnlinkAt(folder, temporary.c_str(), 0);
     return status;

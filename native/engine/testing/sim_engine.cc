@@ -62,6 +62,7 @@ SimEngineTest::~SimEngineTest() {
 Env SimEngineTest::env() {
   Env env = world_.env();
   env.transport = &transport_;
+  if (store_ != nullptr) env.store = store_;
   return env;
 }
 

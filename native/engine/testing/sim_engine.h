@@ -83,6 +83,7 @@ class SimEngineTest : public ::testing::Test {
 
   std::string root_;
   sim::World world_;
+  Store* store_ = nullptr;  // the ledger's, where it is not the real one
   HookedTransport transport_{&world_.transport};
   Settings settings_;
   std::shared_ptr<ScriptedPolicy> policy_ = std::make_shared<ScriptedPolicy>();

@@ -1,0 +1,136 @@
+// The disk of the state folder fails: at the nth call of each kind, once or from then on, for all n. Whatever
+// is answered, a workload that has its volume keeps it, and when the disk is sound again nothing is left.
+#include <sqlite3.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "engine/testing/sim_engine.h"
+#include "ledger/testing/faulty_vfs.h"
+
+namespace dvdi {
+namespace {
+
+class IoTest : public SimEngineTest {
+ protected:
+  IoTest() { store_ = &disk_; }
+
+  // Opens an engine, runs a workload and ends it, as far as that goes. `live`: the scope that has its volume.
+  void Live() {
+    EngineOptions options;
+    options.settings = settings_;
+    options.keeper = false;
+    auto opened = Engine::Open(env(), std::move(options));
+    if (!opened.ok()) {
+      ExpectClear(opened.status().message());
+      return;
+    }
+    Engine& engine = **opened;
+    engine.core().policy =
+        std::make_unique<ScriptedSelector>(engine.core().env, engine.core().runtime.get(), policy_);
+    Json prepared = Call(engine, &Engine::Prepare, Request("one", {Volume("red", "a"), Volume("blue", "b")}));
+    if (prepared.contains("error")) ExpectClear(MessageOf(prepared));
+    Json ended = Call(engine, &Engine::Cleanup, {{"owner", "run"}, {"scope", "one"}});
+    if (ended.contains("error")) ExpectClear(MessageOf(ended));
+    engine.Tick();
+    world_.scheduler.RunAll();
+    engine.Close(0);
+    opened->reset();
+    world_.scheduler.RunAll();
+  }
+
+  // One line that says what failed.
+  void ExpectClear(const std::string& message) {
+    EXPECT_NE(message, "");
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+    EXPECT_TRUE(message.find(root_) != std::string::npos || message.find("ledger") != std::string::npos)
+        << "it does not say where: " << message;
+  }
+
+  // What holds after each history, when the disk is sound.
+  void ExpectSound(const std::string& when) {
+    EXPECT_TRUE(Attached("red", "keep")) << when << ": a workload uses it";
+    Recover({{"live", {"keeper"}}});
+    Settle();
+    EXPECT_EQ(Ask("scopes")["scopes"].size(), 1u) << when;
+    EXPECT_TRUE(Attached("red", "keep")) << when << ": a workload uses it";
+    EXPECT_FALSE(Attached("red", "a")) << when;
+    EXPECT_FALSE(Attached("blue", "b")) << when;
+    EXPECT_EQ(world_.sys.MountsBelow(settings_.state_dir + "/stage").size(), 1u) << when;
+    EXPECT_EQ(Ask("summary")["pending"], Json::array()) << when;
+    Close();
+  }
+
+  FaultyVfs disk_;
+};
+
+TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
+  struct Kind {
+    FaultyVfs::Call call;
+    const char* name;
+    int code;
+    int at_least;
+  };
+  constexpr Kind kKinds[] = {{FaultyVfs::kOpen, "open", SQLITE_CANTOPEN, 3},
+                             {FaultyVfs::kWrite, "write", SQLITE_IOERR_WRITE, 20},
+                             {FaultyVfs::kWrite, "full disk", SQLITE_FULL, 20},
+                             {FaultyVfs::kSync, "fsync", SQLITE_IOERR_FSYNC, 3},
+                             {FaultyVfs::kShm, "index", SQLITE_IOERR_SHMSIZE, 2},
+                             {FaultyVfs::kRead, "read", SQLITE_IOERR_READ, 3},
+                             {FaultyVfs::kTruncate, "truncate", SQLITE_IOERR_TRUNCATE, 0}};
+  ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));
+  Close();
+  for (const Kind& kind : kKinds) {
+    for (bool forever : {false, true}) {
+      int n = 1;
+      for (;; ++n) {
+        std::string when =
+            std::string(kind.name) + " " + std::to_string(n) + (forever ? " and all after it" : "");
+        disk_.FailAt(kind.call, n, forever, kind.code);
+        Live();
+        bool fired = disk_.fired();
+        disk_.Heal();
+        if (!fired) break;
+        ExpectSound(when);
+        if (HasFailure()) return;
+      }
+      EXPECT_GT(n, kind.at_least) << kind.name << ": too little was tried";
+      RecordProperty(std::string(kind.name) + (forever ? ", forever" : ""), n - 1);
+    }
+  }
+}
+
+// The files beside the ledger: meta.json, stages, locks, the audit log.
+TEST_F(IoTest, AnyOtherCallThatChangesTheStateFolderFails) {
+  ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));
+  Close();
+  for (int error : {ENOSPC, EIO, EDQUOT, EROFS}) {
+    for (bool forever : {false, true}) {
+      int n = 1;
+      for (;; ++n) {
+        std::string when = std::string(std::strerror(error)) + " at change " + std::to_string(n);
+        int64_t seen = 0;
+        bool fired = false;
+        world_.sys.fault = [&](const char* call) {
+          ++seen;
+          // A full disk takes nothing away, and what is mounted is not on it.
+          bool on_disk = std::strcmp(call, "open") == 0 || std::strcmp(call, "write") == 0 ||
+                         std::strcmp(call, "fsync") == 0 || std::strcmp(call, "mkdir") == 0 ||
+                         std::strcmp(call, "link") == 0 || std::strcmp(call, "rename") == 0;
+          if (!on_disk || (forever ? seen < n : seen != n)) return 0;
+          fired = true;
+          return error;
+        };
+        Live();
+        world_.sys.fault = nullptr;
+        ExpectSound(when);
+        if (HasFailure()) return;
+        if (!fired && seen < n) break;
+      }
+      EXPECT_GT(n, 20) << std::strerror(error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dvdi

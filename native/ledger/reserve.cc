@@ -1,0 +1,52 @@
+#include "ledger/reserve.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "sys/files.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+
+bool Reserve::Whole() const {
+  struct stat st = {};
+  return env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW) >= 0 && S_ISREG(st.st_mode) &&
+         st.st_size >= kBytes;
+}
+
+Status Reserve::Keep() {
+  if (Whole()) return Status();
+  // One name for all who try at once: all write the same, and one that died leaves no more than that.
+  const std::string part = path_ + ".new";
+  Status s;
+  {
+    SysFd file(env_.sys,
+               env_.sys->OpenAt(AT_FDCWD, part.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (!file.valid()) s = Status::FromErrno(file.error(), "cannot make " + part, part);
+    const std::string zeros(64 << 10, '\0');
+    for (int64_t done = 0; s.ok() && done < kBytes; done += static_cast<int64_t>(zeros.size()))
+      s = WriteAll(env_.sys, file.get(), zeros, part);
+  }
+  if (s.ok()) {
+    int r = env_.sys->RenameAt(AT_FDCWD, part.c_str(), AT_FDCWD, path_.c_str());
+    if (r >= 0 || Whole()) return Status();
+    s = Status::FromErrno(-r, "cannot rename " + part, part);
+  }
+  // A part of it is no use, and takes what little room there is.
+  env_.sys->UnlinkAt(AT_FDCWD, part.c_str(), 0);
+  Status why(
+      Code::kSystem,
+      "the state folder has no room for the reserve that cleanups may need on a full disk: " + s.message(),
+      "make room on the filesystem of the state folder");
+  return std::move(why).WithPath(path_);
+}
+
+bool Reserve::Spend() {
+  const bool whole = env_.sys->UnlinkAt(AT_FDCWD, path_.c_str(), 0) >= 0;
+  const bool part = env_.sys->UnlinkAt(AT_FDCWD, (path_ + ".new").c_str(), 0) >= 0;
+  return whole || part;
+}
+
+}  // namespace dvdi

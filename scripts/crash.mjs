@@ -1,0 +1,30 @@
+// `npm run crash [-- --scenario REGEX] [--at REGEX] [--lanes N]`: kills `dvdi` at every passage of every crash point in every
+// scenario (docs/testing.md); `--at "acted 1 umount"` chooses deaths, and each is repeated alone by its whole name.
+import { parseArgs } from "node:util";
+
+import { runSuite, summary } from "./lib/outcome.mjs";
+import { NATIVE } from "./lib/paths.mjs";
+import { setup } from "./lib/setup.mjs";
+import { SUITES } from "./lib/suites.mjs";
+import { fail } from "./lib/ui.mjs";
+
+const { values: flags } = parseArgs({
+  options: { scenario: { type: "string" }, at: { type: "string" }, lanes: { type: "string" } },
+});
+
+const lines = [];
+let broken = false;
+try {
+  await setup({ groups: ["build", "run", "test"], plugins: true });
+  process.env.DVDI_CRASH_ALL = "1";
+  if (flags.at) process.env.DVDI_CRASH_ONLY = flags.at;
+  if (flags.lanes) process.env.DVDI_CRASH_LANES = flags.lanes;
+  const suite = SUITES.find(({ name }) => name === "e2e");
+  const every = flags.scenario || flags.at ? "" : "|^every crash point";
+  const match = `^killed at every point: .*(${flags.scenario ?? ""})${every}`;
+  lines.push(await runSuite({ ...suite, about: "death at every point" }, { build: NATIVE, match }));
+} catch (error) {
+  broken = true;
+  fail(error);
+}
+await summary({ lines, broken });

@@ -1,0 +1,366 @@
+// `dvdi` dies at each of its crash points, with the driver that ships and one that nobody here wrote; what is left is what a
+// recovery makes good, within two of its periods.
+import assert from "node:assert/strict";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import type { Process } from "../e2e/lib/process.ts";
+import { PEERS } from "../e2e/lib/peers.ts";
+import { BUILD, DRIVER, DVDI, ROOT, skip, World } from "../e2e/lib/world.ts";
+import { failEverywhere, killEverywhere, killed, ONLY, passed, type Round, type Scenario } from "./lib/harness.ts";
+import { mounts } from "./lib/look.ts";
+
+/** The third party's; "" where it cannot run here. */
+const peer = PEERS[0] ?? assert.fail();
+const withoutPeer = skip || (await peer.skip());
+
+const SMALL = "volume-opt=size=16MiB";
+
+/** A volume of each driver, in the syntax of `docker run --mount`. */
+function both({ world }: { world: World }, name: string, more = ""): string[] {
+  const mount = (driver: string, options: string): string[] => {
+    const volume = `type=volume,src=${name},dst=${world.target(`${name}-${driver}`)},volume-driver=${driver}`;
+    return ["--mount", `${volume},${options}${more}`];
+  };
+  return [...mount("dvdi", SMALL), ...(withoutPeer ? [] : mount("rclone", "volume-opt=remote=store:kept"))];
+}
+
+/** The node of nearly all scenarios: both drivers. */
+async function node(t: Parameters<typeof World.make>[0]): Promise<World> {
+  const world = withoutPeer ? await World.make(t) : (await peer.start(t)).world;
+  await world.driver();
+  return world;
+}
+
+/**
+ * What nobody may touch, whatever happens beside it: a volume of each driver that is in use, by a scope that has no
+ * process; and what somebody else has mounted in the stage folder.
+ */
+async function bystanders(world: World): Promise<void> {
+  const mounted = await world.dvdi(["mount", ...both({ world }, "keep"), "--name", "bystander"]);
+  assert.equal(mounted.code, 0, mounted.all);
+  mkdirSync(stranger(world));
+  await world.must(["mount", "-t", "tmpfs", "tmpfs", stranger(world)]);
+}
+
+const stranger = (world: World): string => join(world.stageRoot, "notes");
+
+async function bystandersGo(world: World): Promise<void> {
+  await world.must(["umount", stranger(world)]);
+  rmSync(stranger(world), { recursive: true });
+  const unmounted = await world.dvdi(["unmount", "--name", "bystander"]);
+  assert.equal(unmounted.code, 0, unmounted.all);
+}
+
+/** Writes into its volume, if nobody else writes there: 99 where somebody does. */
+const WRITER = 'exec 9> "$0/lock" && flock -n 9 || exit 99; echo x > "$0/mark" && echo x > "$1"';
+
+const started = ({ world, n }: Round): string => join(world.home, `started-${n}`);
+
+function writes(round: Round, name: string): string[] {
+  const target = round.world.target(`${name}-dvdi`);
+  return ["run", ...both(round, name), "--", "sh", "-c", WRITER, target, started(round)];
+}
+
+/** The same volume again: it never has two writers, and has what was written. */
+async function again(round: Round, name: string): Promise<void> {
+  const { world } = round;
+  const target = world.target(`${name}-dvdi`);
+  const had = existsSync(started(round));
+  const script = `${WRITER}; cat "$0/mark"`;
+  const args = [
+    "run",
+    ...both(round, name),
+    "--",
+    "sh",
+    "-c",
+    had ? 'cat "$0/mark" && exec sh -c "$2" "$0" "$1"' : script,
+  ];
+  for (let i = 0; i < 2; i++) {
+    const done = await world.dvdi([...args, target, started(round), WRITER]);
+    assert.notEqual(done.code, 99, `two writers: ${done.all}`);
+    if (done.code === 0) {
+      rmSync(started(round), { force: true });
+      return assert.equal(done.out, "x\n", done.all);
+    }
+    assert.equal(done.code, 125, done.all);
+    // What the dead one began is being undone, or its command has not ended.
+    const recovered = await world.dvdi(["recover", "--wait"]);
+    if (i === 1) assert.fail(`${done.all}\n${recovered.all}`);
+  }
+}
+
+/** A run that has died when all was mounted, or at another point. */
+async function dead(round: Round, at: string, volumes: string[] = both(round, "dead")): Promise<void> {
+  const result = await killed(round.world, at, ["run", ...volumes, "--", "true"]);
+  assert.equal(result.signal, "SIGKILL", result.all);
+}
+const COMMITTED = "after 1 commit committed";
+
+/** The driver that ships, of each node: it is killed, and started again. */
+const drivers = new Map<World, Process>();
+
+async function driverLives({ world }: Round): Promise<void> {
+  if (drivers.get(world)?.running) return;
+  rmSync(world.socket("dvdi"), { force: true });
+  drivers.set(world, await world.driver());
+}
+
+async function driverDies({ world }: Round): Promise<void> {
+  const driver = drivers.get(world) ?? assert.fail();
+  driver.kill("SIGKILL");
+  await driver.ended;
+}
+
+const only = (world: World, driver: string, name: string): string[] => [
+  ...["-v", `${name}:${world.target(name)}`, "--volume-driver", driver],
+];
+
+/** A boot id of the node's own, so that it can be another one. */
+async function reboots(world: World, boot: string): Promise<void> {
+  const file = join(world.home, "boot_id");
+  const first = !existsSync(file);
+  writeFileSync(file, `${boot}\n`);
+  if (first) await world.must(["mount", "--bind", file, "/proc/sys/kernel/random/boot_id"]);
+}
+
+const ledgerFiles = (world: World): string[] =>
+  readdirSync(world.state).filter((name) => /^ledger\.db(-wal|-shm)?$/.test(name));
+
+const QUIET = { make: node, stays: bystanders, goes: bystandersGo };
+
+const RECOVER = (): string[] => ["recover", "--wait"];
+
+const SCENARIOS: Scenario[] = [
+  {
+    ...QUIET,
+    title: "a run of volumes that are there",
+    args: (round) => writes(round, "data"),
+    next: (round) => again(round, "data"),
+  },
+  {
+    ...QUIET,
+    title: "a run of new volumes",
+    args: (round) => writes(round, `new-${round.n}`),
+    next: (round) => again(round, `new-${round.n}`),
+  },
+  {
+    title: "the first command on a node",
+    make: node,
+    stays: async (world) => void (await world.dvdi(["ls"])),
+    before: async ({ world }) => {
+      await world.run(["umount", world.stageRoot]);
+      rmSync(world.state, { recursive: true, force: true });
+    },
+    args: (round) => writes(round, "data"),
+    next: (round) => again(round, "data"),
+  },
+  {
+    ...QUIET,
+    title: "a prepare that fails when all is mounted",
+    args: (round) => ["run", ...both(round, `new-${round.n}`, ",volume-subpath=missing"), "--", "true"],
+  },
+  {
+    ...QUIET,
+    title: "a prepare that is refused",
+    args: () => ["run", "-v", "data:/etc", "--volume-driver", "dvdi", "--", "true"],
+  },
+  {
+    ...QUIET,
+    title: "a run whose volume becomes its user's",
+    args: ({ world }) => {
+      const volume = {
+        name: "owned",
+        driver: "dvdi",
+        container_path: world.target("owned"),
+        ownership: "recursive",
+        size: "16MiB",
+      };
+      const statement = join(world.home, "statement.json");
+      writeFileSync(statement, JSON.stringify({ volumes: [volume] }));
+      return ["run", "--statement", statement, "--user", "65534:65534", "--", "true"];
+    },
+  },
+  {
+    ...QUIET,
+    title: "the recovery of what was prepared",
+    whole: true,
+    before: (round) => dead(round, COMMITTED),
+    args: RECOVER,
+    repeats: true,
+  },
+  {
+    ...QUIET,
+    title: "the recovery of a prepare that was under way",
+    before: (round) => dead(round, "sent 1 Mount dvdi"),
+    args: RECOVER,
+    repeats: true,
+  },
+  {
+    title: "a recovery whose driver is dead",
+    make: async (t) => World.make(t),
+    stays: (world) => driverLives({ world, n: 0 }),
+    before: async (round) => {
+      await driverLives(round);
+      await dead(round, COMMITTED, only(round.world, "dvdi", "data"));
+      await driverDies(round);
+    },
+    args: RECOVER,
+    repeats: true,
+    after: driverLives,
+  },
+  {
+    title: "the operator's last word",
+    make: async (t) => World.make(t),
+    stays: (world) => driverLives({ world, n: 0 }),
+    before: async (round) => {
+      await driverLives(round);
+      await dead(round, COMMITTED, only(round.world, "dvdi", "data"));
+      await driverDies(round);
+      await round.world.dvdi(["recover", "--wait"]);
+    },
+    args: () => ["forget", "dvdi/data"],
+    after: async (round) => {
+      await driverLives(round);
+      // What was given up is the driver's still; a use and its end take it away.
+      const used = await round.world.dvdi(["run", ...only(round.world, "dvdi", "data"), "--", "true"]);
+      assert.equal(used.code, 0, used.all);
+    },
+  },
+  {
+    ...QUIET,
+    title: "the recovery of a ledger that is gone",
+    ledgerLost: true,
+    stays: async (world) => {
+      // Nobody will know any more who made a folder for a target.
+      for (const name of ["keep", "dead"]) {
+        for (const driver of ["dvdi", "rclone"]) mkdirSync(world.target(`${name}-${driver}`));
+      }
+      await bystanders(world);
+    },
+    goes: async (world) => {
+      await bystandersGo(world);
+      for (const name of readdirSync(world.targets)) rmSync(world.target(name), { recursive: true });
+    },
+    before: async (round) => {
+      await dead(round, COMMITTED);
+      for (const name of ledgerFiles(round.world)) rmSync(join(round.world.state, name));
+    },
+    args: RECOVER,
+    repeats: true,
+  },
+  ...(withoutPeer ? [] : [afterPowerLoss()]),
+  {
+    ...QUIET,
+    title: "a volume that is created",
+    args: ({ n }) => ["create", "-d", "dvdi", "-o", "size=16MiB", `op-${n}`],
+  },
+  {
+    ...QUIET,
+    title: "a volume that is removed",
+    before: async ({ world, n }) => {
+      const made = await world.dvdi(["create", "-d", "dvdi", "-o", "size=16MiB", `op-${n}`]);
+      assert.equal(made.code, 0, made.all);
+    },
+    args: ({ n }) => ["rm", `dvdi/op-${n}`],
+  },
+  {
+    ...QUIET,
+    title: "a volume that is taken from a node",
+    args: () => ["fence", "--node-is-dead", "dvdi/data"],
+    before: async ({ world }) => void (await world.dvdi(["create", "-d", "dvdi", "-o", "size=16MiB", "data"])),
+  },
+];
+
+/** The ledger's last pages were not on the disk: it knows nothing of what was mounted before the power went. */
+function afterPowerLoss(): Scenario {
+  const kept = (world: World): string => join(world.home, "kept");
+  return {
+    title: "the recovery after a power loss",
+    make: node,
+    stays: (world) => reboots(world, "boot-0"),
+    before: async (round) => {
+      const { world, n } = round;
+      await world.dvdi(["recover", "--wait"]);
+      rmSync(kept(world), { recursive: true, force: true });
+      mkdirSync(kept(world));
+      for (const name of ledgerFiles(world)) cpSync(join(world.state, name), join(kept(world), name));
+      await dead(round, COMMITTED, both(round, "dead").slice(2));
+      for (const { path } of mounts(world)) {
+        if (path.startsWith(`${world.stageRoot}/`)) await world.must(["umount", path]);
+      }
+      for (const name of ledgerFiles(world)) rmSync(join(world.state, name));
+      for (const name of readdirSync(kept(world))) cpSync(join(kept(world), name), join(world.state, name));
+      rmSync(world.target("dead-rclone"), { recursive: true });
+      await reboots(world, `boot-${n + 1}`);
+    },
+    args: RECOVER,
+    repeats: true,
+    ledgerLost: true,
+  };
+}
+
+for (const scenario of SCENARIOS) {
+  test(`killed at every point: ${scenario.title}`, { skip }, (t) => killEverywhere(t, scenario));
+}
+
+/** What mounting consists of, and what each can fail with. */
+const MOUNT_CALLS = [
+  "mkdir ~/state/stage/ID/ID-N",
+  "open_tree",
+  "mount_setattr",
+  "move_mount",
+  "umount",
+  "rmdir ~/state/stage/ID/ID-N",
+];
+const ERRORS = ["EPERM", "EACCES", "ENOMEM", "EBUSY", "EINVAL", "ENOSPC", "EIO", "ENOENT", "ELOOP", "EMFILE"];
+
+test("every call of mounting fails, with every errno", { skip }, async (t) => {
+  const scenario: Scenario = { ...QUIET, title: "", args: (round) => writes(round, "data") };
+  await failEverywhere(t, scenario, MOUNT_CALLS, ERRORS);
+});
+
+const source = (file: string): string => readFileSync(join(ROOT, file), "utf8");
+const found = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map((match) => match[1] ?? "");
+
+/** Calls of the seam that change nothing which outlives the process. */
+const LOOKS = [
+  "OpenAt2",
+  "Close",
+  "Read",
+  "Fstat",
+  "FstatAt",
+  "FsType",
+  "TryLock",
+  "ListDir",
+  "IsMountRoot",
+  "ProcessStart",
+  "MountNamespace",
+];
+/** Calls of plugins that `dvdi` has, and that change nothing: they need not be in a scenario. */
+const ASKS = ["Path", "Tiers"];
+
+test("every crash point there is was died at", { skip: skip || (ONLY ? "only some were chosen" : false) }, (t) => {
+  for (const name of [...passed].sort()) t.diagnostic(name);
+  const heads = new Set([...passed].map((name) => name.split(" ")[0]));
+  const commits = found(source("native/ledger/commits.h"), /^ {2}X\((\w+),/gm);
+  assert.ok(commits.length > 10);
+  for (const commit of commits) assert.ok(passed.has(`commit ${commit}`), `no scenario makes the commit ${commit}`);
+  const methods = found(source("native/plugin/client.h"), /^ {2}k(\w+),?$/gm).filter((one) => !ASKS.includes(one));
+  assert.ok(methods.includes("Mount"));
+  for (const method of methods) assert.ok(heads.has(method), `no scenario calls ${method} of a plugin`);
+  const points = source("native/crash/crash_env.cc");
+  const calls = found(source("native/sys/sys.h"), /^ {2}virtual (?:int|ssize_t) (\w+)\(/gm);
+  for (const call of calls.filter((one) => !LOOKS.includes(one))) {
+    assert.ok(new RegExp(` ${call}\\(.*override`, "s").test(points), `Sys::${call} is no crash point`);
+  }
+  for (const name of found(points, /Effect\((?:\(flags[^?]*\? )?"(\w+)"/g))
+    assert.ok(heads.has(name), `no scenario does ${name}`);
+});
+
+test("what ships has no crash points", { skip }, () => {
+  for (const file of [DVDI, DRIVER, join(BUILD, "native/engine/libdvdi.so")]) {
+    assert.ok(!readFileSync(file).includes("DVDI_CRASH"), file);
+  }
+});
