@@ -6,7 +6,7 @@ process.env.JSON_MODE ??= "NAIVE";
 process.env.JSON_CACHE ??= "1KB";
 
 export default {
-  entries: ["assembly/__tests__/**/*.spec.ts"],
+  entries: ["assembly/__tests__/**/*.spec.ts", "examples/**/*.spec.ts"],
   include: ["assembly/__tests__/**/*.include.ts"],
   disclude: [/node_modules/],
   outputBinary: false,

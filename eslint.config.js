@@ -1,5 +1,5 @@
 // host/ and test/ are TypeScript and are checked with their types; scripts/ and the policy's helpers are plain modules that run
-// before anything is installed. assembly/*.ts is AssemblyScript: its checker is the compiler.
+// before anything is installed. assembly/ and examples/ are AssemblyScript: its checker is the compiler.
 import js from "@eslint/js";
 import tseslint from "typescript-eslint";
 
@@ -22,7 +22,7 @@ const NODE = {
 };
 
 export default tseslint.config(
-  { ignores: ["build/", "node_modules/", "assembly/**/*.ts", "native/"] },
+  { ignores: ["build/", "node_modules/", "assembly/**/*.ts", "examples/", "native/"] },
   js.configs.recommended,
   { files: ["**/*.{js,mjs}"], languageOptions: { globals: NODE } },
   {

@@ -1,6 +1,6 @@
-// `npm run bench [-- REGEX]`: set-up, then each program of native/bench; a table for people, all of it in build/bench.json.
+// `npm run bench [-- REGEX]`: set-up, then each program of native/bench and host/bench; a table for people, all of it in build/bench.json.
 //
-// A program is called NAME_bench and writes Google Benchmark's JSON with --benchmark_out. Its counters become
+// A program is called NAME_bench (in host/, NAME.bench.ts) and writes Google Benchmark's JSON with --benchmark_out. Its counters become
 // part of its line. The figures that the design sets goals for come last (docs/performance.md).
 import {
   accessSync,
@@ -14,8 +14,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { cpus, release } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
+import { bundleTests } from "./lib/host.mjs";
 import { NATIVE, POLICY, ROOT } from "./lib/paths.mjs";
 import { capture, must } from "./lib/proc.mjs";
 import { setup } from "./lib/setup.mjs";
@@ -74,6 +75,7 @@ const FIGURES = [
     unit: "KiB",
   },
   { what: "memory grown over 4,000 operations", of: "memory/flat", value: (r) => r.grown_kib / 1024, unit: "MiB" },
+  { what: "replay of 100,000 records", of: "replay/100000", value: (r) => r.real_time / 1000, unit: "s", goal: 60 },
   { what: "open, compiled blob cached", of: "open", value: (r) => r.real_time / 1000, unit: "ms", goal: 2 },
   { what: "open and first decision", of: "open", value: (r) => r.open_and_first_us / 1000, unit: "ms" },
   { what: "failed of operations during 1,000 swaps", of: "policy/swap", value: (r) => r.failed, unit: "", goal: 0 },
@@ -97,6 +99,12 @@ const USUAL = new Set(
   ),
 );
 
+/** The programs of host/bench, bundled. */
+async function hostPrograms() {
+  const files = await bundleTests("host/bench", ".bench.ts");
+  return files.map((file) => ({ name: basename(file, ".mjs"), command: [process.execPath, "--enable-source-maps", file] }));
+}
+
 function programs() {
   const names = existsSync(FOLDER) ? readdirSync(FOLDER).filter((name) => /_bench$/.test(name)) : [];
   return names.sort().filter((name) => {
@@ -108,6 +116,8 @@ function programs() {
     }
   });
 }
+
+const nativePrograms = () => programs().map((name) => ({ name, command: [join(FOLDER, name)] }));
 
 /** Three significant digits, with a unit that suits. */
 function number(value) {
@@ -144,15 +154,16 @@ function figures(report) {
 
 await main(async () => {
   await setup({ groups: ["build", "run"] });
-  const found = programs();
+  const found = [...nativePrograms(), ...(await hostPrograms())];
   if (found.length === 0) throw new StepError(`there is no benchmark in ${FOLDER}`, { hint: "npm run build" });
   const filter = process.argv[2] ? [`--benchmark_filter=${process.argv[2]}`] : [];
   const report = { machine: { cpu: cpus()[0]?.model, cores: cpus().length, kernel: release() }, programs: {} };
   mkdirSync(join(ROOT, "build/bench"), { recursive: true });
-  for (const name of found) {
+  for (const { name, command } of found) {
     await step(name, async (onLine) => {
       const out = join(ROOT, "build/bench", `${name}.json`);
-      await must(join(FOLDER, name), [`--benchmark_out=${out}`, "--benchmark_out_format=json", ...filter], {
+      const [program, ...args] = command;
+      await must(program, [...args, `--benchmark_out=${out}`, "--benchmark_out_format=json", ...filter], {
         env: { DVDI_NATIVE_BUILD: NATIVE, DVDI_POLICY: POLICY },
         onLine,
       });

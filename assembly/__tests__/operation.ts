@@ -49,10 +49,16 @@ export class Asked {
 export const CONFIG: string =
   '{"retry":{"attempts":3,"base_ms":100,"max_ms":2000},"call_timeout_ms":1000,"mount_timeout_ms":9000}';
 
-export function inputOf(volumes: Asked[], user: string = "", config: string = CONFIG, goal: string = ""): string {
+export function inputOf(
+  volumes: Asked[],
+  user: string = "",
+  config: string = CONFIG,
+  goal: string = "",
+  scope: string = "me",
+): string {
   const w = new JsonWriter();
   w.beginObject().key("config").raw(config).key("node").string("node-a").key("left_ms").int(60000);
-  w.key("scope").beginObject().key("owner").string("run").key("id").string("me");
+  w.key("scope").beginObject().key("owner").string("run").key("id").string(scope);
   if (user.length) w.key("user").raw(user);
   w.endObject().key("volumes").beginArray();
   for (let i = 0; i < volumes.length; i++) volumes[i].writeTo(w, i);
@@ -118,6 +124,12 @@ export class Outcome {
 
 export function prepare(volumes: Asked[], user: string = ""): Outcome {
   return new Outcome(ask(runPrepare, inputOf(volumes, user)));
+}
+
+/** prepare for scope `run/ID`, whose processes are this user's. */
+export function prepareAs(volumes: Asked[], id: string, uid: i32): Outcome {
+  const user = '{"uid":' + uid.toString() + ',"gid":' + uid.toString() + "}";
+  return new Outcome(ask(runPrepare, inputOf(volumes, user, CONFIG, "", id)));
 }
 
 /** prepare of volumes that are only to exist. */

@@ -66,6 +66,12 @@ export class Config {
   create: string = "if-missing";
   ownership: string = "none";
 
+  /** The pool of that name, or null. */
+  pool(name: string): Pool | null {
+    for (let i = 0; i < this.pools.length; i++) if (this.pools[i].name == name) return this.pools[i];
+    return null;
+  }
+
   /** What differs from the stock settings: each operation reads it anew. */
   writeTo(w: JsonWriter): void {
     const stock = new Config();

@@ -93,7 +93,7 @@ function sizeOption(driver: string, gigabytes: string): string {
 }
 
 /** What of a wanted attribute the pool gives: the least number that both take, or the first text. "" where nothing was wanted. */
-function chosen(pool: Pool, wanted: Attributes, name: string): string {
+export function chosen(pool: Pool, wanted: Attributes, name: string): string {
   const want = wanted.get(name);
   if (want === null) return "";
   const have = pool.attributes.get(name);

@@ -28,8 +28,17 @@ export interface Entry {
   at: number;
 }
 
+/** A prescribed answer to a plugin method, "stage.one" or an import; of all volumes where `volume` is -1, always where `times` is 0. */
+export interface Rule {
+  on: string;
+  volume: number;
+  driver: string;
+  times: number;
+  answer: unknown;
+}
+
 export interface Fake {
-  state: { missing: Set<number>; scopes: Map<string, string>; clock: number; left: number; log: Entry[] };
+  state: { script: Rule[]; missing: Set<number>; scopes: Map<string, string>; clock: number; left: number; log: Entry[] };
   answer: (name: string, request: string) => string;
   began: number;
   names: string[];

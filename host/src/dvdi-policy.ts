@@ -2,16 +2,19 @@
 import { spawnSync } from "node:child_process";
 import { access } from "node:fs/promises";
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isMainThread } from "node:worker_threads";
 
 import { Command, CommanderError, Option } from "commander";
-import { parse as parseYaml } from "yaml";
 
 import { buildPolicy, packageRoot, packageVersion } from "./build.ts";
 import { UserError } from "./errors.ts";
-import { readBounded, writeWhole } from "./files.ts";
+import { readStructured, writeWhole } from "./files.ts";
 import { inspectionText, inspectPolicy } from "./inspect.ts";
 import { lintPolicy } from "./lint.ts";
 import { keyIdText } from "./minisign.ts";
+import { addReplay } from "./replay/command.ts";
+import { serveReplay } from "./replay/worker.ts";
 import { newProject, testProject } from "./project.ts";
 import {
   keygen,
@@ -27,10 +30,9 @@ import {
 import { FORMS, simulate, simulationText } from "./simulate.ts";
 
 // 64 is sysexits' EX_USAGE; the CLI `dvdi` uses the same.
-const EXIT = { ok: 0, failed: 1, refused: 3, usage: 64 } as const;
+const EXIT = { ok: 0, failed: 1, refused: 3, otherwise: 4, usage: 64 } as const;
 /** A policy that has not answered by then does not come to an end. */
 const LINT_MS = 60_000;
-const MAX_STATEMENT_BYTES = 4 << 20;
 
 interface BuildFlags {
   entry: string;
@@ -119,22 +121,14 @@ interface SimulateFlags {
 /** A text that is a file's, or what was given itself: mounts and volumes are short. */
 async function runSimulation(given: string, flags: SimulateFlags): Promise<void> {
   const isLine = flags.form === "mount" || flags.form === "volume";
-  const structured = async (file: string): Promise<unknown> => {
-    const text = Buffer.from(await readBounded(file, MAX_STATEMENT_BYTES, "name a file of YAML or JSON")).toString();
-    try {
-      return parseYaml(text) as unknown; // JSON is YAML
-    } catch (error) {
-      throw new UserError(`${file} is neither YAML nor JSON: ${(error as Error).message.split("\n")[0] ?? ""}`, null);
-    }
-  };
   const faults = Number(flags.faults);
   const seed = Number(flags.seed);
   if (!(faults >= 0 && faults <= 1)) throw new UserError(`--faults ${flags.faults} is no share`, "give 0 to 1");
   if (!Number.isSafeInteger(seed)) throw new UserError(`--seed ${flags.seed} is no whole number`, null);
-  const settings = flags.settings === undefined ? {} : await structured(flags.settings);
+  const settings = flags.settings === undefined ? {} : await readStructured(flags.settings);
   const told = simulate(await readBlob(flags.policy), {
     form: flags.form ?? "statement",
-    text: isLine ? given : JSON.stringify(await structured(given)),
+    text: isLine ? given : JSON.stringify(await readStructured(given)),
     settings: settings as Record<string, unknown>,
     missing: flags.missing,
     used: flags.used,
@@ -158,7 +152,7 @@ function program(): Command {
     .exitOverride()
     .addHelpText(
       "after",
-      `\nExit codes: 0 done, 1 failed, ${EXIT.refused} the engine would refuse the blob, ${EXIT.usage} usage.`,
+      `\nExit codes: 0 done, 1 failed, ${EXIT.refused} the engine would refuse the blob, ${EXIT.otherwise} it would have decided otherwise, ${EXIT.usage} usage.`,
     );
   command
     .command("build")
@@ -208,6 +202,7 @@ function program(): Command {
     .option("--faults <share>", "of how many plugin calls something goes wrong, 0 to 1", "0")
     .option("--json", "as JSON")
     .action(runSimulation);
+  addReplay(command, EXIT.otherwise, fileURLToPath(import.meta.url));
   command
     .command("keygen")
     .description("make a pair of keys for signing (minisign's format)")
@@ -236,8 +231,10 @@ function program(): Command {
 }
 
 try {
-  await program().parseAsync();
+  if (isMainThread) await program().parseAsync();
+  else serveReplay();
 } catch (error) {
+  if (!isMainThread) throw error;
   if (error instanceof CommanderError) {
     // It has written its own message; asking for help is no error.
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -3,6 +3,8 @@ import { constants } from "node:fs";
 import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
+import { parse as parseYaml } from "yaml";
+
 import { UserError } from "./errors.ts";
 
 /**
@@ -38,6 +40,18 @@ export async function readBounded(
     return await handle.readFile();
   } finally {
     await handle.close();
+  }
+}
+
+const MAX_STRUCTURED_BYTES = 4 << 20;
+
+/** What a file of YAML or JSON holds. */
+export async function readStructured(file: string): Promise<unknown> {
+  const bytes = await readBounded(file, MAX_STRUCTURED_BYTES, "name a file of YAML or JSON");
+  try {
+    return parseYaml(Buffer.from(bytes).toString()) as unknown; // JSON is YAML
+  } catch (error) {
+    throw new UserError(`${file} is neither YAML nor JSON: ${(error as Error).message.split("\n")[0] ?? ""}`, null);
   }
 }
 

@@ -1,9 +1,10 @@
 // `dvdi-policy simulate`: a blob decides about a statement in a world that is made up, and what it asked for is told.
-import { createFake, inWords, type Entry, type Fake } from "../../assembly/testing/fake.mjs";
+import { createFake, type Entry, type Fake } from "../../assembly/testing/fake.mjs";
 import { ABI } from "./abi.ts";
 import { UserError } from "./errors.ts";
 import { printable } from "./printable.ts";
 import { PolicyBlob, PolicyTrap } from "./runner.ts";
+import { askedInWords, saidInWords } from "./words.ts";
 
 export const FORMS = ["statement", "mount", "volume", "marathon", "mesos", "env"] as const;
 
@@ -34,6 +35,9 @@ export interface Told {
   /** Which call of the policy answered last. */
   operation: "configure" | "parse" | "prepare";
   volumes: { driver: string; name: string; container_path: string }[];
+  /** What each call of the policy was given, and what it answered, as the text that crossed. */
+  input: Partial<Record<"configure" | "parse" | "prepare", string>>;
+  answer: Partial<Record<"configure" | "parse" | "prepare", string>>;
   calls: { at_ms: number; import: string; request: unknown; answer: unknown }[];
   /** The answer's `ok`, or null. */
   ok: { volumes: { what: string; message: string }[]; notes: string[] } | null;
@@ -49,17 +53,20 @@ interface Request {
 /** Runs configure, parse and prepare as the engine does. @throws UserError where the blob traps or answers no JSON */
 export function simulate(blob: Uint8Array, simulation: Simulation): Told {
   const instance = new PolicyBlob(blob).begin();
-  const told: Told = { operation: "configure", volumes: [], calls: [], ok: null, error: null };
+  const told: Told = { operation: "configure", volumes: [], input: {}, answer: {}, calls: [], ok: null, error: null };
   /** The answer's `ok`; null where it is an error, which is told then. */
   const ask = <T>(operation: Told["operation"], input: unknown, fake: Fake | null): T | null => {
     told.operation = operation;
     let answer: { ok?: T; error?: Failure };
     try {
-      const text = instance.call(operation, JSON.stringify(input), (name, request) => {
+      const given = JSON.stringify(input);
+      told.input[operation] = given;
+      const text = instance.call(operation, given, (name, request) => {
         if (fake !== null) return fake.answer(name, request);
         if (name === "log") return '{"ok":{}}';
         throw new PolicyTrap(`it calls ${name}, which is not to be had in ${operation}`);
       });
+      told.answer[operation] = text;
       answer = JSON.parse(text) as typeof answer;
     } catch (error) {
       if (!(error instanceof PolicyTrap) && !(error instanceof SyntaxError)) throw error;
@@ -123,12 +130,8 @@ export function simulationText(told: Told): string {
   }
   for (const call of told.calls) {
     const entry = { ...call, at: call.at_ms } as unknown as Entry;
-    const named = inWords(entry).replace(/\b(Get|Path|Create|Mount|stage) (\d+)/g, (_, word: string, index: string) => {
-      return `${word} ${told.volumes[Number(index)]?.name ?? index}`;
-    });
-    const said =
-      entry.import === "log" ? `${entry.request.level ?? ""}: ${entry.request.message ?? ""}` : outcome(entry);
-    lines.push(`${`${call.at_ms} ms`.padStart(8)}  ${named.padEnd(40)}  ${said}`.trimEnd());
+    const named = askedInWords(entry, told.volumes);
+    lines.push(`${`${call.at_ms} ms`.padStart(8)}  ${named.padEnd(40)}  ${saidInWords(entry)}`.trimEnd());
   }
   if (told.error !== null) {
     lines.push(`${told.operation} says no (${told.error.code}): ${told.error.message}`);
@@ -137,20 +140,4 @@ export function simulationText(told: Told): string {
   for (const { what, message } of told.ok?.volumes ?? []) lines.push(`${what.padEnd(12)} ${message}`);
   for (const note of told.ok?.notes ?? []) lines.push(`note         ${note}`);
   return `${lines.map(printable).join("\n")}\n`;
-}
-
-/** What was answered to a host call, in a few words. */
-function outcome({ import: name, answer }: Entry): string {
-  const answers = answer.ok?.answers;
-  if (answers !== undefined) {
-    return answers
-      .map(({ kind, scope, reason, error }) => {
-        if (kind === "ok") return scope === undefined ? "ok" : `ok (${scope})`;
-        return kind === "unknown" ? `nobody knows: ${reason ?? ""}` : `${kind}: ${error ?? ""}`;
-      })
-      .join(" + ");
-  }
-  const stages = answer.ok?.stages;
-  if (stages !== undefined) return stages.map(({ error }) => error?.message ?? "ok").join(" + ");
-  return name === "sleep" || name === "now" || name === "random" ? "" : "ok";
 }

@@ -44,6 +44,8 @@ export interface Shape {
   /** Exports of operations get this type instead. */
   operationType?: number;
   start?: boolean;
+  /** The operations do not come to an end, in place of trapping; dvdi_alloc answers. */
+  endless?: boolean;
 }
 
 /** A module with all that a policy needs (its functions do nothing), or with what `shape` makes of it. */
@@ -62,6 +64,8 @@ export function policyModule(shape: Shape = {}): Uint8Array {
   ];
   const kept = exports.filter(([name]) => !shape.without?.includes(name));
   const unreachable = [3, 0, 0x00, 0x0b];
+  const operations = shape.endless ? [8, 0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b] : unreachable;
+  const alloc = shape.endless ? [4, 0, 0x41, 0, 0x0b] : unreachable;
   return customBytes(
     section(1, TYPES),
     section(2, vec(...imports.map(([module, name, type]) => [...text(module), ...text(name), 0, type]))),
@@ -70,6 +74,6 @@ export function policyModule(shape: Shape = {}): Uint8Array {
     section(6, vec([I32, 0, 0x41, 1, 0x0b])),
     section(7, vec(...kept.map(([name, kind, index]) => [...text(name), kind, index]))),
     ...(shape.start ? [section(8, [first + 2])] : []),
-    section(10, vec(unreachable, unreachable, unreachable)),
+    section(10, vec(operations, alloc, unreachable)),
   );
 }

@@ -50,9 +50,10 @@ export async function ensureHostTool() {
 /**
  * Bundles the test files (*.test.ts) beneath a folder into build/test/, and returns the bundles.
  * @param {string} folder a path of the checkout
+ * @param {string} [ending] of other files that are run as tests are
  */
-export async function bundleTests(folder) {
-  const files = filesAt(folder).filter((file) => file.endsWith(".test.ts"));
+export async function bundleTests(folder, ending = ".test.ts") {
+  const files = filesAt(folder).filter((file) => file.endsWith(ending));
   if (files.length === 0) return [];
   rmSync(join(ROOT, "build/test", folder), { recursive: true, force: true });
   await bundle({

@@ -41,11 +41,11 @@ async function ensurePolicy(report) {
 }
 
 async function ensureHousePolicy(report) {
-  const hash = hashOf(POLICY_INPUTS);
+  const hash = hashOf([...POLICY_INPUTS, "examples/house-rule"]);
   if (isFresh("house", hash, [HOUSE_POLICY])) return "up to date";
   report("compiling AssemblyScript");
-  const entry = ["--entry", "assembly/examples/house-rule.ts", "--out", HOUSE_POLICY];
-  const text = ["--name", "house", "--version", "1.0.0", "--description", "No volume without a size"];
+  const entry = ["--entry", "examples/house-rule/main.ts", "--out", HOUSE_POLICY];
+  const text = ["--name", "house", "--version", "1.0.0", "--description", "No volume without a size, and none beyond a cap"];
   await must(process.execPath, [HOST_TOOL, "build", ...entry, ...text], { onLine: report });
   remember("house", hash);
   return `${statSync(HOUSE_POLICY).size} bytes`;

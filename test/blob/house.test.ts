@@ -1,4 +1,4 @@
-// The house rule of assembly/examples/: it compiles with the tools that a house has, and it is it that decides.
+// The house rule of examples/: it compiles with the tools that a house has, and it is it that decides.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -13,7 +13,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("a house rule is a file of a few lines, and decides", () => {
   const out = join(folder, "house.wasm");
-  const entry = join(ROOT, "assembly/examples/house-rule.ts");
+  const entry = join(ROOT, "examples/house-rule/main.ts");
   const tool = join(ROOT, "build/host/dvdi-policy.mjs");
   const args = ["build", "--entry", entry, "--name", "house", "--version", "1.0.0", "--out", out];
   execFileSync(process.execPath, [tool, ...args], { cwd: ROOT, stdio: "pipe" });

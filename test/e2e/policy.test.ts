@@ -1,4 +1,4 @@
-// The policy is swapped on a node that runs: the house rule of assembly/examples/ in place of the stock policy.
+// The policy is swapped on a node that runs: the house rule of examples/ in place of the stock policy.
 import assert from "node:assert/strict";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ async function house(world: World): Promise<string> {
   if (existsSync(built)) return built;
   const out = join(world.home, "house.wasm");
   const tool = join(ROOT, "build/host/dvdi-policy.mjs");
-  const entry = join(ROOT, "assembly/examples/house-rule.ts");
+  const entry = join(ROOT, "examples/house-rule/main.ts");
   const args = ["build", "--entry", entry, "--name", "house", "--version", "1.0.0", "--out", out];
   await must([process.execPath, tool, ...args], { cwd: ROOT });
   return out;
