@@ -6,11 +6,6 @@
 namespace dvdi::cli {
 namespace {
 
-std::string Heading(const char* name, const char* section, const std::string& version) {
-  return std::string(".TH ") + name + " " + section + " \"\" \"dvdi " + TroffText(version) +
-         "\" \"Volumes without Docker\"\n";
-}
-
 // "-v, --volume KEY=VALUE".
 std::string OptionTitle(const CLI::Option& option) {
   std::string names;
@@ -26,15 +21,6 @@ std::string OptionTitle(const CLI::Option& option) {
   if (!flag && !option.get_positional())
     names += " \\fI" + TroffText(type == "TEXT" || type == "INT" ? "VALUE" : type) + "\\fR";
   return names;
-}
-
-std::string OptionsText(const CLI::App& app) {
-  std::string out;
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_group().empty()) continue;
-    out += ".TP\n" + OptionTitle(*option) + "\n" + TroffText(option->get_description()) + "\n";
-  }
-  return out;
 }
 
 // "dvdi rm [OPTIONS] VOLUME…".
@@ -58,13 +44,27 @@ std::string VerbText(const CLI::App& app, const std::string& name) {
     out += ".SS " + TroffText(name.substr(name.find(' ') + 1)) + "\n" + Synopsis(app, name) + "\n.PP\n" +
            TroffText(app.get_description()) + (app.get_description().ends_with("…") ? "\n" : ".\n");
     for (const auto& alias : app.get_aliases()) out += "Also called \\fB" + TroffText(alias) + "\\fR.\n";
-    out += OptionsText(app);
+    out += ManOptions(app);
   }
   for (const CLI::App* sub : inner) out += VerbText(*sub, name + " " + sub->get_name());
   return out;
 }
 
 }  // namespace
+
+std::string ManHeading(const std::string& name, const std::string& section, const std::string& version) {
+  return ".TH " + name + " " + section + " \"\" \"dvdi " + TroffText(version) +
+         "\" \"Volumes without Docker\"\n";
+}
+
+std::string ManOptions(const CLI::App& app) {
+  std::string out;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;
+    out += ".TP\n" + OptionTitle(*option) + "\n" + TroffText(option->get_description()) + "\n";
+  }
+  return out;
+}
 
 std::string TroffText(const std::string& text) {
   std::string out;
@@ -91,7 +91,7 @@ std::string TroffText(const std::string& text) {
 }
 
 std::string DvdiManPage(const CLI::App& app, const std::string& version) {
-  std::string out = Heading("DVDI", "1", version);
+  std::string out = ManHeading("DVDI", "1", version);
   out += ".SH NAME\ndvdi \\- " + TroffText(app.get_description()) + "\n";
   out += ".SH SYNOPSIS\n\\fBdvdi\\fR [\\fIOPTIONS\\fR] \\fIVERB\\fR ...\n";
   out +=
@@ -101,7 +101,7 @@ std::string DvdiManPage(const CLI::App& app, const std::string& version) {
       "Docker volume plugin, attached, mounted and given to the workload at the path that it asked for; when "
       "the workload "
       "ends, it is given back. No Docker engine is needed.\n";
-  out += ".SH OPTIONS\nThey stand before or after the verb.\n" + OptionsText(app);
+  out += ".SH OPTIONS\nThey stand before or after the verb.\n" + ManOptions(app);
   out += ".SH VERBS\n";
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; }))
     out += VerbText(*sub, "dvdi " + sub->get_name());
@@ -127,7 +127,7 @@ std::string DvdiManPage(const CLI::App& app, const std::string& version) {
 }
 
 std::string DvdcliManPage(const std::string& version) {
-  return Heading("DVDCLI", "1", version) +
+  return ManHeading("DVDCLI", "1", version) +
          ".SH NAME\ndvdcli \\- the old volume driver client, as part of dvdi\n"
          ".SH DESCRIPTION\n"
          "Takes the command lines of the volume driver client that Mesos's docker/volume isolator runs, and "

@@ -11,6 +11,9 @@ namespace dvdi::cli {
 std::string DvdiManPage(const CLI::App& app, const std::string& version);
 // dvdcli(1).
 std::string DvdcliManPage(const std::string& version);
+// For the man page of another program: its first line, and the options of `app` as a list.
+std::string ManHeading(const std::string& name, const std::string& section, const std::string& version);
+std::string ManOptions(const CLI::App& app);
 // Text of ours as troff shows it: nothing in it is a request or an escape.
 std::string TroffText(const std::string& text);
 

@@ -122,6 +122,10 @@ HttpResponse::State HttpResponse::Eof() {
 }
 
 int HttpResponse::status() const { return static_cast<int>(impl_->parser->get().result_int()); }
+std::string HttpResponse::header(std::string_view name) const {
+  auto value = impl_->parser->get()[boost::beast::string_view(name.data(), name.size())];
+  return std::string(value.data(), value.size());
+}
 std::string HttpResponse::TakeBody() { return std::move(impl_->parser->get().body()); }
 bool HttpResponse::keep_alive() const {
   const Impl& i = *impl_;

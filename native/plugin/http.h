@@ -32,6 +32,8 @@ class HttpResponse {
   State Eof();
 
   int status() const;
+  // A header's value; "" where it has none.
+  std::string header(std::string_view name) const;
   std::string TakeBody();
   // Whether the connection can carry another exchange: asked for by the peer, nothing left over.
   bool keep_alive() const;

@@ -18,7 +18,7 @@ import { test, type TestContext } from "node:test";
 import { begin, must, run, until, type Process, type Result } from "./lib/process.ts";
 import { BUILD, skip, type Listed } from "./lib/world.ts";
 
-const PACKAGES = ["libdvdi", "dvdi", "dvdi-driver"];
+const PACKAGES = ["libdvdi", "dvdi", "dvdi-driver", "dvdi-sanity"];
 
 /** Makes the root: what is written goes to a tmpfs, and the machine's own root is out of reach afterwards. */
 const ENTER = `set -e
@@ -124,6 +124,8 @@ test("Debian packages are installed, used, upgraded under a running older engine
   // Installed.
   await install("old");
   assert.match(await machine.must(["dvdi", "version"]), /^dvdi \d/);
+  assert.match(await machine.must(["dvdi-sanity", "--version"]), /^dvdi-sanity \d/);
+  await machine.must(["test", "-s", "/usr/share/man/man1/dvdi-sanity.1"]);
   assert.equal((await machine.must(["readlink", "--canonicalize", "/usr/bin/dvdcli"])).trim(), "/usr/bin/dvdi");
   const units = ["dvdi-recover.timer", "dvdi-recover.service", "dvdi-driver.service", "dvdi-driver.socket"];
   const verified = await machine.run([
@@ -183,6 +185,7 @@ test("Debian packages are installed, used, upgraded under a running older engine
     "/usr/bin/dvdi",
     "/usr/bin/dvdcli",
     "/usr/sbin/dvdi-driver",
+    "/usr/bin/dvdi-sanity",
     "/usr/lib/libdvdi.so",
     "/usr/libexec/dvdi",
   ]) {

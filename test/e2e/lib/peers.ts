@@ -5,7 +5,7 @@ import { request } from "node:http";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
 
-import { must, run, until } from "./process.ts";
+import { must, run, until, type Options } from "./process.ts";
 import { skip, World } from "./world.ts";
 
 const VENV = process.env["DVDI_TEST_PLUGINS"];
@@ -16,6 +16,8 @@ export interface Peer {
   /** The options without which it creates nothing. */
   options: Record<string, string>;
   world: World;
+  /** Ends it and starts it again; returns when it answers. */
+  restart: () => Promise<void>;
 }
 
 export interface Kind {
@@ -71,9 +73,8 @@ export const PEERS: Kind[] = [
       mkdirSync(at("store"));
       writeFileSync(at("rclone.conf"), `[store]\ntype = alias\nremote = ${at("store")}\n`);
       const folders = ["--base-dir", at("rclone"), "--cache-dir", at("cache"), "--config", at("rclone.conf")];
-      world.serve(["rclone", "serve", "docker", "--socket-addr", world.socket("rclone"), ...folders, "-v"]);
-      await listens(world, "rclone");
-      return { name: "rclone", world, options: { remote: "store:kept" } };
+      const command = ["rclone", "serve", "docker", "--socket-addr", world.socket("rclone"), ...folders, "-v"];
+      return { name: "rclone", world, options: { remote: "store:kept" }, ...(await serve(world, "rclone", command)) };
     },
   },
   {
@@ -96,9 +97,7 @@ export const PEERS: Kind[] = [
         BUTTERVOLUME_SNAPSHOTS_PATH: `${disk}/snapshots/`,
         BUTTERVOLUME_TEST_REMOTE_PATH: `${disk}/received/`,
       };
-      world.serve(["buttervolume", "run"], { env });
-      await listens(world, "butter");
-      return { name: "butter", world, options: {} };
+      return { name: "butter", world, options: {}, ...(await serve(world, "butter", ["buttervolume", "run"], { env })) };
     },
   },
   {
@@ -109,11 +108,9 @@ export const PEERS: Kind[] = [
       const at = (name: string): string => join(world.home, name);
       mkdirSync(at("store"));
       const folders = ["--mntpt", at("easyfuse"), "--mntdb", at("easyfuse.json")];
-      world.serve(["python", "-m", "easyfuse", "--sock", world.socket("easyfuse"), ...folders], {
-        env: { PATH: inVenv() },
-      });
-      await listens(world, "easyfuse");
-      return { name: "easyfuse", world, options: { device: `bindfs#${at("store")}` } };
+      const command = ["python", "-m", "easyfuse", "--sock", world.socket("easyfuse"), ...folders];
+      const served = await serve(world, "easyfuse", command, { env: { PATH: inVenv() } });
+      return { name: "easyfuse", world, options: { device: `bindfs#${at("store")}` }, ...served };
     },
   },
   {
@@ -126,9 +123,8 @@ export const PEERS: Kind[] = [
       await world.must(["mkdir", "-p", "/run/docker/plugins"]);
       const store = join(world.home, "store");
       mkdirSync(store);
-      world.serve(["wolphin-driver"], { env: { PATH: inVenv(), BASE_DIR: store, PLUGIN_NAME: "wolphin" } });
-      await listens(world, "wolphin");
-      return { name: "wolphin", world, options: {} };
+      const env = { PATH: inVenv(), BASE_DIR: store, PLUGIN_NAME: "wolphin" };
+      return { name: "wolphin", world, options: {}, ...(await serve(world, "wolphin", ["wolphin-driver"], { env })) };
     },
   },
 ];
@@ -150,6 +146,23 @@ function post(world: World, name: string, method: string, body: object): Promise
     });
     sent.once("error", failed).end(`${JSON.stringify(body)}\n`);
   });
+}
+
+/** Starts it, and says how to do so again. */
+async function serve(
+  world: World,
+  name: string,
+  command: string[],
+  options: Options = {},
+): Promise<Pick<Peer, "restart">> {
+  let served = world.serve(command, options);
+  await listens(world, name);
+  const restart = async (): Promise<void> => {
+    await served.stop();
+    served = world.serve(command, options);
+    await listens(world, name);
+  };
+  return { restart };
 }
 
 /** Some make their socket before they answer. */

@@ -154,6 +154,11 @@ export class World {
     return this.#keep(begin(this.enter([DVDI, ...args]), this.#configured(options)));
   }
 
+  /** Starts any program on this node; it ends with the test. */
+  start(command: string[], options: Options = {}): Process {
+    return this.#keep(begin(this.enter(command), options));
+  }
+
   /** `dvdcli` on this node: the same program by its other name. */
   dvdcli(args: string[], options: Options = {}): Promise<Result> {
     return this.run([this.#dvdcli(), ...args], this.#configured(options));

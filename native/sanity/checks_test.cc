@@ -1,0 +1,261 @@
+// The checks against a plugin that can be told to be wrong: a good one has no finding, and each fault is
+// found.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <mutex>
+#include <set>
+
+#include "base/json.h"
+#include "plugin/scripted_server.h"
+#include "sanity/context.h"
+
+namespace dvdi::sanity {
+namespace {
+
+// Volumes are folders; a mounted one is seen through a link, which goes with the last ID.
+class Model {
+ public:
+  explicit Model(std::string fault = "") : fault_(std::move(fault)) {
+    server_.SetHandler([this](const SeenRequest& request) { return Handle(request); });
+  }
+  PluginAddress address() const { return server_.address(); }
+
+ private:
+  struct Volume {
+    std::multiset<std::string> ids;
+  };
+  bool Has(const char* fault) const { return fault_ == fault; }
+  static Turn Ok(const ::dvdi::Json& body) { return Turn::Json(Dump(body) + "\n"); }
+  static Turn Error(const std::string& text) { return Turn::Json(Dump({{"Err", text}}), 500); }
+  std::string Store(const std::string& name) const { return dir_ / ("store-" + name); }
+  std::string Place(const std::string& name) const { return dir_ / ("mnt-" + name); }
+  std::string Mountpoint(const std::string& name) const {
+    auto it = volumes_.find(name);
+    return it == volumes_.end() || it->second.ids.empty() ? "" : Place(name);
+  }
+  void Release(const std::string& name) { std::filesystem::remove(Place(name)); }
+
+  Turn Handle(const SeenRequest& request);
+  Turn Volumes(const std::string& method, const std::string& name, const std::string& id);
+  Turn Mount(const std::string& name, const std::string& id);
+  Turn Unmount(const std::string& name, const std::string& id);
+  Turn Create(const std::string& name);
+
+  const std::string fault_;
+  ScopedDir dir_;
+  std::mutex mu_;
+  std::map<std::string, Volume> volumes_;
+  ScriptedServer server_{dir_ / "p.sock"};
+};
+
+Turn Model::Handle(const SeenRequest& request) {
+  std::lock_guard<std::mutex> lock(mu_);
+  if (request.path == "/Plugin.Activate") {
+    if (Has("not-a-volume-driver")) return Ok({{"Implements", {"NetworkDriver"}}});
+    if (Has("text-plain")) return Turn::Typed("{\"Implements\":[\"VolumeDriver\"]}", "text/plain");
+    return Ok({{"Implements", {"VolumeDriver"}}});
+  }
+  constexpr std::string_view kPrefix = "/VolumeDriver.";
+  std::string method = request.path.substr(std::min(kPrefix.size(), request.path.size()));
+  if (method == "NoSuchMethod" && Has("yes-to-all")) return Ok(::dvdi::Json::object());
+  if (method == "Capabilities")
+    return Ok({{"Capabilities", {{"Scope", Has("odd-scope") ? "galaxy" : "local"}}}});
+  if (method == "List") {
+    ::dvdi::Json list = ::dvdi::Json::array();
+    for (const auto& [name, volume] : volumes_)
+      if (!Has("list-nothing")) list.push_back({{"Name", name}});
+    return Ok({{"Volumes", list}});
+  }
+  auto body = ParseJson(request.body, "request");
+  if (Has("believes-anything") && method == "Get" && (!body.ok() || GetString(*body, "Name").empty()))
+    return Ok({{"Volume", {{"Name", ""}}}});
+  if (!body.ok() || !body->is_object()) return Error("no JSON");
+  if (Has("strict") && body->contains("Tomorrow")) return Error("unknown member");
+  if (GetString(*body, "Name").empty()) return Error("no Name");
+  return Volumes(method, GetString(*body, "Name"), GetString(*body, "ID"));
+}
+
+Turn Model::Volumes(const std::string& method, const std::string& name, const std::string& id) {
+  if (method == "Create") return Create(name);
+  std::string key = name;
+  if (Has("path-joins") && !volumes_.contains(name))
+    key = std::filesystem::path("/" + name).lexically_normal().string().substr(1);
+  if (!volumes_.contains(key)) {
+    if (Has("html-errors")) return Turn::Typed("<h1>Error</h1>", "text/html", 500);
+    if (Has("get-finds-all") && method == "Get") return Ok({{"Volume", {{"Name", key}}}});
+    if (Has("empty-mountpoint") && method == "Mount") return Ok({{"Mountpoint", ""}, {"Err", ""}});
+    if (!(Has("mount-creates") && method == "Mount")) return Error("no such volume: " + key);
+    Create(key);
+  }
+  if (method == "Get") {
+    ::dvdi::Json volume = {{"Name", key}};
+    if (!Mountpoint(key).empty() && !Has("no-tell")) volume["Mountpoint"] = Mountpoint(key);
+    volume["CreatedAt"] = Has("odd-time") ? "yesterday" : "2024-01-02T03:04:05.6+01:00";
+    return Ok({{"Volume", volume}});
+  }
+  if (method == "Path") return Ok({{"Mountpoint", Mountpoint(key)}});
+  if (method == "Mount") return Mount(key, id);
+  if (method == "Unmount") return Unmount(key, id);
+  if (method != "Remove") return Turn::Json("{\"Err\": \"no such method\"}", 404);
+  Volume& volume = volumes_[key];
+  if (!volume.ids.empty() && !Has("removes-mounted")) return Error("it is mounted");
+  if (!volume.ids.empty()) Release(key);
+  if (Has("remove-fails")) return Error("cannot");
+  std::filesystem::remove_all(Store(key));
+  volumes_.erase(key);
+  return Ok({{"Err", ""}});
+}
+
+Turn Model::Create(const std::string& name) {
+  // Docker's own rule, more or less.
+  bool plain = name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
+               std::string::npos;
+  if (!plain && Has("half-done")) return Ok({{"Err", ""}});
+  if (!plain || name.size() > 200) return Error("a name of letters and digits only");
+  if (Has("create-wipes")) std::filesystem::remove_all(Store(name));
+  if (Has("create-resets") && volumes_.contains(name)) volumes_[name].ids.clear();
+  volumes_[name];
+  std::filesystem::create_directories(Store(name));
+  return Ok({{"Err", ""}});
+}
+
+Turn Model::Mount(const std::string& name, const std::string& id) {
+  Volume& volume = volumes_[name];
+  if (id.empty() && Has("no-id-no-mount")) return Ok({{"Mountpoint", ""}, {"Err", ""}});
+  if (Has("one-user") && !volume.ids.empty() && !volume.ids.contains(id)) return Error("in use");
+  if (Has("elsewhere")) return volume.ids.insert(id), Ok({{"Mountpoint", "/no/such/folder"}});
+  if (volume.ids.empty()) {
+    std::filesystem::remove(Place(name));
+    std::filesystem::create_directory_symlink(Store(name), Place(name));
+  }
+  if (Has("counts") || !volume.ids.contains(id)) volume.ids.insert(id);
+  return Ok({{"Mountpoint", Place(name)}});
+}
+
+Turn Model::Unmount(const std::string& name, const std::string& id) {
+  Volume& volume = volumes_[name];
+  auto mine = volume.ids.find(id);
+  if (Has("any-id") && mine == volume.ids.end()) mine = volume.ids.begin();
+  if (mine != volume.ids.end()) volume.ids.erase(mine);
+  if (Has("one-unmount")) volume.ids.clear();
+  if (Has("forgets-data") && volume.ids.empty()) {
+    std::filesystem::remove_all(Store(name));
+    std::filesystem::create_directories(Store(name));
+  }
+  if (volume.ids.empty()) Release(name);
+  return Ok({{"Err", ""}});
+}
+
+// The ids of the checks that found something.
+std::set<std::string> Found(const std::string& fault, const std::string& only = "") {
+  Model model(fault);
+  Plugin plugin(model.address(), 30'000);
+  RunSetup setup;
+  setup.prefix = "check";
+  std::set<std::string> out;
+  for (const Check& check : AllChecks()) {
+    if (!only.empty() && check.id != only) continue;
+    Outcome outcome;
+    outcome.check = &check;
+    {
+      Context context(setup, plugin, &outcome);
+      check.run(context);
+    }
+    if (outcome.found.empty()) continue;
+    out.insert(check.id);
+  }
+  return out;
+}
+
+TEST(SanityChecksTest, AGoodPluginHasNoFinding) {
+  // The server of these tests does not read chunked requests; that this is found is the test of that check.
+  Model model;
+  Plugin plugin(model.address(), 30'000);
+  RunSetup setup;
+  setup.prefix = "check";
+  for (const Check& check : AllChecks()) {
+    Outcome outcome;
+    outcome.check = &check;
+    {
+      Context context(setup, plugin, &outcome);
+      check.run(context);
+    }
+    bool chunked = check.id == "transport.chunked";
+    EXPECT_EQ(outcome.found.empty(), !chunked)
+        << check.id << ": " << (outcome.found.empty() ? "nothing" : outcome.found[0]);
+    EXPECT_EQ(!outcome.skipped.empty(), check.id.starts_with("restart."))
+        << check.id << ": " << outcome.skipped;
+  }
+}
+
+struct Fault {
+  const char* fault;
+  const char* check;
+};
+
+class FaultTest : public ::testing::TestWithParam<Fault> {};
+
+TEST_P(FaultTest, IsFound) {
+  EXPECT_TRUE(Found(GetParam().fault, GetParam().check).contains(GetParam().check));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sanity, FaultTest,
+    ::testing::Values(
+        Fault{"not-a-volume-driver", "protocol.activate"}, Fault{"text-plain", "protocol.content-type"},
+        Fault{"odd-scope", "protocol.capabilities"}, Fault{"yes-to-all", "protocol.unknown-method"},
+        Fault{"believes-anything", "protocol.not-json"}, Fault{"believes-anything", "protocol.wrong-types"},
+        Fault{"believes-anything", "protocol.empty-name"}, Fault{"strict", "protocol.unknown-field"},
+        Fault{"html-errors", "protocol.err-in-json"}, Fault{"odd-time", "protocol.field-types"},
+        Fault{"get-finds-all", "unknown.get"}, Fault{"empty-mountpoint", "unknown.mount"},
+        Fault{"mount-creates", "unknown.mount"}, Fault{"html-errors", "unknown.unmount"},
+        Fault{"html-errors", "unknown.remove"}, Fault{"list-nothing", "volume.create"},
+        Fault{"create-wipes", "volume.create-keeps-data"}, Fault{"remove-fails", "volume.remove"},
+        Fault{"elsewhere", "mount.mount"}, Fault{"no-tell", "mount.tell"},
+        Fault{"forgets-data", "mount.data"}, Fault{"counts", "mount.one-id-twice"},
+        Fault{"one-user", "mount.two-ids"}, Fault{"one-unmount", "mount.two-ids"},
+        Fault{"any-id", "mount.unknown-id"}, Fault{"no-id-no-mount", "mount.no-id"},
+        Fault{"removes-mounted", "mount.remove-mounted"}, Fault{"create-resets", "mount.create-mounted"},
+        Fault{"path-joins", "name.dot-dot"}, Fault{"half-done", "name.slash"},
+        Fault{"half-done", "name.newline"}, Fault{"one-user", "load.mounts-of-one"},
+        Fault{"list-nothing", "load.creates"}, Fault{"list-nothing", "load.one-name"},
+        Fault{"elsewhere", "load.mounts-of-many"}),
+    [](const auto& info) {
+      std::string name = std::string(info.param.fault) + "_" + info.param.check;
+      for (char& c : name)
+        if (c == '-' || c == '.') c = '_';
+      return name;
+    });
+
+TEST(SanityChecksTest, IdsAreUniqueAndEachSaysWhatItIsAbout) {
+  std::set<std::string> ids;
+  for (const Check& check : AllChecks()) {
+    EXPECT_TRUE(ids.insert(check.id).second) << check.id;
+    EXPECT_NE(check.id.find('.'), std::string::npos) << check.id;
+    EXPECT_FALSE(check.title.empty() || check.protocol.empty() || check.clients.empty()) << check.id;
+  }
+}
+
+TEST(SanityChecksTest, NothingIsLeftOfAVolumeThatIsStillMounted) {
+  Model model;
+  Plugin plugin(model.address(), 30'000);
+  RunSetup setup;
+  setup.prefix = "check";
+  Check check;
+  Outcome outcome;
+  outcome.check = &check;
+  std::string name;
+  {
+    Context context(setup, plugin, &outcome);
+    auto given = context.GivenMounted(context.NewId());
+    ASSERT_TRUE(given);
+    name = given->first;
+  }
+  EXPECT_TRUE(outcome.found.empty());
+  EXPECT_TRUE(plugin.Ask(Method::kGet, name).refused());
+}
+
+}  // namespace
+}  // namespace dvdi::sanity

@@ -1,0 +1,156 @@
+#include "sanity/context.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "sanity/process.h"
+#include "sys/env.h"
+
+namespace dvdi::sanity {
+namespace {
+
+constexpr int64_t kFilesMs = 10'000;
+constexpr int64_t kRestartMs = 60'000;
+constexpr int kCleanUpRounds = 8;  // a plugin that counts mounts wants as many unmounts
+
+int next_name = 0;
+
+}  // namespace
+
+Context::Context(const RunSetup& setup, Plugin& plugin, Outcome* outcome)
+    : setup_(setup), plugin_(plugin), outcome_(outcome) {}
+
+Context::~Context() {
+  for (const Volume& volume : volumes_) CleanUp(volume);
+  plugin_.CloseIdle();
+}
+
+void Context::CleanUp(const Volume& volume) {
+  Said removed;
+  for (int round = 0; round < kCleanUpRounds; ++round) {
+    if (plugin_.Ask(Method::kGet, volume.name).refused()) return;
+    for (const std::string& id : volume.ids) plugin_.Ask(Method::kUnmount, volume.name, id);
+    removed = plugin_.Ask(Method::kRemove, volume.name);
+    if (removed.ok() && !Listed(volume.name)) return;
+    Scheduler::Real()->SleepUntil(Clock::Real()->MonotonicMs() + 50 * round);
+  }
+  Found("cannot be cleaned up: volume " + OneLine(volume.name, 100) +
+        " is still there after Unmount and Remove (" + removed.Text() + ")");
+}
+
+void Context::Found(std::string what) { outcome_->found.push_back(OneLine(what, 600)); }
+
+bool Context::Expect(bool holds, std::string what) {
+  if (!holds) Found(std::move(what));
+  return holds;
+}
+
+void Context::Skip(std::string why) { outcome_->skipped = OneLine(why, 600); }
+
+std::string Context::Name(const std::string& word) {
+  return setup_.prefix + "-" + word + std::to_string(++next_name);
+}
+
+std::string Context::NewId() { return Random::Real()->HexId(32); }
+
+Json Context::CreateBody(const std::string& name) const {
+  Json options = Json::object();
+  for (const auto& [key, value] : setup_.create_options) options[key] = value;
+  return {{"Name", name}, {"Opts", options}};
+}
+
+Context::Volume& Context::Of(const std::string& name) {
+  auto it = std::find_if(volumes_.begin(), volumes_.end(), [&](const Volume& v) { return v.name == name; });
+  if (it != volumes_.end()) return *it;
+  volumes_.push_back({name, {}});
+  return volumes_.back();
+}
+
+void Context::Remember(const std::string& name, const std::string& id) {
+  Volume& volume = Of(name);
+  if (!id.empty() && std::find(volume.ids.begin(), volume.ids.end(), id) == volume.ids.end())
+    volume.ids.push_back(id);
+}
+
+Said Context::Create(const std::string& name) {
+  Said said = plugin_.Ask(Method::kCreate, CreateBody(name));
+  if (!said.refused()) Remember(name);
+  return said;
+}
+
+Said Context::Mount(const std::string& name, const std::string& id) {
+  Said said = plugin_.Ask(Method::kMount, name, id);
+  if (!said.refused()) Remember(name, id);
+  return said;
+}
+
+Said Context::Unmount(const std::string& name, const std::string& id) {
+  return plugin_.Ask(Method::kUnmount, name, id);
+}
+
+Said Context::Remove(const std::string& name) { return plugin_.Ask(Method::kRemove, name); }
+
+std::optional<std::string> Context::Given() {
+  std::string name = Name();
+  Said said = Create(name);
+  if (said.ok()) return name;
+  Skip("it needs a volume, and Create was answered with " + said.Text());
+  return std::nullopt;
+}
+
+std::optional<std::pair<std::string, std::string>> Context::GivenMounted(const std::string& id) {
+  std::optional<std::string> name = Given();
+  if (!name) return std::nullopt;
+  Said said = Mount(*name, id);
+  if (said.ok()) return std::make_pair(*name, said.answer.mountpoint);
+  Skip("it needs a mounted volume, and Mount was answered with " + said.Text());
+  return std::nullopt;
+}
+
+bool Context::Exists(const std::string& name) {
+  Said said = plugin_.Ask(Method::kGet, name);
+  if (!said.ok() && !said.refused()) Found("Get says nothing that can be relied on: " + said.Text());
+  return said.ok();
+}
+
+bool Context::Listed(const std::string& name) {
+  Said said = plugin_.Ask(Method::kList, Json::object());
+  if (!said.ok()) Found("List says nothing that can be relied on: " + said.Text());
+  const auto& volumes = said.answer.volumes;
+  return std::any_of(volumes.begin(), volumes.end(), [&](const ListedVolume& v) { return v.name == name; });
+}
+
+std::string Context::Mountpoint(const std::string& name) {
+  return plugin_.Ask(Method::kGet, name).answer.mountpoint;
+}
+
+bool Context::IsFolder(const std::string& path) {
+  if (!setup_.look_inside) return true;
+  return InChild([&] { return FolderExists(path); }, kFilesMs);
+}
+
+bool Context::WriteMark(const std::string& folder, const std::string& mark) {
+  if (!setup_.look_inside) return true;
+  return InChild([&] { return WriteText(folder + "/" + mark, mark); }, kFilesMs);
+}
+
+bool Context::HasMark(const std::string& folder, const std::string& mark) {
+  if (!setup_.look_inside) return true;
+  return InChild([&] { return ReadText(folder + "/" + mark) == mark; }, kFilesMs);
+}
+
+bool Context::Restart() {
+  if (setup_.restart.empty()) {
+    Skip("no command was given that restarts the plugin");
+    return false;
+  }
+  plugin_.CloseIdle();
+  Status ran = RunCommand(setup_.restart, kRestartMs);
+  if (!ran.ok()) {
+    Skip(ran.message());
+    return false;
+  }
+  return Expect(plugin_.WaitUntilItAnswers(kRestartMs), "it does not answer a minute after it was restarted");
+}
+
+}  // namespace dvdi::sanity
