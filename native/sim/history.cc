@@ -656,7 +656,10 @@ class History {
     const char* to = node.policy == "second" ? "stock" : "second";
     PolicyChanges(node);
     state_.tasks.Start(&p->sys, [this, p, engine = p->engine, to] {
-      auto r = engine->InstallPolicy({{"path", std::string("/blobs/") + to}, {"allow_downgrade", true}});
+      auto r = engine->Policy({{"verb", "install"},
+                               {"path", std::string("/blobs/") + to},
+                               {"allow_downgrade", true},
+                               {"allow_differences", true}});
       if (p->sys.dead()) return;
       Say("install " + std::string(to) + " -> " + (r.ok() ? Dump(*r) : r.status().message()));
       ++result_.swaps;
