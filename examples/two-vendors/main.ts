@@ -3,6 +3,15 @@
 import { use } from "../../assembly/library";
 import { Vendors } from "./vendors";
 
-export { dvdi_abi_1, dvdi_alloc, configure, parse, prepare, cleanup, recover, canary } from "../../assembly/abi/exports";
+export {
+  dvdi_abi_1,
+  dvdi_alloc,
+  configure,
+  parse,
+  prepare,
+  cleanup,
+  recover,
+  canary,
+} from "../../assembly/abi/exports";
 
 use(new Vendors());

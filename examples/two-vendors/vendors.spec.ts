@@ -2,8 +2,10 @@ import { Policy, use } from "../../assembly/library";
 import { parseWith, source } from "../../assembly/testing";
 import { Vendors } from "./vendors";
 
-const CLOUD = '{"name":"cloud","driver":"rexray/ebs","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":64000}}}';
-const RACKS = '{"name":"racks","driver":"pxd","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":20000}}}';
+const CLOUD =
+  '{"name":"cloud","driver":"rexray/ebs","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":64000}}}';
+const RACKS =
+  '{"name":"racks","driver":"pxd","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":20000}}}';
 
 /** The driver and the options of a volume of that class, where these pools are to be had. */
 function resolved(pools: string, wanted: string, options: string = "{}"): string {

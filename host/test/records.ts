@@ -10,7 +10,7 @@ export function recordOf(blob: Uint8Array, more: Partial<Simulation> = {}, membe
   };
   const told = simulate(blob, { ...usual, ...more });
   const { input, answer, calls, error } = told;
-  const kept = ({ configure: _, ...rest }: typeof input): object => rest;
+  const kept = ({ parse, prepare }: typeof input): object => ({ parse, prepare });
   return {
     ...{ operation: "0123456789abcdef", kind: "prepare", owner: "run", scope: "s1" },
     ...{ started_ms: 1_700_000_000_000, duration_ms: 12.5, outcome: error?.code ?? "ok" },

@@ -53,7 +53,8 @@ for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".json")))
     test(`replay, ${file}: ${name}`, () => {
       const known = typeof record === "string" ? vectors.records[record] : record;
       assert.ok(known);
-      const { why: _, ...result } = replayRecord(known, config, candidate(steps));
+      const result = replayRecord(known, config, candidate(steps));
+      delete result.why;
       assert.deepEqual(result, expect);
     });
   }

@@ -93,7 +93,11 @@ test("an operation opens to its calls in time, beside what was decided again", {
   assert.ok(seen.sideBySide, title);
   assert.ok(seen.wide <= seen.window, title);
   assert.ok(seen.bars.length >= 5, title);
-  assert.deepEqual(seen.bars, [...seen.bars].sort((a, b) => a - b), "later calls are further right");
+  assert.deepEqual(
+    seen.bars,
+    [...seen.bars].sort((a, b) => a - b),
+    "later calls are further right",
+  );
   assert.match(seen.gone, /^Create data.*; Mount data; stage data rw$/);
 });
 

@@ -75,7 +75,7 @@ test("another policy's decisions are grouped, with the first call that differs, 
   assert.deepEqual(
     told.groups.map(({ outcome, title, count, examples }) => [outcome, title, count, examples[0]?.first_call]),
     [
-      ["different", "prepare: ok → refused, no Create", 2, 'Create data: was made, and would not be'],
+      ["different", "prepare: ok → refused, no Create", 2, "Create data: was made, and would not be"],
       ["different", "prepare: ok → refused, no Mount", 1, "Mount data: was made, and would not be"],
       ["skipped", "no policy was asked", 1, null],
     ],
@@ -83,7 +83,10 @@ test("another policy's decisions are grouped, with the first call that differs, 
   assert.equal(replay(file, HOUSE, "--allow", "3").status, 0);
   const { out, status } = tool("replay", file, "--policy", HOUSE);
   assert.equal(status, 4);
-  assert.match(out, /^7 records, decided again by house 1\.0\.0[^]*different: prepare: ok → refused, no Create \(2\)\n/);
+  assert.match(
+    out,
+    /^7 records, decided again by house 1\.0\.0[^]*different: prepare: ok → refused, no Create \(2\)\n/,
+  );
   assert.match(out, /prepare of run\/two \(0123456789abcdef, 2023-11-14 22:13:20\)\n +Create logs: was made/);
 });
 
@@ -114,7 +117,7 @@ test("a policy that does not come to an end costs its records alone, and then th
   const told = replay(two, STUCK, "--patience", "0.5");
   assert.equal(told.status, 4);
   assert.equal(told.counts["failed"], 2);
-  assert.equal(told.groups[0]?.title, "parse: it does not come to an end");
+  assert.equal(told.groups[0]?.title, "it does not come to an end");
   const many = records("many.jsonl", exported([of("a"), of("b"), of("c"), of("d")], null));
   const given = tool("replay", many, "--policy", STUCK, "--patience", "0.5");
   assert.equal(given.status, 1);

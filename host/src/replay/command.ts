@@ -24,12 +24,14 @@ interface Flags {
 /** Replays a file of records. @returns whether no more operations than allowed would have come out otherwise */
 async function replay(file: string, flags: Flags, tool: string): Promise<boolean> {
   const allowed = Number(flags.allow);
-  if (!(Number.isSafeInteger(allowed) && allowed >= 0)) throw new UserError(`--allow ${flags.allow} is no number`, null);
+  if (!(Number.isSafeInteger(allowed) && allowed >= 0))
+    throw new UserError(`--allow ${flags.allow} is no number`, null);
   const patienceMs = Number(flags.patience) * 1000;
   if (!(patienceMs > 0)) throw new UserError(`--patience ${flags.patience} is no number of seconds`, null);
   const blob = await readBlob(flags.policy);
   const { manifest, sha256, problems } = inspectPolicy(blob);
-  if (problems.length > 0) throw new UserError(`${flags.policy}: an engine would refuse it: ${problems[0] ?? ""}`, null);
+  if (problems.length > 0)
+    throw new UserError(`${flags.policy}: an engine would refuse it: ${problems[0] ?? ""}`, null);
   const { head, lines } = await openRecords(file);
   const stated = flags.settings === undefined ? head?.settings : await readStructured(flags.settings);
   const settings = stated as JsonObject | undefined;
@@ -43,7 +45,10 @@ async function replay(file: string, flags: Flags, tool: string): Promise<boolean
   if (flags.html !== undefined) await writeWhole(flags.html, page(summary));
   process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary));
   if (summary.counts.same + summary.otherwise === 0) {
-    throw new UserError(`${file}: nothing could be decided again`, "export records of operations that a policy decided");
+    throw new UserError(
+      `${file}: nothing could be decided again`,
+      "export records of operations that a policy decided",
+    );
   }
   return summary.otherwise <= allowed;
 }
@@ -55,7 +60,10 @@ export function addReplay(program: Command, otherwise: number, tool: string): vo
     .description("let a blob decide again what was decided: which operations would have come out otherwise")
     .argument("<records>", "what `dvdi explain --json` wrote, or JSON lines of records; - is standard input")
     .option("--policy <file>", "the blob", "build/policy.wasm")
-    .option("--settings <file>", "the policy member of the engine's settings (default: those that came with the records)")
+    .option(
+      "--settings <file>",
+      "the policy member of the engine's settings (default: those that came with the records)",
+    )
     .option("--allow <number>", "of how many operations it is no failure that they come out otherwise", "0")
     .option("--html <file>", "write a page, too: each group, and operations call by call")
     .option("--patience <seconds>", "how long one record may take", "20")

@@ -33,7 +33,12 @@ export function decisionOf(name: Export, answer: Json | undefined): Json {
     case "parse":
       return { ok: without(volumesBy(ok, parsedVolume), "notes") };
     case "prepare":
-      return { ok: without(volumesBy(ok, (volume) => without(volume, "message")), "notes") };
+      return {
+        ok: without(
+          volumesBy(ok, (volume) => without(volume, "message")),
+          "notes",
+        ),
+      };
     case "cleanup":
     case "recover":
       return { ok: without(ok, "report") };

@@ -32,7 +32,8 @@ function whole(call: string, request: Json): Item {
 
 function part(call: string, asked: JsonObject): Item {
   if (call === "stage") return { ...STAGE_DEFAULTS, ...asked, call };
-  const { timeout_ms: _, ...rest } = asked;
+  const rest = { ...asked };
+  delete rest["timeout_ms"];
   return { ...rest, call };
 }
 

@@ -85,7 +85,8 @@ ${timeline(record, trace, result)}
 function decisionRow(name: Export, record: OperationRecord, result: Result, trace: Trace): string {
   const answer = jsonOrNothing(record.answer?.[name]);
   const noted = trace.find((one) => one.export === name);
-  const again = noted === undefined ? "not asked" : noted.answer === undefined ? "did not come to it" : answerText(noted.answer);
+  const again =
+    noted === undefined ? "not asked" : noted.answer === undefined ? "did not come to it" : answerText(noted.answer);
   const differs = result.export === name && result.outcome !== "same";
   const decision = (value: unknown): string => `<pre>${escaped(JSON.stringify(value, null, 2))}</pre>`;
   const both = differs && noted?.answer !== undefined;
@@ -116,7 +117,9 @@ function timeline(record: OperationRecord, trace: Trace, result: Result): string
   const added = (asked ?? []).filter(({ item }) => take(item) && item.call !== "sleep" && item.call !== "log");
   rows.push(...added.map((answered) => row(answered, volumes, "new", "asked for only now", 0, 0)));
   if (now !== null && now !== undefined) {
-    rows.push(row({ item: now as Item, answer: null }, volumes, "new", "asked for only now: nobody knows the answer", 0, 0));
+    rows.push(
+      row({ item: now as Item, answer: null }, volumes, "new", "asked for only now: nobody knows the answer", 0, 0),
+    );
   }
   return `<table class="timeline">
 <thead><tr><th>time</th><th>asked</th><th>answered</th><th>decided again</th></tr></thead>
@@ -139,7 +142,11 @@ function times(record: OperationRecord, items: Answered[]): { answered: Answered
     return { answered, from: at, width: answered.ms ?? 0 };
   });
   const all = Math.max(0.001, at + (before === undefined ? 0 : took(before)));
-  return placed.map(({ answered, from, width }) => ({ answered, from: (100 * from) / all, width: (100 * width) / all }));
+  return placed.map(({ answered, from, width }) => ({
+    answered,
+    from: (100 * from) / all,
+    width: (100 * width) / all,
+  }));
 }
 
 function row(answered: Answered, volumes: Named[], kind: string, said: string, from: number, width: number): string {

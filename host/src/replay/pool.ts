@@ -20,7 +20,6 @@ export interface Job {
   patienceMs: number;
 }
 
-
 interface Thread {
   worker: Worker;
   counter: Int32Array;
@@ -82,8 +81,7 @@ class Pool {
         this.done.delete(told);
         told += next.lines.length;
         same += next.done.same;
-        for (const finding of next.done.findings)
-          onFinding(finding, next.lines[finding.index - next.done.from] ?? "");
+        for (const finding of next.done.findings) onFinding(finding, next.lines[finding.index - next.done.from] ?? "");
         if (next.done.damaged !== undefined) {
           const { index, why } = next.done.damaged;
           throw new UserError(`record ${index + 1} cannot be read: ${why}`, "export the records anew");

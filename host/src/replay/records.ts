@@ -71,9 +71,12 @@ export function readRecord(line: string): OperationRecord {
     if (value[name] !== undefined && !isObject(value[name])) throw new Error(`its ${name} is no object`);
   }
   const { calls } = value;
-  if (calls !== undefined && !(Array.isArray(calls) && calls.every((c) => isObject(c) && typeof c["call"] === "string")))
+  if (
+    calls !== undefined &&
+    !(Array.isArray(calls) && calls.every((c) => isObject(c) && typeof c["call"] === "string"))
+  )
     throw new Error("its calls are no list of calls");
-  return value as unknown as OperationRecord;
+  return value;
 }
 
 /** A head, or null where the line is a record already. */
@@ -81,7 +84,10 @@ function readHead(line: string): RecordsHead | null {
   const value = jsonOrNothing(line);
   if (!isObject(value) || value["dvdi"] === undefined) return null;
   if (value["dvdi"] !== "records" || value["version"] !== 1) {
-    throw new UserError("the records are of a kind that this tool does not know", "take the dvdi-policy of that engine");
+    throw new UserError(
+      "the records are of a kind that this tool does not know",
+      "take the dvdi-policy of that engine",
+    );
   }
   return value as unknown as RecordsHead;
 }

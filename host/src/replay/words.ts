@@ -35,7 +35,7 @@ export function itemInWords(item: Item, volumes: Named[]): string {
   const { call, ...rest } = item;
   if (call === "plugin_call" && typeof item["method"] !== "string") return canonical(item);
   const request = call === "plugin_call" ? { calls: [rest] } : call === "stage" ? { stages: [rest] } : rest;
-  return askedInWords({ import: call, request, answer: {}, at: 0 } as unknown as Entry, volumes);
+  return askedInWords({ import: call, request, answer: {}, at: 0 }, volumes);
 }
 
 /** What an item was answered. */
@@ -46,7 +46,7 @@ export function answerInWords(item: Item, answer: Json): string {
   if (!isObject(answer)) return canonical(answer);
   const parts = call === "plugin_call" ? "answers" : "stages";
   const said = call === "plugin_call" || call === "stage" ? { ok: { [parts]: [answer] } } : {};
-  return saidInWords({ import: call, request: rest, answer: said, at: 0 } as unknown as Entry);
+  return saidInWords({ import: call, request: rest, answer: said, at: 0 });
 }
 
 /** `ok`, `refused`, `no answer`. */
@@ -79,18 +79,23 @@ export function kindOf(record: OperationRecord, { outcome, export: name, at, was
   const where = name ?? "";
   if (outcome === "same") return "decided the same";
   if (outcome === "skipped") return why ?? "";
-  if (at === "failure") return `${where}: ${why ?? ""}`;
+  if (at === "failure") return name === undefined ? (why ?? "") : `${name}: ${why ?? ""}`;
   if (at === "call") {
     const item = (now ?? was) as Item;
     const method = text(item["method"]);
     const options = isObject(item["options"]) ? Object.keys(item["options"]).sort() : [];
     const shape = `${method || item.call}${options.length > 0 ? ` with ${options.join(", ")}` : ""}`;
     if (now === null) return `${where}: no ${shape}`;
-    return outcome === "different" ? `${where}: ${shape}, unlike then` : `${where}: asks for ${shape}, which nobody did`;
+    return outcome === "different"
+      ? `${where}: ${shape}, unlike then`
+      : `${where}: asks for ${shape}, which nobody did`;
   }
   const [before, after] = [decisionInWords(was), decisionInWords(now)];
-  if (before !== after) return `${where}: ${before} → ${after}${missing === undefined ? "" : `, no ${text(missing["method"]) || "stage"}`}`;
-  return `${where}: ${before}, with another ${placesOfDifference(was ?? null, now ?? null).join(", ").replaceAll("ok.", "")}`;
+  if (before !== after)
+    return `${where}: ${before} → ${after}${missing === undefined ? "" : `, no ${text(missing["method"]) || "stage"}`}`;
+  return `${where}: ${before}, with another ${placesOfDifference(was ?? null, now ?? null)
+    .join(", ")
+    .replaceAll("ok.", "")}`;
 }
 
 /** The first host call that differs, or null where the difference is none of a call. */
@@ -110,4 +115,3 @@ export function answerText(answer: Json | undefined): string {
   const messages = volumes.map((volume) => text(volume["message"])).filter((message) => message !== "");
   return messages.length > 0 ? `ok: ${messages.join("; ")}` : "ok";
 }
-

@@ -52,7 +52,7 @@ function configure(policy: PolicyBlob, settings: Json): Json {
   const answer = jsonOrNothing(text);
   if (isObject(answer) && answer["ok"] !== undefined) return answer["ok"];
   const error = isObject(answer) && isObject(answer["error"]) ? answer["error"]["message"] : "its answer is none";
-  throw new Error(`configure does not take the settings: ${String(error)}`);
+  throw new Error(`configure does not take the settings: ${typeof error === "string" ? error : ""}`);
 }
 
 /** Serves the thread that started this one, until that ends it. */
