@@ -5,42 +5,18 @@
 //     "guard": {"name": "volume_in_use", "file": "native/engine/release.cc", "symbol": "Release"},
 //     "tests": [{"suite": "ctest", "match": "^ReleaseTest\\.InUse$"}]}]
 // With the guard on, each of these tests passes; with it off, at least one fails.
-import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 
 import { buildNative } from "./lib/native.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { must } from "./lib/proc.mjs";
+import { mismatches, readPromises } from "./lib/promises.mjs";
 import { setup } from "./lib/setup.mjs";
 import { SUITES } from "./lib/suites.mjs";
 import { bold, fail, green, main, red, step, StepError } from "./lib/ui.mjs";
 
 const BUILD = join(ROOT, "build/promises");
 const SHIPPED = ["dvdi", "dvdi-driver", "dvdi-helper"];
-
-/** Reads promises.json and checks it against the sources: a guard that the code does not have guards nothing. */
-function readPromises() {
-  const file = join(ROOT, "test/promises.json");
-  const promises = JSON.parse(readFileSync(file, "utf8"));
-  const listed = readFileSync(join(ROOT, "native/base/guards.list"), "utf8").split("\n");
-  const wrong = [];
-  for (const { promise, guard, tests } of promises) {
-    const site = readFileSync(join(ROOT, guard.file), "utf8");
-    if (!listed.includes(guard.name)) wrong.push(`${guard.name} is not in native/base/guards.list`);
-    if (!site.includes(`DVDI_GUARD(${guard.name})`)) wrong.push(`${guard.file} has no DVDI_GUARD(${guard.name})`);
-    if (!site.includes(guard.symbol)) wrong.push(`${guard.file} has no ${guard.symbol}`);
-    if (!tests?.length) wrong.push(`promise ${promise}, guard ${guard.name}: no test is named`);
-    for (const { suite } of tests ?? []) {
-      if (!SUITES.some(({ name }) => name === suite)) wrong.push(`there is no suite ${suite} (guard ${guard.name})`);
-    }
-  }
-  for (const name of listed.filter((line) => /^[a-z][a-z0-9_]*$/.test(line))) {
-    if (!promises.some(({ guard }) => guard.name === name))
-      wrong.push(`guard ${name} is in no promise of test/promises.json`);
-  }
-  if (wrong.length > 0) throw new StepError(`test/promises.json does not fit the sources:\n  ${wrong.join("\n  ")}`);
-  return promises;
-}
 
 /** What has to be built for these tests: the test programs, and for other suites the programs that ship. */
 async function targetsOf(tests) {
@@ -76,6 +52,8 @@ const names = (tests) => tests.map((test) => test.name).join(", ");
 
 await main(async () => {
   const all = readPromises();
+  const wrong = mismatches(all);
+  if (wrong.length > 0) throw new StepError(`test/promises.json does not fit the sources:\n  ${wrong.join("\n  ")}`);
   const wanted = process.argv.slice(2);
   const promises = all.filter(({ guard }) => wanted.length === 0 || wanted.includes(guard.name));
   if (promises.length === 0) throw new StepError(`no guard is named ${wanted.join(" or ")}`);
