@@ -155,7 +155,8 @@ TEST_F(AdmissionTest, AThreadMayDoItselfWhatHasRoomAndItCountsAsRunning) {
 // An engine that was closed goes with its last task, and so does what counts the tasks.
 TEST_F(AdmissionTest, TheLastTaskMayTakeItsAdmissionWithIt) {
   for (bool at_once : {false, true}) {
-    auto shared = std::make_shared<Admission>(MakeEnv(), [](const std::string&) { return 1; }, 64);
+    auto shared = std::make_shared<Admission>(
+        MakeEnv(), [](const std::string&) { return 1; }, 64);
     std::weak_ptr<Admission> gone = shared;
     auto task = [keep = shared](const Status&) {};
     std::function<void()> here;

@@ -25,7 +25,7 @@ namespace {
 constexpr size_t kMaxSources = 1000;
 
 // The sources as the policy gets them: secrets taken out, text checked.
-Result<Json> ReadSources(const Settings& settings, const Json& sources, SecretList* secrets) {
+Result<Json> ReadSources(Random* random, const Settings& settings, const Json& sources, SecretList* secrets) {
   if (sources.is_null()) return Json::array();
   if (!sources.is_array() || sources.size() > kMaxSources)
     return Status(Code::kInvalid,
@@ -38,7 +38,7 @@ Result<Json> ReadSources(const Settings& settings, const Json& sources, SecretLi
       for (const auto& [name, value] : GetMember(s, "env").items()) {
         if (!value.is_string())
           return Status(Code::kInvalid, "variable " + OneLine(name, 60) + " is not text");
-        env[name] = TakeSecrets(settings, "env", value.get_ref<const std::string&>(), secrets);
+        env[name] = TakeSecrets(random, settings, "env", value.get_ref<const std::string&>(), secrets);
       }
       out.push_back({{"form", form}, {"env", std::move(env)}});
       continue;
@@ -47,7 +47,8 @@ Result<Json> ReadSources(const Settings& settings, const Json& sources, SecretLi
     if (!text.is_string())
       return Status(Code::kInvalid, "a source of form " + OneLine(form, 40) + " has no text");
     out.push_back(
-        {{"form", form}, {"text", TakeSecrets(settings, form, text.get_ref<const std::string&>(), secrets)}});
+        {{"form", form},
+         {"text", TakeSecrets(random, settings, form, text.get_ref<const std::string&>(), secrets)}});
   }
   return out;
 }
@@ -187,7 +188,7 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
     done(s, Json());
     return nullptr;
   }
-  auto sources = ReadSources(core.settings, GetMember(raw, "sources"), &request->secrets);
+  auto sources = ReadSources(core.env.random, core.settings, GetMember(raw, "sources"), &request->secrets);
   if (!sources.ok()) return fail(sources.status());
   for (const auto& [handle, value] : request->secrets) recorder->HideSecret(value);
   auto revision = core.policy->Current();

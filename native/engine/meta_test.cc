@@ -75,7 +75,8 @@ TEST_F(MetaTest, TheNextOperationsFileReplacesIt) {
 TEST_F(MetaTest, WhatAKilledEngineLeftHalfWrittenIsSweptAndOnlyThat) {
   auto living = InstanceLock::Take(env(), root_);
   ASSERT_TRUE(living.ok());
-  const std::string killed = stages_ + "/.meta-0123456789abcdef-1", writing = stages_ + "/.meta-" + (*living)->id() + "-2";
+  const std::string killed = stages_ + "/.meta-0123456789abcdef-1",
+                    writing = stages_ + "/.meta-" + (*living)->id() + "-2";
   for (const std::string& path : {killed, writing}) std::ofstream(path) << "{";
   SweepTemporaryMeta(env(), stages_, root_);
   EXPECT_FALSE(fs::exists(killed));

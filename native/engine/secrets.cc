@@ -28,9 +28,9 @@ bool IsListed(const Settings& settings, std::string_view name) {
                      [&](const std::string& listed) { return OptionKey(listed) == key; });
 }
 
-std::string NewHandle(const std::string& value, SecretList* taken) {
+std::string NewHandle(Random* random, const std::string& value, SecretList* taken) {
   // Random, so that no text of a user can be mistaken for it.
-  std::string handle = "dvdi-secret-" + Random::Real()->HexId(16);
+  std::string handle = "dvdi-secret-" + random->HexId(16);
   taken->push_back({handle, value});
   return handle;
 }
@@ -120,7 +120,8 @@ class JsonSecrets {
   bool after_colon_ = false;
 };
 
-std::string TakeFromJson(const Settings& settings, const std::string& text, SecretList* taken) {
+std::string TakeFromJson(Random* random, const Settings& settings, const std::string& text,
+                         SecretList* taken) {
   std::string out;
   size_t at = 0;
   for (const Span& s : JsonSecrets(settings, text).Find()) {
@@ -130,7 +131,8 @@ std::string TakeFromJson(const Settings& settings, const std::string& text, Secr
     auto json = ParseJson(raw, "text");
     out.append(text, at, s.begin - at);
     // What cannot be read is hidden all the same: the policy refuses the text anyway, and shows it.
-    out += '"' + NewHandle(json.ok() && json->is_string() ? json->get<std::string>() : raw, taken) + '"';
+    out +=
+        '"' + NewHandle(random, json.ok() && json->is_string() ? json->get<std::string>() : raw, taken) + '"';
     at = s.end;
   }
   out.append(text, at);
@@ -155,7 +157,8 @@ size_t ValueOfListed(const Settings& settings, const std::string& field, int lev
 
 // NAME=VALUE in comma-separated text. `csv`: docker's --mount, whose fields may be quoted as encoding/csv has
 // it.
-std::string TakeFromPairs(const Settings& settings, const std::string& text, bool csv, SecretList* taken) {
+std::string TakeFromPairs(Random* random, const Settings& settings, const std::string& text, bool csv,
+                          SecretList* taken) {
   std::string out;
   for (size_t at = 0; at <= text.size();) {
     size_t end = at;
@@ -177,7 +180,7 @@ std::string TakeFromPairs(const Settings& settings, const std::string& text, boo
       out.append(text, at, end - at);
     } else {
       std::string name = field.substr(0, value);
-      std::string put = name + NewHandle(field.substr(value), taken);
+      std::string put = name + NewHandle(random, field.substr(value), taken);
       bool plain = put.find_first_of(",\"\r\n") == std::string::npos;
       if (csv && !plain) {
         std::string again;
@@ -273,12 +276,12 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
                     : text.status().hint());
 }
 
-std::string TakeSecrets(const Settings& settings, const std::string& form, const std::string& text,
-                        SecretList* taken) {
+std::string TakeSecrets(Random* random, const Settings& settings, const std::string& form,
+                        const std::string& text, SecretList* taken) {
   if (!DVDI_GUARD(secret_handles) || settings.secret_options.empty()) return text;
   if (form == "volume") return text;  // it has no options
-  if (form == "mount" || form == "env") return TakeFromPairs(settings, text, form == "mount", taken);
-  return TakeFromJson(settings, text, taken);
+  if (form == "mount" || form == "env") return TakeFromPairs(random, settings, text, form == "mount", taken);
+  return TakeFromJson(random, settings, text, taken);
 }
 
 }  // namespace dvdi

@@ -24,8 +24,8 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
 // Takes the values of options that the settings list as secret out of a request's source text and puts
 // handles in their place, before any policy sees it. `form` is the source's form. What was taken is added to
 // *taken.
-std::string TakeSecrets(const Settings& settings, const std::string& form, const std::string& text,
-                        SecretList* taken);
+std::string TakeSecrets(Random* random, const Settings& settings, const std::string& form,
+                        const std::string& text, SecretList* taken);
 
 }  // namespace dvdi
 

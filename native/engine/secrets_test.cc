@@ -22,7 +22,7 @@ class SecretsTest : public SimEngineTest {
   // What a policy would see of the text; the values go to taken_.
   std::string Take(const std::string& form, const std::string& text) {
     taken_.clear();
-    return TakeSecrets(settings_, form, text, &taken_);
+    return TakeSecrets(Random::Real(), settings_, form, text, &taken_);
   }
   std::vector<std::string> Values() const {
     std::vector<std::string> out;

@@ -183,7 +183,9 @@ TEST_F(LedgerTest, ASmallLogStaysALogWhenItIsClosed) {
   for (const char* id : {"x", "y"}) {
     Ledger ledger(env_, path());
     ASSERT_TRUE(ledger.Open().ok());
-    ASSERT_TRUE(ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment(id)); }).ok());
+    ASSERT_TRUE(
+        ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment(id)); })
+            .ok());
   }
   EXPECT_GT(std::filesystem::file_size(path() + "-wal"), 0u);
   EXPECT_EQ(std::filesystem::last_write_time(path()), before);

@@ -1,5 +1,5 @@
-// One node's disk, in memory. What a process wrote is there for every other process; what was not fsynced may be
-// lost with the power: names in order (as journals of ext4, XFS and btrfs keep them), data write by write.
+// One node's disk, in memory. What a process wrote is there for every other process; what was not fsynced may
+// be lost with the power: names in order (as journals of ext4, XFS and btrfs keep them), data write by write.
 #ifndef DVDI_SIM_DISK_H_
 #define DVDI_SIM_DISK_H_
 
@@ -22,7 +22,7 @@ class SimDisk {
  public:
   struct Inode;
   using Node = std::shared_ptr<Inode>;
-  struct Undo {  // what a write that is not fsynced has replaced
+  struct Undo {                 // what a write that is not fsynced has replaced
     uint64_t at = 0, size = 0;  // size: of the file before
     std::string old;
   };

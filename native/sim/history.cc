@@ -86,9 +86,13 @@ class History {
     w.violation = [this](const std::string& what) { Broken("protocol", what); };
     w.in_use = [this](const SimKernel& node, const VolumeKey& v) { return state_.InUse(node, v); };
     w.may_remove = [this](const SimProcess& sys, const VolumeKey& v) { return MayRemove(sys, v); };
-    w.creating = [this](SimProcess& sys, const VolumeKey& v, const Json& options) { Creating(sys, v, options); };
+    w.creating = [this](SimProcess& sys, const VolumeKey& v, const Json& options) {
+      Creating(sys, v, options);
+    };
     w.mounting = [this](SimProcess& sys, const VolumeKey& v, const std::string& id) { Mounting(sys, v, id); };
-    w.unmounting = [this](SimProcess& sys, const VolumeKey& v, const std::string& id) { Unmounting(sys, v, id); };
+    w.unmounting = [this](SimProcess& sys, const VolumeKey& v, const std::string& id) {
+      Unmounting(sys, v, id);
+    };
     w.say = [this](const std::string& line) {
       ++result_.plugin_calls;
       Say("  " + line);
@@ -98,7 +102,8 @@ class History {
       NodeState& node = *state_.nodes.back();
       PlantStrangers(node);
       node.kernel.disk.Make("/blobs", S_IFDIR | 0755, nullptr);
-      for (const auto& [file, blob] : {std::pair{"/blobs/stock", &shared_.stock}, {"/blobs/second", &shared_.second}}) {
+      for (const auto& [file, blob] :
+           {std::pair{"/blobs/stock", &shared_.stock}, {"/blobs/second", &shared_.second}}) {
         SimDisk::Node made;
         node.kernel.disk.Make(file, S_IFREG | 0644, &made);
         made->data = *blob;
@@ -172,7 +177,8 @@ class History {
     };
     SimProcess* sys = &p.sys;
     p.sys.told = [this, sys](const char* call, const std::string& path, int err) {
-      if (keep_ && (path.starts_with(kTargets) || std::string_view(call).find("mount") != std::string_view::npos))
+      if (keep_ &&
+          (path.starts_with(kTargets) || std::string_view(call).find("mount") != std::string_view::npos))
         result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path +
                                      (err == 0 ? "" : " fails with errno " + std::to_string(err)));
     };
@@ -245,9 +251,9 @@ class History {
   void Ask(EngineProcess& p, const std::string& what, const Json& request, Verb verb, int64_t deadline_ms) {
     int id = next_asked_++;
     Asked& asked = p.asked[id];
-    asked.what = what, asked.request = request, asked.policy = p.node->policy.empty() ? "damaged" : p.node->policy;
+    asked.what = what, asked.request = request,
+    asked.policy = p.node->policy.empty() ? "damaged" : p.node->policy;
     asked.deadline_ms = state_.clock.now_ms() + deadline_ms;
-    ++result_.operations;
     std::string number = std::to_string(id);
     Say(p.sys.name() + " #" + number + " " + what + " " + Dump(Public(request)));
     EngineProcess* process = &p;
@@ -336,8 +342,8 @@ class History {
   bool MayRemove(const SimProcess& sys, const VolumeKey& v) {
     EngineProcess* p = ProcessOf(sys);
     for (const auto& [id, asked] : p->asked)
-      if ((asked.what == "remove" || asked.what == "prune") && GetString(asked.request, "driver") == v.first &&
-          GetString(asked.request, "name") == v.second)
+      if ((asked.what == "remove" || asked.what == "prune") &&
+          GetString(asked.request, "driver") == v.first && GetString(asked.request, "name") == v.second)
         return true;
     return false;
   }
@@ -368,7 +374,8 @@ class History {
     auto json = ParseJson(meta->data, path);
     if (json.ok())
       for (const Json& a : GetMember(*json, "attachments"))
-        if (GetString(a, "id") == id && GetString(a, "driver") == v.first && GetString(a, "volume") == v.second)
+        if (GetString(a, "id") == id && GetString(a, "driver") == v.first &&
+            GetString(a, "volume") == v.second)
           return true;
     return false;
   }
@@ -381,7 +388,8 @@ class History {
 
   void Unmounting(SimProcess& sys, const VolumeKey& v, const std::string& id) {
     if (!ProvesOurs(sys, v, id))
-      Broken("protocol", "Unmount of " + v.first + "/" + v.second + " with ID " + id + ", which nothing proves ours");
+      Broken("protocol",
+             "Unmount of " + v.first + "/" + v.second + " with ID " + id + ", which nothing proves ours");
   }
 
   // --- steps
@@ -406,8 +414,7 @@ class History {
   }
 
   void Check(const std::vector<Invariant>& all) {
-    for (const Invariant& i : all)
-      i.check(state_, [&](const std::string& what) { Broken(i.name, what); });
+    for (const Invariant& i : all) i.check(state_, [&](const std::string& what) { Broken(i.name, what); });
   }
 
   VolumeKey AnyVolume() { return {kDrivers[random().Below(3)], kNames[random().Below(3)]}; }
@@ -437,39 +444,55 @@ class History {
     return wanted;
   }
 
+  // As it was made, or a prepare where there is nothing yet that it could be about.
+  static Kind KindOf(const Step& step, const NodeState& node) {
+    bool of_live = step.kind == Kind::kAgain || step.kind == Kind::kCleanup || step.kind == Kind::kDie;
+    return of_live && node.live.empty() ? Kind::kPrepare : step.kind;
+  }
+
   void Request(const Step& step) {
     NodeState& node = NodeOf(step);
     EngineProcess* p = Open(node, step.process);
     if (p == nullptr) return;
     if (step.kill_at > 0) p->sys.KillAt(step.kill_at);
-    switch (step.kind) {
+    const Kind kind = KindOf(step, node);
+    ++result_.operations;
+    switch (kind) {
       case Kind::kPrepare: return Prepare(*p);
       case Kind::kAgain: {
-        if (node.live.empty()) return;
         const Workload& w = AnyLive(node)->second;
         Json request = w.request;
         return Ask(*p, "again", request, &Engine::Prepare, kPrepareMs);
       }
       case Kind::kCleanup:
-      case Kind::kDie: return EndOne(*p, step.kind == Kind::kCleanup);
-      case Kind::kRecover: return Ask(*p, "recover", {{"owner", "run"}, {"wait_ms", random().OneIn(2) ? 1000 : 0}},
-                                      &Engine::Recover, kPrepareMs);
-      case Kind::kReconcile: return Ask(*p, "recover", {{"owner", "agent"}, {"live", LiveAgents(node)}},
-                                        &Engine::Recover, kPrepareMs);
+      case Kind::kDie: return EndOne(*p, kind == Kind::kCleanup);
+      case Kind::kRecover:
+        return Ask(*p, "recover", {{"owner", "run"}, {"wait_ms", random().OneIn(2) ? 1000 : 0}},
+                   &Engine::Recover, kPrepareMs);
+      case Kind::kReconcile:
+        return Ask(*p, "recover", {{"owner", "agent"}, {"live", LiveAgents(node)}}, &Engine::Recover,
+                   kPrepareMs);
       case Kind::kCreate: {
         Json sources;
         Json wanted = Wanted(&sources, false);
         return Ask(*p, "create",
-                   {{"owner", "manual"}, {"scope", "create-" + std::to_string(next_scope_++)}, {"goal", "create"},
-                    {"targets", "ignore"}, {"sources", sources}, {"wanted", wanted}},
+                   {{"owner", "manual"},
+                    {"scope", "create-" + std::to_string(next_scope_++)},
+                    {"goal", "create"},
+                    {"targets", "ignore"},
+                    {"sources", sources},
+                    {"wanted", wanted}},
                    &Engine::Prepare, kPrepareMs);
       }
       case Kind::kRehearse: {
         Json sources;
         Wanted(&sources, true);
         return Ask(*p, "rehearse",
-                   {{"owner", "manual"}, {"scope", "rehearse-" + std::to_string(next_scope_++)}, {"dry_run", true},
-                    {"targets", "check"}, {"sources", sources}},
+                   {{"owner", "manual"},
+                    {"scope", "rehearse-" + std::to_string(next_scope_++)},
+                    {"dry_run", true},
+                    {"targets", "check"},
+                    {"sources", sources}},
                    &Engine::Prepare, kPrepareMs);
       }
       case Kind::kRemove:
@@ -483,8 +506,10 @@ class History {
         VolumeKey v{"sea", kNames[random().Below(3)]};
         // Nobody says that a node is dead which has workloads: that would be the operator's mistake.
         bool dead = !state_.InUse(state_.nodes[static_cast<size_t>(1 - step.node)]->kernel, v);
-        return Ask(*p, "fence", {{"driver", v.first}, {"name", v.second}, {"node_is_dead", dead && NoneInFlight(1 - step.node)}},
-                   &Engine::Fence, kPrepareMs);
+        return Ask(
+            *p, "fence",
+            {{"driver", v.first}, {"name", v.second}, {"node_is_dead", dead && NoneInFlight(1 - step.node)}},
+            &Engine::Fence, kPrepareMs);
       }
       case Kind::kForget: return Forget(*p);
       case Kind::kStatus: {
@@ -543,12 +568,9 @@ class History {
     pid_t pid = node.kernel.StartProcess();
     Json sources;
     Json wanted = Wanted(&sources, true);
-    Json request = {{"owner", owner},
-                    {"scope", owner + std::to_string(next_scope_++)},
-                    {"targets", "make"},
-                    {"sources", sources},
-                    {"wanted", wanted},
-                    {"container", pid}};
+    Json request = {{"owner", owner},    {"scope", owner + std::to_string(next_scope_++)},
+                    {"targets", "make"}, {"sources", sources},
+                    {"wanted", wanted},  {"container", pid}};
     if (owner == "run") request["process"] = {{"pid", pid}};
     if (random().OneIn(4)) request["deadline_ms"] = 1000 + random().Below(30'000);
     int64_t deadline = GetInt(request, "deadline_ms", kPrepareMs);
@@ -611,7 +633,8 @@ class History {
       case Kind::kElsewhere: world.CreateElsewhere(AnyVolume()); break;
       default: break;
     }
-    Say("   " + driver + (plugin.up ? "" : " down") + (plugin.busy ? " busy" : "") + (plugin.stuck ? " stuck" : ""));
+    Say("   " + driver + (plugin.up ? "" : " down") + (plugin.busy ? " busy" : "") +
+        (plugin.stuck ? " stuck" : ""));
   }
 
   void Reboot(NodeState& node, bool power) {
@@ -639,7 +662,8 @@ class History {
     Settle();
     if (!slot) return;
     if (slot->sys.open_files() > 0)
-      Broken("nothing-open", std::to_string(slot->sys.open_files()) + " descriptors left open by " + slot->sys.name());
+      Broken("nothing-open",
+             std::to_string(slot->sys.open_files()) + " descriptors left open by " + slot->sys.name());
     slot.reset();
   }
 
@@ -741,7 +765,8 @@ class History {
         Ask(*p, "cleanup", {{"owner", owner}, {"scope", scope}}, &Engine::Cleanup, 60'000);
       Ask(*p, "recover", {{"owner", "agent"}, {"live", Json::array()}}, &Engine::Recover, kPrepareMs);
       for (int i = 0; i < 6 && !broken(); ++i) {
-        Ask(*p, "recover", {{"owner", i % 2 == 0 ? "run" : "manual"}, {"wait_ms", 1000}}, &Engine::Recover, kPrepareMs);
+        Ask(*p, "recover", {{"owner", i % 2 == 0 ? "run" : "manual"}, {"wait_ms", 1000}}, &Engine::Recover,
+            kPrepareMs);
         Settle();
         state_.clock.Advance(600'000);
         state_.tasks.Start(&p->sys, [engine = p->engine] { engine->Tick(); });
@@ -750,6 +775,7 @@ class History {
     }
     Check(AlwaysTrue());
     Check(TrueAtTheEnd());
+    if (shared_.not_yet_true) Check(NotYetTrue());
     for (auto& node : state_.nodes) SayLedger(*node);
   }
 
@@ -781,7 +807,8 @@ class History {
       }
       if (!broken()) {
         SimDisk::Node folder;
-        if (node->kernel.disk.Find(std::string(kStateDir) + "/instances", &folder) == 0 && !folder->children.empty())
+        if (node->kernel.disk.Find(std::string(kStateDir) + "/instances", &folder) == 0 &&
+            !folder->children.empty())
           Broken("nothing-open", "left in instances/: " + folder->children.begin()->first);
       }
       node->kernel.disk.Walk([&](const std::string& path, const SimDisk::Inode& file) {

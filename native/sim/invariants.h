@@ -1,4 +1,5 @@
-// What must hold after every step, and what must hold once everything has been healed and all workloads are gone.
+// What must hold after every step, and what must hold once everything has been healed and all workloads are
+// gone.
 #ifndef DVDI_SIM_INVARIANTS_H_
 #define DVDI_SIM_INVARIANTS_H_
 
@@ -20,6 +21,8 @@ struct Invariant {
 
 const std::vector<Invariant>& AlwaysTrue();
 const std::vector<Invariant>& TrueAtTheEnd();
+// At the end as well, where it is asked for: some seeds are known to break these (docs/simulation.md).
+const std::vector<Invariant>& NotYetTrue();
 
 // What is on a node that is not ours: put there at the start and at each boot.
 void PlantStrangers(NodeState& node);

@@ -1,4 +1,5 @@
-// dvdi-sim: runs seeds. A line for each that breaks a promise, with the history made short; a line of JSON at the end.
+// dvdi-sim: runs seeds. A line for each that breaks a promise, with the history made short; a line of JSON at
+// the end.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
@@ -16,7 +17,7 @@ struct Options {
   uint64_t from = 1, count = 100;
   int operations = 200, shrink_runs = 400;
   std::string second_policy;
-  bool print = false, list = false;
+  bool print = false, list = false, not_yet_true = false;
 };
 
 void Print(const HistoryResult& r) {
@@ -38,11 +39,12 @@ void Explain(const Options& o, const Shared& shared, const Plan& plan, const His
 
 int Run(const Options& o) {
   if (o.list) {
-    for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd()})
+    for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd(), &NotYetTrue()})
       for (const Invariant& i : *all) std::printf("%-18s %s\n", i.name, i.promise);
     return 0;
   }
   Shared shared(o.second_policy);
+  shared.not_yet_true = o.not_yet_true;
   HistoryResult sum;
   Json failed = Json::array();
   const auto began = std::chrono::steady_clock::now();
@@ -50,7 +52,8 @@ int Run(const Options& o) {
     Plan plan = MakePlan(seed, o.operations);
     HistoryResult r = RunHistory(plan, shared, o.print);
     if (o.print) Print(r);
-    sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused, sum.kills += r.kills;
+    sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused,
+        sum.kills += r.kills;
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
     if (r.violations.empty()) continue;
@@ -88,8 +91,10 @@ int main(int argc, char** argv) {
   app.add_option("--count", o.count, "how many seeds");
   app.add_option("--operations", o.operations, "operations of a history");
   app.add_option("--shrink-runs", o.shrink_runs, "histories to run at most to make one short");
-  app.add_option("--second-policy", o.second_policy, "a blob to swap in; the stock one built again where not given");
+  app.add_option("--second-policy", o.second_policy,
+                 "a blob to swap in; the stock one built again where not given");
   app.add_flag("--print", o.print, "print each history");
+  app.add_flag("--not-yet-true", o.not_yet_true, "check too what some seeds are known to break");
   app.add_flag("--list", o.list, "list what is checked, and end");
   CLI11_PARSE(app, argc, argv);
   return dvdi::sim::Run(o);

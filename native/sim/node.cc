@@ -101,8 +101,9 @@ SimProcess::SimProcess(SimKernel* kernel, Tasks* tasks, SimClock* clock, int num
       clock_(clock, &ahead_ms_),
       random_(0x9E37 + static_cast<uint64_t>(number) * 7919),
       scheduler_(tasks, this, &dead_, &ahead_ms_, &clock_),
-      store_(&kernel->disk, &clock_, "sim-" + name_, [this](const char* call) { return Change(call, ""); },
-             &dead_) {
+      store_(
+          &kernel->disk, &clock_, "sim-" + name_, [this](const char* call) { return Change(call, ""); },
+          &dead_) {
   random_.Seed(std::hash<std::string>{}(name_));
 }
 

@@ -1,4 +1,5 @@
-// A simulated node: its kernel (mounts, processes, boots), its disk, and the processes that run an engine on it.
+// A simulated node: its kernel (mounts, processes, boots), its disk, and the processes that run an engine on
+// it.
 #ifndef DVDI_SIM_NODE_H_
 #define DVDI_SIM_NODE_H_
 
@@ -64,7 +65,8 @@ class SimKernel {
   pid_t next_pid_ = 1000;
 };
 
-// One process that runs an engine: system calls, the ledger's files, time. Killed, nothing of it acts any more.
+// One process that runs an engine: system calls, the ledger's files, time. Killed, nothing of it acts any
+// more.
 class SimProcess : public Sys {
  public:
   SimProcess(SimKernel* kernel, Tasks* tasks, SimClock* clock, int number);
@@ -74,7 +76,8 @@ class SimProcess : public Sys {
   Tasks& tasks() { return *tasks_; }
   const std::string& name() const { return name_; }
   bool dead() const { return dead_; }
-  // Before everything that changes the world: 0, or the errno to fail with. The point where a process is killed.
+  // Before everything that changes the world: 0, or the errno to fail with. The point where a process is
+  // killed.
   int Change(const char* call);
   // The nth change from now on does not happen, and nothing after it; 0 for never.
   void KillAt(int64_t changes) { kill_at_ = changes; }

@@ -94,7 +94,8 @@ Plan MakePlan(uint64_t seed, int operations) {
     s.process = two_processes ? static_cast<int>(random.Below(2)) : 0;
     if (!IsFault(s.kind)) {
       if (kill_one_in > 0 && random.OneIn(kill_one_in)) s.kill_at = 1 + static_cast<int>(random.Below(90));
-      if (partial_one_in > 0 && random.OneIn(partial_one_in)) s.turns = 1 + static_cast<int>(random.Below(12));
+      if (partial_one_in > 0 && random.OneIn(partial_one_in))
+        s.turns = 1 + static_cast<int>(random.Below(12));
       ++asked;
     }
     s.number = static_cast<int>(plan.steps.size());

@@ -1,5 +1,5 @@
-// What a seed stands for: a list of steps, each with a seed of its own, so that a step can be left out and the others
-// stay what they are.
+// What a seed stands for: a list of steps, each with a seed of its own, so that a step can be left out and
+// the others stay what they are.
 #ifndef DVDI_SIM_PLAN_H_
 #define DVDI_SIM_PLAN_H_
 
@@ -13,11 +13,11 @@ struct Step {
   enum class Kind {
     // What an engine is asked for.
     kPrepare,
-    kAgain,     // the same request once more
-    kCleanup,   // a workload ends, and somebody says so
-    kDie,       // it ends, and nobody says so; then recovery
+    kAgain,    // the same request once more
+    kCleanup,  // a workload ends, and somebody says so
+    kDie,      // it ends, and nobody says so; then recovery
     kRecover,
-    kReconcile, // an agent says which of its scopes live
+    kReconcile,  // an agent says which of its scopes live
     kCreate,
     kRehearse,
     kRemove,
@@ -27,23 +27,23 @@ struct Step {
     kStatus,
     kTick,
     // What happens to it.
-    kPluginDown,    // or up again
-    kPluginRestart, // its mounts are gone
-    kPluginForgets, // the mounts are there, and it knows nothing of them
-    kPluginBusy,    // or no more
-    kPluginStuck,   // or no more
+    kPluginDown,     // or up again
+    kPluginRestart,  // its mounts are gone
+    kPluginForgets,  // the mounts are there, and it knows nothing of them
+    kPluginBusy,     // or no more
+    kPluginStuck,    // or no more
     kClock,
     kReboot,
     kPowerLoss,
     kKill,
     kClose,
-    kDiskFull,      // or room again
-    kBusyMounts,    // unmounts of ours fail, or no more
-    kMountErrors,   // calls that make mounts fail, or no more
+    kDiskFull,     // or room again
+    kBusyMounts,   // unmounts of ours fail, or no more
+    kMountErrors,  // calls that make mounts fail, or no more
     kSwap,
     kDamagePolicy,
     kDamageLedger,
-    kElsewhere,     // somebody else makes a volume
+    kElsewhere,  // somebody else makes a volume
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -63,7 +63,8 @@ struct Plan {
   std::vector<Step> steps;
 };
 
-// At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not others.
+// At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
+// others.
 Plan MakePlan(uint64_t seed, int operations);
 
 }  // namespace dvdi::sim

@@ -144,7 +144,8 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
   const std::string done = "{\"Err\":\"\"}";
   ++events_;
   if (method == "Activate") return "{\"Implements\":[\"VolumeDriver\"]}";
-  if (method == "Capabilities") return Dump({{"Capabilities", {{"Scope", driver.global ? "global" : "local"}}}});
+  if (method == "Capabilities")
+    return Dump({{"Capabilities", {{"Scope", driver.global ? "global" : "local"}}}});
   if (method == "List") {
     Json list = Json::array();
     for (const auto& [k, v] : volumes) {
@@ -160,7 +161,8 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
   if (method == "Create") {
     creating(process, key, GetMember(in, "Opts"));
     if (it != volumes.end()) {
-      // Another node, or somebody else, may have been quicker; but what was there when it looked must be seen.
+      // Another node, or somebody else, may have been quicker; but what was there when it looked must be
+      // seen.
       auto listed = listed_.find({process.name(), driver.name});
       if (listed == listed_.end() || it->second.created_seq <= listed->second)
         violation("Create of " + title + ", which exists");

@@ -1,5 +1,5 @@
-// Simulated volume plugins: each driver has a backend that keeps the data, and a plugin process on each node, honest
-// about its state and unreliable in answering.
+// Simulated volume plugins: each driver has a backend that keeps the data, and a plugin process on each node,
+// honest about its state and unreliable in answering.
 #ifndef DVDI_SIM_PLUGINS_H_
 #define DVDI_SIM_PLUGINS_H_
 
@@ -20,8 +20,8 @@ using VolumeKey = std::pair<std::string, std::string>;  // driver, name
 // How one driver behaves, whatever goes wrong.
 struct SimDriver {
   std::string name;
-  bool global = false;       // one backend for all nodes; a volume is held by one node at a time
-  bool counts_ids = true;    // unmounts with the last ID, else with any
+  bool global = false;     // one backend for all nodes; a volume is held by one node at a time
+  bool counts_ids = true;  // unmounts with the last ID, else with any
   bool unmount_unknown_is_error = false;
   bool list_mountpoints = true;
 };
@@ -52,20 +52,22 @@ class PluginWorld {
   std::vector<SimDriver> drivers;
   std::map<VolumeKey, SimVolume> volumes;
   std::map<VolumeKey, SimPluginProcess> processes;  // by driver, node
-  uint64_t fault_one_in = 0;  // of the calls of one kind of fault; 0 for none
+  uint64_t fault_one_in = 0;                        // of the calls of one kind of fault; 0 for none
 
-  // What an honest driver would call a violation of the protocol by its client, or of what the engine promises.
+  // What an honest driver would call a violation of the protocol by its client, or of what the engine
+  // promises.
   std::function<void(const std::string& what)> violation;
   std::function<bool(const SimKernel& node, const VolumeKey& volume)> in_use;
   // Whether an operator has asked that process to remove it.
   std::function<bool(const SimProcess& process, const VolumeKey& volume)> may_remove;
   // Asked before these act.
   std::function<void(SimProcess& process, const VolumeKey& volume, const Json& options)> creating;
-  std::function<void(SimProcess& process, const VolumeKey& volume, const std::string& id)> mounting, unmounting;
+  std::function<void(SimProcess&process, const VolumeKey&volume, const std::string&id)> mounting, unmounting;
   std::function<void(const std::string& line)> say;
 
   const SimDriver* Driver(const std::string& name) const;
-  // The plugin was started anew: its mounts are gone with it (`really`), or it knows nothing of them any more.
+  // The plugin was started anew: its mounts are gone with it (`really`), or it knows nothing of them any
+  // more.
   void Restart(const std::string& driver, SimKernel& node, bool really);
   // The node's mounts are gone; leases of global volumes stay until somebody takes them.
   void NodeRebooted(const std::string& node);

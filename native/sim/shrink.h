@@ -1,4 +1,5 @@
-// Makes a history that breaks a promise short: steps, kills and faults are left out while the same promise is broken.
+// Makes a history that breaks a promise short: steps, kills and faults are left out while the same promise is
+// broken.
 #ifndef DVDI_SIM_SHRINK_H_
 #define DVDI_SIM_SHRINK_H_
 

@@ -30,30 +30,35 @@ void ExpectKept(uint64_t seed, const HistoryResult& r) {
                 << "); dvdi-sim --from " << seed << " --count 1 prints a short history";
 }
 
-TEST(SimTest, AHundredSeedsKeepThePromises) {
+TEST(SimTest, SeedsKeepThePromises) {
   HistoryResult sum;
-  for (uint64_t seed = 1; seed <= 100 && !::testing::Test::HasFailure(); ++seed) {
+  for (uint64_t seed = 1; seed <= 30 && !::testing::Test::HasFailure(); ++seed) {
     HistoryResult r = RunHistory(MakePlan(seed, kOperations), World(), false);
     ExpectKept(seed, r);
-    sum.operations += r.operations, sum.prepared += r.prepared, sum.kills += r.kills, sum.reboots += r.reboots;
+    sum.operations += r.operations, sum.prepared += r.prepared, sum.kills += r.kills,
+        sum.reboots += r.reboots;
     sum.power_losses += r.power_losses, sum.swaps += r.swaps;
   }
   // A simulation in which nothing happens proves nothing.
-  EXPECT_GT(sum.operations, 20'000);
-  EXPECT_GT(sum.prepared, 2'000);
-  EXPECT_GT(sum.kills, 500);
-  EXPECT_GT(sum.reboots, 50);
-  EXPECT_GT(sum.power_losses, 50);
-  EXPECT_GT(sum.swaps, 50);
+  EXPECT_GT(sum.operations, 5'500);
+  EXPECT_GT(sum.prepared, 500);
+  EXPECT_GT(sum.kills, 150);
+  EXPECT_GT(sum.reboots, 15);
+  EXPECT_GT(sum.power_losses, 15);
+  EXPECT_GT(sum.swaps, 15);
 }
 
 TEST(SimTest, TheSameSeedIsTheSameHistoryByteForByte) {
-  for (uint64_t seed : {3u, 17u, 41u, 77u, 102u}) {
+  for (uint64_t seed : {3u, 41u, 102u}) {
     Plan plan = MakePlan(seed, kOperations);
     HistoryResult one = RunHistory(plan, World(), true), two = RunHistory(plan, World(), true);
     size_t at = 0;
-    while (at < one.transcript.size() && at < two.transcript.size() && one.transcript[at] == two.transcript[at]) ++at;
-    auto line = [at](const HistoryResult& r) { return at < r.transcript.size() ? r.transcript[at] : "the end"; };
+    while (at < one.transcript.size() && at < two.transcript.size() &&
+           one.transcript[at] == two.transcript[at])
+      ++at;
+    auto line = [at](const HistoryResult& r) {
+      return at < r.transcript.size() ? r.transcript[at] : "the end";
+    };
     EXPECT_EQ(line(one), line(two)) << "seed " << seed << ", line " << at;
     EXPECT_EQ(one.digest, two.digest) << "seed " << seed;
     EXPECT_GT(one.transcript.size(), 400u) << "seed " << seed;

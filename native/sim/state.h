@@ -1,4 +1,5 @@
-// All that there is in a history: nodes with their engines, workloads, plugins. Invariants look at it, steps change it.
+// All that there is in a history: nodes with their engines, workloads, plugins. Invariants look at it, steps
+// change it.
 #ifndef DVDI_SIM_STATE_H_
 #define DVDI_SIM_STATE_H_
 
@@ -38,7 +39,7 @@ struct Asked {
   std::string what;
   Json request;
   int64_t deadline_ms = 0;
-  std::string policy;  // that was active when it was asked; "" where that changed since
+  std::string policy;         // that was active when it was asked; "" where that changed since
   mutable bool late = false;  // reported already
 };
 
@@ -61,9 +62,9 @@ struct NodeState {
   explicit NodeState(const std::string& name) : kernel(name) {}
   SimKernel kernel;
   std::unique_ptr<EngineProcess> processes[2];
-  std::map<std::string, Workload> live;  // by scope
+  std::map<std::string, Workload> live;                    // by scope
   std::set<std::pair<std::string, std::string>> to_clean;  // owner, scope: of those that only a word ends
-  std::string policy = "stock";          // the active one; "" where it is damaged
+  std::string policy = "stock";                            // the active one; "" where it is damaged
   bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false;
 };
 

@@ -141,9 +141,7 @@ void Tasks::Begin(Task* task) {
 }
 
 // Whoever gives up its turn: the next task goes on, or the driver.
-Tasks::Task* Tasks::Next() {
-  return interrupted_ || draining_ != nullptr || turns_ <= 0 ? nullptr : Pick();
-}
+Tasks::Task* Tasks::Next() { return interrupted_ || draining_ != nullptr || turns_ <= 0 ? nullptr : Pick(); }
 
 void Tasks::Finished(Task* task) {
   ++progress_;

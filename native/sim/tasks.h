@@ -1,5 +1,5 @@
-// Threads of simulated processes: one runs at a time, and only at calls of the seam another one gets its turn, as the
-// seed says. Nobody waits for real time.
+// Threads of simulated processes: one runs at a time, and only at calls of the seam another one gets its
+// turn, as the seed says. Nobody waits for real time.
 #ifndef DVDI_SIM_TASKS_H_
 #define DVDI_SIM_TASKS_H_
 
@@ -16,8 +16,8 @@ namespace dvdi::sim {
 
 struct Worker;
 
-// The driver's thread makes steps; in between all tasks stand still. No engine's mutex may be held at a call that
-// gives others their turn (sleep, wait, yield).
+// The driver's thread makes steps; in between all tasks stand still. No engine's mutex may be held at a call
+// that gives others their turn (sleep, wait, yield).
 class Tasks {
  public:
   // `owner` is a process, or null.

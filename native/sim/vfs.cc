@@ -14,8 +14,8 @@ struct SimStore::File {
   sqlite3_file base;
   SimStore* store;
   SimDisk::Node node;
-  int level;  // of the lock on the file: SQLITE_LOCK_…
-  bool shm;   // has the shared memory
+  int level;                   // of the lock on the file: SQLITE_LOCK_…
+  bool shm;                    // has the shared memory
   unsigned shared, exclusive;  // slots of the shared memory that it has locked, as bits
 };
 
@@ -31,10 +31,9 @@ struct SimStore::Methods {
   }
 
   static int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out) {
-    static const sqlite3_io_methods kMethods = {2,         Close,     Read,     Write,   Truncate,
-                                                Sync,      Size,      LockFile, Unlock,  Reserved,
-                                                Control,   Sector,    Device,   ShmMap,  ShmLock,
-                                                ShmFence,  ShmUnmap,  nullptr,  nullptr};
+    static const sqlite3_io_methods kMethods = {
+        2,       Close,  Read,   Write,  Truncate, Sync,     Size,     LockFile, Unlock, Reserved,
+        Control, Sector, Device, ShmMap, ShmLock,  ShmFence, ShmUnmap, nullptr,  nullptr};
     SimStore* store = StoreOf(vfs);
     file->pMethods = nullptr;
     if (*store->dead_) return SQLITE_IOERR;

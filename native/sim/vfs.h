@@ -17,8 +17,8 @@ namespace dvdi::sim {
 // The store of one process. Must outlive its engine.
 class SimStore : public Store {
  public:
-  // `change` is asked before each call that changes a file: 0, or the errno to fail with. After `dead` was set nothing
-  // acts any more.
+  // `change` is asked before each call that changes a file: 0, or the errno to fail with. After `dead` was
+  // set nothing acts any more.
   SimStore(SimDisk* disk, Clock* clock, std::string name, std::function<int(const char*)> change,
            const bool* dead);
   ~SimStore() override;
