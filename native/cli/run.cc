@@ -215,11 +215,11 @@ void Session::StopChild() {
 
 // Whether the command left processes behind. Those that are ending just now get a moment.
 bool Session::ProcessesLeft() {
-  struct stat ns;
-  int r = Sys::Real()->Fstat(namespace_.get(), &ns);
+  uint64_t number = 0;
+  int r = Sys::Real()->MountNamespaceOf(namespace_.get(), &number);
   for (int round = 0;; ++round) {
     auto left = r < 0 ? Result<std::vector<pid_t>>(Status::FromErrno(-r, "cannot read the mount namespace"))
-                      : Sys::Real()->ProcessesIn(ns.st_ino);
+                      : Sys::Real()->ProcessesIn(number);
     if (left.ok() && left->empty()) return false;
     if (round == 20) {
       if (!left.ok()) PrintNote("note: " + ErrorLine(left.status()));

@@ -63,11 +63,11 @@ std::string Counts(const Json& counts) {
 
 void PrintExamples(const Json& examples) {
   for (const Json& e : examples) {
-    std::string line = "  " + GetString(e, "operation") + ": " + GetString(e, "why", GetString(e, "outcome"));
+    std::string line = GetString(e, "operation") + ": " + GetString(e, "why", GetString(e, "outcome"));
     const Json &was = GetMember(e, "was"), &now = GetMember(e, "now");
     if (!was.is_null()) line += "; was " + OneLine(Dump(was), 200);
     if (!now.is_null()) line += "; now " + OneLine(Dump(now), 200);
-    ::printf("%s\n", Clean(line).c_str());
+    ::printf("  %s\n", Clean(line).c_str());
   }
 }
 

@@ -220,6 +220,8 @@ TEST_F(DvdiTest, ContainerPathsLieBeneathTheWorkloadsFolders) {
   EXPECT_EQ(Call(dvdi_prepare, engine, Dump(request).c_str()).code, DVDI_NOT_FOUND);
   request["target_base"] = {{"relative", "box"}};
   EXPECT_EQ(Call(dvdi_prepare, engine, Dump(request).c_str()).code, DVDI_INVALID);
+  // Releases go on behind the answers.
+  EXPECT_EQ(Call(dvdi_recover, engine, R"({"owner":"mesos:/w","wait_ms":5000})").code, DVDI_OK);
   EXPECT_EQ(plugins_->mounted(), 0);
 }
 

@@ -234,7 +234,8 @@ TEST_F(PoliciesTest, OperatorsSeeWhatIsThere) {
   ASSERT_TRUE(Install(Sound("2.0.0"), {{"inactive", true}}).contains("ok"));
   EXPECT_EQ(Active(), "1.0.0");
   std::map<std::string, std::string> states;
-  for (const Json& p : Verb("ls")["ok"]["policies"]) states[p["version"]] = p["state"];
+  const Json listed = Verb("ls")["ok"];
+  for (const Json& p : listed["policies"]) states[p["version"]] = p["state"];
   EXPECT_EQ(states["1.0.0"], "active");
   EXPECT_EQ(states["2.0.0"], "kept");
   Json one = Verb("inspect", {{"policy", "2.0.0"}})["ok"];

@@ -35,7 +35,7 @@ std::string ManPage() {
       "the plugin cannot be reached.\n"
       ".SH EXAMPLES\n.nf\ndvdi\\-sanity \\-\\-socket /run/docker/plugins/dvdi.sock \\-\\-create\\-opt "
       "size=64m \\-\\- "
-      "systemctl restart dvdi\\-driver\n.fi\n"
+      "/usr/bin/systemctl restart dvdi\\-driver\n.fi\n"
       ".SH SEE ALSO\n\\fBdvdi\\fR(1)\n";
   return out;
 }

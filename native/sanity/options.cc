@@ -20,10 +20,10 @@ void Declare(CLI::App& app, Options* o) {
       "--no-files", o->no_files,
       "Look into no folder: the plugin's mounts cannot be seen from here, or must not be written to");
   app.add_flag("--list", o->list, "Print the checks with what they are about, and end");
-  app.add_option(
-      "restart", o->restart,
-      "After --: the command that restarts the plugin and ends when it is restarted. Without it what depends "
-      "on that is skipped");
+  app.add_option("restart", o->restart,
+                 "After --: the command (path of the program, arguments) that restarts the plugin and ends "
+                 "when it is restarted. Without it what depends "
+                 "on that is skipped");
 }
 
 Result<PluginAddress> Address(const std::string& socket) {

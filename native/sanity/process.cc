@@ -72,7 +72,7 @@ Status RunCommand(const std::vector<std::string>& command, int64_t ms) {
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
   pid_t child = -1;
-  int error = ::posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  int error = ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
   ::posix_spawn_file_actions_destroy(&actions);
   std::string what = "the command that restarts the plugin, " + OneLine(command[0], 100) + ",";
   if (error != 0) return Status::FromErrno(error, what + " cannot be run");

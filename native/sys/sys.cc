@@ -175,15 +175,17 @@ int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
 int Sys::MountNamespace(pid_t pid, uint64_t* number) {
   std::string path = pid > 0 ? "/proc/" + std::to_string(pid) + "/ns/mnt" : "/proc/self/ns/mnt";
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return -errno;
+  return fd.valid() ? MountNamespaceOf(fd.get(), number) : -errno;
+}
+int Sys::MountNamespaceOf(int fd, uint64_t* number) {
   uint64_t id = 0;
-  if (::ioctl(fd.get(), kGetMountNamespaceId, &id) == 0) {
+  if (::ioctl(fd, kGetMountNamespaceId, &id) == 0) {
     *number = id | kUniqueNamespace;
     return 0;
   }
   if (errno != ENOTTY) return -errno;  // before Linux 6.11
   struct stat st;
-  if (::fstat(fd.get(), &st) < 0) return -errno;
+  if (::fstat(fd, &st) < 0) return -errno;
   *number = st.st_ino;
   return 0;
 }

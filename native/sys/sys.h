@@ -76,6 +76,8 @@ class Sys {
   // ever has it (ioctl_nsfs(2), NS_GET_MNTNS_ID); before Linux 6.11 it is the inode number of
   // /proc/PID/ns/mnt, which the kernel gives to another namespace once this one has ended.
   virtual int MountNamespace(pid_t pid, uint64_t* number);
+  // The same, of a mount namespace that is open.
+  virtual int MountNamespaceOf(int fd, uint64_t* number);
   // Processes that live in the mount namespace of that number (empty: none is left).
   virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace);
 };
