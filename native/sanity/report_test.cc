@@ -103,10 +103,10 @@ TEST(SanityProcessTest, AChildThatHangsIsLeft) {
 }
 
 TEST(SanityProcessTest, ACommandIsRunWithoutAShell) {
-  EXPECT_TRUE(RunCommand({"test", "$HOME", "=", "$HOME"}, 30'000).ok());
-  EXPECT_EQ(RunCommand({"false"}, 30'000).code(), Code::kSystem);
+  EXPECT_TRUE(RunCommand({"/usr/bin/test", "$HOME", "=", "$HOME"}, 30'000).ok());
+  EXPECT_EQ(RunCommand({"/usr/bin/false"}, 30'000).code(), Code::kSystem);
   EXPECT_FALSE(RunCommand({"/no/such/program"}, 30'000).ok());
-  EXPECT_FALSE(RunCommand({"sleep", "600"}, 20).ok());
+  EXPECT_FALSE(RunCommand({"/usr/bin/sleep", "600"}, 20).ok());
 }
 
 }  // namespace

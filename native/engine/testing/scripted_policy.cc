@@ -20,14 +20,16 @@ Json ScriptHost::PluginAll(const std::vector<Json>& calls) {
 }
 
 Json ScriptHost::Plugin(const Json& call) {
-  Json answers = PluginAll({call});
-  return answers.is_array() && answers.size() == 1 ? answers[0] : Json();
+  Json answer = Do("plugin_call", {{"calls", {call}}});
+  const Json& answers = GetMember(GetMember(answer, "ok"), "answers");
+  // Where the engine refused the call as a whole: why.
+  return answers.is_array() && answers.size() == 1 ? answers[0] : GetMember(answer, "error");
 }
 
 Json ScriptHost::Stage(const Json& stage) {
   Json answer = Do("stage", {{"stages", {stage}}});
   const Json& stages = GetMember(GetMember(answer, "ok"), "stages");
-  return stages.is_array() && stages.size() == 1 ? stages[0] : Json();
+  return stages.is_array() && stages.size() == 1 ? stages[0] : GetMember(answer, "error");
 }
 
 std::string AllIsWell() { return R"({"ok":{"volumes":[],"notes":[]}})"; }
