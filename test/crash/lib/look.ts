@@ -64,7 +64,7 @@ function processes(world: World): string[] {
 
 /** Files that grow, or come and go, without anything being left over by that. */
 const OF_NO_ACCOUNT = [
-  /^state\/ledger\.db(-wal|-shm|\.note|\.damaged-.*)$/,
+  /^state\/ledger\.db(-wal|-shm|\.checked|\.note|\.damaged-.*)$/,
   /^state\/audit\.log(\.\d+|\.lock)?$/,
   /^state\/policy\/compiled(\/[0-9a-f]+\.cwasm)?$/,
 ];
