@@ -102,7 +102,10 @@ const USUAL = new Set(
 /** The programs of host/bench, bundled. */
 async function hostPrograms() {
   const files = await bundleTests("host/bench", ".bench.ts");
-  return files.map((file) => ({ name: basename(file, ".mjs"), command: [process.execPath, "--enable-source-maps", file] }));
+  return files.map((file) => ({
+    name: basename(file, ".mjs"),
+    command: [process.execPath, "--enable-source-maps", file],
+  }));
 }
 
 function programs() {

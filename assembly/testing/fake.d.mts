@@ -38,7 +38,14 @@ export interface Rule {
 }
 
 export interface Fake {
-  state: { script: Rule[]; missing: Set<number>; scopes: Map<string, string>; clock: number; left: number; log: Entry[] };
+  state: {
+    script: Rule[];
+    missing: Set<number>;
+    scopes: Map<string, string>;
+    clock: number;
+    left: number;
+    log: Entry[];
+  };
   answer: (name: string, request: string) => string;
   began: number;
   names: string[];

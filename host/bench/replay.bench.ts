@@ -13,7 +13,11 @@ const RECORDS = 100_000;
 const KINDS = 500;
 
 const { values } = parseArgs({
-  options: { benchmark_out: { type: "string" }, benchmark_out_format: { type: "string" }, benchmark_filter: { type: "string" } },
+  options: {
+    benchmark_out: { type: "string" },
+    benchmark_out_format: { type: "string" },
+    benchmark_filter: { type: "string" },
+  },
 });
 const wanted = new RegExp(values.benchmark_filter ?? "").test(NAME);
 const benchmarks = wanted ? [measure()] : [];

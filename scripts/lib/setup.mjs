@@ -45,7 +45,14 @@ async function ensureHousePolicy(report) {
   if (isFresh("house", hash, [HOUSE_POLICY])) return "up to date";
   report("compiling AssemblyScript");
   const entry = ["--entry", "examples/house-rule/main.ts", "--out", HOUSE_POLICY];
-  const text = ["--name", "house", "--version", "1.0.0", "--description", "No volume without a size, and none beyond a cap"];
+  const text = [
+    "--name",
+    "house",
+    "--version",
+    "1.0.0",
+    "--description",
+    "No volume without a size, and none beyond a cap",
+  ];
   await must(process.execPath, [HOST_TOOL, "build", ...entry, ...text], { onLine: report });
   remember("house", hash);
   return `${statSync(HOUSE_POLICY).size} bytes`;

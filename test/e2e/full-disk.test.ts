@@ -64,10 +64,7 @@ for (const [kind, disk] of Object.entries(DISKS)) {
     const third = ["run", "-v", `third:${world.target("third")}`, ...PLAIN, "--", "true"];
     const refused = await world.dvdi(third);
     assert.equal(refused.code, 125, refused.all);
-    assert.match(
-      refused.err,
-      /^dvdi: [^\n]*(no room|full|No space)[^\n]*make room on the filesystem[^\n]*\n$/i,
-    );
+    assert.match(refused.err, /^dvdi: [^\n]*(no room|full|No space)[^\n]*make room on the filesystem[^\n]*\n$/i);
     assert.equal(plugin.count("Mount third"), 0);
 
     // The one that lives ends, and one whose process is gone: each writes to the ledger.

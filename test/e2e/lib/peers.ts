@@ -97,7 +97,12 @@ export const PEERS: Kind[] = [
         BUTTERVOLUME_SNAPSHOTS_PATH: `${disk}/snapshots/`,
         BUTTERVOLUME_TEST_REMOTE_PATH: `${disk}/received/`,
       };
-      return { name: "butter", world, options: {}, ...(await serve(world, "butter", ["buttervolume", "run"], { env })) };
+      return {
+        name: "butter",
+        world,
+        options: {},
+        ...(await serve(world, "butter", ["buttervolume", "run"], { env })),
+      };
     },
   },
   {
