@@ -1,5 +1,4 @@
 // Items, decisions and results as lines for a person.
-import type { Entry } from "../../../assembly/testing/fake.mjs";
 import { askedInWords, saidInWords } from "../words.ts";
 import { canonical, type Item } from "./items.ts";
 import { isObject, jsonOrNothing, type Json, type OperationRecord } from "./records.ts";
