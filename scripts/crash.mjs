@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { runSuite, summary } from "./lib/outcome.mjs";
 import { NATIVE } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
-import { SUITES } from "./lib/suites.mjs";
+import { CRASH_SUITE } from "./lib/suites.mjs";
 import { fail } from "./lib/ui.mjs";
 
 const { values: flags } = parseArgs({
@@ -19,10 +19,9 @@ try {
   process.env.DVDI_CRASH_ALL = "1";
   if (flags.at) process.env.DVDI_CRASH_ONLY = flags.at;
   if (flags.lanes) process.env.DVDI_CRASH_LANES = flags.lanes;
-  const suite = SUITES.find(({ name }) => name === "e2e");
   const every = flags.scenario || flags.at ? "" : "|^every crash point";
   const match = `^killed at every point: .*(${flags.scenario ?? ""})${every}`;
-  lines.push(await runSuite({ ...suite, about: "death at every point" }, { build: NATIVE, match }));
+  lines.push(await runSuite(CRASH_SUITE, { build: NATIVE, match }));
 } catch (error) {
   broken = true;
   fail(error);

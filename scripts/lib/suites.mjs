@@ -21,6 +21,7 @@ import { filesAt } from "./stamp.mjs";
  */
 
 const LIMIT_MS = 40 * 60_000;
+const CRASH = /\/test\/crash\//;
 
 /** @type {Suite[]} */
 export const SUITES = [
@@ -43,9 +44,16 @@ export const SUITES = [
   {
     name: "e2e",
     about: "the shipped blob, the programs, plugins that nobody here wrote",
-    run: async (context) => nodeTests(await bundleTests("test"), context),
+    run: async (context) => nodeTests((await bundleTests("test")).filter((file) => !CRASH.test(file)), context),
   },
 ];
+
+/** Death at every point takes as long as all the others together: `npm run crash` runs it. @type {Suite} */
+export const CRASH_SUITE = {
+  name: "crash",
+  about: "death at every point",
+  run: async (context) => nodeTests((await bundleTests("test")).filter((file) => CRASH.test(file)), context),
+};
 
 async function asPect({ match, onTest }) {
   const { code, log, results } = await runAsPect({ results: "build/as-pect.jsonl", timeoutMs: LIMIT_MS });

@@ -1,4 +1,4 @@
-// Records of operations, as `dvdi explain --export` writes them (docs/replay.md): JSON lines, the first of which is the head.
+// Records of operations, as `dvdi explain --json` writes them (docs/replay.md): JSON lines, the first of which may be a head.
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -112,7 +112,7 @@ export async function openRecords(file: string): Promise<Records> {
   const failed = new Promise<never>((_, reject) => {
     input.once("error", (error: NodeJS.ErrnoException) => {
       const why = error.code ?? error.message;
-      reject(new UserError(`${file} cannot be read: ${why}`, "name what `dvdi explain --export` wrote"));
+      reject(new UserError(`${file} cannot be read: ${why}`, "name what `dvdi explain --json` wrote"));
     });
   });
   failed.catch(() => undefined);

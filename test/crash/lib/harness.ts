@@ -232,9 +232,12 @@ export async function killEverywhere(t: TestContext, scenario: Scenario): Promis
   );
 }
 
+/** Whether it comes by depends on when the ledger last changed: a death there cannot be had for certain. */
+const BY_CHANCE = /ledger\.db\.checked$/;
+
 function plan(scenario: Scenario, names: string[]): At[] {
   const counts = new Map<string, number>();
-  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const name of names.filter((one) => !BY_CHANCE.test(one))) counts.set(name, (counts.get(name) ?? 0) + 1);
   const todo: At[] = [];
   for (const [name, count] of counts) {
     passed.add(name);
