@@ -44,7 +44,11 @@ export const SUITES = [
   {
     name: "e2e",
     about: "the shipped blob, the programs, plugins that nobody here wrote",
-    run: async (context) => nodeTests((await bundleTests("test")).filter((file) => !CRASH.test(file)), context),
+    run: async (context) =>
+      nodeTests(
+        (await bundleTests("test")).filter((file) => !CRASH.test(file)),
+        context,
+      ),
   },
 ];
 
@@ -52,7 +56,11 @@ export const SUITES = [
 export const CRASH_SUITE = {
   name: "crash",
   about: "death at every point",
-  run: async (context) => nodeTests((await bundleTests("test")).filter((file) => CRASH.test(file)), context),
+  run: async (context) =>
+    nodeTests(
+      (await bundleTests("test")).filter((file) => CRASH.test(file)),
+      context,
+    ),
 };
 
 async function asPect({ match, onTest }) {

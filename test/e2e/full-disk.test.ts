@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { ScriptedPlugin } from "./lib/plugin.ts";
 import { must } from "./lib/process.ts";
-import { DVDI, skip, World } from "./lib/world.ts";
+import { skip, World } from "./lib/world.ts";
 
 const PLAIN = ["--volume-driver", "plain"];
 
@@ -87,34 +87,3 @@ for (const [kind, disk] of Object.entries(DISKS)) {
     await world.nothingLeft();
   });
 }
-
-test("out of descriptors: a run succeeds or says so, and nothing is left", { skip }, async (t) => {
-  const world = await World.make(t);
-  await world.driver();
-  const run = ["run", "-v", `data:${world.target("data")}`, "--volume-driver", "dvdi", "--", "true"];
-  const first = await world.dvdi(run);
-  assert.equal(first.code, 0, first.all);
-  let failed = 0;
-  let enough = 0;
-  for (let limit = 3; enough < 3; limit++) {
-    assert.ok(limit < 200, "it never has enough");
-    const env = { DVDI_CONFIG: world.config };
-    const done = await world.run(["prlimit", `--nofile=${limit}`, DVDI, ...run], { env });
-    if (done.code === 0) {
-      enough++;
-      continue;
-    }
-    enough = 0;
-    // Below some number the loader cannot load the program.
-    if (/error while loading shared libraries/.test(done.err)) continue;
-    failed++;
-    assert.equal(done.code, 125, `${limit}: ${done.all}`);
-    assert.match(done.err, /^(dvdi: [^\n]+\n)+$/, `${limit}: one line, and notes`);
-    assert.match(done.err, /Too many open files|descriptors/, `${limit}`);
-  }
-  t.diagnostic(`${failed} limits were too low`);
-  assert.ok(failed > 5);
-  const recovered = await world.dvdi(["recover", "--wait"]);
-  assert.equal(recovered.code, 0, recovered.all);
-  await world.nothingLeft();
-});
