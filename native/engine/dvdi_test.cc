@@ -221,7 +221,7 @@ TEST_F(DvdiTest, ContainerPathsLieBeneathTheWorkloadsFolders) {
   request["target_base"] = {{"relative", "box"}};
   EXPECT_EQ(Call(dvdi_prepare, engine, Dump(request).c_str()).code, DVDI_INVALID);
   // Releases go on behind the answers.
-  EXPECT_EQ(Call(dvdi_recover, engine, R"({"owner":"mesos:/w","wait_ms":5000})").code, DVDI_OK);
+  for (int i = 0; i < 500 && plugins_->mounted() > 0; ++i) ::usleep(10'000);
   EXPECT_EQ(plugins_->mounted(), 0);
 }
 
