@@ -96,7 +96,7 @@ TEST_F(LogFileTest, SeveralProcessesLoseNoLineAndMixNone) {
     }
   }
   EXPECT_EQ(lines.size(), static_cast<size_t>(kProcesses * kLines));
-  EXPECT_GT(files, 10);
+  EXPECT_GT(files, 1) << "it was put aside on the way; one that has no lock at that moment goes on writing";
 }
 
 TEST_F(LogFileTest, AFileThatOthersCanReadOrThatIsASymlinkIsRefused) {
