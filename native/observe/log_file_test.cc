@@ -65,7 +65,7 @@ TEST_F(LogFileTest, ALineLargerThanTheFileIsWrittenAllTheSame) {
 }
 
 TEST_F(LogFileTest, SeveralProcessesLoseNoLineAndMixNone) {
-  constexpr int kProcesses = 4, kLines = 500;
+  constexpr int kProcesses = 4, kLines = 2000;  // many: who has no lock at that moment rotates nothing
   for (int p = 0; p < kProcesses; ++p) {
     pid_t child = ::fork();
     ASSERT_GE(child, 0);
@@ -96,7 +96,7 @@ TEST_F(LogFileTest, SeveralProcessesLoseNoLineAndMixNone) {
     }
   }
   EXPECT_EQ(lines.size(), static_cast<size_t>(kProcesses * kLines));
-  EXPECT_GT(files, 1) << "it was put aside on the way; one that has no lock at that moment goes on writing";
+  EXPECT_GT(files, 10);
 }
 
 TEST_F(LogFileTest, AFileThatOthersCanReadOrThatIsASymlinkIsRefused) {
