@@ -25,6 +25,17 @@ Json ToJson(const Meta& meta) {
   return j;
 }
 
+// Gives root/temporary the name root/file in place of what is there, at no moment of which there is none:
+// that file is the only proof that a volume is ours. The name on the way is swept as the temporary one is.
+int ReplaceLink(const Env& env, int root, const std::string& temporary, const std::string& file) {
+  std::string link = temporary + "-2";
+  int r = env.sys->LinkAt(root, temporary.c_str(), root, link.c_str(), 0);
+  if (r < 0) return r;
+  r = env.sys->RenameAt(root, link.c_str(), root, file.c_str());
+  if (r < 0) env.sys->UnlinkAt(root, link.c_str(), 0);
+  return r;
+}
+
 }  // namespace
 
 void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances) {
@@ -55,9 +66,10 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
       if (!s.ok()) break;
       int r = env.sys->MkdirAt(root, a.id.c_str(), 0700);
       std::string file = a.id + "/meta.json";
-      if (r == -EEXIST) r = env.sys->UnlinkAt(root, file.c_str(), 0);
-      if (r == -ENOENT) r = 0;
-      if (r >= 0) r = env.sys->LinkAt(root, temporary.c_str(), root, file.c_str(), 0);
+      if (r >= 0)
+        r = env.sys->LinkAt(root, temporary.c_str(), root, file.c_str(), 0);
+      else if (r == -EEXIST)
+        r = ReplaceLink(env, root, temporary, file);
       if (r < 0) s = Status::FromErrno(-r, "cannot make " + stage_root + "/" + file, stage_root + "/" + file);
     }
     // The file is fsynced after it has all its names: ext4, XFS and btrfs keep metadata in order, so that

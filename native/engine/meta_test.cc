@@ -72,6 +72,32 @@ TEST_F(MetaTest, TheNextOperationsFileReplacesIt) {
   EXPECT_EQ(ReadMeta(env(), stages_, kB)->operation.scope, "a \"scope\"");
 }
 
+// Whichever call is the last one that acts, or the only one that fails, one of the two files is there:
+// without one the volume is nobody's, and stays attached for ever.
+TEST_F(MetaTest, AtNoMomentOfItsReplacementIsThereNone) {
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  meta_.operation.scope = "second", meta_.operation.instance = "0123456789abcdef";
+  for (bool killed : {false, true}) {
+    for (int n = 1;; ++n) {
+      meta_.operation.id = "replaces-" + std::to_string(n) + (killed ? "-k" : "");
+      int seen = 0;
+      world_->sys.fault = [&](const char*) {
+        ++seen;
+        return (killed ? seen >= n : seen == n) ? EIO : 0;
+      };
+      Status s = WriteMeta(env(), stages_, meta_);
+      world_->sys.fault = nullptr;
+      for (const auto& id : {kA, kB})
+        EXPECT_TRUE(ReadMeta(env(), stages_, id).ok()) << (killed ? "killed at " : "failed at ") << n;
+      SweepTemporaryMeta(env(), stages_, root_);
+      EXPECT_EQ(std::distance(fs::directory_iterator(stages_), {}), 2) << "only the folders of the two";
+      if (seen < n) break;
+      ASSERT_LT(n, 100);
+    }
+  }
+  EXPECT_EQ(ReadMeta(env(), stages_, kA)->operation.scope, "second");
+}
+
 TEST_F(MetaTest, WhatAKilledEngineLeftHalfWrittenIsSweptAndOnlyThat) {
   auto living = InstanceLock::Take(env(), root_);
   ASSERT_TRUE(living.ok());

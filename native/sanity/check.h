@@ -23,6 +23,7 @@ struct Check {
   std::string clients;   // what clients do, and so why it matters
   Severity severity = Severity::kError;
   std::function<void(Context&)> run;
+  bool last = false;  // a plugin that gets it wrong is no longer what it was: tried after all others
 };
 
 struct Outcome {
@@ -32,6 +33,8 @@ struct Outcome {
   std::string expected;            // the reason that the file of expected findings gives, else ""
   bool may_pass = false;           // that file says that it is not always found
   int64_t ms = 0;
+  bool stuck =
+      false;  // the plugin answers no more, and could not be restarted: nothing after it can be tried
 
   enum class Kind { kPassed, kFound, kExpected, kSkipped, kStale };
   // kStale: it is listed as an expected finding, and was not found.

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "sanity/check.h"
 
 namespace dvdi::sanity {
@@ -7,6 +9,7 @@ std::vector<Check> AllChecks() {
   for (auto group :
        {ProtocolChecks, TransportChecks, VolumeChecks, MountChecks, NameChecks, LoadChecks, RestartChecks})
     for (Check& check : group()) all.push_back(std::move(check));
+  std::stable_partition(all.begin(), all.end(), [](const Check& check) { return !check.last; });
   return all;
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <mutex>
 #include <set>
@@ -21,6 +22,7 @@ class Model {
     server_.SetHandler([this](const SeenRequest& request) { return Handle(request); });
   }
   PluginAddress address() const { return server_.address(); }
+  int held() const { return held_; }
 
  private:
   struct Volume {
@@ -47,11 +49,14 @@ class Model {
   ScopedDir dir_;
   std::mutex mu_;
   std::map<std::string, Volume> volumes_;
+  bool stuck_ = false;
+  std::atomic<int> held_{0};
   ScriptedServer server_{dir_ / "p.sock"};
 };
 
 Turn Model::Handle(const SeenRequest& request) {
   std::lock_guard<std::mutex> lock(mu_);
+  if (stuck_) return ++held_, Turn::Hold();
   if (request.path == "/Plugin.Activate") {
     if (Has("not-a-volume-driver")) return Ok({{"Implements", {"NetworkDriver"}}});
     if (Has("text-plain")) return Turn::Typed("{\"Implements\":[\"VolumeDriver\"]}", "text/plain");
@@ -125,6 +130,7 @@ Turn Model::Mount(const std::string& name, const std::string& id) {
   Volume& volume = volumes_[name];
   if (id.empty() && Has("no-id-no-mount")) return Ok({{"Mountpoint", ""}, {"Err", ""}});
   if (Has("one-user") && !volume.ids.empty() && !volume.ids.contains(id)) return Error("in use");
+  if (Has("sticks")) stuck_ = true;
   if (Has("elsewhere")) return volume.ids.insert(id), Ok({{"Mountpoint", "/no/such/folder"}});
   if (volume.ids.empty()) {
     std::filesystem::remove(Place(name));
@@ -255,6 +261,33 @@ TEST(SanityChecksTest, NothingIsLeftOfAVolumeThatIsStillMounted) {
   }
   EXPECT_TRUE(outcome.found.empty());
   EXPECT_TRUE(plugin.Ask(Method::kGet, name).refused());
+}
+
+TEST(SanityChecksTest, APluginThatAnswersNoMoreIsWaitedForOnceOrRestarted) {
+  Model model("sticks");
+  Plugin plugin(model.address(), 200);
+  RunSetup setup;
+  setup.prefix = "check";
+  Check check;
+  for (bool restart : {false, true}) {
+    if (restart) setup.restart = {"/bin/false"};
+    Outcome outcome;
+    outcome.check = &check;
+    const int before = model.held();
+    {
+      Context context(setup, plugin, &outcome);
+      context.Remember(context.Name());
+      context.Remember(context.Name());
+      if (!restart) {
+        std::string name = context.Given().value_or("");
+        EXPECT_TRUE(context.Mount(name, context.NewId()).ok());
+      }
+    }
+    EXPECT_TRUE(outcome.stuck) << "there is nothing that restarts it";
+    EXPECT_EQ(model.held() - before, 1) << "one call has shown it";
+    ASSERT_EQ(outcome.found.size(), 1u);
+    EXPECT_NE(outcome.found[0].find("answers no more"), std::string::npos) << outcome.found[0];
+  }
 }
 
 }  // namespace

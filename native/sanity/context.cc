@@ -21,21 +21,40 @@ Context::Context(const RunSetup& setup, Plugin& plugin, Outcome* outcome)
     : setup_(setup), plugin_(plugin), outcome_(outcome) {}
 
 Context::~Context() {
-  for (const Volume& volume : volumes_) CleanUp(volume);
+  bool revived = false;
+  for (const Volume& volume : volumes_) {
+    Said last;
+    if (CleanUp(volume, &last)) continue;
+    // Each further call would wait as long again, and each further check would blame itself.
+    Found("after this check it answers no more: " + last.Text());
+    if (!revived && !setup_.restart.empty() && RunCommand(setup_.restart, kRestartMs).ok()) {
+      plugin_.CloseIdle();
+      revived = plugin_.WaitUntilItAnswers(kRestartMs);
+      if (revived && CleanUp(volume, &last)) continue;
+    }
+    outcome_->stuck = true;
+    break;
+  }
   plugin_.CloseIdle();
 }
 
-void Context::CleanUp(const Volume& volume) {
-  Said removed;
+bool Context::CleanUp(const Volume& volume, Said* last) {
+  auto ask = [&](Method method, const std::string& id = "") {
+    *last = plugin_.Ask(method, volume.name, id);
+    return last->reply.outcome != PluginReply::Outcome::kTimeout;
+  };
   for (int round = 0; round < kCleanUpRounds; ++round) {
-    if (plugin_.Ask(Method::kGet, volume.name).refused()) return;
-    for (const std::string& id : volume.ids) plugin_.Ask(Method::kUnmount, volume.name, id);
-    removed = plugin_.Ask(Method::kRemove, volume.name);
-    if (removed.ok() && !Listed(volume.name)) return;
+    if (!ask(Method::kGet)) return false;
+    if (last->refused()) return true;
+    for (const std::string& id : volume.ids)
+      if (!ask(Method::kUnmount, id)) return false;
+    if (!ask(Method::kRemove)) return false;
+    if (last->ok() && !Listed(volume.name)) return true;
     Scheduler::Real()->SleepUntil(Clock::Real()->MonotonicMs() + 50 * round);
   }
   Found("cannot be cleaned up: volume " + OneLine(volume.name, 100) +
-        " is still there after Unmount and Remove (" + removed.Text() + ")");
+        " is still there after Unmount and Remove (" + last->Text() + ")");
+  return true;
 }
 
 void Context::Found(std::string what) { outcome_->found.push_back(OneLine(what, 600)); }

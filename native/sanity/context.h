@@ -81,7 +81,8 @@ class Context {
     std::vector<std::string> ids;  // mounted with
   };
   Volume& Of(const std::string& name);
-  void CleanUp(const Volume& volume);
+  // False where the plugin does not answer, `last` says how.
+  bool CleanUp(const Volume& volume, Said* last);
 
   const RunSetup& setup_;
   Plugin& plugin_;

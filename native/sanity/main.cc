@@ -103,6 +103,7 @@ int Test(const Options& options, const std::vector<Check>& all) {
                                          "is the plugin running, and is this its socket?"));
 
   std::vector<Outcome> outcomes;
+  bool stuck = false;
   bool written = ::fputs(TapHead(chosen.size()).c_str(), stdout) >= 0;
   for (const Check* check : chosen) {
     if (stopped != 0) {
@@ -112,6 +113,11 @@ int Test(const Options& options, const std::vector<Check>& all) {
     outcomes.push_back(Try(*check, setup, plugin, expectations));
     written &=
         ::fputs(TapPoint(outcomes.size(), outcomes.back()).c_str(), stdout) >= 0 && ::fflush(stdout) == 0;
+    if (outcomes.back().stuck) {
+      ::fputs("Bail out! the plugin answers no more\n", stdout);
+      stuck = true;
+      break;
+    }
   }
   if (!options.junit.empty())
     if (Status s = WriteFile(options.junit, JunitXml(outcomes, "dvdi-sanity " + address->ToString()));
@@ -120,7 +126,7 @@ int Test(const Options& options, const std::vector<Check>& all) {
   ::fprintf(stderr, "dvdi-sanity: %s\n", Summary(outcomes).c_str());
   if (!written || ::fflush(stdout) != 0)
     return Fail(kExitFound, Status(Code::kSystem, "cannot write to stdout"));
-  return stopped == 0 && Clean(outcomes) ? 0 : kExitFound;
+  return stopped == 0 && !stuck && Clean(outcomes) ? 0 : kExitFound;
 }
 
 int Run(int argc, char** argv) {

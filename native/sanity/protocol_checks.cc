@@ -156,7 +156,7 @@ std::vector<Check> ProtocolChecks() {
        WrongTypes},
       {"protocol.empty-name", "an empty Name is an error", "Name is the volume's name.",
        "They send none. To a plugin that joins paths it is the folder of all volumes.", Severity::kError,
-       EmptyName},
+       EmptyName, true},
       {"protocol.unknown-field", "what it does not know in a request is ignored",
        "Nothing; members were added over the years.",
        "Newer ones send members that older plugins do not know.", Severity::kError, UnknownField},

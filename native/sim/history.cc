@@ -714,6 +714,7 @@ class History {
     std::string text = file->data.substr(0, file->data.size() / 2);
     node.kernel.disk.Truncate(*file, 0);
     node.kernel.disk.Write(*file, 0, text);
+    file->unsynced.clear();  // a loss of power must not mend it behind our back
     node.policy.clear();
   }
 

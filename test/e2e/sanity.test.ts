@@ -1,12 +1,14 @@
-// dvdi-sanity against the driver that ships, which has no finding.
+// dvdi-sanity against the driver that ships, which has no finding, and against plugins that nobody here wrote: what it finds
+// there is expected, each with a reason, so that a new finding is a failure and so is one that went away.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { PEERS } from "./lib/peers.ts";
 import type { Result } from "./lib/process.ts";
-import { BUILD, skip, World } from "./lib/world.ts";
+import { BUILD, ROOT, skip, World } from "./lib/world.ts";
 
 const SANITY = join(BUILD, "native/sanity/dvdi-sanity");
 /** The command that has the plugin restarted: it asks this process, and ends when that is done. */
@@ -72,3 +74,23 @@ test("what is not a plugin is said to be none", { skip }, async (t) => {
     assert.match(result.err, /^dvdi-sanity: .+\n$/);
   }
 });
+
+for (const kind of PEERS) {
+  test(`${kind.title}: what is found is what is expected`, async (t) => {
+    const reason = await kind.skip();
+    if (reason) return t.skip(reason);
+    const { name, world, options, restart } = await kind.start(t);
+    const expected = join(ROOT, "test/e2e/sanity", `${name}.yaml`);
+    const opts = Object.entries(options).flatMap(([key, value]) => ["--create-opt", `${key}=${value}`]);
+    const args = ["--socket", world.socket(name), ...opts, "--timeout", "10", "--expected", expected];
+    const result = await sanity(world, args, restart);
+    // What the plugin itself has left mounted belongs to what was found.
+    for (const path of world.mounts().filter((one) => one.includes("/dvdi-sanity-"))) {
+      await world.must(["umount", "--lazy", path]);
+    }
+    assert.equal(result.code, 0, result.all);
+    const all = points(result.out);
+    assert.equal(`1..${all.length}`, /^1\.\.\d+$/m.exec(result.out)?.[0], "the plan is kept");
+    t.diagnostic(/^dvdi-sanity: .*$/m.exec(result.err)?.[0] ?? "");
+  });
+}
