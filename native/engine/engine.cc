@@ -45,20 +45,6 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
 // How long a thread that has given its answer may take to end.
 constexpr int64_t kTailMs = 50;
 
-// Adds what is left of these volumes, [{"driver", "name"}], from earlier scopes: attachments that nobody
-// uses.
-void AddReleasing(Core& core, const Json& volumes, std::vector<AttachmentRow>* rows) {
-  (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
-    for (const Json& v : volumes) {
-      DVDI_ASSIGN_OR_RETURN(auto a, tx.FindAttachment(GetString(v, "driver"), GetString(v, "name")));
-      if (!a || a->state != kReleasing) continue;
-      bool known = std::any_of(rows->begin(), rows->end(), [&](const auto& r) { return r.id == a->id; });
-      if (!known) rows->push_back(std::move(*a));
-    }
-    return Status();
-  });
-}
-
 }  // namespace
 
 Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions options) {
@@ -172,82 +158,6 @@ void Engine::FrontLoop() {
     rest();
     if (!more || instead) return;
   }
-}
-
-Status Engine::Cleanup(const Json& request, Done done) {
-  std::string owner = GetString(request, "owner"), scope = GetString(request, "scope");
-  if (owner.empty() || scope.empty()) return Status(Code::kInvalid, "cleanup wants an owner and a scope");
-  int64_t wait = GetInt(request, "deadline_ms");
-  if (wait <= 0) wait = core_->settings.cleanup_ms;
-  int64_t release_ms = GetInt(request, "release_ms");
-  Json volumes = GetMember(request, "volumes");
-  if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
-  done = Promise(std::move(done));
-  auto core = core_;
-  int64_t deadline = core->env.clock->MonotonicMs() + wait;
-  // Not counted with the drivers' operations: it calls no driver, and its answer waits for none.
-  core->admission->Submit(
-      "cleanup", {}, deadline,
-      [this, self = shared_from_this(), core, owner, scope, release_ms, volumes,
-       done](const Status& admitted) {
-        if (!admitted.ok()) return done(admitted, Json());
-        std::optional<OperationRow> found;
-        Status s = core->ledger->Read([&](LedgerTx& tx) -> Status {
-          DVDI_ASSIGN_OR_RETURN(found, tx.FindOperation(owner, scope));
-          return Status();
-        });
-        if (!s.ok()) return done(s, Json());
-        UndoOutcome outcome;
-        // An operation that another running engine is still preparing is ended by that one.
-        bool ours = found && (found->state == kCommitted || found->instance == core->instance->id() ||
-                              !InstanceAlive(core->env, core->instances, found->instance));
-        if (ours)
-          s = TakeDown(*core, *found, "cleanup", Status(), core->env.clock->MonotonicMs() + 200, &outcome);
-        if (!s.ok()) return done(s, Json());
-        Json released = Json::array(), pending = Json::array();
-        for (const auto& list : {&outcome.kept, &outcome.dropped})
-          for (const auto& a : *list) released.push_back({{"driver", a.driver}, {"name", a.name}});
-        if (release_ms > 0) {
-          outcome.locks.reset();  // each release takes its own, and looks again
-          AddReleasing(*core, volumes, &outcome.releasing);
-          ReleaseNow(*core, outcome.releasing, core->env.clock->MonotonicMs() + release_ms, &released,
-                     &pending);
-          core->plugins->CloseIdle();
-          outcome.releasing.clear();
-        } else {
-          for (const auto& a : outcome.releasing)
-            pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
-        }
-        if (found && !ours)
-          pending.push_back(
-              {{"driver", ""}, {"name", ""}, {"why", "it is being prepared by another process"}});
-        else if (found && !outcome.finished && outcome.problems.empty())
-          pending.push_back(
-              {{"driver", ""}, {"name", ""}, {"why", "it is being worked on by another operation"}});
-        for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
-        done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
-        if (ours && !outcome.finished) Wake();  // what is left of it is the keeper's
-        ReleaseBehind(std::move(outcome));
-      });
-  return Status();
-}
-
-void Engine::ReleaseBehind(UndoOutcome outcome) {
-  if (outcome.releasing.empty()) return;
-  std::function<void()> here;
-  // Several may be of drivers of which one does not answer: each gets a thread of its own.
-  if (outcome.releasing.size() == 1 && outcome.locks) {
-    const AttachmentRow a = outcome.releasing[0];
-    here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status&) {
-      ActiveOperation active(core, "release " + a.id);
-      if (active.mine() && !ReleaseHeld(*core, a).ok()) LookAgain(*core);
-      core->plugins->CloseIdle();
-    });
-  }
-  if (here) here();
-  outcome.locks.reset();
-  if (!here)
-    for (const AttachmentRow& a : outcome.releasing) StartRelease(core_, a);
 }
 
 Status Engine::Recover(const Json& request, Done done) {

@@ -36,7 +36,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // The functions of dvdi.h, whose comments say what goes in and out. A returned error means that `done` will
   // not be called.
   Status Prepare(const Json& request, Done done);
-  Status Cleanup(const Json& request, Done done);
+  Status Cleanup(const Json& request, Done done);  // cleanup.cc
   Status Recover(const Json& request, Done done);
   Status Remove(const Json& request, Done done);  // remove.cc
   Status Fence(const Json& request, Done done);   // fence.cc
@@ -116,9 +116,10 @@ Status SweepStageRoot(Core& core);
 void ReportStrangers(Core& core);
 // Whether a committed operation's scope is over, as far as the node can tell.
 bool ScopeIsOver(Core& core, const OperationRow& operation);
-// Claims and undoes an operation whatever its state; OK where another engine is at it.
-Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,
-                int64_t lock_deadline_ms, UndoOutcome* outcome);
+// Claims and undoes an operation whatever its state. False where another operation is at it or was quicker:
+// nothing was done.
+Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,
+                      int64_t lock_deadline_ms, UndoOutcome* outcome);
 
 }  // namespace dvdi
 

@@ -124,6 +124,27 @@ TEST_F(EngineMountTest, VolumesComeWithTheirFlagsAndGoAgain) {
   EXPECT_EQ(plugins_->violations(), std::vector<std::string>());
 }
 
+// The keeper and a recovery look at operations that are not theirs to end, and hold them meanwhile.
+TEST_F(EngineMountTest, ACleanupThatFindsItsScopeHeldWaits) {
+  auto engine = Open();
+  Json answer = Call(*engine, &Engine::Prepare, Request("one", {"a"}));
+  ASSERT_TRUE(answer.contains("ok")) << answer;
+  std::string stage = answer["ok"]["volumes"][0]["stage"];
+  auto held =
+      std::make_unique<ActiveOperation>(&engine->core(), answer["ok"]["operation"].get<std::string>());
+  ASSERT_TRUE(held->mine());
+  auto ended = std::async(std::launch::async, [&] { return Cleanup(*engine, "one"); });
+  EXPECT_EQ(ended.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  EXPECT_TRUE(IsMounted(stage));
+  held.reset();
+  Json end = ended.get();
+  ASSERT_TRUE(end.contains("ok")) << end;
+  EXPECT_EQ(end["ok"]["pending"][0]["name"], "a") << end;
+  EXPECT_FALSE(IsMounted(stage));
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
 // Two engines on one state folder, as two processes are: each with its own descriptors, locks and threads.
 TEST_F(EngineMountTest, TwoEnginesAtOnceNeverUndoEachOthersWork) {
   std::vector<std::shared_ptr<Engine>> engines = {Open(), Open()};

@@ -114,7 +114,8 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
                                          : !InstanceAlive(core.env, core.instances, found->instance);
   if (over) {
     UndoOutcome outcome;
-    return TakeDown(core, *found, "recover", Status(), core.env.clock->MonotonicMs() + 10'000, &outcome);
+    return TakeDown(core, *found, "recover", Status(), core.env.clock->MonotonicMs() + 10'000, &outcome)
+        .status();
   }
   if (found->state == kCommitted && found->request_hash == o.request_hash && !found->answer.empty()) {
     auto stored = ParseJson(found->answer, "a stored answer");

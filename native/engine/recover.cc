@@ -213,10 +213,10 @@ bool ScopeIsOver(Core& core, const OperationRow& o) {
   return false;
 }
 
-Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,
-                int64_t lock_deadline_ms, UndoOutcome* outcome) {
+Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,
+                      int64_t lock_deadline_ms, UndoOutcome* outcome) {
   ActiveOperation active(&core, seen.id);
-  if (!active.mine()) return Status();
+  if (!active.mine()) return false;
   bool claimed = false;
   Undoing what;
   what.operation = seen;
@@ -239,7 +239,7 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
     }
     return Status();
   }));
-  if (!claimed) return Status();
+  if (!claimed) return false;
   Recorder recorder(core.env, kind, core.settings.record_bytes);
   EndAdvice advice = AskPolicy(
       core, "cleanup",
@@ -251,7 +251,7 @@ Status TakeDown(Core& core, const OperationRow& seen, const char* kind, const St
                            recorder.Context(what.operation).duration_us);
   if (!undone.ok()) return undone.status();
   *outcome = std::move(*undone);
-  return Status();
+  return true;
 }
 
 Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live) {
@@ -281,11 +281,9 @@ Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const 
     }
     if (!over) continue;
     UndoOutcome undo;
-    Status s = TakeDown(core, o, "recover", Status(), core.env.clock->MonotonicMs() + 2000, &undo);
-    if (!s.ok()) {
-      out.problems.push_back(s.message());
-      continue;
-    }
+    auto taken = TakeDown(core, o, "recover", Status(), core.env.clock->MonotonicMs() + 2000, &undo);
+    if (!taken.ok()) out.problems.push_back(taken.status().message());
+    if (!taken.ok() || !*taken) continue;
     for (const auto& p : undo.problems) out.problems.push_back(p);
     (unfinished ? out.undone : out.ended).push_back(unfinished ? o.id : o.scope);
   }
