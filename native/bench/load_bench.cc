@@ -136,6 +136,7 @@ void Flat(Report& report, const std::string& name, int usual_rounds) {
   World world(ProgramFolder());
   BenchEngine engine(world.Options(world.Folder(true, "flat")));
   Samples all;
+  all.Reserve(static_cast<size_t>(rounds));
   int64_t kib = 0, bytes = 0;
   for (int i = 0; i < rounds; ++i) {
     if (i == warm) WaitUntilIdle(), kib = ResidentKib(), bytes = AllocatedBytes();

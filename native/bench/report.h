@@ -14,6 +14,8 @@ namespace dvdi {
 class Samples {
  public:
   void Add(int64_t ns) { ns_.push_back(ns), sorted_ = false; }
+  // Takes the memory for so many at once, where memory is what is measured.
+  void Reserve(size_t count) { ns_.assign(count, 1), ns_.clear(); }
   size_t size() const { return ns_.size(); }
   // In microseconds; `part` of them (0 to 1) are not larger. 0 where there are none.
   double Quantile(double part) const;

@@ -216,7 +216,9 @@ Status Engine::Recover(const Json& request, Done done) {
           if (it == after.end())
             released.push_back({{"driver", b.driver}, {"name", b.name}});
           else
-            pending.push_back({{"driver", b.driver}, {"name", b.name}, {"why", it->error}});
+            pending.push_back({{"driver", b.driver},
+                               {"name", b.name},
+                               {"why", it->error.empty() ? "its release is under way" : it->error}});
         }
         Json reported = Json::array();
         {

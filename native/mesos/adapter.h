@@ -37,12 +37,11 @@ struct Variable {
   bool secret;  // its value is not ours to know
 };
 struct Container {
-  std::string scope;            // its ID; of a nested one OUTER.INNER
-  std::string sandbox, rootfs;  // folders on the node; no rootfs: it has the node's root
-  std::string user;             // that it runs as; "" where that is not said
-  std::vector<std::string>
-      volumes;   // Mesos's Volumes in JSON: those with a DOCKER_VOLUME source that are ours
-  Pairs labels;  // of its task and its executor
+  std::string scope;                  // its ID; of a nested one OUTER.INNER
+  std::string sandbox, rootfs;        // folders on the node; no rootfs: it has the node's root
+  std::string user;                   // that it runs as; "" where that is not said
+  std::vector<std::string> volumes;   // Mesos's Volumes in JSON: the DOCKER_VOLUME ones, if ours
+  Pairs labels;                       // of its task and its executor
   std::vector<Variable> environment;  // of its task, then of its executor: the first of a name counts
 };
 // The request for dvdi_prepare; "" where the container declares no volumes, or (`*error` is one line) none
@@ -54,6 +53,7 @@ struct Mount {
 };
 struct Prepared {
   std::string error;               // one line; "" where all is well
+  bool refused = false;            // the error may be over in a moment: another user's end, for one
   std::vector<Mount> mounts;       // in the order in which they are to be made
   std::vector<std::string> lines;  // for the log
 };

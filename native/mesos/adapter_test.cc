@@ -212,6 +212,8 @@ TEST(AnswerTest, AnErrorIsOneLineThatSaysAll) {
       c, Of({}));
   EXPECT_EQ(p.error, "DVDI: the driver said no (volume data, driver red, path /x). What to do: ask it");
   EXPECT_TRUE(p.mounts.empty());
+  EXPECT_FALSE(p.refused);
+  EXPECT_TRUE(ReadPrepared(R"({"error":{"code":"refused","message":"in use"}})", c, Of({})).refused);
   EXPECT_EQ(
       ErrorLine(R"({"error":{"message":"volume \"data\" of red is gone","volume":"data","driver":"red"}})"),
       "DVDI: volume \"data\" of red is gone");

@@ -6,10 +6,6 @@
 namespace dvdi_mesos {
 namespace {
 
-bool StartsWith(const std::string& text, const std::string& prefix) {
-  return text.compare(0, prefix.size(), prefix) == 0;
-}
-
 // No line breaks: what is said to users and logs is one line each.
 std::string OneLine(std::string text) {
   for (char& c : text)
@@ -20,13 +16,13 @@ std::string OneLine(std::string text) {
 // The agent's folders lie in its work folder, which its operator may have named through a symlink. Beneath it
 // there is none, unless somebody who may not has put one there.
 std::string RealFolder(const std::string& folder, const Options& options) {
-  if (!StartsWith(folder, options.work_dir + "/")) return folder;
+  if (folder.rfind(options.work_dir + "/", 0) != 0) return folder;
   return options.real_work_dir + folder.substr(options.work_dir.size());
 }
 
 // A label `dvdi.KIND` or `dvdi.KIND.ANY`, as the annotations of OCI bundles have it.
 bool IsOfKind(const std::string& key, const std::string& kind) {
-  return key == kind || (StartsWith(key, kind + ".") && key.size() > kind.size() + 1);
+  return key == kind || (key.rfind(kind + ".", 0) == 0 && key.size() > kind.size() + 1);
 }
 
 std::string TakeLabels(const Container& container, Json* sources, std::string* driver) {
@@ -35,7 +31,7 @@ std::string TakeLabels(const Container& container, Json* sources, std::string* d
   // The agent's own executor repeats its task's.
   labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
   for (const auto& [key, value] : labels) {
-    if (!StartsWith(key, "dvdi.")) continue;
+    if (key.rfind("dvdi.", 0) != 0) continue;
     const char* form = IsOfKind(key, "dvdi.statement") ? "statement"
                        : IsOfKind(key, "dvdi.volume")  ? "volume"
                        : IsOfKind(key, "dvdi.mount")   ? "mount"
@@ -56,7 +52,7 @@ std::string TakeLabels(const Container& container, Json* sources, std::string* d
 std::string TakeEnvironment(const Container& container, Json* sources) {
   Json env = Json::object();
   for (const Variable& v : container.environment) {
-    if (!StartsWith(v.name, "DVDI_") || env.contains(v.name)) continue;
+    if (v.name.rfind("DVDI_", 0) != 0 || env.contains(v.name)) continue;
     if (v.secret)
       return "variable " + v.name + " is a secret of Mesos, which declares no volume: give it as a value";
     env[v.name] = v.value;
@@ -100,6 +96,7 @@ Prepared ReadPrepared(const std::string& answer, const Container& container, con
   Json json = Parse(answer);
   if (!Member(json, "volumes").is_array()) {
     out.error = ErrorLine(answer);
+    out.refused = Text(Member(json, "error"), "code") == "refused";
     return out;
   }
   const std::string sandbox = RealFolder(container.sandbox, options) + "/";
@@ -114,7 +111,7 @@ Prepared ReadPrepared(const std::string& answer, const Container& container, con
       return out;
     }
     // In a root of its own the sandbox is mounted elsewhere, over whatever is there.
-    if (!container.rootfs.empty() && StartsWith(mount.target, sandbox))
+    if (!container.rootfs.empty() && mount.target.rfind(sandbox, 0) == 0)
       mount.target = RealFolder(container.rootfs, options) + options.sandbox_directory + "/" +
                      mount.target.substr(sandbox.size());
     const std::string message = Text(v, "message");

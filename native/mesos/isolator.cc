@@ -9,6 +9,7 @@
 #include <mesos/module/isolator.hpp>
 #include <mesos/slave/isolator.hpp>
 #include <mesos/version.hpp>
+#include <process/after.hpp>
 #include <process/defer.hpp>
 #include <process/delay.hpp>
 #include <process/dispatch.hpp>
@@ -103,10 +104,19 @@ class Volumes : public process::Process<Volumes> {
     string error;
     const string request = PrepareRequest(container, options_, &error);
     if (!error.empty()) return process::Failure(error);
-    if (request.empty()) return None();
+    if (!request.empty()) return Attach(container, request, 0);
+    return None();
+  }
+
+  // A task that has told its framework that it ended has its container, and volumes, for about a second more.
+  // What is refused is asked for again, for some seconds.
+  Future<Option<ContainerLaunchInfo>> Attach(const Container& container, const string& request, int tries) {
     return Ask(dvdi_prepare, request)
         .then(defer(self(), [=](const Answer& a) -> Future<Option<ContainerLaunchInfo>> {
           const Prepared prepared = ReadPrepared(a.text, container, options_);
+          const auto again = [=](const Nothing&) { return Attach(container, request, tries + 1); };
+          if (prepared.refused && tries < 6)
+            return process::after(Milliseconds(100 << tries)).then(defer(self(), again));
           for (const auto& line : prepared.lines)
             LOG(INFO) << "DVDI: container " << container.scope << ": " << line;
           if (!prepared.error.empty()) {
@@ -214,8 +224,7 @@ class Volumes : public process::Process<Volumes> {
 
   void SampleUsage() {
     if (sampling_ || (known_.empty() && volumes_.empty()) || Clock::now() - usage_at_ < Seconds(5)) return;
-    sampling_ = true;
-    usage_at_ = Clock::now();
+    sampling_ = true, usage_at_ = Clock::now();
     Ask(dvdi_ask, UsageRequest(options_)).then(defer(self(), [=](const Answer& a) {
       sampling_ = false;
       volumes_ = ReadUsage(a.text);
@@ -236,10 +245,10 @@ class Volumes : public process::Process<Volumes> {
       if (lost_.count(scope + what) == 0) LOG(ERROR) << "DVDI: container " << scope << ": " << what;
       auto watched = limits_.find(scope);
       if (!options_.kill_on_loss || watched == limits_.end()) continue;
-      ContainerLimitation limitation;
-      limitation.set_message("DVDI: " + what);
-      limitation.set_reason(mesos::TaskStatus::REASON_CONTAINER_LIMITATION_DISK);
-      watched->second->set(limitation);
+      ContainerLimitation limit;
+      limit.set_message("DVDI: " + what);
+      limit.set_reason(mesos::TaskStatus::REASON_CONTAINER_LIMITATION_DISK);
+      watched->second->set(limit);
     }
   }
 
@@ -325,11 +334,8 @@ mesos::slave::Isolator* Create(const mesos::Parameters& parameters) {
   static std::atomic<bool> created{false};
   try {
     if (created.exchange(true))
-      return Refused(
-          "--isolation names the module twice (org_dvdi_DockerVolumeIsolator is also "
-          "com_emccode_mesos_DockerVolumeDriverIsolator): name it once");
-    if (::geteuid() != 0)
-      return Refused("DVDI: the agent does not run as root, which mounting volumes needs");
+      return Refused("DVDI: --isolation names the module twice, which has two names: name it once");
+    if (::geteuid() != 0) return Refused("DVDI: mounting volumes needs an agent that runs as root");
     Pairs given;
     for (const auto& p : parameters.parameter()) given.emplace_back(p.key(), p.value());
     const Try<string> cmdline = os::read("/proc/self/cmdline");
@@ -339,9 +345,8 @@ mesos::slave::Isolator* Create(const mesos::Parameters& parameters) {
     dvdi_engine* engine = nullptr;
     char* error = nullptr;
     if (dvdi_open(options.engine.c_str(), &engine, &error) != DVDI_OK) {
-      const string line = ErrorLine(error == nullptr ? "" : error);
-      dvdi_free(error);
-      return Refused(line);
+      const std::unique_ptr<char, decltype(&dvdi_free)> text(error, dvdi_free);
+      return Refused(ErrorLine(error == nullptr ? "" : error));
     }
     LOG(INFO) << "DVDI " << dvdi_version() << ": volumes of " << options.owner
               << "; DOCKER_VOLUME sources are "

@@ -26,11 +26,6 @@ std::string Flag(const std::string& command_line, const std::function<const char
   return value == nullptr ? "" : value;
 }
 
-// Whether the agent runs Mesos's own isolator, which takes every DOCKER_VOLUME.
-bool HasDockerVolume(const std::string& isolation) {
-  return ("," + isolation + ",").find(",docker/volume,") != std::string::npos;
-}
-
 std::string Wrong(const std::string& key, const std::string& what) {
   return "the module's parameter \"" + key + "\" " + what;
 }
@@ -43,7 +38,9 @@ std::string ReadOptions(const Pairs& parameters, const std::string& command_line
   Options& o = *out;
   o.work_dir = Flag(command_line, get_env, "work_dir");
   o.sandbox_directory = Flag(command_line, get_env, "sandbox_directory");
-  const bool other = HasDockerVolume(Flag(command_line, get_env, "isolation"));
+  // Mesos's own isolator, which takes every DOCKER_VOLUME.
+  const std::string isolation = "," + Flag(command_line, get_env, "isolation") + ",";
+  const bool other = isolation.find(",docker/volume,") != std::string::npos;
   std::map<std::string, std::string> given;
   const std::set<std::string> folders = {"state_dir", "runtime_dir", "policy_dir", "helper"};
   const std::set<std::string> paths = {"config", "work_dir", "sandbox_directory"};

@@ -21,6 +21,7 @@ import { filesAt } from "./stamp.mjs";
 
 const LIMIT_MS = 40 * 60_000;
 const CRASH = /\/test\/crash\//;
+const MESOS = /\/test\/mesos\//;
 
 /** @type {Suite[]} */
 export const SUITES = [
@@ -45,11 +46,22 @@ export const SUITES = [
     about: "the shipped blob, the programs, plugins that nobody here wrote",
     run: async (context) =>
       nodeTests(
-        (await bundleTests("test")).filter((file) => !CRASH.test(file)),
+        (await bundleTests("test")).filter((file) => !CRASH.test(file) && !MESOS.test(file)),
         context,
       ),
   },
 ];
+
+/** Real agents, which are no part of this project: `npm run test:mesos` says where they are. @type {Suite} */
+export const MESOS_SUITE = {
+  name: "mesos",
+  about: "the module in real agents",
+  run: async (context) =>
+    nodeTests(
+      (await bundleTests("test")).filter((file) => MESOS.test(file)),
+      context,
+    ),
+};
 
 /** Death at every point takes as long as all the others together: `npm run crash` runs it. @type {Suite} */
 export const CRASH_SUITE = {

@@ -1,0 +1,36 @@
+// `npm run test:mesos -- --mesos-root=DIR [--match REGEX]`: builds the module for the installation of Apache Mesos at DIR, and
+// runs it in real agents (docs/mesos.md). DIR has include/, lib/, sbin/ and libexec/.
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+import { runSuite, summary } from "./lib/outcome.mjs";
+import { ROOT } from "./lib/paths.mjs";
+import { setup } from "./lib/setup.mjs";
+import { MESOS_SUITE, SUITES } from "./lib/suites.mjs";
+import { fail, StepError } from "./lib/ui.mjs";
+
+const { values: flags } = parseArgs({
+  options: { "mesos-root": { type: "string" }, match: { type: "string" } },
+});
+
+const lines = [];
+let broken = false;
+try {
+  const root = flags["mesos-root"] ?? process.env.MESOS_ROOT;
+  if (!root)
+    throw new StepError("no installation of Apache Mesos is named", { hint: "npm run test:mesos -- --mesos-root=DIR" });
+  // A folder of its own: what is built elsewhere stays without the module.
+  const build = join(ROOT, "build/mesos");
+  const targets = ["dvdi_mesos", "dvdi_mesos_test", "dvdi", "dvdi-driver", "dvdi-helper"];
+  const options = { MESOS_ROOT: resolve(root) };
+  await setup({ groups: ["build", "run", "test"], build, options, targets });
+  process.env.DVDI_MESOS_ROOT = resolve(root);
+  const ctest = SUITES.find((suite) => suite.name === "ctest");
+  const units = "^(ModuleTest|Adapter|Options|Container)";
+  if (!flags.match) lines.push(await runSuite({ ...ctest, name: "module" }, { build, match: units }));
+  lines.push(await runSuite(MESOS_SUITE, { build, match: flags.match }));
+} catch (error) {
+  broken = true;
+  fail(error);
+}
+await summary({ lines, broken });

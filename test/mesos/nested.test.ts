@@ -1,0 +1,45 @@
+// Containers in containers: task groups, standalone ones, and those nested in them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Cluster, skip } from "./lib/cluster.ts";
+import { docker, RESOURCES } from "./lib/framework.ts";
+
+test("a task group shares a volume", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const wait = "for i in $(seq 200); do [ -e e/x ] && exit 0; sleep 0.1; done; exit 9";
+    await framework.group([
+      { id: "writer", command: "echo x > d/x; sleep 1", volumes: [docker("group", "d")] },
+      { id: "reader", command: wait, volumes: [docker("group", "e")] },
+    ]);
+    for (const id of ["writer", "reader"]) {
+      const { state, message } = await framework.ended(id);
+      assert.equal(state, "TASK_FINISHED", `${id}: ${message}`);
+    }
+  });
+});
+
+test("standalone and nested containers", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const { agent } = cluster;
+    const outer = { value: `outer-${process.pid}` };
+    const inner = { value: "inner", parent: outer };
+    const launch = async (container_id: object, command: string, path: string, more: object): Promise<void> => {
+      const container = { type: "MESOS", volumes: [docker("alone", path)] };
+      const launch_container = { container_id, command: { value: command }, container, ...more };
+      const { status, text } = await agent.ask({ type: "LAUNCH_CONTAINER", launch_container });
+      assert.equal(status, 200, text);
+    };
+    const code = async (container_id: object): Promise<number> => {
+      const { text } = await agent.ask({ type: "WAIT_CONTAINER", wait_container: { container_id } });
+      return (JSON.parse(text) as { wait_container: { exit_status?: number } }).wait_container.exit_status ?? -1;
+    };
+    const until = (file: string): string => `for i in $(seq 300); do [ -e ${file} ] && exit 0; sleep 0.1; done; exit 9`;
+    await launch(outer, `echo x > d/x; ${until("d/done")}`, "d", { resources: RESOURCES });
+    await launch(inner, `until [ -e e/x ]; do sleep 0.1; done; touch e/done`, "e", {});
+    assert.equal(await code(inner), 0);
+    assert.equal(await code(outer), 0);
+    await cluster.settled();
+  });
+});

@@ -1,0 +1,203 @@
+// Tasks of a real agent and their volumes: every way to declare them, every kind of path and user.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { Cluster, dvdcli, skip } from "./lib/cluster.ts";
+import { docker } from "./lib/framework.ts";
+import { boxImage, noImage } from "./lib/image.ts";
+
+const statement = (...volumes: object[]): Record<string, string> => ({ "dvdi.statement": JSON.stringify({ volumes }) });
+
+test("a task writes into its volume, and a later one reads it", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const volumes = [docker("data", "data")];
+    await framework.must({ id: "write", command: "echo first > data/f && stat -f -c %T data", volumes });
+    assert.match(cluster.agent.sandbox(framework, "write"), /ext2\/ext3/, "it is the driver's filesystem");
+    // At once: the first one's container is still ending.
+    await framework.must({ id: "read", command: "cat data/f", volumes });
+    assert.match(cluster.agent.sandbox(framework, "read"), /^first$/m);
+    assert.match(cluster.agent.log, /re-attached data \(last used/);
+    await cluster.settled();
+  });
+});
+
+test("several volumes, one of them read-only", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const all = [docker("one", "a"), docker("two", "deep/b"), docker("three", "c")];
+    await framework.must({ id: "all", command: "echo 1 > a/f; echo 2 > deep/b/f; echo 3 > c/f", volumes: all });
+    const command = "cat c/f && ! touch c/g && grep ' /.*/c ro,' /proc/self/mountinfo";
+    await framework.must({ id: "ro", command, volumes: [docker("three", "c", { mode: "RO" })] });
+    assert.match(cluster.agent.sandbox(framework, "ro", "stderr"), /Read-only file system/);
+    assert.match(cluster.agent.sandbox(framework, "ro"), /nosuid,nodev/);
+  });
+});
+
+test("a statement in a task's label, its ownership, and a user who is not root", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const labels = statement({ driver: "dvdi", name: "own", container_path: "d", ownership: "root-dir" });
+    await framework.must({ id: "write", command: "id -u; touch d/x", labels, user: "nobody" });
+    assert.doesNotMatch(cluster.agent.sandbox(framework, "write"), /^0$/m);
+    const wrong = await framework.run({ id: "wrong", command: "true", labels: { "dvdi.volum": "x:/d" } });
+    assert.match(wrong.message ?? "", /DVDI: label dvdi\.volum is not known/);
+  });
+});
+
+test("variables of the command, and both ways at once", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const env = { DVDI_VOLUME_NAME: "v", DVDI_VOLUME_DRIVER: "dvdi", DVDI_VOLUME_CONTAINERPATH: "d" };
+    await framework.must({ id: "env", command: "echo env > d/f", env });
+    const volumes = [docker("v", "d", { mode: "RO" })];
+    await framework.must({ id: "both", command: "cat d/f && ! touch d/g", env, volumes });
+    assert.match(cluster.agent.sandbox(framework, "both"), /^env$/m);
+    assert.match(
+      cluster.agent.log,
+      /container .*: volume "v" \(driver dvdi\) is declared in .* is taken; they differ in mode/,
+    );
+  });
+});
+
+test("Marathon's external volume, as it arrives in Mesos", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    // What Marathon makes of {"external": {"provider": "dvdi", "name": "db1", "options": {"dvdi/driver": "dvdi", "dvdi/size": "32MiB"}}}.
+    const volume = {
+      mode: "RW",
+      container_path: "data",
+      source: {
+        type: "DOCKER_VOLUME",
+        docker_volume: {
+          driver: "dvdi",
+          name: "db1",
+          driver_options: { parameter: [{ key: "size", value: "32MiB" }] },
+        },
+      },
+    };
+    await framework.must({ id: "db", command: "df -k --output=size data", volumes: [volume] });
+    const size = Number(/^\s*(\d+)$/m.exec(cluster.agent.sandbox(framework, "db"))?.[1]);
+    assert.ok(size > 16 * 1024 && size <= 32 * 1024, `it has the size that was asked for, not ${size} KiB`);
+  });
+});
+
+test("an absolute path without an image; a system folder is refused", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const path = cluster.world.target("made/here");
+    await framework.must({ id: "abs", command: `echo x > ${path}/f`, volumes: [docker("abs", path)] });
+    const lib = await framework.run({ id: "lib", command: "true", volumes: [docker("abs", "/lib/x")] });
+    assert.equal(lib.state, "TASK_FAILED");
+    assert.match(lib.message ?? "", /DVDI: .*system folder/);
+  });
+});
+
+test("a container with an image: absolute and relative paths", { skip: skip || noImage }, async (t) => {
+  const shape = { isolators: "docker/runtime", flags: [] as string[] };
+  await Cluster.with(
+    t,
+    [shape],
+    async (cluster) => {
+      const framework = await cluster.framework();
+      const volumes = [docker("in", "/data"), docker("box", "d")];
+      const image = "box";
+      await framework.must({ id: "write", command: "echo abs > /data/f; echo rel > d/f; ls /", volumes, image });
+      assert.doesNotMatch(cluster.agent.sandbox(framework, "write"), /^home$/m, "it is the image's root");
+      const swapped = [docker("in", "d"), docker("box", "/data")];
+      await framework.must({ id: "read", command: "cat d/f /data/f", volumes: swapped, image });
+      assert.match(cluster.agent.sandbox(framework, "read"), /^abs\nrel$/m);
+    },
+    async (world) => void shape.flags.push(...(await boxImage(world))),
+  );
+});
+
+test("one volume in several containers at once", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    const labels = statement({ driver: "dvdi", name: "many", container_path: "d", access: "multi-writer" });
+    const meet = (own: string, other: string): string =>
+      `touch d/${own}; for i in $(seq 200); do [ -e d/${other} ] && exit 0; sleep 0.1; done; exit 9`;
+    await framework.launch([
+      { id: "a", command: meet("a", "b"), labels },
+      { id: "b", command: meet("b", "a"), labels },
+    ]);
+    assert.deepEqual(
+      [(await framework.ended("a")).state, (await framework.ended("b")).state],
+      ["TASK_FINISHED", "TASK_FINISHED"],
+    );
+  });
+});
+
+test("mesos-execute, as docs/mesos.md has it", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const volumes = JSON.stringify([docker("one", "data")]);
+    const first = await cluster.execute(["--command=date >> data/log; cat data/log", `--volumes=${volumes}`]);
+    assert.match(first, /TASK_FINISHED/);
+    const env = { DVDI_VOLUME_NAME: "one", DVDI_VOLUME_DRIVER: "dvdi", DVDI_VOLUME_CONTAINERPATH: "data" };
+    const second = await cluster.execute(["--command=test $(wc -l < data/log) = 1", `--env=${JSON.stringify(env)}`]);
+    assert.match(second, /TASK_FINISHED/);
+  });
+});
+
+test("what the agent tells: usage, metrics, what is attached", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const framework = await cluster.framework();
+    await framework.launch([
+      { id: "hold", command: "head -c 1000000 /dev/zero > d/f; sleep 60", volumes: [docker("u", "d")] },
+    ]);
+    await framework.running("hold");
+    const { agent } = cluster;
+    interface Usage {
+      statistics: { disk_statistics?: { source?: { id?: string; vendor?: string }; used_bytes?: number }[] };
+    }
+    const used = async (): Promise<number> => {
+      const all = (await agent.page("/monitor/statistics")) as Usage[];
+      const disks = all.flatMap(({ statistics }) => statistics.disk_statistics ?? []);
+      return disks.find(({ source }) => source?.id === "u" && source.vendor === "dvdi")?.used_bytes ?? 0;
+    };
+    await cluster.until("the volume's bytes are in the statistics", async () => (await used()) > 900_000);
+    const attached = JSON.stringify(await agent.page("/dvdi/volumes"));
+    assert.match(attached, /"name":"u"/);
+    await cluster.until("metrics of the engine and the volume", async () => {
+      const metrics = await agent.metrics();
+      return metrics["dvdi/operations_total/prepare/ok"] === 1 && (metrics["dvdi/volume/dvdi/u/inodes"] ?? 0) > 0;
+    });
+    await framework.kill("hold");
+    await framework.ended("hold");
+  });
+});
+
+test("a wrong parameter, and the module twice, end the agent's start with one line", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    for (const [shape, says] of [
+      [{ parameters: { state: "/x" } }, /DVDI: the module's parameter "state" is not known/],
+      [
+        { module: "org_dvdi_DockerVolumeIsolator,com_emccode_mesos_DockerVolumeDriverIsolator" },
+        /--isolation names the module twice/,
+      ],
+      [
+        { isolators: "docker/volume", parameters: { docker_volumes: "take" }, env: { PATH: dvdcli(cluster.world) } },
+        /"docker_volumes" is "take", and --isolation has docker\/volume/,
+      ],
+    ] as const) {
+      const other = await cluster.other(shape);
+      const ended = await other.launch().end();
+      assert.notEqual(ended.code, 0);
+      assert.match(ended.err, says);
+    }
+  });
+});
+
+test("the original module's name", { skip }, async (t) => {
+  await Cluster.with(t, [{ module: "com_emccode_mesos_DockerVolumeDriverIsolator" }], async (cluster) => {
+    const framework = await cluster.framework();
+    const env = {
+      DVDI_VOLUME_NAME: "v",
+      DVDI_VOLUME_DRIVER: "dvdi",
+      DVDI_VOLUME_CONTAINERPATH: join(cluster.world.targets, "v"),
+    };
+    await framework.must({ id: "env", command: `touch ${env.DVDI_VOLUME_CONTAINERPATH}/f`, env });
+  });
+});
