@@ -1,5 +1,6 @@
-// `npm run test:mesos -- --mesos-root=DIR [--match REGEX]`: builds the module for the installation of Apache Mesos at DIR, and
+// `npm run test:mesos -- --mesos-root=DIR [--match REGEX] [--figures]`: builds the module for the installation of Apache Mesos at DIR, and
 // runs it in real agents (docs/mesos.md). DIR has include/, lib/, sbin/ and libexec/.
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -10,7 +11,7 @@ import { MESOS_SUITE, SUITES } from "./lib/suites.mjs";
 import { fail, StepError } from "./lib/ui.mjs";
 
 const { values: flags } = parseArgs({
-  options: { "mesos-root": { type: "string" }, match: { type: "string" } },
+  options: { "mesos-root": { type: "string" }, match: { type: "string" }, figures: { type: "boolean" } },
 });
 
 const lines = [];
@@ -25,10 +26,15 @@ try {
   const options = { MESOS_ROOT: resolve(root) };
   await setup({ groups: ["build", "run", "test"], build, options, targets });
   process.env.DVDI_MESOS_ROOT = resolve(root);
+  if (flags.figures) {
+    process.env.DVDI_MESOS_FIGURES = "1";
+    flags.match = "^figures$";
+  }
   const ctest = SUITES.find((suite) => suite.name === "ctest");
   const units = "^(ModuleTest|Adapter|Options|Container)";
   if (!flags.match) lines.push(await runSuite({ ...ctest, name: "module" }, { build, match: units }));
   lines.push(await runSuite(MESOS_SUITE, { build, match: flags.match }));
+  if (flags.figures) process.stdout.write(readFileSync(join(build, "mesos-figures.json"), "utf8"));
 } catch (error) {
   broken = true;
   fail(error);
