@@ -46,7 +46,7 @@ async function round(t: TestContext, shape: AgentShape, volumes: boolean): Promi
     const status = readFileSync(`/proc/${cluster.agent.process?.pid ?? assert.fail()}/status`, "utf8");
     const records = volumes
       ? (
-          await cluster.world.json<{ operations: { kind: string; outcome: string; duration_us: number }[] }>([
+          await cluster.world.json<{ operations: { kind: string; outcome: string; duration_ms: number }[] }>([
             ...["explain", "--last", String(4 * LAUNCHES)],
           ])
         ).operations
@@ -55,7 +55,7 @@ async function round(t: TestContext, shape: AgentShape, volumes: boolean): Promi
     result = {
       launchesPerSecond: LAUNCHES / seconds,
       residentMiB: Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024,
-      prepares: prepares.map(({ duration_us }) => duration_us / 1000),
+      prepares: prepares.map(({ duration_ms }) => duration_ms),
     };
   });
   return result ?? assert.fail();
