@@ -78,6 +78,13 @@ describe("the statement", () => {
     expect(parse("statement", volume(',"options":{"a":null}')).message).toBe(
       'volumes[0].options.a must be a text, a number, true, false or {"secret": NAME}, not null',
     );
+    expect(parse("statement", volume(',"options":{"a":1e999}')).message).toBe(
+      "volumes[0].options.a must be a number up to 1e21, not 1e999",
+    );
+    // The library reads this one as 4.46e+39.
+    expect(parse("statement", volume(',"options":{"a":0.446291154604991570E+45}')).message).toBe(
+      "volumes[0].options.a must be a number up to 1e21, not 0.446291154604991570E+45",
+    );
     expect(parse("statement", volume(',"options":{"a":{"secret":5}}')).message).toBe(
       "volumes[0].options.a.secret must be text, not 5",
     );

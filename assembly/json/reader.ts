@@ -7,7 +7,7 @@ import { Failure, Result } from "../model/result";
 import { nearest } from "./near";
 import { MAX_TEXT, scan } from "./scan";
 import { PLAIN, Tape, WITH_ESCAPES, decode, sameText, widened } from "./tape";
-import { MAX_INTEGER, badText, numberText, show } from "./text";
+import { MAX_INTEGER, MAX_NUMBER, badText, numberText, show } from "./text";
 
 /** UTF-16 units of one string value, unless a reader says less. */
 export const MAX_STRING: i32 = 1 << 20;
@@ -217,14 +217,22 @@ export class Node {
     return whole;
   }
 
-  /** The number; records an error and gives 0 where it is none or not finite. */
+  /** The number; records an error and gives 0 where it is none, or beyond MAX_NUMBER. */
   number(): f64 {
-    if (this.kind == Kind.Number) {
-      const number = this.scalar().get<f64>();
-      if (isFinite(number)) return number;
+    if (this.kind != Kind.Number) {
+      this.expected("a number");
+      return 0;
     }
-    this.expected("a number");
+    const number = this.scalar().get<f64>();
+    if (Math.abs(number) <= MAX_NUMBER) return number;
+    this.expected("a number up to 1e21");
     return 0;
+  }
+
+  /** A number or a truth value as a text; records an error for anything else, and for a number that is out of range. */
+  plain(): string {
+    if (this.kind == Kind.Number) return numberText(this.number());
+    return this.truth() ? "true" : "false";
   }
 
   /** The truth value; records an error and gives false where it is none. */
@@ -358,6 +366,15 @@ export class Node {
     );
   }
 
+  /** The number for an error: as it was written where it is none that counts. */
+  private numeral(): string {
+    const number = this.scalar().get<f64>();
+    if (Math.abs(number) <= MAX_NUMBER) return numberText(number);
+    const tape = this.document.tape;
+    const start = tape.startOf(this.entry);
+    return show(widened(start, tape.endOf(this.entry) - start));
+  }
+
   /** The value for an error: cut, without control characters. */
   shown(): string {
     switch (this.kind) {
@@ -366,7 +383,7 @@ export class Node {
       case Kind.Bool:
         return this.scalar().get<bool>() ? "true" : "false";
       case Kind.Number:
-        return numberText(this.scalar().get<f64>());
+        return this.numeral();
       case Kind.String:
         return '"' + show(this.decoded()) + '"';
       case Kind.Array:

@@ -3,6 +3,11 @@ import { isControl } from "../model/result";
 
 /** The largest magnitude of an integer that a JSON number can hold exactly. */
 export const MAX_INTEGER: i64 = 9007199254740991;
+/**
+ * The largest magnitude of any number. Nothing here counts so far; and beyond it, where a mantissa has more than 53 bits and
+ * its exponent is from 23 to 37, AssemblyScript's library reads a number of another magnitude, which is never below this.
+ */
+export const MAX_NUMBER: f64 = 1e21;
 /** UTF-16 units of a refused value that an error shows. */
 const SHOWN: i32 = 80;
 

@@ -105,7 +105,7 @@ export class Options {
         out.values.push(new OptionValue(value.text(MAX_OPTION_VALUE)));
       } else if (value.isNumber || value.isBool) {
         out.names.push(key);
-        out.values.push(new OptionValue(value.shown()));
+        out.values.push(new OptionValue(value.plain()));
       } else if (value.isObject && value.length == 1 && value.has("secret")) {
         out.names.push(key);
         out.values.push(new OptionValue(value.get("secret")!.text(MAX_NAME), true));

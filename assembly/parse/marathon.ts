@@ -162,7 +162,7 @@ function readOptions(context: Context, external: Node, request: VolumeRequest): 
       const node = options.get(key)!;
       let value = "";
       if (node.isString) value = node.text(MAX_OPTION_VALUE).trim();
-      else if (node.isNumber || node.isBool) value = node.shown();
+      else if (node.isNumber || node.isBool) value = node.plain();
       else node.expected("text");
       const failure = external.failure;
       if (failure !== null) return failure;

@@ -56,7 +56,7 @@ int64_t Stmt::Int(int column) const { return sqlite3_column_int64(stmt_, column)
 
 Status Db::Open(const std::string& path, const char* vfs) {
   path_ = path;
-  damaged_ = false, full_ = false;
+  damaged_ = false, misfit_ = false, full_ = false;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
   int rc = sqlite3_open_v2(path.c_str(), &db_, flags, vfs);
   if (rc != SQLITE_OK) {
@@ -99,6 +99,7 @@ int64_t Db::LastRowId() const { return sqlite3_last_insert_rowid(db_); }
 Status Db::Error(int rc, std::string_view what) {
   int primary = rc & 0xFF;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
+  if (primary == SQLITE_ERROR) misfit_ = true;
   // Its index in shared memory is a file too, and that one's growth fails as any I/O does.
   bool full = primary == SQLITE_FULL || ((primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) &&
                                          db_ != nullptr && sqlite3_system_errno(db_) == ENOSPC);

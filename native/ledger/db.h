@@ -78,6 +78,9 @@ class Db {
   // kInternal-free mapping of a SQLite error; remembers that the file is damaged.
   Status Error(int rc, std::string_view what);
   bool damaged() const { return damaged_; }
+  // Whether SQL did not fit the file since Open: tables that are not as they should be, or a format that this
+  // SQLite does not know. All SQL is ours, so that it is the file that is wrong.
+  bool misfit() const { return misfit_; }
   // Whether the disk was found to be full since ForgetFull or Open.
   bool full() const { return full_; }
   void ForgetFull() { full_ = false; }
@@ -86,7 +89,7 @@ class Db {
   sqlite3* db_ = nullptr;
   std::string path_;
   std::map<const char*, sqlite3_stmt*> kept_;
-  bool damaged_ = false, full_ = false;
+  bool damaged_ = false, misfit_ = false, full_ = false;
 };
 
 }  // namespace dvdi

@@ -39,9 +39,12 @@ Status Ledger::OpenFiles() {
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
   if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
-  if (st.st_size <= kCheckWholeBelow && !checked_.Holds(st)) {
-    DVDI_RETURN_IF_ERROR(CheckIntegrity(&writer_));
-    checked_.Set(st);
+  if (!checked_.Holds(st)) {
+    DVDI_RETURN_IF_ERROR(CheckSchema(&writer_));
+    if (st.st_size <= kCheckWholeBelow) {
+      DVDI_RETURN_IF_ERROR(CheckIntegrity(&writer_));
+      checked_.Set(st);
+    }
   }
   DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
   return Status();
@@ -76,7 +79,8 @@ Status Ledger::Open() {
     if (reserve_.Spend()) s = OpenFiles();
   }
   if (s.ok()) return s;
-  bool bad = writer_.damaged() || reader_.damaged() || s.message().starts_with("integrity check");
+  bool bad = writer_.damaged() || reader_.damaged() || writer_.misfit() || reader_.misfit() ||
+             s.message().starts_with("integrity check");
   if (!bad) return s;
   DVDI_RETURN_IF_ERROR(PutAside(s.message()));
   return OpenFiles();

@@ -232,6 +232,41 @@ TEST_F(LedgerTest, AFileThatNobodyHasWrittenToIsCheckedOnce) {
   EXPECT_NE(ledger.note().find("integrity check"), std::string::npos) << ledger.note();
 }
 
+// Damage that is no damage to SQLite: it reads the file, or says that it cannot, as of a sound one.
+TEST_F(LedgerTest, AFileThatIsNoLedgerIsKeptAsideToo) {
+  const struct {
+    size_t at;  // in the file's header
+    std::string bytes;
+  } kPatches[] = {
+      {44, std::string("\0\0\0\x7", 4)},         // a format of schemas that SQLite does not know
+      {60, std::string("\0\0\0\0", 4)},          // version 0: every table is to be made, and is there
+      {60, std::string("\xff\xff\xff\xff", 4)},  // version -1
+      {0, ""},                                   // a column of another name
+  };
+  for (const auto& patch : kPatches) {
+    { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+    if (patch.bytes.empty()) {
+      sqlite3* db = nullptr;
+      ASSERT_EQ(sqlite3_open(path().c_str(), &db), SQLITE_OK);
+      ASSERT_EQ(sqlite3_exec(db, "ALTER TABLE effect RENAME COLUMN done TO made", nullptr, nullptr, nullptr),
+                SQLITE_OK);
+      sqlite3_close(db);
+    } else {
+      std::fstream f(path(), std::ios::binary | std::ios::in | std::ios::out);
+      f.seekp(static_cast<std::streamoff>(patch.at));
+      f << patch.bytes;
+    }
+    Ledger ledger(env_, path());
+    Status s = ledger.Open();
+    ASSERT_TRUE(s.ok()) << patch.at << ": " << s.message();
+    EXPECT_TRUE(ledger.rebuilt()) << patch.at;
+    EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos) << patch.at << ": " << ledger.note();
+    EXPECT_TRUE(
+        ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
+            .ok());
+  }
+}
+
 TEST_F(LedgerTest, AnEmptyFileOrAFolderInItsPlaceIsKeptAsideToo) {
   for (bool folder : {false, true}) {
     Ledger other(env_, path());

@@ -60,15 +60,37 @@ CREATE INDEX next_volume ON volume(next_note);
 #endif
 };
 
+// Every table with every column of version 1.
+constexpr const char* kTables[] = {
+    "SELECT driver, name, created_by_us, created_ms, last_used_ms, state FROM volume",
+    "SELECT id, driver, name, state, mountpoint, device, boot_id, mount_sent, attempts, next_ms, "
+    "retry_base_ms, retry_max_ms, error, created_ms FROM attachment",
+    "SELECT id, owner, scope, instance, boot_id, state, request_hash, answer, started_ms, pid, start_time, "
+    "mount_namespace FROM operation",
+    "SELECT operation, seq, kind, attachment, path, done, target, mode, access FROM effect",
+    "SELECT seq, operation, kind, owner, scope, started_ms, duration_us, outcome, volumes, body FROM record",
+    "SELECT seq, sha256, kind, workload, operation, outcome, detail, at_ms FROM verdict",
+};
+
 Status ReadVersion(Db* db, int* version) {
   Stmt read = db->Prepare("PRAGMA user_version");
   if (read.Step()) *version = static_cast<int>(read.Int(0));
+  if (*version < 0)
+    return Status(Code::kSystem, "integrity check: its version is " + std::to_string(*version));
   return read.status();
 }
 
 }  // namespace
 
 int SchemaVersion() { return static_cast<int>(std::size(kSteps)); }
+
+Status CheckSchema(Db* db) {
+  for (const char* sql : kTables) {
+    Stmt columns = db->Prepare(sql);
+    DVDI_RETURN_IF_ERROR(columns.status());
+  }
+  return Status();
+}
 
 Status MigrateSchema(Db* db, int* found) {
   // Read again inside the write transaction: two engines may open a new file at once.

@@ -12,6 +12,9 @@ int SchemaVersion();
 // Brings the file up to SchemaVersion(), one transaction for each step. A newer file is left as it is:
 // versions only add, so that an older engine can always clean up. *found gets the version that was there.
 Status MigrateSchema(Db* db, int* found);
+// Whether every table is there with all that version 1 has: a damaged page may name them otherwise and pass
+// SQLite's own check. Prepares a statement for each; none is run.
+Status CheckSchema(Db* db);
 
 }  // namespace dvdi
 

@@ -46,6 +46,13 @@ struct HttpResponse::Impl {
     error = std::move(why);
     return state = State::kMalformed;
   }
+  // Whether the status is one of HTTP's; Fail else.
+  bool KnownStatus() {
+    const int status = static_cast<int>(parser->get().result_int());
+    if (status >= 100 && status <= 599) return true;
+    Fail("status " + std::to_string(status));
+    return false;
+  }
   State Parse();
 
   const size_t max_body;
@@ -79,8 +86,8 @@ HttpResponse::State HttpResponse::Impl::Parse() {
       if (used == 0) return Fail("no progress");  // cannot happen; never loop on it
       continue;
     }
-    int status = parser->get().result_int();
-    if (status < 100 || status > 599) return Fail("status " + std::to_string(status));
+    const int status = static_cast<int>(parser->get().result_int());
+    if (!KnownStatus()) return state;
     if (status >= 200) return state = State::kDone;
     if (status == 101) return Fail("switches protocols (status 101)");
     if (++interim > kMaxInterim) return Fail("too many interim responses");
@@ -116,7 +123,7 @@ HttpResponse::State HttpResponse::Eof() {
   } catch (const std::exception& e) {
     return i.Fail(e.what());
   }
-  if (ec || !i.parser->is_done()) return i.state;
+  if (ec || !i.parser->is_done() || !i.KnownStatus()) return i.state;
   i.closed = true;
   return i.state = State::kDone;
 }

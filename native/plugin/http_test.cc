@@ -74,6 +74,14 @@ TEST(HttpResponse, BodyThatTheEndOfTheConnectionEnds) {
   EXPECT_EQ(r.TakeBody(), "hello");
 }
 
+TEST(HttpResponse, AStatusThatIsNoneOfHttpIsNoAnswerWhateverEndsTheBody) {
+  HttpResponse counted(100), closed(100);
+  EXPECT_EQ(counted.Feed("HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n"), State::kMalformed);
+  EXPECT_EQ(closed.Feed("HTTP/1.1 999 X\r\n\r\nhello"), State::kMore);
+  EXPECT_EQ(closed.Eof(), State::kMalformed);
+  EXPECT_EQ(closed.error(), "status 999");
+}
+
 TEST(HttpResponse, CutShortIsNotDone) {
   for (const char* text :
        {"", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel",

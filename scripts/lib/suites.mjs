@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { runAsPect } from "./as-pect.mjs";
+import { buildTargets, fuzz, howTo, lacking, TARGETS } from "./fuzz.mjs";
 import { bundleTests } from "./host.mjs";
 import { NATIVE, ROOT } from "./paths.mjs";
 import { run } from "./proc.mjs";
@@ -50,6 +51,7 @@ export const SUITES = [
         context,
       ),
   },
+  { name: "fuzz", about: "libFuzzer's targets: their corpora, and a few inputs more", run: fuzzShortly },
 ];
 
 /** Real agents, which are no part of this project: `npm run test:mesos` says where they are. @type {Suite} */
@@ -59,6 +61,17 @@ export const MESOS_SUITE = {
   run: async (context) =>
     nodeTests(
       (await bundleTests("test")).filter((file) => MESOS.test(file)),
+      context,
+    ),
+};
+
+/** The policy's reader of JSON beside another one: shortly in e2e, as long as is wanted by `npm run fuzz`. @type {Suite} */
+export const JSON_SUITE = {
+  name: "json-differential",
+  about: "the policy's reader of JSON beside JSON.parse",
+  run: async (context) =>
+    nodeTests(
+      (await bundleTests("test")).filter((file) => file.includes("json-differential")),
       context,
     ),
 };
@@ -81,6 +94,28 @@ async function asPect({ match, onTest }) {
   const failed = tests.some((test) => test.outcome === "failed");
   if (code !== 0 && !failed && !match) return { tests, problem: `as-pect ended with ${code}`, log: log };
   return { tests, log: failed ? log : undefined };
+}
+
+async function fuzzShortly({ match, onTest }) {
+  const why = lacking();
+  const tests = [];
+  const end = (test) => {
+    tests.push(test);
+    onTest(test);
+  };
+  const targets = TARGETS.filter(({ name }) => !match || new RegExp(match).test(name));
+  if (!why && targets.length > 0) await buildTargets(() => {});
+  for (const target of targets) {
+    if (why) {
+      end({ name: target.name, outcome: "skipped", detail: why });
+      continue;
+    }
+    // The same inputs each time: a finding of CI is one of the change that it ran on.
+    const { code, log, artifact } = await fuzz(target, { runs: target.short, fresh: true, seed: 1 });
+    const detail = code === 0 ? undefined : `${log.split("\n").slice(-120).join("\n")}\n${howTo(target, artifact)}`;
+    end({ name: target.name, outcome: code === 0 ? "passed" : "failed", detail });
+  }
+  return { tests };
 }
 
 async function nodeTests(files, { build, match, onTest }) {
