@@ -1,7 +1,7 @@
 // `dvdi-policy`: for people who write and ship policies, on a workstation or in CI.
 import { spawnSync } from "node:child_process";
 import { access } from "node:fs/promises";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
 
@@ -146,8 +146,11 @@ const told =
     process.stdout.write(await work(...given));
   };
 
-function program(): Command {
+function program(version: string): Command {
   const command = new Command("dvdi-policy")
+    .version(version)
+    // `build` has a --version of its own.
+    .enablePositionalOptions()
     .description("Builds, checks and signs policies: the WebAssembly blobs that decide a volume's lifecycle.")
     .exitOverride()
     .addHelpText(
@@ -231,7 +234,8 @@ function program(): Command {
 }
 
 try {
-  if (isMainThread) await program().parseAsync();
+  const own = dirname(fileURLToPath(import.meta.url));
+  if (isMainThread) await program(await packageVersion(await packageRoot(own))).parseAsync();
   else serveReplay();
 } catch (error) {
   if (!isMainThread) throw error;

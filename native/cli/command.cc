@@ -167,7 +167,13 @@ class Verbs {
     OneVolume(explain, false);
     explain->add_option("--operation", raw_.o.operation, "One operation");
     explain->add_option("--scope", raw_.o.scope, "The operations of one scope");
-    explain->add_option("--last", raw_.o.last, "How many, newest first (default 1)");
+    explain->add_option("--since", raw_.o.duration, "Those that began no longer ago, as in 10m, 24h")
+        ->type_name("DURATION");
+    explain->add_option("--last", raw_.o.last, "How many, newest first (default 1; with --export all)");
+    explain->add_flag("--export", raw_.o.export_records,
+                      "As JSON, one record on each line, oldest first: for `dvdi-policy replay`");
+    explain->add_option("--output", raw_.o.file, "With --export: into a new file that only you can read")
+        ->type_name("FILE");
     Add(Verb::kDoctor, "doctor", "What this node has and lacks, and how to get it");
     AddPolicy();
     CLI::App* completion = Add(Verb::kCompletion, "completion", "The completion script for a shell");

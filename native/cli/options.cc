@@ -77,6 +77,8 @@ Status CheckVerb(const Options& o, bool has_separator) {
     return usage("`dvdi unmount` takes either a volume's name or --name SCOPE");
   if (o.verb == Verb::kExplain && !o.volume.empty() + !o.operation.empty() + !o.scope.empty() > 1)
     return usage("`dvdi explain` takes one of NAME, --operation and --scope");
+  if (o.verb == Verb::kExplain && !o.file.empty() && !o.export_records)
+    return usage("--output is for `dvdi explain --export`");
   const bool one_blob = o.verb == Verb::kPolicyShadow || o.verb == Verb::kPolicyInspect;
   if (one_blob && !o.policy.empty() && !o.file.empty())
     return usage("either the name of a kept policy or --file");

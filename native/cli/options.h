@@ -101,6 +101,7 @@ struct Options {
   std::vector<std::string> owners;
   std::string operation;
   int64_t last = 0;
+  bool export_records = false;
   std::string file;
 
   // policy: `file` and what follows

@@ -49,6 +49,10 @@ Result<OpenedEngine> OpenEngine(const Options& options);
 // Prints the failure and gives its exit code.
 int Failed(const Options& options, const Status& status);
 
+// The head, then each record of `query` (a query of dvdi_explain) as a line, oldest first: the newest
+// options.last of them, 0 for all, to standard output or into the new file options.file. verbs_export.cc
+Status ExportRecords(Engine& engine, const Options& options, Json query);
+
 // The timeline of one operation of dvdi_explain, for people.
 std::string OperationText(const Json& operation);
 

@@ -174,7 +174,7 @@ std::string OperationText(const Json& op) {
 int Explain(const Options& options) {
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
-  Json query = {{"last", options.last > 0 ? options.last : 1}};
+  Json query = Json::object();
   if (!options.operation.empty()) query["operation"] = options.operation;
   if (!options.scope.empty()) query["scope"] = options.scope;
   if (!options.volume.empty()) {
@@ -182,6 +182,16 @@ int Explain(const Options& options) {
     query["name"] = volume.name;
     if (!volume.driver.empty()) query["driver"] = volume.driver;
   }
+  if (!options.duration.empty()) {
+    auto ms = ParseDuration(options.duration);
+    if (!ms.ok()) return Failed(options, ms.status().WithContext("--since"));
+    query["since_ms"] = NowMs() - *ms;
+  }
+  if (options.export_records) {
+    const Status s = ExportRecords(*engine->engine, options, std::move(query));
+    return s.ok() ? kExitOk : Failed(options, s);
+  }
+  query["last"] = options.last > 0 ? options.last : 1;
   auto answer = (*engine)->Ask(dvdi_explain, query);
   if (!answer.ok()) return Failed(options, answer.status());
   if (options.global.json) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cli/doctor.h"
+#include "cli/print.h"
 #include "cli/testing/harness.h"
 
 namespace dvdi::cli {
@@ -295,6 +296,49 @@ TEST_F(Verbs, ExplainTellsTheCallsInOrder) {
             "  undone      Mount of data\n");
   Dvdi({"explain"});
   EXPECT_EQ(Calls("explain").back(), Json({{"last", 1}}));
+}
+
+TEST_F(Verbs, ExplainExportsEachRecordAsALine) {
+  auto page = [](int from, int count) {
+    Json operations = Json::array();
+    for (int i = 0; i < count; ++i) operations.push_back({{"seq", from + i}, {"notes", {"two\nlines\x7f"}}});
+    return Json{{"operations", std::move(operations)}, {"head", {{"dvdi", "records"}}}};
+  };
+  script_["explain"]["answer"] = page(101, 1);
+  script_["explain_after"]["0"]["answer"] = page(1, 100);
+  script_["explain_after"]["100"]["answer"] = page(101, 100);
+  script_["explain_after"]["101"]["answer"] = page(102, 99);
+  script_["explain_after"]["200"]["answer"] = page(201, 50);
+  for (const char* later : {"100", "101", "200"}) script_["explain_after"][later]["answer"].erase("head");
+  auto lines = [](const std::string& text) { return std::count(text.begin(), text.end(), '\n'); };
+  auto all = Dvdi({"explain", "--export"});
+  EXPECT_EQ(all.exit_code, 0);
+  EXPECT_EQ(lines(all.out), 1 + 250);
+  EXPECT_EQ(all.out.substr(0, all.out.find('\n')), R"({"dvdi":"records"})");
+  EXPECT_EQ(all.out.find('\x7f'), std::string::npos);
+  EXPECT_EQ(Calls("explain").back(), Json({{"last", 100}, {"after", 200}}));
+  EXPECT_EQ(lines(Dvdi({"explain", "data", "--export", "--last", "99"}).out), 99);
+  EXPECT_EQ(Calls("explain").back(), Json({{"last", 100}, {"after", 101}, {"head", true}, {"name", "data"}}));
+  const std::string file = Path("records");
+  EXPECT_EQ(Dvdi({"explain", "--export", "--output", file}).out, "");
+  EXPECT_EQ(ReadFile(file), all.out);
+  struct stat st = {};
+  ASSERT_EQ(::stat(file.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0600u);
+  auto there = Dvdi({"explain", "--export", "--output", file});
+  EXPECT_NE(there.exit_code, 0);
+  EXPECT_NE(there.err.find("No file is written over"), std::string::npos) << there.err;
+  EXPECT_EQ(ReadFile(file), all.out);
+  Dvdi({"explain", "--export", "--since", "10m"});
+  const int64_t since = GetInt(Calls("explain").back(), "since_ms");
+  EXPECT_NEAR(static_cast<double>(since), static_cast<double>(NowMs() - 600'000), 60'000);
+  EXPECT_EQ(Dvdi({"explain", "--output", Path("other")}).exit_code, 2);
+  script_["explain_after"]["100"] = {{"code", 3}, {"answer", {{"error", {{"message", "gone"}}}}}};
+  EXPECT_NE(Dvdi({"explain", "--export"}).exit_code, 0) << "what is not whole is no success";
+  EXPECT_NE(Dvdi({"explain", "--export", "--output", Path("half")}).exit_code, 0);
+  EXPECT_NE(::access(Path("half").c_str(), F_OK), 0) << "and not left behind";
+  auto full = Dvdi({"explain", "--export", "--output", "/dev/full"});
+  EXPECT_NE(full.exit_code, 0) << "a device is no new file";
 }
 
 TEST_F(Verbs, DoctorFailsOnWhatIsRequired) {

@@ -73,6 +73,11 @@ TEST_F(ServerTest, ChunkedBodiesByteByByte) {
       "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
   for (char c : text) ASSERT_TRUE(client.Send(std::string(1, c)));
   EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /c abcde\n");
+  for (char c : std::string("POST /e HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")) {
+    ASSERT_TRUE(client.Send(std::string(1, c)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // each byte is to come alone
+  }
+  EXPECT_EQ(BodyOf(client.ReadResponse()), "POST /e \n");
 }
 
 TEST_F(ServerTest, OldAndOddClients) {

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "engine/admission.h"
 #include "engine/locks.h"
+#include "engine/secrets.h"
 #include "ledger/ledger.h"
 #include "mount/mountinfo.h"
 #include "observe/observer.h"
@@ -32,6 +33,7 @@ inline constexpr int64_t kLookMs = 60'000;
 struct Core {
   Env env;
   Settings settings;
+  SecretList setting_secrets;  // of what settings.policy has handles
   std::string boot_id;
   std::string stage_root;  // STATE/stage
   std::string lock_file;   // STATE/volumes.lock

@@ -108,7 +108,6 @@ Result<Json> DescribePools(Core& core, const std::string& driver) {
   }
   Json pools = Json::array();
   for (const Json& pool : GetMember(core.settings.policy, "pools")) {
-    // Options may hold secrets under names that the settings list; what a pool is for stands in the others.
     if (!pool.is_object() || (!driver.empty() && GetString(pool, "driver") != driver)) continue;
     Json one = {{"name", GetString(pool, "name")}, {"driver", GetString(pool, "driver")}};
     const Json& attributes = GetMember(pool, "attributes");
@@ -117,8 +116,8 @@ Result<Json> DescribePools(Core& core, const std::string& driver) {
     const Json& given = GetMember(pool, "options");
     if (given.is_object()) {
       for (auto it = given.begin(); it != given.end(); ++it) {
-        bool secret = std::find(core.settings.secret_options.begin(), core.settings.secret_options.end(),
-                                it.key()) != core.settings.secret_options.end();
+        const bool secret = it->is_string() &&
+                            SettingSecret(core.setting_secrets, it->get_ref<const std::string&>()) != nullptr;
         options[it.key()] = secret ? Json("[secret]") : *it;
       }
     }

@@ -51,6 +51,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   auto core = std::make_shared<Core>();
   core->env = env;
   core->settings = std::move(options.settings);
+  DVDI_RETURN_IF_ERROR(TakeSettingSecrets(&core->settings, &core->setting_secrets));
   core->classic_mounts = options.classic_mounts;
   const Settings& s = core->settings;
   DVDI_ASSIGN_OR_RETURN(core->boot_id, env.sys->BootId());

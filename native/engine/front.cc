@@ -191,7 +191,8 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   }
   auto sources = ReadSources(core.env.random, core.settings, GetMember(raw, "sources"), &request->secrets);
   if (!sources.ok()) return fail(sources.status());
-  for (const auto& [handle, value] : request->secrets) recorder->HideSecret(value);
+  for (const auto* secrets : {&request->secrets, &core.setting_secrets})
+    for (const auto& [handle, value] : *secrets) recorder->HideSecret(value);
   auto revision = core.policy->Current();
   if (!revision.ok()) return fail(revision.status());
   const PolicyManifest& m = (*revision)->module->manifest();

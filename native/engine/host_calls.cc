@@ -219,7 +219,17 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
     if (it->is_string()) {
       value = it->get<std::string>();
       for (const auto& [handle, secret] : request_.secrets)
-        if (value == handle) value = secret;
+        if (it->get_ref<const std::string&>() == handle) value = secret;
+      if (const std::string* secret =
+              SettingSecret(core_.setting_secrets, it->get_ref<const std::string&>())) {
+        if (!IsSecretOption(core_.settings, it.key())) {
+          *refused = "option " + OneLine(it.key(), 60) +
+                     " has a secret of the settings as its value, and is not among secrets.options";
+          forget();
+          return out;
+        }
+        value = *secret;
+      }
     } else if (it->is_object() && it->size() == 1 && it->contains("secret")) {
       auto secret = ResolveSecret(core_.env, core_.settings, request_.secrets, GetString(*it, "secret"));
       if (!secret.ok()) {

@@ -99,6 +99,29 @@ TEST_F(RecorderTest, RecordsAreJsonWhateverAPolicyLogs) {
   EXPECT_EQ(record["calls"][odd.size()]["answer"]["error"]["code"], "internal");
 }
 
+TEST_F(RecorderTest, AnExportIsReadInPartsOldestFirst) {
+  settings_.node = "n1";
+  settings_.policy = {{"default_driver", "red"}};
+  policy_->scripts["prepare"] = [](const Json&, ScriptHost&) -> Result<std::string> {
+    return SaysError("refused", "no");
+  };
+  for (const char* scope : {"w1", "w2", "w3"}) {
+    Prepare(scope, {Volume("red", "a")});
+    world_.clock.Advance(1'000);
+  }
+  Json first = *engine().Explain({{"after", 0}, {"last", 2}, {"head", true}});
+  EXPECT_EQ(first["head"],
+            Json({{"dvdi", "records"}, {"version", 1}, {"node", "n1"}, {"settings", settings_.policy}}));
+  ASSERT_EQ(first["operations"].size(), 2u);
+  EXPECT_EQ(first["operations"][0]["scope"], "w1");
+  Json rest = *engine().Explain({{"after", first["operations"][1]["seq"]}, {"last", 2}});
+  ASSERT_EQ(rest["operations"].size(), 1u);
+  EXPECT_EQ(rest["operations"][0]["scope"], "w3");
+  EXPECT_FALSE(rest.contains("head"));
+  const int64_t since = GetInt(first["operations"][1], "started_ms");
+  EXPECT_EQ((*engine().Explain({{"after", 0}, {"last", 9}, {"since_ms", since}}))["operations"].size(), 2u);
+}
+
 TEST_F(RecorderTest, OldRecordsGo) {
   settings_.records_keep = 3;
   for (int i = 0; i < 6; ++i)

@@ -28,9 +28,12 @@ bool IsListed(const Settings& settings, std::string_view name) {
                      [&](const std::string& listed) { return OptionKey(listed) == key; });
 }
 
+// The handle of the next value. `random` null: by its number.
 std::string NewHandle(Random* random, const std::string& value, SecretList* taken) {
-  // Random, so that no text of a user can be mistaken for it.
-  std::string handle = "dvdi-secret-" + random->HexId(16);
+  std::string handle = random != nullptr
+                           // No text of a user can be mistaken for it.
+                           ? "dvdi-secret-" + random->HexId(16)
+                           : "dvdi-setting-" + std::to_string(taken->size() + 1);
   taken->push_back({handle, value});
   return handle;
 }
@@ -275,6 +278,23 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
                           " (mode 0700), or give it to the service with LoadCredential="
                     : text.status().hint());
 }
+
+Status TakeSettingSecrets(Settings* settings, SecretList* taken) {
+  if (!DVDI_GUARD(secret_handles) || settings->secret_options.empty()) return Status();
+  auto without =
+      ParseJson(TakeFromJson(nullptr, *settings, Dump(settings->policy), taken), "the settings", 80);
+  if (!without.ok()) return without.status();
+  settings->policy = std::move(*without);
+  return Status();
+}
+
+const std::string* SettingSecret(const SecretList& secrets, const std::string& text) {
+  for (const auto& [handle, value] : secrets)
+    if (handle == text) return &value;
+  return nullptr;
+}
+
+bool IsSecretOption(const Settings& settings, std::string_view name) { return IsListed(settings, name); }
 
 std::string TakeSecrets(Random* random, const Settings& settings, const std::string& form,
                         const std::string& text, SecretList* taken) {

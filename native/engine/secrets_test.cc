@@ -222,6 +222,44 @@ TEST_F(SecretsTest, OnlyTheDriverSeesThem) {
   }
 }
 
+// A pool of the settings with a password: the policy asks for it by its handle, the same one each time.
+TEST_F(SecretsTest, OnesOfTheSettingsReachTheirDriverAlone) {
+  settings_.policy = {{"pools", {{{"name", "p"}, {"driver", "red"}, {"options", {{"Pass_Word", kValue}}}}}}};
+  int creates = 0;
+  const std::string handle = "dvdi-setting-1";
+  auto with = [&](const Json& options) {
+    Json create;
+    policy_->scripts["prepare"] = [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+      seen_.push_back(input);
+      host.Plugin({{"method", "Get"}, {"volume", 0}});
+      host.Plugin({{"method", "List"}, {"driver", "red"}});
+      create = host.Plugin({{"method", "Create"}, {"volume", 0}, {"options", options}});
+      return SaysError("refused", Dump(create));
+    };
+    EXPECT_HAS_NOT(Dump(Prepare("scope-of-a-test", {Volume("red", "a")})), "hunter2");
+    return create;
+  };
+  const Json known = engine().core().settings.policy;
+  EXPECT_EQ(known["pools"][0]["options"]["Pass_Word"], handle) << known;
+  EXPECT_EQ((*engine().Explain({{"head", true}}))["head"]["settings"], known);
+  EXPECT_EQ((*engine().StatusOf({{"what", "pools"}}))["pools"][0]["options"]["Pass_Word"], "[secret]");
+  // A driver that repeats what it was told.
+  transport_.hook = [&](const std::string& method, const PluginRequest& r, PluginReply* reply) {
+    if (method != "Create") return false;
+    ++creates;
+    *reply = Says(Dump({{"Err", "these options are wrong: " + Dump(Json::parse(r.body)["Opts"])}}), 500);
+    return true;
+  };
+  EXPECT_EQ(with({{"password", handle}})["kind"], "error");
+  EXPECT_EQ(creates, 1);
+  ExpectOnlyTheDriverSaw(kValue, "as a password");
+  // Somebody who writes the handle himself, as an option that shows.
+  Json refused = with({{"label", handle}});
+  EXPECT_EQ(refused["kind"], "refused") << refused;
+  EXPECT_HAS(GetString(refused, "error"), "option label has a secret of the settings as its value");
+  EXPECT_EQ(creates, 1);
+}
+
 TEST_F(SecretsTest, ASecretThatIsMissingStopsTheCreate) {
   Json create;
   Json answer = Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {

@@ -238,6 +238,11 @@ Json Doctor(Core& core) {
   return checks;
 }
 
+// What has to be known beside records to replay them.
+Json RecordsHead(const Settings& settings) {
+  return {{"dvdi", "records"}, {"version", 1}, {"node", settings.node}, {"settings", settings.policy}};
+}
+
 }  // namespace
 
 Result<Json> Engine::StatusOf(const Json& query) {
@@ -269,17 +274,25 @@ Result<Json> Engine::StatusOf(const Json& query) {
 Result<Json> Engine::Explain(const Json& query) {
   std::vector<RecordRow> rows;
   int64_t last = std::clamp<int64_t>(GetInt(query, "last", 1), 1, 1000);
+  RecordOrder order;
+  order.after = std::max<int64_t>(GetInt(query, "after", -1), -1);
+  order.skip = std::max<int64_t>(GetInt(query, "skip"), 0);
+  order.since_ms = GetInt(query, "since_ms");
   DVDI_RETURN_IF_ERROR(core_->ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(
         rows, tx.Records(GetString(query, "operation"), GetString(query, "scope"), GetString(query, "driver"),
-                         GetString(query, "name"), static_cast<int>(last)));
+                         GetString(query, "name"), static_cast<int>(last), order));
     return Status();
   }));
   Json list = Json::array();
   for (const auto& r : rows) {
-    Json one = {{"operation", r.operation},   {"kind", r.kind},
-                {"owner", r.owner},           {"scope", r.scope},
-                {"started_ms", r.started_ms}, {"duration_ms", static_cast<double>(r.duration_us) / 1000.0},
+    Json one = {{"seq", r.seq},
+                {"operation", r.operation},
+                {"kind", r.kind},
+                {"owner", r.owner},
+                {"scope", r.scope},
+                {"started_ms", r.started_ms},
+                {"duration_ms", static_cast<double>(r.duration_us) / 1000.0},
                 {"outcome", r.outcome}};
     auto body = ParseJson(r.body, "a record", 80);  // a host call may be 64 deep
     if (body.ok()) one.update(*body);
@@ -289,7 +302,9 @@ Result<Json> Engine::Explain(const Json& query) {
     }
     list.push_back(std::move(one));
   }
-  return Json{{"operations", std::move(list)}};
+  Json answer = {{"operations", std::move(list)}};
+  if (GetBool(query, "head")) answer["head"] = RecordsHead(core_->settings);
+  return answer;
 }
 
 }  // namespace dvdi

@@ -73,9 +73,10 @@ class LedgerTx {
   // Older ones go: at least the newest `keep` stay, and at most a hundredth more.
   Status PutRecord(const RecordRow& row, const std::vector<std::pair<std::string, std::string>>& volumes,
                    int64_t keep);
-  // Newest first. Empty strings match all.
+  // Empty strings match all.
   Result<std::vector<RecordRow>> Records(const std::string& operation, const std::string& scope,
-                                         const std::string& driver, const std::string& name, int limit);
+                                         const std::string& driver, const std::string& name, int limit,
+                                         const RecordOrder& order = {});
 
   // --- verdicts (verdicts.cc)
   Status PutVerdict(const VerdictRow& row);  // the oldest go where there are very many

@@ -341,6 +341,15 @@ TEST_F(LedgerTest, RecordsAreBoundedAndFoundByVolumeAndScope) {
                     EXPECT_EQ(tx.Records("", "s29", "", "", 5)->size(), 1u);
                     EXPECT_EQ(tx.Records("op3", "", "", "", 5)->size(), 0u) << "older than the bound";
                     EXPECT_EQ(tx.Records("", "", "", "ven", 5)->size(), 0u) << "no part of a name";
+                    int64_t seq = tx.Records("", "", "d", "odd", 1)->at(0).seq;
+                    EXPECT_EQ(tx.Records("", "", "d", "odd", 1, {-1, 1})->at(0).operation, "op27");
+                    auto rest = tx.Records("", "", "", "", 100, {seq - 3});
+                    EXPECT_EQ(rest->size(), 3u);
+                    EXPECT_EQ(rest->at(0).operation, "op27") << "oldest first";
+                    EXPECT_EQ(tx.Records("", "", "", "", 1, {0, 9})->at(0).operation, "op29");
+                    EXPECT_EQ(tx.Records("", "", "d", "odd", 9, {seq - 3})->size(), 2u);
+                    EXPECT_EQ(tx.Records("op28", "", "", "", 1, {seq})->size(), 0u);
+                    EXPECT_EQ(tx.Records("", "s28", "", "", 1, {0})->size(), 1u);
                     return Status();
                   })
                   .ok());

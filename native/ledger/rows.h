@@ -89,6 +89,14 @@ inline constexpr const char* kFailureVerdict = "failure";
 struct RecordRow {
   std::string operation, kind, owner, scope, outcome, body;
   int64_t started_ms = 0, duration_us = 0;
+  int64_t seq = 0;  // the ledger's own, of a record that was read
+};
+
+// Which of the records that match are meant, and in which order.
+struct RecordOrder {
+  int64_t after = -1;    // oldest first, those whose `seq` is greater; -1: newest first
+  int64_t skip = 0;      // so many of the first are left out
+  int64_t since_ms = 0;  // none that began earlier
 };
 
 }  // namespace dvdi

@@ -277,19 +277,22 @@ Status LedgerTx::PutRecord(const RecordRow& r,
 
 Result<std::vector<RecordRow>> LedgerTx::Records(const std::string& operation, const std::string& scope,
                                                  const std::string& driver, const std::string& name,
-                                                 int limit) {
+                                                 int limit, const RecordOrder& order) {
   // No index: each would cost every operation a page for each record, and a look at all the records that are
   // kept costs the one who asks some milliseconds.
-  Stmt s = db_->Prepare(
-      "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us FROM record "
-      "WHERE (?1 = '' OR operation = ?1) AND (?2 = '' OR scope = ?2) AND "
-      "(?4 = '' OR instr(volumes, iif(?3 = '', '', char(10) || ?3) || char(9) || ?4 || char(10)) > 0) "
-      "ORDER BY seq DESC LIMIT ?5");
-  s.BindAll(operation, scope, driver, name, limit);
+#define RECORDS(way)                                                                                     \
+  "SELECT operation, kind, owner, scope, outcome, body, started_ms, duration_us, seq FROM record "       \
+  "WHERE seq > ?5 AND started_ms >= ?8 AND (?1 = '' OR operation = ?1) AND (?2 = '' OR scope = ?2) AND " \
+  "(?4 = '' OR instr(volumes, iif(?3 = '', '', char(10) || ?3) || char(9) || ?4 || char(10)) > 0) "      \
+  "ORDER BY seq " way " LIMIT ?6 OFFSET ?7"
+  Stmt s = db_->Prepare(order.after < 0 ? RECORDS("DESC") : RECORDS("ASC"));
+#undef RECORDS
+  s.BindAll(operation, scope, driver, name, order.after, limit, order.skip, order.since_ms);
   return All<RecordRow>(s, [](const Stmt& q) {
     RecordRow r;
     r.operation = q.Text(0), r.kind = q.Text(1), r.owner = q.Text(2), r.scope = q.Text(3);
     r.outcome = q.Text(4), r.body = q.Text(5), r.started_ms = q.Int(6), r.duration_us = q.Int(7);
+    r.seq = q.Int(8);
     return r;
   });
 }

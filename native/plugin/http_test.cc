@@ -46,6 +46,20 @@ TEST(HttpResponse, ChunkedWithExtensionsAndTrailers) {
   }
 }
 
+TEST(HttpResponse, AnEmptyChunkedBodyInAnyPieces) {
+  const std::string text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  for (size_t piece = 1; piece <= text.size(); ++piece) {
+    HttpResponse r(100);
+    State state = State::kMore;
+    for (size_t at = 0; at < text.size(); at += piece) {
+      ASSERT_EQ(state, State::kMore);
+      state = r.Feed(std::string_view(text).substr(at, piece));
+    }
+    ASSERT_EQ(state, State::kDone) << piece;
+    EXPECT_EQ(r.TakeBody(), "");
+  }
+}
+
 TEST(HttpResponse, InterimResponsesAreSkipped) {
   HttpResponse r(100);
   EXPECT_EQ(r.Feed("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"), State::kMore);

@@ -93,6 +93,9 @@ Result<MinisignSignature> ParseMinisignSignature(std::string_view text, const st
   std::copy_n(bytes.begin() + 2, 8, s.key_id.begin());
   std::copy_n(bytes.begin() + 10, 64, s.signature.begin());
   s.trusted_comment = std::string(lines[2].substr(kTrusted.size()));
+  if (!IsValidUtf8(s.trusted_comment))
+    return Status(Code::kInvalid, name + " has a trusted comment that is not UTF-8",
+                  "sign with another comment");
   return s;
 }
 

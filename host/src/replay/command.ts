@@ -58,7 +58,7 @@ export function addReplay(program: Command, otherwise: number, tool: string): vo
   program
     .command("replay")
     .description("let a blob decide again what was decided: which operations would have come out otherwise")
-    .argument("<records>", "what `dvdi explain --json` wrote, or JSON lines of records; - is standard input")
+    .argument("<records>", "what `dvdi explain --export` wrote, or `explain --json`; - is standard input")
     .option("--policy <file>", "the blob", "build/policy.wasm")
     .option(
       "--settings <file>",

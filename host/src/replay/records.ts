@@ -1,4 +1,4 @@
-// Records of operations, as `dvdi explain --json` writes them (docs/replay.md): JSON lines, the first of which may be a head.
+// Records of operations, as `dvdi explain --export` writes them (docs/replay.md): JSON lines, the first of which is a head.
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -106,13 +106,13 @@ export interface Records {
   lines: AsyncGenerator<string, void>;
 }
 
-/** Opens a file of records, or of what `dvdi explain --json` wrote; `-` is standard input. @throws UserError where it cannot be read */
+/** Opens a file of what `dvdi explain --export` wrote, or `dvdi explain --json`; `-` is standard input. @throws UserError where it cannot be read */
 export async function openRecords(file: string): Promise<Records> {
   const input: Readable = file === "-" ? process.stdin : createReadStream(file);
   const failed = new Promise<never>((_, reject) => {
     input.once("error", (error: NodeJS.ErrnoException) => {
       const why = error.code ?? error.message;
-      reject(new UserError(`${file} cannot be read: ${why}`, "name what `dvdi explain --json` wrote"));
+      reject(new UserError(`${file} cannot be read: ${why}`, "name what `dvdi explain --export` wrote"));
     });
   });
   failed.catch(() => undefined);

@@ -1,6 +1,7 @@
 // dvdi.h answered from a script, so that tests see what the command asks for and what it makes of an
 // answer. DVDI_FAKE_SCRIPT names a JSON file:
-//   {CALL: {"code": n, "answer": {…}, "began": FILE, "hold": FIFO}, "status": {WHAT: the same}, …}
+//   {CALL: {"code": n, "answer": {…}, "began": FILE, "hold": FIFO}, "status": {WHAT: the same},
+//    "explain_after": {SEQ: the same}, …}
 // where CALL is open, prepare, cleanup, recover, remove, fence, status, explain, forget, policy, and
 // what is left out is OK with {}. FILE is made when the call begins; the answer waits for an end of FIFO's
 // writer. Every call is a line of DVDI_FAKE_LOG: {"call", "request", …}.
@@ -148,7 +149,11 @@ dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer) {
               answer);
 }
 dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer) {
-  return Sync(dvdi::GetMember(engine->script, "explain"), "explain", query, answer);
+  int64_t after = dvdi::GetInt(ParseOrNull(query), "after", -1);
+  const dvdi::Json& newer = dvdi::GetMember(engine->script, "explain_after");
+  return Sync(after >= 0 ? dvdi::GetMember(newer, std::to_string(after).c_str())
+                         : dvdi::GetMember(engine->script, "explain"),
+              "explain", query, answer);
 }
 dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** answer) {
   return Sync(dvdi::GetMember(engine->script, "forget"), "forget", request, answer);

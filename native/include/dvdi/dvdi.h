@@ -121,10 +121,12 @@ DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** an
  * Returns DVDI_OK where the callback is called, exactly once. */
 DVDI_API dvdi_code dvdi_ask(dvdi_engine* engine, const char* query, dvdi_done done, void* user);
 
-/* Why: records of operations, newest first. `query`: {"operation" | "scope" | "name" (and "driver"),
- * "last": n (default 1)}. Answer: {"operations": [{"operation", "kind", "owner", "scope", "started_ms",
- * "duration_ms", "outcome", "policy", "input", "calls": [{"call", "request", "answer", "ms"}],
- * "undone": […]}]}. */
+/* Why: records of operations. `query`: {"operation" | "scope" | "name" (and "driver"), "since_ms": those that
+ * began then or later (Unix time), "last": n (default 1, at most 1,000), "skip": n (of the first), "after": a
+ * "seq" (those behind it, oldest first; else newest first), "head": bool}. Answer: {"operations": [{"seq",
+ * "operation", "kind", "owner", "scope", "started_ms", "duration_ms", "outcome", "policy", "input", "calls":
+ * [{"call", "request", "answer", "ms"}], "undone": […]}], "head"?: {"dvdi": "records", "version": 1, "node",
+ * "settings"}} (docs/replay.md). */
 DVDI_API dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer);
 
 /* The operator's last word on an attachment that cannot be released: it leaves the ledger, nothing is

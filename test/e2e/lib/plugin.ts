@@ -100,6 +100,8 @@ export class ScriptedPlugin {
         return known({ Err: "" });
       case "Remove":
         return assert.fail(`nobody should ask for ${method}`);
+      default:
+        return { status: 404, text: "no such page\n" };
     }
   }
 }
