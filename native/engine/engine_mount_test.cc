@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/engine.h"
+#include "engine/meta.h"
 #include "engine/testing/scripted_policy.h"
 #include "engine/testing/tmpfs_plugins.h"
 #include "mount/test_world.h"
@@ -142,6 +143,47 @@ TEST_F(EngineMountTest, ACleanupThatFindsItsScopeHeldWaits) {
   EXPECT_EQ(end["ok"]["pending"][0]["name"], "a") << end;
   EXPECT_FALSE(IsMounted(stage));
   EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+// A folder and its file are there before their row: another engine's recovery takes them for no leftovers.
+TEST_F(EngineMountTest, ARecoveryLeavesWhatIsJustBeingAttached) {
+  auto engine = Open();
+  Core& core = engine->core();
+  auto recover = [&] { return Call(*engine, &Engine::Recover, {{"owner", "run"}}); };
+  Meta meta;
+  meta.operation.id = "0123456789abcdef", meta.operation.owner = "run", meta.operation.scope = "s";
+  meta.operation.instance = core.instance->id(), meta.operation.boot_id = core.boot_id;
+  meta.attachments = {{std::string(64, 'a'), "red", "v"}};
+  const std::string folder = core.stage_root + "/" + std::string(64, 'a');
+  // As in the middle of a WriteMeta.
+  std::filesystem::create_directory(folder);
+  const std::string temporary = core.stage_root + "/.meta-" + core.instance->id() + "-" + meta.operation.id;
+  std::ofstream(temporary) << "{";
+  EXPECT_TRUE(recover().contains("ok"));
+  EXPECT_TRUE(std::filesystem::exists(folder));
+  std::filesystem::remove(temporary);
+  EXPECT_TRUE(recover().contains("ok"));
+  EXPECT_FALSE(std::filesystem::exists(folder)) << "nobody is at it: it is left over";
+  // Between the file and the row, which comes while the recovery waits for the volume's lock.
+  ASSERT_TRUE(WriteMeta(core.env, core.stage_root, meta).ok());
+  auto lock = VolumeLocks::Take(core.env, core.lock_file, {{"red", "v"}}, INT64_MAX);
+  ASSERT_TRUE(lock.ok());
+  auto recovered = std::async(std::launch::async, recover);
+  EXPECT_EQ(recovered.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  AttachmentRow row;
+  row.id = std::string(64, 'a'), row.driver = "red", row.name = "v", row.state = kIntent;
+  row.boot_id = core.boot_id;
+  ASSERT_TRUE(
+      core.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) { return tx.PutAttachment(row); }).ok());
+  lock->reset();
+  EXPECT_TRUE(recovered.get().contains("ok"));
+  EXPECT_TRUE(std::filesystem::exists(folder + "/meta.json"));
+  ASSERT_TRUE(
+      core.ledger->Apply(Commit::released, false, [&](LedgerTx& tx) { return tx.DeleteAttachment(row.id); })
+          .ok());
+  EXPECT_TRUE(recover().contains("ok"));
+  EXPECT_FALSE(std::filesystem::exists(folder));
   engine->Close(1000);
 }
 

@@ -49,6 +49,12 @@ void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std
   }
 }
 
+bool MetaIsBeingWritten(const Env& env, const std::string& stage_root) {
+  std::vector<std::string> names;
+  if (env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names) < 0) return true;
+  return std::any_of(names.begin(), names.end(), [](const auto& n) { return n.starts_with(kTemporary); });
+}
+
 bool IsAttachmentId(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }

@@ -34,6 +34,8 @@ Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& sta
 Status RemoveMeta(const Env& env, const std::string& stage_root, const std::string& id);
 // Removes what engines that were killed on the way left of WriteMeta. `instances`: the folder of their locks.
 void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances);
+// Whether somebody is at a WriteMeta now: a folder may have no meta.json yet. True where it cannot be seen.
+bool MetaIsBeingWritten(const Env& env, const std::string& stage_root);
 // Whether the text can be an attachment's ID: 64 lower-case hex characters.
 bool IsAttachmentId(const std::string& text);
 

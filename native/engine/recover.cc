@@ -137,19 +137,26 @@ void RemoveRemains(Core& core, const std::string& id, const std::vector<MountEnt
 
 Status SweepStageRoot(Core& core) {
   SweepTemporaryMeta(core.env, core.stage_root, core.instances);
-  // First the folders, then the rows: a row is always there before its folder.
   auto ids = ListMeta(core.env, core.stage_root);
   if (!ids.ok()) return ids.status();
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
   for (const auto& id : *ids) {
     bool known = false;
-    DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
-      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(id));
-      known = row.has_value();
-      return Status();
-    }));
+    auto look = [&] {
+      return core.ledger->Read([&](LedgerTx& tx) -> Status {
+        DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(id));
+        known = row.has_value();
+        return Status();
+      });
+    };
+    DVDI_RETURN_IF_ERROR(look());
     if (known) continue;
     auto meta = ReadMeta(core.env, core.stage_root, id);
+    if (!meta.ok() && meta.status().error_number() == ENOENT) {
+      // A folder comes first, then its file, then its row: this one may be on the way.
+      if (MetaIsBeingWritten(core.env, core.stage_root)) continue;
+      meta = ReadMeta(core.env, core.stage_root, id);
+    }
     if (!meta.ok() && meta.status().error_number() != ENOENT) continue;  // not provably ours: reported
     AttachmentRow a;
     if (meta.ok())
@@ -157,6 +164,9 @@ Status SweepStageRoot(Core& core) {
         if (e.id == id) a.driver = e.driver, a.name = e.name;
     DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(core.env, core.lock_file, {{a.driver, a.name}},
                                                        core.env.clock->MonotonicMs() + 1000));
+    // Whoever had the lock may have been the one that attaches it.
+    DVDI_RETURN_IF_ERROR(look());
+    if (known) continue;
     bool adopted = false;
     if (meta.ok() && meta->operation.boot_id != core.boot_id) {
       // The row may have been lost with the power while this file was not: the driver is to be asked.

@@ -30,8 +30,8 @@ std::string TakeSecrets(Random* random, const Settings& settings, const std::str
 // The same for the policy's own settings, whose values become handles in settings->policy. They are the same
 // in each process, as long as the settings are: what a policy asks for with them can be replayed.
 Status TakeSettingSecrets(Settings* settings, SecretList* taken);
-// The value that a handle of TakeSettingSecrets stands for, or null. A user may write a handle, too: it stands
-// for a value only as an option that IsSecretOption, of which a user's text is always replaced.
+// The value that a handle of TakeSettingSecrets stands for, or null. A user may write a handle, too: it
+// stands for a value only as an option that IsSecretOption, of which a user's text is always replaced.
 const std::string* SettingSecret(const SecretList& secrets, const std::string& text);
 // Whether the settings list the option as secret.
 bool IsSecretOption(const Settings& settings, std::string_view name);
