@@ -83,10 +83,20 @@ for (const kind of PEERS) {
     const expected = join(ROOT, "test/e2e/sanity", `${name}.yaml`);
     const opts = Object.entries(options).flatMap(([key, value]) => ["--create-opt", `${key}=${value}`]);
     const args = ["--socket", world.socket(name), ...opts, "--timeout", "10", "--expected", expected];
-    const result = await sanity(world, args, restart);
-    // What the plugin itself has left mounted belongs to what was found.
-    for (const path of world.mounts().filter((one) => one.includes("/dvdi-sanity-"))) {
-      await world.must(["umount", "--lazy", path]);
+    const tried = async (): Promise<Result> => {
+      const result = await sanity(world, args, restart);
+      // What the plugin itself has left mounted belongs to what was found.
+      for (const path of world.mounts().filter((one) => one.includes("/dvdi-sanity-"))) {
+        await world.must(["umount", "--lazy", path]);
+      }
+      return result;
+    };
+    let result = await tried();
+    // One of them can come to wait for itself without end, at any Mount (rclone.yaml): that is no finding of the check at which it
+    // did, and does not happen three times.
+    for (let again = 0; again < 2 && result.code !== 0 && result.out.includes("it answers no more"); ++again) {
+      t.diagnostic("it answered no more: once again");
+      result = await tried();
     }
     assert.equal(result.code, 0, result.all);
     const all = points(result.out);
