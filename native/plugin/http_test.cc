@@ -16,16 +16,21 @@ TEST(HttpRequest, SaysWhatTheReferenceClientSays) {
             "Content-Length: 3\r\n\r\n{}\n");
 }
 
+// The text in pieces of one size: done with the last of them, and not before.
+void FeedInPieces(const std::string& text, size_t piece, HttpResponse* r) {
+  State state = State::kMore;
+  for (size_t at = 0; at < text.size(); at += piece) {
+    ASSERT_EQ(state, State::kMore);
+    state = r->Feed(std::string_view(text).substr(at, piece));
+  }
+  ASSERT_EQ(state, State::kDone) << piece;
+}
+
 TEST(HttpResponse, ContentLengthInAnyPieces) {
   const std::string text = "HTTP/1.1 500 Oh\r\nX: y\r\nContent-Length: 5\r\n\r\nhello";
   for (size_t piece = 1; piece <= text.size(); ++piece) {
     HttpResponse r(100);
-    State state = State::kMore;
-    for (size_t at = 0; at < text.size(); at += piece) {
-      ASSERT_EQ(state, State::kMore);
-      state = r.Feed(std::string_view(text).substr(at, piece));
-    }
-    ASSERT_EQ(state, State::kDone) << piece;
+    ASSERT_NO_FATAL_FAILURE(FeedInPieces(text, piece, &r));
     EXPECT_EQ(r.status(), 500);
     EXPECT_TRUE(r.keep_alive());
     EXPECT_EQ(r.TakeBody(), "hello");
@@ -50,12 +55,7 @@ TEST(HttpResponse, AnEmptyChunkedBodyInAnyPieces) {
   const std::string text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
   for (size_t piece = 1; piece <= text.size(); ++piece) {
     HttpResponse r(100);
-    State state = State::kMore;
-    for (size_t at = 0; at < text.size(); at += piece) {
-      ASSERT_EQ(state, State::kMore);
-      state = r.Feed(std::string_view(text).substr(at, piece));
-    }
-    ASSERT_EQ(state, State::kDone) << piece;
+    ASSERT_NO_FATAL_FAILURE(FeedInPieces(text, piece, &r));
     EXPECT_EQ(r.TakeBody(), "");
   }
 }

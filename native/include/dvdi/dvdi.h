@@ -134,13 +134,15 @@ DVDI_API dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** a
 DVDI_API dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** answer);
 
 /* What operators do to policies (docs/policies.md, "On a node"). `request`: {"verb", …}:
- *   "install":  {"path": blob, "signature": file (default: PATH.minisig where there is one), "sha256": what
- * it must be, "allow_downgrade", "allow_differences", "inactive": true to keep it only} "activate":
- * {"policy", "allow_downgrade", "allow_differences"}   "rollback": {"bar": bool, "why"} "shadow":   {"policy"
- * | "path", "for_ms", "operations"} | {"stop": true} | {} to see it "ls": {}   "history": {}   "inspect":
- * {"policy" | "path"}   "bar", "unbar": {"policy", "why"} "policy" is a SHA-256 or its beginning, NAME,
- * VERSION or NAME@VERSION. Answers in docs/cli.md. May take as long as a compilation and a canary; needs a
- * thread with the stack of a main thread. */
+ *   "install":  {"path": blob, "signature": file (default: PATH.minisig where there is one),
+ *               "sha256": what it must be, "allow_downgrade", "allow_differences",
+ *               "inactive": true to keep it only}
+ *   "activate": {"policy", "allow_downgrade", "allow_differences"}
+ *   "rollback": {"bar": bool, "why"}
+ *   "shadow":   {"policy" | "path", "for_ms", "operations"} | {"stop": true} | {} to see it
+ *   "ls": {}   "history": {}   "inspect": {"policy" | "path"}   "bar", "unbar": {"policy", "why"}
+ * "policy" is a SHA-256 or its beginning, NAME, VERSION or NAME@VERSION. Answers in docs/cli.md. May take as
+ * long as a compilation and a canary; needs a thread with the stack of a main thread. */
 DVDI_API dvdi_code dvdi_policy(dvdi_engine* engine, const char* request, char** answer);
 
 /* Waits for running operations, and at most `wait_ms` for pending releases (what is left stays in the
