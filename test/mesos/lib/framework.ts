@@ -1,6 +1,6 @@
 // A framework that speaks Mesos's v1 scheduler API: it takes offers, launches what a test wants, and keeps what is said of it.
 import assert from "node:assert/strict";
-import { request, type ClientRequest } from "node:http";
+import { request, type ClientRequest, type IncomingMessage } from "node:http";
 
 import { until } from "../../e2e/lib/process.ts";
 
@@ -82,18 +82,16 @@ export class Framework {
     return framework;
   }
 
+  #post(onReply: (reply: IncomingMessage) => void): ClientRequest {
+    const stream = this.#stream ? { "mesos-stream-id": this.#stream } : {};
+    const headers = { "content-type": "application/json", accept: "application/json", ...stream };
+    const path = "/api/v1/scheduler";
+    return request({ host: "127.0.0.1", port: this.port, path, method: "POST", headers, agent: false }, onReply);
+  }
+
   /** Events come as records: a length in decimal, a line feed, and so many bytes of JSON. */
   #listen(call: object): void {
-    const headers = { "content-type": "application/json", accept: "application/json" };
-    const options = {
-      host: "127.0.0.1",
-      port: this.port,
-      path: "/api/v1/scheduler",
-      method: "POST",
-      headers,
-      agent: false,
-    };
-    this.#subscription = request(options, (reply) => {
+    this.#subscription = this.#post((reply) => {
       this.#stream = String(reply.headers["mesos-stream-id"]);
       let rest = Buffer.alloc(0);
       reply
@@ -129,16 +127,7 @@ export class Framework {
 
   call(message: object): Promise<void> {
     return new Promise((done, failed) => {
-      const headers = { "content-type": "application/json", "mesos-stream-id": this.#stream };
-      const options = {
-        host: "127.0.0.1",
-        port: this.port,
-        path: "/api/v1/scheduler",
-        method: "POST",
-        headers,
-        agent: false,
-      };
-      const sent = request(options, (reply) => {
+      const sent = this.#post((reply) => {
         let text = "";
         reply.setEncoding("utf8").on("data", (part: string) => (text += part));
         reply.on("end", () => {
