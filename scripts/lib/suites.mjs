@@ -42,50 +42,29 @@ export const SUITES = [
     run: async (context) => nodeTests(await bundleTests("host"), context),
   },
   { name: "ctest", about: "the native units", run: ctest },
-  {
-    name: "e2e",
-    about: "the shipped blob, the programs, plugins that nobody here wrote",
-    run: async (context) =>
-      nodeTests(
-        (await bundleTests("test")).filter((file) => !CRASH.test(file) && !MESOS.test(file)),
-        context,
-      ),
-  },
+  nodeSuite(
+    "e2e",
+    "the shipped blob, the programs, plugins that nobody here wrote",
+    (file) => !CRASH.test(file) && !MESOS.test(file),
+  ),
   { name: "fuzz", about: "libFuzzer's targets on their corpora", run: replayCorpora },
 ];
 
 /** Real agents, which are no part of this project: `npm run test:mesos` says where they are. @type {Suite} */
-export const MESOS_SUITE = {
-  name: "mesos",
-  about: "the module in real agents",
-  run: async (context) =>
-    nodeTests(
-      (await bundleTests("test")).filter((file) => MESOS.test(file)),
-      context,
-    ),
-};
+export const MESOS_SUITE = nodeSuite("mesos", "the module in real agents", (file) => MESOS.test(file));
 
 /** The policy's reader of JSON beside another one: shortly in e2e, as long as is wanted by `npm run fuzz`. @type {Suite} */
-export const JSON_SUITE = {
-  name: "json-differential",
-  about: "the policy's reader of JSON beside JSON.parse",
-  run: async (context) =>
-    nodeTests(
-      (await bundleTests("test")).filter((file) => file.includes("json-differential")),
-      context,
-    ),
-};
+export const JSON_SUITE = nodeSuite("json-differential", "the policy's reader of JSON beside JSON.parse", (file) =>
+  file.includes("json-differential"),
+);
 
 /** Death at every point takes as long as all the others together: `npm run crash` runs it. @type {Suite} */
-export const CRASH_SUITE = {
-  name: "crash",
-  about: "death at every point",
-  run: async (context) =>
-    nodeTests(
-      (await bundleTests("test")).filter((file) => CRASH.test(file)),
-      context,
-    ),
-};
+export const CRASH_SUITE = nodeSuite("crash", "death at every point", (file) => CRASH.test(file));
+
+/** The bundles of test/ for which `belongs` is true. */
+function nodeSuite(name, about, belongs) {
+  return { name, about, run: async (context) => nodeTests((await bundleTests("test")).filter(belongs), context) };
+}
 
 async function asPect({ match, onTest }) {
   const { code, log, results } = await runAsPect({ results: "build/as-pect.jsonl", timeoutMs: LIMIT_MS });
