@@ -39,6 +39,8 @@ export interface AgentShape extends Shape {
   isolators?: string;
   /** The module's name. */
   module?: string;
+  /** Its library, where it is not the one of the build. */
+  library?: string;
   /** More flags of the agent. */
   flags?: string[];
   env?: Record<string, string>;
@@ -104,7 +106,7 @@ export class Agent {
     const parameters = Object.entries(given).map(([key, value]) => ({ key, value }));
     // Both names have the same parameters, where a test names both.
     const both = name.split(",").map((one) => ({ name: one, parameters }));
-    writeFileSync(modules, JSON.stringify({ libraries: [{ file: MODULE, modules: both }] }));
+    writeFileSync(modules, JSON.stringify({ libraries: [{ file: this.shape.library ?? MODULE, modules: both }] }));
     const isolation = ["filesystem/linux", this.shape.isolators, this.shape.without ? "" : name]
       .filter(Boolean)
       .join(",");
