@@ -24,8 +24,12 @@ await main(async () => {
     const hint = `parts: ${PARTS.map(({ name }) => name).join(", ")}`;
     throw new StepError(`there is no part ${unknown.join(", ")}`, { hint });
   }
-  await setup({ groups: ["test"], policy: false, native: false });
   const parts = PARTS.filter(({ name }) => names.length === 0 || names.includes(name));
+  await setup({
+    groups: [...new Set(parts.flatMap(({ groups }) => groups))],
+    policy: parts.some(({ policy }) => policy),
+    native: false,
+  });
   const report = {};
   for (const { name, measure } of parts) {
     await step(name, async (line) => {

@@ -46,7 +46,7 @@ await main(async () => {
   if (unknown.length > 0) throw new StepError(`there is no target ${unknown.join(", ")}`, { hint: names.join(", ") });
   const targets = TARGETS.filter(({ name }) => chosen.includes(name));
   if (files.length > 0 && targets.length !== 1) throw new StepError("files are inputs of one target: --target NAME");
-  await setup({ groups: ["build", "fuzz"], native: false });
+  await setup({ groups: ["build", "clang"], native: false });
   if (targets.length > 0) {
     if (lacking()) throw new StepError(lacking(), { hint: "install clang-14 and libclang-rt-14-dev" });
     await step("fuzz targets", (report) => buildTargets(report, targets));

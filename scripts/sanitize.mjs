@@ -1,6 +1,7 @@
 // `npm run test:asan`, `npm run test:tsan`: the native tests in a build with sanitizers, in a folder of its own.
 import { join } from "node:path";
 
+import { COMPILERS } from "./lib/clang.mjs";
 import { runSuite, summary } from "./lib/outcome.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
@@ -16,8 +17,15 @@ try {
   const name = FOLDERS[sanitizer];
   if (!name) throw new Error(`a sanitizer of ${Object.keys(FOLDERS).join(" or ")}, not ${JSON.stringify(sanitizer)}`);
   const build = join(ROOT, "build", name);
-  const options = { DVDI_SANITIZE: sanitizer, CMAKE_BUILD_TYPE: "RelWithDebInfo" };
-  await setup({ groups: ["build", "run", "test"], build, options });
+  const flags = "-O1 -g1";
+  const options = {
+    ...COMPILERS,
+    DVDI_SANITIZE: sanitizer,
+    CMAKE_BUILD_TYPE: "Sanitize",
+    CMAKE_C_FLAGS_SANITIZE: flags,
+    CMAKE_CXX_FLAGS_SANITIZE: flags,
+  };
+  await setup({ groups: ["build", "run", "test", "clang"], build, options });
   const ctest = SUITES.find((suite) => suite.name === "ctest");
   const env = {
     ASAN_OPTIONS: "detect_leaks=1:abort_on_error=1:strict_string_checks=1",

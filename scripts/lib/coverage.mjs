@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { runAsPect } from "./as-pect.mjs";
+import { measureNative } from "./coverage-native.mjs";
 import { ROOT } from "./paths.mjs";
 import { filesAt } from "./stamp.mjs";
 import { StepError } from "./ui.mjs";
@@ -11,13 +12,24 @@ import { StepError } from "./ui.mjs";
  * @typedef {{all: number, run: number}} Count
  * @typedef {{file: string, counts: Record<string, Count>, missed: number[]}} FileCoverage
  *   counts: by kind ("functions", …), the same kinds for all files of a part; missed: lines of what was not run
- * @typedef {{name: string, about: string, measure: (report: (line: string) => void) => Promise<FileCoverage[]>}} Part
+ * @typedef {{name: string, about: string, groups: string[], policy?: boolean,
+ *            measure: (report: (line: string) => void) => Promise<FileCoverage[]>}} Part
+ *   groups: of Debian packages that it wants; policy: whether it wants the compiled one
  */
 
 const LIMIT_MS = 40 * 60_000;
 
 /** @type {Part[]} */
-export const PARTS = [{ name: "assembly", about: "the policy, by its unit tests (as-pect)", measure: measureAssembly }];
+export const PARTS = [
+  { name: "assembly", about: "the policy, by its unit tests (as-pect)", groups: ["test"], measure: measureAssembly },
+  {
+    name: "native",
+    about: "the engine's core, by the native units (ctest)",
+    groups: ["build", "run", "test", "clang"],
+    policy: true,
+    measure: measureNative,
+  },
+];
 
 async function measureAssembly(report) {
   const points = "build/coverage/as-pect-points.jsonl";

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join, relative } from "node:path";
 
+import { CLANG, COMPILERS } from "./clang.mjs";
 import { buildNative } from "./native.mjs";
 import { ROOT } from "./paths.mjs";
 import { capture, run } from "./proc.mjs";
@@ -23,7 +24,6 @@ export const TARGETS = [
   { name: "ledger", about: "files of a ledger, and an engine that works with them", longest: 16_384 },
 ];
 
-const CLANG = "clang-14";
 const BUILD = join(ROOT, "build/fuzz");
 /** What a run finds worth keeping is there for the next one; findings lie beside it. */
 const WORK = join(ROOT, "build/fuzz-work");
@@ -49,8 +49,7 @@ export function lacking() {
 export async function buildTargets(report, targets = TARGETS) {
   const { folder } = await ensureWasmtime(report);
   const options = {
-    CMAKE_C_COMPILER: CLANG,
-    CMAKE_CXX_COMPILER: CLANG.replace("clang", "clang++"),
+    ...COMPILERS,
     DVDI_SANITIZE: "address,undefined",
     DVDI_FUZZ: "ON",
     DVDI_TESTS: "OFF",
