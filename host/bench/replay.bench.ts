@@ -1,16 +1,18 @@
-// Replay of 100,000 records by the blob that ships, reading included. Writes Google Benchmark's JSON, as native/bench does.
+// Replay of 100,000 records by the blob that ships, reading included: of operations that a node did for it, each again and
+// again. Writes Google Benchmark's JSON, as native/bench does.
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { exported, recordOf } from "../test/records.ts";
+import { ScriptedPlugin } from "../../test/e2e/lib/plugin.ts";
+import { skip, World } from "../../test/e2e/lib/world.ts";
 
 const NAME = "replay/100000";
 const RECORDS = 100_000;
-/** Of so many kinds, each again and again: their volumes, faults and ends differ. */
-const KINDS = 500;
+/** Workloads of one to four volumes; some of these are new, some are not, and every fifth is refused. */
+const WORKLOADS = 40;
 
 const { values } = parseArgs({
   options: {
@@ -20,16 +22,19 @@ const { values } = parseArgs({
   },
 });
 const wanted = new RegExp(values.benchmark_filter ?? "").test(NAME);
-const benchmarks = wanted ? [measure()] : [];
+if (wanted && skip !== false) process.stderr.write(`${NAME} is left out: ${skip}\n`);
+const benchmarks = wanted && skip === false ? [await measure()] : [];
 writeFileSync(values.benchmark_out ?? "/dev/stdout", JSON.stringify({ benchmarks }, null, 2));
 
-function measure(): object {
-  const policy = process.env["DVDI_POLICY"] ?? "build/policy.wasm";
+async function measure(): Promise<object> {
   const folder = mkdtempSync(join(tmpdir(), "dvdi-replay-bench-"));
   try {
+    const own = join(folder, "own.jsonl");
+    await operate(own);
     const file = join(folder, "records.jsonl");
-    writeRecords(file, readFileSync(policy));
+    repeat(own, file);
     const began = performance.now();
+    const policy = process.env["DVDI_POLICY"] ?? "build/policy.wasm";
     const args = ["build/host/dvdi-policy.mjs", "replay", file, "--policy", policy, "--json"];
     const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", maxBuffer: 64 << 20 });
     const ms = performance.now() - began;
@@ -43,16 +48,31 @@ function measure(): object {
   }
 }
 
-function writeRecords(file: string, blob: Uint8Array): void {
-  const names = ["a", "b", "c", "d"];
-  const kinds = Array.from({ length: KINDS }, (_, seed) => {
-    const volumes = names.slice(0, 1 + (seed % 4)).map((name) => ({ name, driver: "nfs", container_path: `/${name}` }));
-    const text = JSON.stringify({ volumes });
-    return recordOf(blob, { form: "statement", text, seed, faults: 0.1, missing: seed % 3 === 0 ? ["a"] : [] });
-  });
-  const out = openSync(file, "w");
-  writeSync(out, exported([]));
-  const lines = exported(kinds, null);
-  for (let left = RECORDS; left > 0; left -= KINDS) writeSync(out, lines);
+/** Operations on a node of their own, exported to the file. */
+async function operate(file: string): Promise<void> {
+  const ends: (() => Promise<void> | void)[] = [];
+  try {
+    const world = await World.make({ after: (end) => void ends.push(end) });
+    await ScriptedPlugin.serve(world, "plain", { volumes: ["a", "b"] });
+    for (let i = 0; i < WORKLOADS; i++) {
+      const names = ["a", "b", `new-${i}`, "c"].slice(0, 1 + (i % 4));
+      const mounts = names.flatMap((name) => ["-v", `${name}:${i % 5 === 0 ? "/proc" : world.target(name)}`]);
+      await world.dvdi(["run", ...mounts, "--volume-driver", "plain", "--", "true"]);
+    }
+    const exported = await world.dvdi(["explain", "--export", "--output", file]);
+    if (exported.code !== 0) throw new Error(exported.all);
+  } finally {
+    for (const end of ends.reverse()) await end();
+  }
+}
+
+/** The file's records, again and again. */
+function repeat(from: string, to: string): void {
+  const [head = "", ...records] = readFileSync(from, "utf8").trimEnd().split("\n");
+  const out = openSync(to, "w");
+  writeSync(out, `${head}\n`);
+  for (let left = RECORDS; left > 0; left -= records.length) {
+    writeSync(out, `${records.slice(0, left).join("\n")}\n`);
+  }
   closeSync(out);
 }

@@ -58,6 +58,7 @@ export function shapeProblems(module: Module, size: number): string[] {
   for (const memory of module.memories) {
     if (memory.memory64) problems.push("its memory is 64-bit; it must be 32-bit");
     if (memory.shared) problems.push("its memory is shared");
+    if (memory.ownPages) problems.push("its memory has pages of its own size");
     if (memory.min * PAGE > LIMITS.memoryBytes) {
       problems.push(`its memory begins with ${memory.min} pages of 64 KiB; the limit is ${LIMITS.memoryBytes / PAGE}`);
     }

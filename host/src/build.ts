@@ -1,6 +1,8 @@
 // `dvdi-policy build`: AssemblyScript in, a policy blob with its manifest out.
 import { readFile } from "node:fs/promises";
+import module from "node:module";
 import { basename, dirname, isAbsolute, relative, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 
 import { shapeProblems } from "./abi.ts";
 import { UserError } from "./errors.ts";
@@ -72,7 +74,7 @@ async function compile(root: string, entry: string): Promise<Uint8Array> {
     throw new UserError(`${root} has no ${CONFIG}`, "copy the one of this project: a policy needs its options");
 
   Object.assign(process.env, JSON_AS);
-  const asc = await import("assemblyscript/asc");
+  const asc = await compiler(root);
   // The compiler adds a configuration's entries to those of its command line: only `options` counts here.
   const config = JSON.stringify({ options: parseJson(stated, CONFIG)["options"] ?? {} });
   let output: Uint8Array | null = null;
@@ -90,6 +92,18 @@ async function compile(root: string, entry: string): Promise<Uint8Array> {
     throw new UserError(`${entry} does not compile\n${Buffer.from(stderr.toBuffer()).toString().trimEnd()}`, null);
   }
   return output;
+}
+
+/** The project's own compiler: this tool may be installed elsewhere. */
+async function compiler(root: string): Promise<typeof import("assemblyscript/asc")> {
+  let file: string;
+  try {
+    // The file itself: "assemblyscript/asc" is there for import alone, which looks beside this tool.
+    file = module.createRequire(resolve(root, "package.json")).resolve("assemblyscript/dist/asc.js");
+  } catch {
+    throw new UserError(`assemblyscript is not installed in ${root}`, "npm install");
+  }
+  return (await import(pathToFileURL(file).href)) as typeof import("assemblyscript/asc");
 }
 
 async function readOrNull(file: string): Promise<string | null> {

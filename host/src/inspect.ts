@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 
 import { shapeProblems, typeText } from "./abi.ts";
+import { boundProblems } from "./bounds.ts";
 import { readManifest, type Manifest } from "./manifest.ts";
 import { printable } from "./printable.ts";
 import { readModule, WasmError, type Module } from "./wasm.ts";
@@ -41,7 +42,8 @@ export function inspectPolicy(blob: Uint8Array): Inspection {
     result.problems.push(error.message);
     return result;
   }
-  if (!WebAssembly.validate(blob)) result.problems.push("it is not valid WebAssembly");
+  if (WebAssembly.validate(blob)) result.problems.push(...boundProblems(module));
+  else result.problems.push("it is not valid WebAssembly");
   const { manifest, problems } = readManifest(module);
   result.manifest = manifest;
   result.problems.push(...shapeProblems(module, blob.length), ...problems);

@@ -20,6 +20,8 @@ const VERSION = /^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$/;
 // eslint-disable-next-line no-control-regex -- control characters are what it looks for
 const CONTROL = /[\u0000-\u001f\u007f]/;
 const MAX_DESCRIPTION = 1000;
+const MAX_BYTES = 64 << 10;
+const MAX_DEPTH = 8;
 
 /** Why these texts cannot stand in a manifest, or null. */
 export function textProblem(text: ManifestText): string | null {
@@ -63,15 +65,23 @@ export function readManifest(module: Module): { manifest: Manifest | null; probl
       problems: [`it has ${payloads.length} custom sections ${MANIFEST_SECTION}; it must have one`],
     };
   }
+  if (payload.length > MAX_BYTES)
+    return {
+      manifest: null,
+      problems: [`its manifest has ${payload.length} bytes; at most ${MAX_BYTES} are accepted`],
+    };
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
   } catch (error) {
     return { manifest: null, problems: [`its manifest is not JSON: ${(error as Error).message}`] };
   }
-  if (!isManifest(value)) {
-    return { manifest: null, problems: ["its manifest has not the members name, version, abi, description, imports"] };
-  }
+  if (depthOf(value) > MAX_DEPTH)
+    return { manifest: null, problems: [`its manifest is nested deeper than ${MAX_DEPTH} levels`] };
+  // An engine does not insist on a description.
+  if (typeof value === "object" && value !== null) value = { description: "", ...value };
+  if (!isManifest(value))
+    return { manifest: null, problems: ["its manifest has not the members name, version, abi, imports"] };
   const problems: string[] = [];
   const wrongText = textProblem(value);
   if (wrongText !== null) problems.push(`its manifest's ${wrongText}`);
@@ -84,7 +94,14 @@ export function readManifest(module: Module): { manifest: Manifest | null; probl
     const why = IMPORTS.includes(name) ? "its code does not import" : "is not offered";
     problems.push(`its manifest names the import ${JSON.stringify(name)}, which ${why}`);
   }
+  const twice = value.imports.find((one, at) => value.imports.indexOf(one) !== at);
+  if (twice !== undefined) problems.push(`its manifest names the import ${JSON.stringify(twice)} twice`);
   return { manifest: value, problems };
+}
+
+function depthOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  return 1 + Object.values(value).reduce((most: number, one) => Math.max(most, depthOf(one)), 0);
 }
 
 function isManifest(value: unknown): value is Manifest {

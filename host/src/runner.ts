@@ -1,5 +1,6 @@
 // A policy blob in Node's WebAssembly, called as the engine calls it, but without the engine's limits.
 import { IMPORT_MODULE, IMPORTS } from "./abi.ts";
+import { MEMORY, reusable } from "./reusable.ts";
 
 /** Answers one host call: the import's name, the request as it came, the answer as it is to go. */
 export type HostCall = (name: string, request: string) => string;
@@ -14,17 +15,40 @@ export class PolicyTrap extends Error {
   override name = "PolicyTrap";
 }
 
+/** Writing zeroes takes longer than to have a new memory where there are more of them. */
+const MOST_KEPT = 1 << 20;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** A blob, compiled once. */
 export class PolicyBlob {
-  readonly module: WebAssembly.Module;
+  private readonly module: WebAssembly.Module;
+  /** What its memory has to be; null where it brings its own. */
+  private readonly memory: { initial: number; maximum?: number } | null;
+  /** A memory that no instance uses: to make one takes longer than most operations. */
+  private spare: WebAssembly.Memory | null = null;
 
   constructor(bytes: Uint8Array) {
-    this.module = new WebAssembly.Module(Uint8Array.from(bytes));
+    const changed = reusable(bytes);
+    this.module = new WebAssembly.Module(Uint8Array.from(changed?.bytes ?? bytes));
+    const { min: initial, max } = changed?.memory ?? { min: 0, max: null };
+    this.memory = changed === null ? null : { initial, ...(max === null ? {} : { maximum: max }) };
   }
 
-  /** An instance for one operation. */
+  /** A fresh instance for one operation. */
   begin(): PolicyInstance {
-    return new PolicyInstance(this.module);
+    if (this.memory === null) return new PolicyInstance(this.module, null, () => undefined);
+    const memory = this.spare ?? new WebAssembly.Memory(this.memory);
+    this.spare = null;
+    return new PolicyInstance(this.module, memory, () => this.keep(memory));
+  }
+
+  /** The next instance finds nothing in it. It may be larger than that asks for, which no code can rely on. */
+  private keep(memory: WebAssembly.Memory): void {
+    if (memory.buffer.byteLength > MOST_KEPT) return;
+    new Uint8Array(memory.buffer).fill(0);
+    this.spare = memory;
   }
 }
 
@@ -32,7 +56,12 @@ export class PolicyInstance {
   private readonly exports: Exports & Record<string, unknown>;
   private host: HostCall = () => "";
 
-  constructor(module: WebAssembly.Module) {
+  /** @param end what to do when nobody calls it any more */
+  constructor(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory | null,
+    readonly end: () => void,
+  ) {
     const imports = IMPORTS.map((name) => [
       name,
       (ptr: number, len: number): bigint => this.write(this.host(name, this.text(ptr, len))),
@@ -43,6 +72,7 @@ export class PolicyInstance {
     const { exports } = new WebAssembly.Instance(module, {
       [IMPORT_MODULE]: Object.fromEntries(imports) as Record<string, unknown>,
       env: { abort },
+      ...(memory === null ? {} : { [MEMORY.module]: { [MEMORY.name]: memory } }),
     });
     this.exports = exports as Exports & Record<string, unknown>;
   }
@@ -73,7 +103,7 @@ export class PolicyInstance {
 
   private text(ptr: number, len: number): string {
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(this.bytes(ptr, len));
+      return decoder.decode(this.bytes(ptr, len));
     } catch (error) {
       if (error instanceof PolicyTrap) throw error;
       throw new PolicyTrap("it gave text that is not UTF-8");
@@ -81,7 +111,7 @@ export class PolicyInstance {
   }
 
   private write(text: string): bigint {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = encoder.encode(text);
     const ptr = trapped(() => this.exports.dvdi_alloc(bytes.length)) >>> 0;
     this.bytes(ptr, bytes.length).set(bytes);
     return (BigInt(ptr) << 32n) | BigInt(bytes.length);

@@ -21,6 +21,8 @@ export interface MemoryType {
   max: number | null;
   shared: boolean;
   memory64: boolean;
+  /** Pages of another size than 64 KiB. */
+  ownPages: boolean;
 }
 
 export interface Import {
@@ -57,7 +59,7 @@ export interface Module {
   hasStart: boolean;
 }
 
-const MAGIC = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
+export const MAGIC = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00);
 const KINDS: readonly ExternKind[] = ["function", "table", "memory", "global", "tag"];
 const VALUE_TYPES: Readonly<Record<number, string>> = {
   0x7f: "i32",
@@ -68,12 +70,24 @@ const VALUE_TYPES: Readonly<Record<number, string>> = {
   0x70: "funcref",
   0x6f: "externref",
 };
-const SECTION = { custom: 0, type: 1, import: 2, function: 3, memory: 5, export: 7, start: 8 } as const;
+export const SECTION = {
+  custom: 0,
+  type: 1,
+  import: 2,
+  function: 3,
+  table: 4,
+  memory: 5,
+  export: 7,
+  start: 8,
+  code: 10,
+  data: 11,
+  dataCount: 12,
+} as const;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Reads within [at, end) of the file and never beyond. */
-class Reader {
+export class Reader {
   constructor(
     private readonly bytes: Uint8Array,
     public at: number,
@@ -106,6 +120,21 @@ class Reader {
       if (byte < 0x80) return value;
     }
     return this.fail("number of more than 5 bytes");
+  }
+
+  /** The value of a constant expression that is one i32.const, or null where it is another one. */
+  constantI32(): number | null {
+    if (this.byte() !== 0x41) return null;
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      if (shift > 28) return null;
+      const byte = this.byte();
+      value |= (byte & 0x7f) << shift;
+      if (byte >= 0x80) continue;
+      if (shift < 28 && (byte & 0x40) !== 0) value |= -1 << (shift + 7);
+      break;
+    }
+    return this.byte() === 0x0b ? value >>> 0 : null;
   }
 
   /** A limit of a 64-bit memory or table; what is beyond 2^53 pages is far beyond any limit. */
@@ -153,12 +182,14 @@ class Reader {
 
   limits(): MemoryType {
     const flags = this.byte();
-    if (flags > 7) this.fail(`limits 0x${flags.toString(16)} are not known`);
+    if (flags > 15) this.fail(`limits 0x${flags.toString(16)} are not known`);
     const memory64 = (flags & 4) !== 0;
     const number = (): number => (memory64 ? this.u64() : this.u32());
     const min = number();
     const max = (flags & 1) !== 0 ? number() : null;
-    return { min, max, shared: (flags & 2) !== 0, memory64 };
+    const ownPages = (flags & 8) !== 0;
+    if (ownPages) this.u32();
+    return { min, max, shared: (flags & 2) !== 0, memory64, ownPages };
   }
 
   done(): void {
@@ -278,7 +309,7 @@ export function customSections(module: Module, name: string): Uint8Array[] {
   return named.map((section) => section.payload);
 }
 
-function leb128(value: number): number[] {
+export function leb128(value: number): number[] {
   const bytes: number[] = [];
   for (let rest = value; ; rest = Math.floor(rest / 128)) {
     if (rest < 128) return [...bytes, rest];

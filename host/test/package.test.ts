@@ -62,18 +62,25 @@ test("the package holds the tool and the library, and from an empty folder makes
     if (!name.startsWith(".")) symlinkSync(resolve("node_modules", name), join(project, "node_modules", name));
   cpSync(join(place, "node_modules/dvdi"), join(project, "node_modules/dvdi"), { recursive: true });
 
-  // What `npm run` in the project finds.
-  const own = join(project, "node_modules/dvdi/build/host/dvdi-policy.mjs");
-  assert.match(run(project, own, "test"), /Pass: 2 \/ 2/);
-  run(project, own, "build", "--name", "house", "--out", "build/house.wasm");
-  const inspected = JSON.parse(run(project, own, "inspect", "--json", "build/house.wasm")) as { problems: string[] };
+  assert.match(run(project, tool, "test"), /Pass: 2 \/ 2/);
+  run(project, tool, "build", "--name", "house", "--out", "build/house.wasm");
+  const inspected = JSON.parse(run(project, tool, "inspect", "--json", "build/house.wasm")) as { problems: string[] };
   assert.deepEqual(inspected.problems, []);
-  assert.match(run(project, own, "lint", "build/house.wasm"), /an engine would take it/);
+  assert.match(run(project, tool, "lint", "build/house.wasm"), /an engine would take it/);
   const mount = "type=volume,src=data,dst=/data,volume-driver=plain,volume-opt=size=1g";
   const simulated = run(
-    project,
-    own,
-    ...["simulate", "--policy", "build/house.wasm", "--missing", "data", "--form", "mount", mount],
+    ...([
+      project,
+      tool,
+      "simulate",
+      "--policy",
+      "build/house.wasm",
+      "--missing",
+      "data",
+      "--form",
+      "mount",
+      mount,
+    ] as const),
   );
   assert.match(simulated, /Create data/);
 });

@@ -17,7 +17,7 @@ test("reads imports, exports, types and the memory", () => {
   assert.deepEqual(prepare?.type, { params: ["i32", "i32"], results: ["i64"] });
   const alloc = module.exports.find((entry) => entry.name === "dvdi_alloc");
   assert.deepEqual(alloc?.type, { params: ["i32"], results: ["i32"] });
-  assert.deepEqual(module.memories, [{ min: 1, max: null, shared: false, memory64: false }]);
+  assert.deepEqual(module.memories, [{ min: 1, max: null, shared: false, memory64: false, ownPages: false }]);
   assert.equal(module.hasStart, false);
 });
 

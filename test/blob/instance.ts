@@ -58,12 +58,13 @@ export interface Run {
 export class Blob {
   private readonly policy: PolicyBlob;
 
-  constructor(bytes: Uint8Array) {
+  constructor(private readonly bytes: Uint8Array) {
     this.policy = new PolicyBlob(bytes);
   }
 
+  /** As it ships. */
   get module(): WebAssembly.Module {
-    return this.policy.module;
+    return new WebAssembly.Module(Uint8Array.from(this.bytes));
   }
 
   static shipped(): Blob {

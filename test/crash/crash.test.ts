@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 
 import { ask } from "../e2e/lib/ask.ts";
 import type { Process } from "../e2e/lib/process.ts";
@@ -28,7 +28,7 @@ function both({ world }: { world: World }, name: string, more = ""): string[] {
 }
 
 /** The node of nearly all scenarios: both drivers. */
-async function node(t: Parameters<typeof World.make>[0]): Promise<World> {
+async function node(t: TestContext): Promise<World> {
   const world = withoutPeer ? await World.make(t) : (await peer.start(t)).world;
   await world.driver();
   return world;

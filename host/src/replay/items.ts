@@ -13,10 +13,16 @@ const STAGE_DEFAULTS: JsonObject = { read_only: false, nosuid: true, nodev: true
 
 /** The same text for values that are equal as JSON: the order of an object's members does not matter. */
 export function canonical(value: Json): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-  if (!isObject(value)) return JSON.stringify(value);
-  const members = Object.keys(value).sort();
-  return `{${members.map((name) => `${JSON.stringify(name)}:${canonical(value[name] ?? null)}`).join(",")}}`;
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value !== "object" || value === null) return String(value);
+  let text = "";
+  if (Array.isArray(value)) {
+    for (const one of value) text += (text === "" ? "" : ",") + canonical(one);
+    return `[${text}]`;
+  }
+  for (const name of Object.keys(value).sort())
+    text += `${(text === "" ? "" : ",") + JSON.stringify(name)}:${canonical(value[name] ?? null)}`;
+  return `{${text}}`;
 }
 
 /** The parts of a request, or null where it is taken as a whole. */
@@ -32,8 +38,8 @@ function whole(call: string, request: Json): Item {
 
 function part(call: string, asked: JsonObject): Item {
   if (call === "stage") return { ...STAGE_DEFAULTS, ...asked, call };
-  const rest = { ...asked };
-  delete rest["timeout_ms"];
+  const { timeout_ms: deadline, ...rest } = asked;
+  void deadline;
   return { ...rest, call };
 }
 

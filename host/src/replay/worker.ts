@@ -70,11 +70,14 @@ export function serveReplay(): void {
       Atomics.add(counter, 1, 1);
       const trace: Trace = [];
       let result: Result;
+      const instance = policy.begin();
       try {
-        result = replayRecord(readRecord(line), config, policy.begin(), trace);
+        result = replayRecord(readRecord(line), config, instance, trace);
       } catch (error) {
         done.damaged = { index: from + i, why: (error as Error).message };
         break;
+      } finally {
+        instance.end();
       }
       if (result.outcome === "same") done.same += 1;
       if (result.outcome !== "same" || from + i < SAME_TOLD) done.findings.push({ index: from + i, result, trace });

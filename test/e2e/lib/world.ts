@@ -14,7 +14,6 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 
 import { begin, must, run, until, type Options, type Process, type Result } from "./process.ts";
 
@@ -25,6 +24,11 @@ export const DRIVER = join(BUILD, "native/driver/dvdi-driver");
 
 /** Why none of this can run here, or false: the `skip` of every test. */
 export const skip: string | false = process.getuid?.() === 0 ? false : "mounting needs root";
+
+/** What a world lives in: a test, which does this at its end. */
+export interface Ending {
+  after(end: () => Promise<void> | void): void;
+}
 
 export interface Shape {
   /** A node's name; also what its driver is called. */
@@ -87,7 +91,7 @@ export class World {
   }
 
   /** Makes a node; it ends with the test. */
-  static async make(t: TestContext, shape: Shape = {}): Promise<World> {
+  static async make(t: Ending, shape: Shape = {}): Promise<World> {
     const world = new World(shape);
     if (shape.beside) shape.beside.#beside.push(world);
     else t.after(() => world.#end());
