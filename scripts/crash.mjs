@@ -1,5 +1,6 @@
-// `npm run crash [-- --scenario REGEX] [--at REGEX] [--lanes N]`: kills `dvdi` at every passage of every crash point in every
-// scenario (docs/testing.md); `--at "acted 1 umount"` chooses deaths, and each is repeated alone by its whole name.
+// `npm run crash [-- --scenario REGEX] [--at REGEX] [--lanes N] [--times N] [--first]`: kills `dvdi` at every passage of every crash point in every
+// scenario (docs/testing.md); `--at "acted 1 umount"` chooses deaths, and each is repeated alone by its whole name. `--times 3`
+// dies each death three times; `--first` dies at each point's first passage in the first scenario that has it, as CI does.
 import { parseArgs } from "node:util";
 
 import { runSuite, summary } from "./lib/outcome.mjs";
@@ -9,14 +10,21 @@ import { CRASH_SUITE } from "./lib/suites.mjs";
 import { fail } from "./lib/ui.mjs";
 
 const { values: flags } = parseArgs({
-  options: { scenario: { type: "string" }, at: { type: "string" }, lanes: { type: "string" } },
+  options: {
+    scenario: { type: "string" },
+    at: { type: "string" },
+    lanes: { type: "string" },
+    times: { type: "string" },
+    first: { type: "boolean" },
+  },
 });
 
 const lines = [];
 let broken = false;
 try {
   await setup({ groups: ["build", "run", "test"], plugins: true });
-  process.env.DVDI_CRASH_ALL = "1";
+  if (!flags.first) process.env.DVDI_CRASH_ALL = "1";
+  if (flags.times) process.env.DVDI_CRASH_TIMES = flags.times;
   if (flags.at) process.env.DVDI_CRASH_ONLY = flags.at;
   if (flags.lanes) process.env.DVDI_CRASH_LANES = flags.lanes;
   const every = flags.scenario || flags.at ? "" : "|^every crash point";

@@ -273,6 +273,10 @@ void BenchEngine::Start(Verb* verb, const Json& request) {
     Die("the engine takes no request", 0);
 }
 
+void BenchEngine::StartApart(Verb* verb, const Json& request, dvdi_done done, void* user) {
+  if (verb(engine_, Dump(request).c_str(), done, user) != DVDI_OK) Die("the engine takes no request", 0);
+}
+
 void BenchEngine::WaitForAll() {
   std::unique_lock lock(mu_);
   cv_.wait(lock, [this] { return open_ == 0; });
@@ -289,11 +293,12 @@ void BenchEngine::Done(void* user, dvdi_code code, const char* json, size_t leng
   if (--self->open_ == 0) self->cv_.notify_one();
 }
 
-Json PrepareRequestOf(const std::string& scope, const std::vector<std::string>& volumes) {
+Json PrepareRequestOf(const std::string& scope, const std::vector<std::string>& volumes,
+                      const std::string& driver) {
   Json sources = Json::array();
   for (const auto& name : volumes)
-    sources.push_back(
-        {{"form", "mount"}, {"text", "type=volume,src=" + name + ",dst=/" + name + ",volume-driver=bench"}});
+    sources.push_back({{"form", "mount"},
+                       {"text", "type=volume,src=" + name + ",dst=/" + name + ",volume-driver=" + driver}});
   return {{"owner", "bench"}, {"scope", scope}, {"sources", std::move(sources)}};
 }
 

@@ -106,6 +106,8 @@ class BenchEngine {
   using Verb = dvdi_code(dvdi_engine*, const char*, dvdi_done, void*);
   void Start(Verb* verb, const Json& request);
   void WaitForAll();
+  // Starts a request that WaitForAll does not wait for, and that may fail: `done` has its answer.
+  void StartApart(Verb* verb, const Json& request, dvdi_done done, void* user);
 
  private:
   static void Done(void* user, dvdi_code code, const char* json, size_t length);
@@ -120,7 +122,8 @@ class BenchEngine {
 };
 
 // A request to prepare volumes of the plugin, each at a path of its own.
-Json PrepareRequestOf(const std::string& scope, const std::vector<std::string>& volumes);
+Json PrepareRequestOf(const std::string& scope, const std::vector<std::string>& volumes,
+                      const std::string& driver = "bench");
 
 }  // namespace dvdi
 

@@ -90,8 +90,8 @@ Status Engine::Cleanup(const Json& request, Done done) {
         if (release_ms > 0) {
           outcome.locks.reset();  // each release takes its own, and looks again
           AddReleasing(*core, volumes, &outcome.releasing);
-          ReleaseNow(*core, outcome.releasing, core->env.clock->MonotonicMs() + release_ms, &released,
-                     &pending);
+          ReleaseNow(*core, outcome.releasing,
+                     std::min(deadline, core->env.clock->MonotonicMs() + release_ms), &released, &pending);
           core->plugins->CloseIdle();
           outcome.releasing.clear();
         } else {

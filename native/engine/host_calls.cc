@@ -40,6 +40,9 @@ Result<std::string> PrepareOperation::HostCall(std::string_view name, std::strin
   if (!parsed.ok()) {
     ok = Status(Code::kPolicy, parsed.status().message());
   } else if (LeftMs() == 0) {
+    if (!unanswered_.empty())
+      return Status(Code::kTimeout, unanswered_ + ", and the operation's deadline has passed",
+                    "see whether the driver is alive (`dvdi status`), and its log");
     return Status(Code::kTimeout, "the operation's deadline passed while the policy was at work",
                   "`dvdi explain` shows what took so long");
   } else if (name == "plugin_call") {
@@ -300,6 +303,7 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
   if (call.method == Method::kMount && ok) return AfterMount(volume, answer);
 
   if (answer.kind == Answer::Kind::kError) return {{"kind", "error"}, {"error", answer.error}};
+  if (answer.kind == Answer::Kind::kUnknown) unanswered_ = answer.error;
   if (answer.kind == Answer::Kind::kUnknown)
     return {{"kind", "unknown"}, {"reason", answer.reason}, {"error", answer.error}, {"sent", answer.sent}};
   Json j = {{"kind", "ok"}};

@@ -135,6 +135,7 @@ class PrepareOperation {
   // Our mountinfo, as it was when a volume was last found or put in its place.
   std::vector<MountEntry> mounts_;
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
+  std::string unanswered_;      // what the last call came to that had no answer
   bool policy_failed_ = false;  // by itself: it trapped, hit a limit, answered nonsense
   int64_t next_seq_ = 1;
   Json policy_answer_;

@@ -16,10 +16,10 @@ namespace {
 constexpr size_t kMaxDue = 16'384;
 
 // `named`: the mountpoint that it names.
-Seen Ask(Core& core, const AttachmentRow& a, std::string* why, std::string* named) {
+Seen Ask(Core& core, const AttachmentRow& a, int64_t deadline_ms, std::string* why, std::string* named) {
   Call call;
   call.driver = a.driver, call.method = Method::kGet, call.volume = a.name;
-  call.deadline_ms = core.env.clock->MonotonicMs() + core.settings.call_max_ms;
+  call.deadline_ms = std::min(deadline_ms, core.env.clock->MonotonicMs() + core.settings.call_max_ms);
   Answer get = core.plugins->RunOne(call);
   *why = get.error;
   *named = get.mountpoint;
@@ -72,7 +72,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   if (!same_boot) {
     // The reboot took the node's own mounts; only what the driver holds elsewhere can be left.
     std::string named;
-    Seen seen = Ask(core, a, &why, &named);
+    Seen seen = Ask(core, a, deadline_ms, &why, &named);
     if (seen == Seen::kUnknown) {
       DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
       return ReleaseResult::kPending;
@@ -95,7 +95,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   // It said no, or nothing: ask what is the case before deciding that it is still mounted.
   std::string ignored, named;
   if (answer.reason != "not-found" &&
-      (Ask(core, a, &ignored, &named) == Seen::kNotMounted ||
+      (Ask(core, a, deadline_ms, &ignored, &named) == Seen::kNotMounted ||
        (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, why, named)))) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
     return ReleaseResult::kUnconfirmed;

@@ -109,6 +109,23 @@ TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
   ExpectNothingLeft();
 }
 
+TEST_F(ReleaseTest, ACleanupThatReleasesAnswersInTimeThoughNothingAnswersIt) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("red", "b"), Volume("red", "c")}).contains("ok"));
+  transport_.hook = [&](const std::string&, const PluginRequest& request, PluginReply* reply) {
+    world_.clock.AdvanceTo(request.deadline_ms);
+    reply->outcome = PluginReply::Outcome::kTimeout, reply->sent = true;
+    return true;
+  };
+  const int64_t began = world_.clock.MonotonicMs();
+  Json answer = Call(engine(), &Engine::Cleanup,
+                     {{"owner", "run"}, {"scope", "one"}, {"release_ms", 5000}, {"deadline_ms", 8000}});
+  EXPECT_LE(world_.clock.MonotonicMs(), began + 5000) << "Get after an Unmount without answer is bounded too";
+  EXPECT_EQ(answer["ok"]["pending"].size(), 3u) << answer;
+  transport_.hook = nullptr;
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(ReleaseTest, AReleaseThatIsUnderWayIsLookedAtAgainSoon) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   world_.transport.plugins["red"].up = false;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/guards.h"
+#include "base/path.h"
 #include "engine/meta.h"
 #include "engine/stage_meta.h"
 #include "engine/tell.h"
@@ -22,9 +23,10 @@ struct Local {
   std::vector<UndoneStage> stages;
 };
 
-// Removes the folder unless another operation has a target at or below it: rmdir(2) of a folder would
-// take a mount on it away in every other mount namespace. The other one inherits it then.
-Status UndoFolder(Core& core, const EffectRow& e) {
+// Removes the folder unless another operation has a target at or below it, or has yet to remove a folder
+// below it: rmdir(2) of a folder would take a mount on it away in every other mount namespace. The other one
+// inherits it then, and `passed` is true: the effect is no longer this operation's, whoever has it by now.
+Status UndoFolder(Core& core, const EffectRow& e, bool* passed) {
   DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(core.env, core.lock_file, {kFoldersLock},
                                                      core.env.clock->MonotonicMs() + 5000));
   std::string other;
@@ -32,7 +34,8 @@ Status UndoFolder(Core& core, const EffectRow& e) {
     DVDI_ASSIGN_OR_RETURN(other, tx.OtherUserOfFolder(e.path, e.operation));
     return other.empty() ? Status() : tx.PassEffect(e.operation, e.seq, other);
   }));
-  return other.empty() ? RemoveFolder(core.env, e.path) : Status();
+  *passed = !other.empty();
+  return *passed ? Status() : RemoveFolder(core.env, e.path);
 }
 
 // Stages and folders, last first. What was undone leaves `effects`' rows in the ledger with the next commit.
@@ -46,6 +49,7 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
       std::stable_partition(order.begin(), order.end(), [](const EffectRow& e) { return e.kind == kFolder; });
   std::sort(order.begin(), folders_end,
             [](const EffectRow& a, const EffectRow& b) { return a.path > b.path; });
+  std::string kept;  // the last folder that could not be removed
   for (const EffectRow& e : order) {
     Status s;
     bool was_there = true;
@@ -55,7 +59,11 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
       if (!s.ok()) local.stuck.insert(e.attachment);
       local.stages.push_back({e, s});
     } else if (e.kind == kFolder) {
-      s = UndoFolder(core, e);
+      bool passed = false;
+      if (IsStrictlyBelow(e.path, kept)) continue;  // not empty yet
+      s = UndoFolder(core, e, &passed);
+      if (!s.ok()) kept = e.path;
+      if (s.ok() && passed) continue;
     } else {
       local.attaches.push_back(e);
       continue;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "engine/testing/sim_engine.h"
 
@@ -98,6 +99,61 @@ TEST_F(UndoTest, CleanupDoesNotWaitForAVolumeThatIsWorkedOn) {
   EXPECT_TRUE(Attached("red", "a"));
   lock->reset();
   Settle();
+  ExpectNothingLeft();
+}
+
+// Two that share folders end at the same moment: the first passes the outer one on, and the other, which ends
+// meanwhile, passes it back, into the very place in the ledger that it had.
+TEST_F(UndoTest, AFolderThatIsPassedToAndFroIsRemoved) {
+  std::string below = root_ + "/targets";
+  settings_.target_roots = {below};
+  std::filesystem::create_directory(below);
+  auto volume = [&](const std::string& name) {
+    return Volume("red", name, {{"container_path", below + "/t/" + name}});
+  };
+  ASSERT_TRUE(Prepare("one", {volume("a")}, {{"targets", "make"}}).contains("ok"));
+  ASSERT_TRUE(Prepare("two", {volume("b")}, {{"targets", "make"}}).contains("ok"));
+  auto other = OpenAnother();
+  bool between = false;
+  world_.sys.fault = [&](const char* call) {
+    // The first has undone its folders, and not yet committed that.
+    if (std::strcmp(call, "umount") != 0 || std::exchange(between, true)) return 0;
+    Json answer = Call(*other, &Engine::Cleanup, {{"owner", "run"}, {"scope", "two"}});
+    EXPECT_TRUE(answer.contains("ok")) << answer;
+    return 0;
+  };
+  Cleanup("one");
+  EXPECT_TRUE(between);
+  world_.sys.fault = nullptr;
+  Settle();
+  EXPECT_FALSE(std::filesystem::exists(below + "/t"));
+  ExpectNothingLeft();
+}
+
+// Who has the inner folder could not remove it, and uses no volume any more: the outer one is its to remove
+// then.
+TEST_F(UndoTest, AFolderWaitsForWhatIsLeftBelowIt) {
+  std::string below = root_ + "/targets";
+  settings_.target_roots = {below};
+  std::filesystem::create_directory(below);
+  auto volume = [&](const std::string& name) {
+    return Volume("red", name, {{"container_path", below + "/t/" + name}});
+  };
+  ASSERT_TRUE(Prepare("one", {volume("a")}, {{"targets", "make"}}).contains("ok"));
+  ASSERT_TRUE(Prepare("two", {volume("b")}, {{"targets", "make"}}).contains("ok"));
+  bool forbidden = false;
+  world_.sys.fault = [&](const char* call) {
+    // The first folder that it removes.
+    return std::strcmp(call, "unlink") == 0 && !std::exchange(forbidden, true) ? EACCES : 0;
+  };
+  Json answer = Cleanup("two");
+  EXPECT_EQ(answer["ok"]["pending"].size(), 2u) << answer;
+  world_.sys.fault = nullptr;
+  EXPECT_TRUE(std::filesystem::exists(below + "/t/b"));
+  Cleanup("one");
+  EXPECT_FALSE(std::filesystem::exists(below + "/t/a"));
+  Settle();
+  EXPECT_FALSE(std::filesystem::exists(below + "/t"));
   ExpectNothingLeft();
 }
 

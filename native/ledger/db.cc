@@ -101,11 +101,14 @@ Status Db::Error(int rc, std::string_view what) {
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
   if (primary == SQLITE_ERROR) misfit_ = true;
   // Its index in shared memory is a file too, and that one's growth fails as any I/O does.
-  bool full = primary == SQLITE_FULL || ((primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN) &&
-                                         db_ != nullptr && sqlite3_system_errno(db_) == ENOSPC);
+  int err = db_ != nullptr && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN)
+                ? sqlite3_system_errno(db_)
+                : 0;
+  bool full = primary == SQLITE_FULL || err == ENOSPC;
   full_ |= full;
   std::string message = "ledger " + path_ + ": cannot " + std::string(what) + ": ";
   message += db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(rc);
+  if (err == EMFILE || err == ENFILE) return Status::FromErrno(err, message, path_);
   Code code = primary == SQLITE_BUSY ? Code::kTimeout : Code::kSystem;
   std::string hint = full ? "make room on the filesystem of the state folder" : "";
   return Status(code, std::move(message), std::move(hint)).WithPath(path_);

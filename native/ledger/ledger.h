@@ -56,7 +56,7 @@ class LedgerTx {
   Status DeleteEffect(const EffectRow& row);
   Result<std::vector<EffectRow>> Effects(const std::string& operation);  // in order of seq
   Result<std::vector<std::string>> StagePaths();                         // of all operations
-  // Another operation that has a target at or below the path, or "".
+  // Another operation that has a target at or below the path, or a folder below it to remove, or "".
   Result<std::string> OtherUserOfFolder(const std::string& path, const std::string& operation);
   // Gives the effect to another operation, as its last.
   Status PassEffect(const std::string& operation, int64_t seq, const std::string& to);

@@ -176,7 +176,11 @@ Result<std::string> LedgerTx::OtherUserOfFolder(const std::string& path, const s
   // '0' follows '/' in ASCII: the range holds exactly what lies below the path.
   Stmt s = db_->Prepare(
       "SELECT operation FROM effect WHERE kind = 'attach' AND target <> '' AND operation <> ?1 AND "
-      "(target = ?2 OR (target >= ?2 || '/' AND target < ?2 || '0')) LIMIT 1");
+      "(target = ?2 OR (target >= ?2 || '/' AND target < ?2 || '0')) "
+      // One that is committed has a target below each of its folders.
+      "UNION ALL SELECT e.operation FROM operation o JOIN effect e ON e.operation = o.id "
+      "WHERE o.state <> 'committed' AND o.id <> ?1 AND e.kind = 'folder' AND "
+      "e.path >= ?2 || '/' AND e.path < ?2 || '0' LIMIT 1");
   s.BindAll(operation, path);
   std::string other;
   if (s.Step()) other = s.Text(0);

@@ -103,7 +103,14 @@ std::vector<MountEntry> OtherNamespace::Mounts() const {
   return ParseMountinfo(*Sys::Real()->Mountinfo(pid_));
 }
 
+void FaultySys::Arm(const std::string& name, int nth, int err) {
+  std::lock_guard lock(mu_);
+  fail_name = name, fail_nth = nth, fail_errno = err;
+  seen_ = 0, fired = false;
+  called.clear();
+}
 bool FaultySys::Fails(const char* name) {
+  std::lock_guard lock(mu_);
   called.emplace_back(name);
   if (fail_name != name || ++seen_ != fail_nth) return false;
   return fired = true;

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -50,9 +51,12 @@ class OtherNamespace {
   int hold_ = -1;
 };
 
-// A Sys that fails one call: the `nth` (from 1) of those that have that name, with that errno.
+// A Sys that fails one call: the `nth` (from 1) of those that have that name, with that errno. Called by any
+// thread; what is read and set directly is for one thread alone.
 class FaultySys : public Sys {
  public:
+  // Forgets what was called; from now on this call fails.
+  void Arm(const std::string& name, int nth, int err);
   std::string fail_name;
   int fail_nth = 0;
   int fail_errno = 0;
@@ -75,6 +79,7 @@ class FaultySys : public Sys {
 
  private:
   bool Fails(const char* name);
+  std::mutex mu_;
   int seen_ = 0;
 };
 

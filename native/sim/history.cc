@@ -776,7 +776,6 @@ class History {
     }
     Check(AlwaysTrue());
     Check(TrueAtTheEnd());
-    if (shared_.not_yet_true) Check(NotYetTrue());
     for (auto& node : state_.nodes) SayLedger(*node);
   }
 

@@ -26,7 +26,6 @@ class Shared {
   std::string stock, second;
   std::string second_name, second_version;
   std::shared_ptr<PolicyRuntime> runtime;
-  bool not_yet_true = false;  // what is known to be broken by some seeds is checked too
 
  private:
   std::vector<std::shared_ptr<const PolicyModule>> kept_;

@@ -236,19 +236,13 @@ const std::vector<Invariant>& AlwaysTrue() {
   return all;
 }
 
-const std::vector<Invariant>& NotYetTrue() {
-  static const std::vector<Invariant> all = {
-      {"folders-gone", "folders that were made for targets are removed", FoldersAreGone},
-  };
-  return all;
-}
-
 const std::vector<Invariant>& TrueAtTheEnd() {
   static const std::vector<Invariant> all = {
       {"nothing-mounted", "6: what is not used is unmounted within two reconcile periods", NothingMounted},
       {"nothing-attached", "6: the driver has everything back", NothingAttached},
       {"nothing-in-ledger", "6: the ledger says so", NothingInTheLedger},
       {"stage-root-empty", "no file or folder is left over", StageRootIsEmpty},
+      {"folders-gone", "folders that were made for targets are removed", FoldersAreGone},
       {"nothing-open", "no descriptor is left over", NothingStaysOpen},
       {"all-answered", "each request has one answer", EverythingAnswered},
       {"no-secret", "10: a secret is in no record, log or ledger", NoSecretOnDisk},

@@ -21,8 +21,6 @@ struct Invariant {
 
 const std::vector<Invariant>& AlwaysTrue();
 const std::vector<Invariant>& TrueAtTheEnd();
-// At the end as well, where it is asked for: some seeds are known to break these (docs/simulation.md).
-const std::vector<Invariant>& NotYetTrue();
 
 // What is on a node that is not ours: put there at the start and at each boot.
 void PlantStrangers(NodeState& node);

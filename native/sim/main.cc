@@ -17,7 +17,7 @@ struct Options {
   uint64_t from = 1, count = 100;
   int operations = 200, shrink_runs = 400;
   std::string second_policy;
-  bool print = false, list = false, not_yet_true = false;
+  bool print = false, list = false;
 };
 
 void Print(const HistoryResult& r) {
@@ -39,12 +39,11 @@ void Explain(const Options& o, const Shared& shared, const Plan& plan, const His
 
 int Run(const Options& o) {
   if (o.list) {
-    for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd(), &NotYetTrue()})
+    for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd()})
       for (const Invariant& i : *all) std::printf("%-18s %s\n", i.name, i.promise);
     return 0;
   }
   Shared shared(o.second_policy);
-  shared.not_yet_true = o.not_yet_true;
   HistoryResult sum;
   Json failed = Json::array();
   const auto began = std::chrono::steady_clock::now();
@@ -94,7 +93,6 @@ int main(int argc, char** argv) {
   app.add_option("--second-policy", o.second_policy,
                  "a blob to swap in; the stock one built again where not given");
   app.add_flag("--print", o.print, "print each history");
-  app.add_flag("--not-yet-true", o.not_yet_true, "check too what some seeds are known to break");
   app.add_flag("--list", o.list, "list what is checked, and end");
   CLI11_PARSE(app, argc, argv);
   return dvdi::sim::Run(o);

@@ -52,6 +52,8 @@ export const died = new Set<string>();
 /** What is chosen by hand: `npm run crash`. */
 const ALL = process.env["DVDI_CRASH_ALL"] === "1";
 export const ONLY = process.env["DVDI_CRASH_ONLY"];
+/** How often each death is died. */
+const TIMES = Number(process.env["DVDI_CRASH_TIMES"] ?? "1");
 /** Worlds side by side: each waits most of the time. */
 const LANES = Number(process.env["DVDI_CRASH_LANES"] ?? "2");
 
@@ -247,5 +249,6 @@ function plan(scenario: Scenario, names: string[]): At[] {
       for (const moment of momentsOf(name)) todo.push(`${moment} ${n} ${name}`);
     }
   }
-  return ONLY === undefined ? todo : todo.filter((at) => new RegExp(ONLY).test(at));
+  const chosen = ONLY === undefined ? todo : todo.filter((at) => new RegExp(ONLY).test(at));
+  return Array.from({ length: TIMES }, () => chosen).flat();
 }
