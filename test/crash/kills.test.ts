@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 
 import { until, type Process } from "../e2e/lib/process.ts";
-import { DVDI, skip, World } from "../e2e/lib/world.ts";
+import { skip, World } from "../e2e/lib/world.ts";
 import { Dice } from "../fuzz/json-documents.ts";
 import { difference, look } from "./lib/look.ts";
 
@@ -105,7 +105,7 @@ test(
     await settle();
     const atLast = cost(driver);
     t.diagnostic(
-      `${died} ${DVDI} and ${drivers} drivers killed, ${completed} commands ended before; ${JSON.stringify({ atFirst, atLast })}`,
+      `${died} commands and ${drivers} drivers killed, ${completed} commands ended before; ${JSON.stringify({ atFirst, atLast })}`,
     );
     assert.ok(atLast.descriptors <= atFirst.descriptors + 2, JSON.stringify({ atFirst, atLast }));
     assert.ok(atLast.kib <= atFirst.kib * 1.5 + 4096, JSON.stringify({ atFirst, atLast }));
