@@ -1,3 +1,4 @@
+#include <string>
 #include <string_view>
 
 #include "policy/runtime.h"
@@ -12,6 +13,13 @@ namespace dvdi {
 
 std::string_view BuiltinPolicy() {
   return {dvdi_builtin_policy, static_cast<size_t>(dvdi_builtin_policy_end - dvdi_builtin_policy)};
+}
+
+const std::string& BuiltinPolicySha256() {
+  static const auto* hash = new std::string(
+#include DVDI_BUILTIN_SHA256_FILE
+  );
+  return *hash;
 }
 
 }  // namespace dvdi

@@ -1,8 +1,11 @@
 #include "policy/cache.h"
 
 #include <fcntl.h>
-#include <sodium.h>
+#include <sys/mman.h>
 #include <wasmtime.h>
+// Its functions are compiled in: there is no library to load.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,28 +17,30 @@
 namespace dvdi {
 namespace {
 
-constexpr std::string_view kMagic = "dvdi compiled policy 1\n";
-constexpr size_t kChecksumBytes = crypto_generichash_BYTES;
+// Behind the compiled form, so that the file can be mapped as what it is: what it is of, and its checksum.
+constexpr std::string_view kMagic = "dvdi compiled policy 2\n";
+constexpr size_t kTrailerBytes = kMagic.size() + sizeof(XXH128_canonical_t);
 constexpr uint64_t kMaxCompiledBytes = 256u << 20;
 constexpr size_t kKept = 8;
 constexpr const char* kSuffix = ".cwasm";
 
-// Covers the key too: an entry renamed to another blob's name is not that blob's.
-std::string Checksum(std::string_view key, std::string_view compiled) {
-  auto bytes = [](std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); };
-  // Chooses the implementation for this CPU; without it the portable one is used, at half the speed.
-  static const int chosen = sodium_init();
-  static_cast<void>(chosen);
-  std::string sum(kChecksumBytes, '\0');
-  crypto_generichash_state state;
-  crypto_generichash_init(&state, nullptr, 0, sum.size());
-  crypto_generichash_update(&state, bytes(key), key.size());
-  crypto_generichash_update(&state, bytes(compiled), compiled.size());
-  crypto_generichash_final(&state, reinterpret_cast<unsigned char*>(sum.data()), sum.size());
-  return sum;
+// Tells damage (a torn write, a bad disk), for which no cryptography is needed: whoever could write a file
+// with a purpose could write its checksum too, and is kept out by owner and mode. Covers the key: an entry
+// renamed to another blob's name is not that blob's.
+std::string Trailer(std::string_view key, std::string_view compiled) {
+  const uint64_t seed = XXH3_64bits(key.data(), key.size());
+  XXH128_canonical_t sum;
+  XXH128_canonicalFromHash(&sum, XXH3_128bits_withSeed(compiled.data(), compiled.size(), seed));
+  std::string trailer(kMagic);
+  trailer.append(reinterpret_cast<const char*>(sum.digest), sizeof sum.digest);
+  return trailer;
 }
 
 }  // namespace
+
+CachedForm::~CachedForm() {
+  if (at_ != nullptr) ::munmap(const_cast<void*>(at_), length_);
+}
 
 std::string CompiledCache::Key(const std::string& blob_sha256, const std::string& settings) {
   return Sha256Hex(blob_sha256 + "\nwasmtime " WASMTIME_VERSION "\ndvdi " DVDI_VERSION "\n" + settings);
@@ -46,15 +51,18 @@ std::optional<CachedForm> CompiledCache::Get(const std::string& key) const {
   auto folder = OpenOwnFolder(env_.sys, folder_, false);
   if (!folder.ok()) return std::nullopt;
   const std::string name = key + kSuffix;
-  auto file = ReadOwnFileAt(env_.sys, folder->get(), name, kMaxCompiledBytes, folder_ + "/" + name);
+  struct stat st;
+  auto file = OpenOwnFileAt(env_.sys, folder->get(), name, kMaxCompiledBytes, folder_ + "/" + name, &st);
   if (!file.ok()) return std::nullopt;
-  std::string_view bytes = *file;
-  if (bytes.substr(0, kMagic.size()) != kMagic || bytes.size() < kMagic.size() + kChecksumBytes)
-    return std::nullopt;
-  if (Checksum(key, bytes.substr(kMagic.size() + kChecksumBytes)) !=
-      bytes.substr(kMagic.size(), kChecksumBytes))
-    return std::nullopt;
-  return CachedForm{std::move(*file), kMagic.size() + kChecksumBytes};
+  const auto size = static_cast<size_t>(st.st_size);
+  if (size <= kTrailerBytes) return std::nullopt;
+  // Read once, all of it, by the checksum: its pages are wanted at once.
+  const void* at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file->get(), 0);
+  if (at == MAP_FAILED) return std::nullopt;
+  CachedForm form(std::move(*file), at, size, size - kTrailerBytes);
+  const std::string_view trailer(static_cast<const char*>(at) + form.compiled().size(), kTrailerBytes);
+  if (trailer != Trailer(key, form.compiled())) return std::nullopt;
+  return form;
 }
 
 void CompiledCache::Put(const std::string& key, std::string_view compiled) const {
@@ -62,9 +70,8 @@ void CompiledCache::Put(const std::string& key, std::string_view compiled) const
   auto folder = OpenOwnFolder(env_.sys, folder_, true);
   if (!folder.ok()) return;
   const std::string name = key + kSuffix;
-  std::string bytes(kMagic);
-  bytes += Checksum(key, compiled);
-  bytes += compiled;
+  std::string bytes(compiled);
+  bytes += Trailer(key, compiled);
   if (!ReplaceFile(env_, folder->get(), name, bytes, folder_ + "/" + name, false).ok()) return;
   Prune(folder->get());
 }

@@ -3,19 +3,42 @@
 #ifndef DVDI_POLICY_CACHE_H_
 #define DVDI_POLICY_CACHE_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "sys/env.h"
+#include "sys/sys_fd.h"
 
 namespace dvdi {
 
-// A compiled form as it was read from the disk.
-struct CachedForm {
-  std::string file;
-  size_t header = 0;
-  std::string_view compiled() const { return std::string_view(file).substr(header); }
+// A compiled form on the disk, open and mapped.
+class CachedForm {
+ public:
+  CachedForm(SysFd file, const void* at, size_t length, size_t compiled_bytes)
+      : file_(std::move(file)), at_(at), length_(length), compiled_bytes_(compiled_bytes) {}
+  CachedForm(CachedForm&& other) noexcept
+      : file_(std::move(other.file_)),
+        at_(std::exchange(other.at_, nullptr)),
+        length_(other.length_),
+        compiled_bytes_(other.compiled_bytes_) {}
+  CachedForm(const CachedForm&) = delete;
+  CachedForm& operator=(const CachedForm&) = delete;
+  CachedForm& operator=(CachedForm&&) = delete;
+  ~CachedForm();
+
+  // The bytes, as long as this lives.
+  std::string_view compiled() const { return {static_cast<const char*>(at_), compiled_bytes_}; }
+  // A path of the very file that was checked, as long as this lives. It begins with the compiled form; a few
+  // bytes of ours are behind it.
+  std::string path() const { return "/proc/self/fd/" + std::to_string(file_.get()); }
+
+ private:
+  SysFd file_;
+  const void* at_;  // null: moved from
+  size_t length_, compiled_bytes_;
 };
 
 // Thread-safe; several processes may share the folder. No failure here is an error: the blob is compiled

@@ -3,12 +3,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "policy/runtime.h"
 #include "policy/test_blobs.h"
@@ -185,6 +188,33 @@ TEST_F(RuntimeCacheTest, IsUsedWhereItIsWhole) {
   limits.memory_bytes = 32u << 20;  // another compiled form
   ExpectWorks(Load(limits));
   EXPECT_EQ(Entries().size(), 2u);
+}
+
+TEST_F(RuntimeCacheTest, IsMapped) {
+  ExpectWorks(Load());
+  const std::string file = Entries()[0];
+  const auto module = Load();
+  EXPECT_NE(FileBytes("/proc/self/maps").find(file), std::string::npos);
+  // It goes on without its name: another process may remove what is too old.
+  fs::remove(file);
+  ExpectWorks(module);
+}
+
+TEST_F(RuntimeCacheTest, IsUsedWhereNothingCanBeMappedExecutable) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting a filesystem needs root";
+  std::thread([&] {  // the mount is in a namespace of this thread alone, and gone with it
+    ASSERT_EQ(::unshare(CLONE_FS | CLONE_NEWNS), 0);
+    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    fs::create_directory(folder_);
+    ASSERT_EQ(::mount("noexec", folder_.c_str(), "tmpfs", MS_NOEXEC | MS_NODEV | MS_NOSUID, "mode=0700"), 0);
+    ExpectWorks(Load());
+    ASSERT_EQ(Entries().size(), 1u);
+    const std::string file = Entries()[0];
+    const ino_t inode = Inode(file);
+    ExpectWorks(Load());
+    EXPECT_EQ(Inode(file), inode);
+  })
+      .join();
 }
 
 TEST_F(RuntimeCacheTest, DamageLeadsToCompiling) {

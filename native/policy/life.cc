@@ -30,6 +30,16 @@ Json Event(const char* event, const PolicyModule& module) {
 
 Result<PolicyCandidate> PolicyLife::Check(std::string blob, std::optional<std::string> signature,
                                           const PolicyTrust& trust, const std::string& pinned) const {
+  const std::string sha256 = Sha256Hex(blob);
+  if (!pinned.empty() && sha256 != pinned)
+    return NotInstalled(Code::kRefused, "its SHA-256 is " + sha256 + ", not " + pinned,
+                        "this is another blob than the one that was meant: fetch it again");
+  return CheckBytes(std::move(blob), sha256, std::move(signature), trust);
+}
+
+Result<PolicyCandidate> PolicyLife::CheckBytes(std::string blob, const std::string& sha256,
+                                               std::optional<std::string> signature,
+                                               const PolicyTrust& trust) const {
   PolicyCandidate c;
   // Who made it comes first: nothing of a stranger's is read, compiled or run.
   if (signature) {
@@ -46,11 +56,7 @@ Result<PolicyCandidate> PolicyLife::Check(std::string blob, std::optional<std::s
                         "put its signature beside it (FILE.minisig), or say where it is: --signature FILE; "
                         "policies.unsigned: allow takes unsigned blobs, for development");
   }
-  const std::string sha256 = Sha256Hex(blob);
-  if (!pinned.empty() && sha256 != pinned)
-    return NotInstalled(Code::kRefused, "its SHA-256 is " + sha256 + ", not " + pinned,
-                        "this is another blob than the one that was meant: fetch it again");
-  DVDI_ASSIGN_OR_RETURN(auto module, selector_.runtime()->Load(blob));
+  DVDI_ASSIGN_OR_RETURN(auto module, selector_.runtime()->Load(blob, sha256));
   DVDI_ASSIGN_OR_RETURN(c.revision, selector_.Configure(module, selector_.folder().BlobPath(sha256)));
   auto canary = selector_.Ask(*module, "canary", Json{{"config", c.revision->config}});
   if (!canary.ok())
@@ -67,8 +73,8 @@ Result<PolicyCandidate> PolicyLife::CheckKept(const std::string& sha256, const P
   DVDI_ASSIGN_OR_RETURN(auto signature, selector_.folder().ReadSignature(sha256));
   PolicyTrust own = trust;
   // What this library holds inside needs nobody's word.
-  own.unsigned_allowed |= blob == BuiltinPolicy();
-  return Check(std::move(blob), std::move(signature), own, sha256);
+  own.unsigned_allowed |= sha256 == BuiltinPolicySha256();
+  return CheckBytes(std::move(blob), sha256, std::move(signature), own);
 }
 
 Result<PolicyState> PolicyLife::Change(
@@ -111,7 +117,7 @@ Result<std::shared_ptr<const Revision>> PolicyLife::Activate(const PolicyCandida
     const std::string_view builtin = BuiltinPolicy();
     if (state->active.empty() && c.blob != builtin) {
       // It decided until now, so it is what can be gone back to.
-      state->active = Sha256Hex(builtin);
+      state->active = BuiltinPolicySha256();
       DVDI_RETURN_IF_ERROR(writer.PutBlob(state->active, builtin, ""));
     }
     state->Activate(sha256, version, selector_.env().clock->WallMs());

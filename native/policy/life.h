@@ -84,6 +84,9 @@ class PolicyLife {
   Result<std::string> Find(const std::string& text) const;
 
  private:
+  // Check, of a blob whose SHA-256 is known.
+  Result<PolicyCandidate> CheckBytes(std::string blob, const std::string& sha256,
+                                     std::optional<std::string> signature, const PolicyTrust& trust) const;
   // Changes the state under the lock; `history` is what the history gets, null for nothing.
   Result<PolicyState> Change(
       const std::function<Status(const PolicyFolder::Writer&, PolicyState*, Json* history)>& change,

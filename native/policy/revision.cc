@@ -1,6 +1,8 @@
 #include "policy/revision.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -10,6 +12,9 @@
 
 namespace dvdi {
 namespace {
+
+// So many revisions are kept ready for a swap back.
+constexpr size_t kRecent = 4;
 
 // What changes whenever state.json is replaced or rewritten.
 using FileIdentity = std::tuple<uint64_t, uint64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
@@ -29,6 +34,13 @@ struct PolicySelector::Known {
   std::optional<ShadowState> bounds;             // of the shadow, as that state.json has them
   std::shared_ptr<const ShadowRevision> shadow;  // loaded when it is first asked for
   bool shadow_failed = false;
+  std::deque<std::shared_ptr<const Revision>> recent;  // of the folder, the last used one first
+
+  void Use(std::shared_ptr<const Revision> revision) {
+    std::erase(recent, revision);
+    recent.push_front(std::move(revision));
+    if (recent.size() > kRecent) recent.pop_back();
+  }
 };
 
 PolicySelector::PolicySelector(const Env& env, PolicyRuntime* runtime, std::string policy_dir, Json settings)
@@ -88,7 +100,7 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Configure(std::shared_pt
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Builtin() {
   if (known_->builtin == nullptr) {
-    DVDI_ASSIGN_OR_RETURN(auto module, runtime_->Load(BuiltinPolicy()));
+    DVDI_ASSIGN_OR_RETURN(auto module, runtime_->Load(BuiltinPolicy(), BuiltinPolicySha256()));
     DVDI_ASSIGN_OR_RETURN(known_->builtin, Configure(std::move(module), "built-in"));
   }
   return known_->builtin;
@@ -96,8 +108,16 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Builtin() {
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Installed(const std::string& sha256) const {
   DVDI_ASSIGN_OR_RETURN(std::string blob, folder_.ReadBlob(sha256));
-  DVDI_ASSIGN_OR_RETURN(auto module, runtime_->Load(blob));
+  DVDI_ASSIGN_OR_RETURN(auto module, runtime_->Load(blob, sha256));
   return Configure(std::move(module), folder_.BlobPath(sha256));
+}
+
+Result<std::shared_ptr<const Revision>> PolicySelector::Ready(const std::string& sha256) {
+  auto& recent = known_->recent;
+  auto it = std::find_if(recent.begin(), recent.end(),
+                         [&](const auto& revision) { return revision->module->sha256() == sha256; });
+  if (it != recent.end()) return *it;
+  return Installed(sha256);
 }
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Select() {
@@ -122,7 +142,7 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Select() {
     return Closed(Status(Code::kPolicy,
                          folder_.StatePath() + ": the active blob " + state->active + " is barred",
                          "install another policy: dvdi policy install FILE"));
-  auto revision = Installed(state->active);
+  auto revision = Ready(state->active);
   if (!revision.ok()) {
     // Settings that the policy refuses are told as such; everything else is a policy that is not there.
     if (revision.status().code() == Code::kInvalid) return revision.status();
@@ -132,6 +152,7 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Select() {
     return Closed(Status(Code::kPolicy, folder_.StatePath() + " is damaged: it names version " +
                                             state->version + ", the blob is " + version));
   known.installed = *revision, known.identity = Identity(st), known.bounds = state->shadow;
+  known.Use(*revision);
   return known.installed;
 }
 
@@ -151,7 +172,7 @@ std::shared_ptr<const ShadowRevision> PolicySelector::Shadow() {
   Known& known = *known_;
   if (!known.bounds || known.shadow_failed) return nullptr;
   if (known.shadow == nullptr) {
-    auto revision = Installed(known.bounds->sha256);
+    auto revision = Ready(known.bounds->sha256);
     known.shadow_failed = !revision.ok();
     if (revision.ok())
       known.shadow = std::make_shared<ShadowRevision>(ShadowRevision{*revision, *known.bounds});
@@ -162,7 +183,10 @@ std::shared_ptr<const ShadowRevision> PolicySelector::Shadow() {
 void PolicySelector::Prime(std::shared_ptr<const Revision> revision, const PolicyState& state,
                            const struct stat& st) {
   std::lock_guard<std::mutex> lock(mutex_);
-  *known_ = Known{known_->builtin, std::move(revision), Identity(st), state.shadow, nullptr, false};
+  Known& known = *known_;
+  known.Use(revision);
+  known.installed = std::move(revision), known.identity = Identity(st), known.bounds = state.shadow;
+  known.shadow = nullptr, known.shadow_failed = false;
 }
 
 }  // namespace dvdi

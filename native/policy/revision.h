@@ -58,6 +58,8 @@ class PolicySelector {
  private:
   struct Known;
   Result<std::shared_ptr<const Revision>> Select();
+  // A blob of the folder, or what is still in memory of it.
+  Result<std::shared_ptr<const Revision>> Ready(const std::string& sha256);
   Result<std::shared_ptr<const Revision>> Builtin();
   Status Closed(const Status& why) const;
   Result<std::string> Host(std::string_view name) const;

@@ -31,6 +31,11 @@ std::string_view BuiltinPolicy() {
   return *blob;
 }
 
+const std::string& BuiltinPolicySha256() {
+  static const auto* hash = new std::string(Sha256Hex(BuiltinPolicy()));
+  return *hash;
+}
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -235,6 +240,23 @@ TEST_F(RevisionTest, FailsClosedWhereTheBlobIsDamaged) {
   fs::remove(blob);
   EXPECT_HAS(Now(), "cannot open " + blob);
   fs::create_symlink("/etc/passwd", blob);
+  EXPECT_HAS(Now(), "no policy decides on this node");
+}
+
+TEST_F(RevisionTest, WhatDecidedAMomentAgoIsReadyStill) {
+  auto s = Selector();
+  Install("1.0.0");
+  const PolicyState first = State();
+  EXPECT_EQ(Now(s), "house 1.0.0");
+  const auto before = *s.Current();
+  Install("1.1.0");
+  EXPECT_EQ(Now(s), "house 1.1.0");
+  WriteState(ToText(first));  // another process goes back
+  EXPECT_EQ(*s.Current(), before) << "nothing is read or configured again";
+  // It was read and checked once; who comes anew reads it, and fails.
+  fs::remove(dir_ + "/blobs/" + first.active + ".wasm");
+  WriteState(ToText(first) + "\n");
+  EXPECT_EQ(Now(s), "house 1.0.0");
   EXPECT_HAS(Now(), "no policy decides on this node");
 }
 

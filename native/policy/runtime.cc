@@ -65,12 +65,18 @@ struct Compiled {
     c.pre.reset(pre);
     return c;
   }
-  // `bytes` come from Serialize of this process, or from the cache that only we can write.
+  // `bytes` come from Serialize of this process, or from the cache that only we can write; so does the file.
   static Result<Compiled> Deserialize(WasmEngine* engine, std::string_view bytes) {
     wasmtime_module_t* module = nullptr;
     if (auto* error = wasmtime_module_deserialize(
             engine->get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), &module))
       return FromWasmtime("the compiled policy cannot be loaded: ", error);
+    return From(engine, module);
+  }
+  static Result<Compiled> Map(WasmEngine* engine, const std::string& path) {
+    wasmtime_module_t* module = nullptr;
+    if (auto* error = wasmtime_module_deserialize_file(engine->get(), path.c_str(), &module))
+      return FromWasmtime("the compiled policy cannot be mapped: ", error);
     return From(engine, module);
   }
   Status Serialize(Bytes* out) const {
@@ -194,27 +200,23 @@ class Runtime : public PolicyRuntime {
     if (engine_ == nullptr) engine_ = WasmEngine::Reserve(limits);
   }
 
-  Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob) override {
+  Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob,
+                                                   const std::string& sha256) override {
     try {
-      return DoLoad(blob);
+      return DoLoad(blob, sha256);
     } catch (const std::exception& e) {
       return Status(Code::kInternal, std::string("cannot load the policy blob: ") + e.what());
     }
   }
 
  private:
-  Result<std::shared_ptr<const PolicyModule>> DoLoad(std::string_view blob) {
-    DVDI_ASSIGN_OR_RETURN(PolicyManifest manifest, InspectBlob(blob, limits_));
-    const std::string sha256 = Sha256Hex(blob);
+  Result<std::shared_ptr<const PolicyModule>> DoLoad(std::string_view blob, const std::string& sha256) {
     std::lock_guard<std::mutex> lock(mutex_);  // so that one blob is compiled once
-    auto& loaded = modules_[sha256];
-    if (auto module = loaded.lock()) return module;
+    if (auto it = modules_.find(sha256); it != modules_.end())
+      if (auto module = it->second.lock()) return module;
+    DVDI_ASSIGN_OR_RETURN(PolicyManifest manifest, InspectBlob(blob, limits_));
     const std::string key = CompiledCache::Key(sha256, CompilationSettings(limits_));
-    Compiled compiled;
-    if (auto cached = cache_.Get(key)) {
-      // Refused by wasmtime where another CPU or build made it: compiled anew, and written over.
-      if (auto c = Compiled::Deserialize(engine_, cached->compiled()); c.ok()) compiled = std::move(*c);
-    }
+    Compiled compiled = FromCache(key);
     if (compiled.pre == nullptr) {
       DVDI_ASSIGN_OR_RETURN(compiled, Compile(blob));
       Bytes bytes;
@@ -222,8 +224,19 @@ class Runtime : public PolicyRuntime {
     }
     auto module =
         std::make_shared<const Module>(env_, limits_, sha256, std::move(manifest), std::move(compiled));
-    loaded = module;
+    std::erase_if(modules_, [](const auto& entry) { return entry.second.expired(); });
+    modules_[sha256] = module;
     return std::shared_ptr<const PolicyModule>(module);
+  }
+
+  // Empty where there is none that can be used: wasmtime refuses what another CPU or build has made.
+  Compiled FromCache(const std::string& key) {
+    auto cached = cache_.Get(key);
+    if (!cached) return Compiled();
+    if (auto c = Compiled::Map(engine_, cached->path()); c.ok()) return std::move(*c);
+    // Nothing is mapped executable from a filesystem that is mounted noexec.
+    if (auto c = Compiled::Deserialize(engine_, cached->compiled()); c.ok()) return std::move(*c);
+    return Compiled();
   }
 
   Result<Compiled> Compile(std::string_view blob) {
@@ -245,6 +258,10 @@ class Runtime : public PolicyRuntime {
 };
 
 }  // namespace
+
+Result<std::shared_ptr<const PolicyModule>> PolicyRuntime::Load(std::string_view blob) {
+  return Load(blob, Sha256Hex(blob));
+}
 
 Result<std::unique_ptr<PolicyRuntime>> PolicyRuntime::Create(const Env& env, const PolicyLimits& limits,
                                                              std::string cache_dir) {

@@ -104,11 +104,15 @@ class PolicyRuntime {
   virtual ~PolicyRuntime() = default;
   // Validates (size, wasm, imports within the list, exports and their types, ABI marker, manifest, no
   // start function, memory) and compiles, or loads the compiled form. kPolicy with the reason else.
-  virtual Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob) = 0;
+  Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob);
+  // The same where the caller has the blob's SHA-256 already: it must be of these bytes.
+  virtual Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob,
+                                                           const std::string& sha256) = 0;
 };
 
-// The blob that is part of the library.
+// The blob that is part of the library, and its SHA-256 from the build.
 std::string_view BuiltinPolicy();
+const std::string& BuiltinPolicySha256();
 
 }  // namespace dvdi
 

@@ -37,24 +37,30 @@ Status CheckOurs(const struct stat& st, const std::string& path) {
 }
 
 // `own`: it must be ours, and is no symbolic link.
-Result<std::string> ReadRegular(Sys* sys, int folder, const std::string& name, uint64_t max,
-                                const std::string& path, bool own, struct stat* out) {
+Result<SysFd> OpenRegular(Sys* sys, int folder, const std::string& name, uint64_t max,
+                          const std::string& path, bool own, struct stat* st) {
   // O_NONBLOCK: a FIFO in the file's place must not hold us.
   const int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | (own ? O_NOFOLLOW : 0);
   SysFd file(sys, sys->OpenAt(folder, name.c_str(), flags));
   if (!file.valid()) return Status::FromErrno(file.error(), "cannot open " + path, path);
-  struct stat st = {};
-  if (const int r = sys->Fstat(file.get(), &st); r < 0)
+  *st = {};
+  if (const int r = sys->Fstat(file.get(), st); r < 0)
     return Status::FromErrno(-r, "cannot look at " + path, path);
-  if (!S_ISREG(st.st_mode)) return Status(Code::kRefused, path + " is not a regular file").WithPath(path);
-  if (own) DVDI_RETURN_IF_ERROR(CheckOurs(st, path));
-  const auto size = static_cast<uint64_t>(st.st_size);
-  if (size > max)
-    return Status(Code::kRefused, path + " has " + std::to_string(size) + " bytes; at most " +
+  if (!S_ISREG(st->st_mode)) return Status(Code::kRefused, path + " is not a regular file").WithPath(path);
+  if (own) DVDI_RETURN_IF_ERROR(CheckOurs(*st, path));
+  if (static_cast<uint64_t>(st->st_size) > max)
+    return Status(Code::kRefused, path + " has " + std::to_string(st->st_size) + " bytes; at most " +
                                       std::to_string(max) + " are accepted")
         .WithPath(path);
+  return file;
+}
+
+Result<std::string> ReadRegular(Sys* sys, int folder, const std::string& name, uint64_t max,
+                                const std::string& path, bool own, struct stat* out) {
+  struct stat st = {};
+  DVDI_ASSIGN_OR_RETURN(SysFd file, OpenRegular(sys, folder, name, max, path, own, &st));
   // One byte more than its size, so that a file which grows meanwhile is seen.
-  std::string bytes(static_cast<size_t>(size) + 1, '\0');
+  std::string bytes(static_cast<size_t>(st.st_size) + 1, '\0');
   size_t n = 0;
   while (n < bytes.size()) {
     const ssize_t r = sys->Read(file.get(), bytes.data() + n, bytes.size() - n);
@@ -108,6 +114,12 @@ Status EnsureOwnFolder(Sys* sys, const std::string& path) {
 Result<std::string> ReadOwnFileAt(Sys* sys, int folder, const std::string& name, uint64_t max,
                                   const std::string& path, struct stat* st) {
   return ReadRegular(sys, folder, name, max, path, true, st);
+}
+
+Result<SysFd> OpenOwnFileAt(Sys* sys, int folder, const std::string& name, uint64_t max,
+                            const std::string& path, struct stat* st) {
+  struct stat own;
+  return OpenRegular(sys, folder, name, max, path, true, st == nullptr ? &own : st);
 }
 
 Result<std::string> ReadOwnFile(Sys* sys, const std::string& path) {

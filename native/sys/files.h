@@ -24,7 +24,10 @@ Status EnsureOwnFolder(Sys* sys, const std::string& path);
 // of the file that was read.
 Result<std::string> ReadOwnFileAt(Sys* sys, int folder, const std::string& name, uint64_t max,
                                   const std::string& path, struct stat* st = nullptr);
-// The same by its path, of at most 1 MiB.
+// The same file, open for reading.
+Result<SysFd> OpenOwnFileAt(Sys* sys, int folder, const std::string& name, uint64_t max,
+                            const std::string& path, struct stat* st = nullptr);
+// Its bytes by its path, of at most 1 MiB.
 Result<std::string> ReadOwnFile(Sys* sys, const std::string& path);
 // The same for a file whoever's it is, links followed: one that the operator named.
 Result<std::string> ReadNamedFile(Sys* sys, const std::string& path, uint64_t max);

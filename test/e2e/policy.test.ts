@@ -205,7 +205,13 @@ test("a policy is kept, watched in shadow, made active, taken back and barred", 
   const over = await world.json<Shadow>(["policy", "shadow"]);
   assert.equal(over.shadow, null, "it has had its number");
   assert.equal(over.last?.decisions["different"], 1);
-  assert.equal((await world.dvdi(["policy", "activate", "house", "--allow-downgrade"])).code, 0);
+  const activated = await world.json<Policy & { active: boolean }>([
+    "policy",
+    "activate",
+    "house",
+    "--allow-downgrade",
+  ]);
+  assert.deepEqual([activated.sha256, activated.active], [kept.sha256, true]);
   assert.equal((await run("two")).code, 125);
   const back = await world.json<Policy>(["policy", "rollback", "--bar", "--why", "refuses too much"]);
   assert.equal(back.name, "stock");
@@ -214,7 +220,14 @@ test("a policy is kept, watched in shadow, made active, taken back and barred", 
   const { history } = await world.json<{ history: { event: string }[] }>(["policy", "history"]);
   const events = history.map(({ event }) => event);
   assert.deepEqual(events, ["installed", "kept", "shadow-began", "shadow-ended", "activated", "rolled-back"]);
+  const good = await world.json<{ barred: boolean }>(["policy", "unbar", kept.sha256]);
+  const bad = await world.json<{ barred: boolean; active: string }>(["policy", "bar", kept.sha256, "--why", "no"]);
+  assert.deepEqual([good.barred, bad.barred, bad.active], [false, true, back.sha256]);
+  const inspected = await world.json<Policy & { state: string }>(["policy", "inspect", kept.sha256]);
+  assert.deepEqual([inspected.name, inspected.state], ["house", "barred"]);
+  // Each verb that changes something has a line, with who did it and how it ended.
   const audit = readFileSync(join(world.state, "audit.log"), "utf8");
-  for (const event of events) assert.match(audit, new RegExp(`"event":"${event}"`));
-  assert.equal((await world.dvdi(["policy", "unbar", kept.sha256])).code, 0);
+  for (const event of [...events, "unbarred", "barred"]) {
+    assert.match(audit, new RegExp(`"event":"${event}"[^\\n]*"owner":"(operator|engine)"`), event);
+  }
 });
