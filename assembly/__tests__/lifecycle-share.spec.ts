@@ -1,5 +1,5 @@
 import { VolumeRequest } from "../model/request";
-import { outsiders, shareRules } from "../lifecycle/share";
+import { outsiders, shareRules, waitRule } from "../lifecycle/share";
 import { Scope, User } from "../lifecycle/volume";
 import { Asked, holds, prepare, prepareOne } from "./operation";
 import * as world from "./world";
@@ -71,6 +71,17 @@ describe("sharing: the stock rules", () => {
     expect(outsiders(users, new Scope("mesos:/a", "g")).length).toBe(4);
     // No other owner's names have such a meaning.
     expect(outsiders(users, new Scope("run", "g1.x")).length).toBe(4);
+  });
+
+  it("lets containers of Mesos wait for those of their own agent, so long and no longer", () => {
+    const own = new User("mesos:/a", "c1", "single-writer", "rw");
+    const scope = new Scope("mesos:/a", "c2");
+    expect(waitRule([own], scope, 0, 5000)).toBe(250);
+    expect(waitRule([own], scope, 4900, 5000)).toBe(100);
+    expect(waitRule([own], scope, 5000, 5000)).toBe(-1);
+    expect(waitRule([own, new User("run", "s1", "single-writer", "rw")], scope, 0, 5000)).toBe(-1);
+    expect(waitRule([own], new Scope("mesos:/b", "c2"), 0, 5000)).toBe(-1);
+    expect(waitRule([own], new Scope("run", "s2"), 0, 5000)).toBe(-1);
   });
 
   it("looks at every user", () => {

@@ -86,6 +86,7 @@ export function runPrepare(ptr: usize, len: usize): JsonWriter {
   const scope = Scope.fromNode(input.object("scope"));
   let nowMs = input.int("now_ms", 0, 0);
   const creating = input.string("goal") == "create";
+  const waitedMs = input.int("waited_ms", 0, 0);
   const volumes: Volume[] = [];
   const list = needed(input, "volumes");
   if (list !== null) {
@@ -97,7 +98,7 @@ export function runPrepare(ptr: usize, len: usize): JsonWriter {
   }
   if (input.failure !== null) return input.failure!.toAnswer();
   const policy = policyInPlace();
-  const preparation = new Preparation(policy, config, scope, volumes, creating);
+  const preparation = new Preparation(policy, config, scope, volumes, creating, waitedMs);
   const failure = preparation.run();
   if (failure !== null) return failure.toAnswer();
 

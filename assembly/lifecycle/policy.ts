@@ -6,7 +6,7 @@ import { Config } from "../model/config";
 import { Options, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { resolveClass } from "../parse/classes";
-import { shareRules } from "./share";
+import { shareRules, waitRule } from "./share";
 import { Scope, User, Volume } from "./volume";
 
 /** How a release that failed is tried again. */
@@ -40,6 +40,14 @@ export class Policy {
   /** Whether the volume may be used beside these users, who have it on this node now. `users` is never empty. */
   share(volume: Volume, users: User[]): Failure | null {
     return shareRules(volume.request, users);
+  }
+
+  /**
+   * Where share() refused: after how many milliseconds it is asked again, because these users may be gone then; -1
+   * for not at all. `waitedMs` is how long was waited already. Never waits beyond the operation's deadline.
+   */
+  wait(volume: Volume, users: User[], scope: Scope, waitedMs: i64, config: Config): i64 {
+    return waitRule(users, scope, waitedMs, config.inUseMs);
   }
 
   /** Whether the volume may be had from a driver of this scope: "local" (this node's) or "global" (the cluster's). */

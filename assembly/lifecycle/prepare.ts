@@ -39,6 +39,8 @@ export class Preparation {
     readonly volumes: Volume[],
     /** The volumes are only to exist: none is mounted, none has a user. */
     private creating: bool = false,
+    /** How long this prepare has waited already for users that were to end. */
+    private waitedMs: i64 = 0,
   ) {
     this.asker = new Asker(policy, config);
   }
@@ -100,7 +102,11 @@ export class Preparation {
       if (failure === null) failure = this.policy.admit(volume, this.scope);
       if (failure === null && this.creating) continue;
       const others = failure === null ? outsiders(volume.users, this.scope) : [];
-      if (failure === null && others.length) failure = this.policy.share(volume, others);
+      if (failure === null && others.length) {
+        failure = this.policy.share(volume, others);
+        if (failure !== null)
+          failure.againMs = this.policy.wait(volume, others, this.scope, this.waitedMs, this.config);
+      }
       if (failure === null) failure = this.own(volume);
       if (failure !== null) return named(failure, volume);
     }

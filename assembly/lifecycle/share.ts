@@ -41,6 +41,19 @@ function outermost(container: string): string {
   return dot < 0 ? container : container.substring(0, dot);
 }
 
+/** How often a volume in use is looked at again. */
+const LOOK_AGAIN_MS: i64 = 250;
+
+/**
+ * A container of Mesos outlives its task by a second or so, and a framework may launch the next task at once: it waits
+ * for containers of its own agent, `limitMs` in all. Nobody else is waited for.
+ */
+export function waitRule(users: User[], scope: Scope, waitedMs: i64, limitMs: i64): i64 {
+  if (!scope.owner.startsWith("mesos:")) return -1;
+  for (let i = 0; i < users.length; i++) if (users[i].owner != scope.owner) return -1;
+  return waitedMs < limitMs ? min(LOOK_AGAIN_MS, limitMs - waitedMs) : -1;
+}
+
 /** A request that contradicts itself, whoever else is there; null where it does not. */
 export function contradiction(request: VolumeRequest): Failure | null {
   if (request.access == "multi-reader" && !request.readOnly) {

@@ -9,7 +9,7 @@ import { Options } from "./request";
 
 const MEMBERS: string[] = ["default_driver", "pools", "retry", "call_timeout_ms", "mount_timeout_ms", "defaults"];
 const POOL_MEMBERS: string[] = ["name", "driver", "options", "attributes"];
-const RETRY_MEMBERS: string[] = ["attempts", "base_ms", "max_ms"];
+const RETRY_MEMBERS: string[] = ["attempts", "base_ms", "max_ms", "in_use_ms"];
 const DEFAULTS_MEMBERS: string[] = ["access", "create", "ownership"];
 
 const MAX_POOLS: i32 = 256;
@@ -59,6 +59,8 @@ export class Config {
   retryAttempts: i32 = 5;
   retryBaseMs: i64 = 200;
   retryMaxMs: i64 = 5_000;
+  /** How long a container of Mesos waits for another one's end that has its volume. */
+  inUseMs: i64 = 5_000;
   /** The deadline of one plugin call; of Mount, which may attach a disk in a cloud. */
   callTimeoutMs: i64 = 30_000;
   mountTimeoutMs: i64 = 300_000;
@@ -94,12 +96,14 @@ export class Config {
     if (
       this.retryAttempts != stock.retryAttempts ||
       this.retryBaseMs != stock.retryBaseMs ||
-      this.retryMaxMs != stock.retryMaxMs
+      this.retryMaxMs != stock.retryMaxMs ||
+      this.inUseMs != stock.inUseMs
     ) {
       w.key("retry").beginObject();
       w.key("attempts").int(this.retryAttempts);
       w.key("base_ms").int(this.retryBaseMs);
       w.key("max_ms").int(this.retryMaxMs);
+      if (this.inUseMs != stock.inUseMs) w.key("in_use_ms").int(this.inUseMs);
       w.endObject();
     }
     w.endObject();
@@ -133,6 +137,7 @@ export class Config {
       out.retryAttempts = <i32>retry.int("attempts", out.retryAttempts, 1, 100);
       out.retryBaseMs = retry.int("base_ms", out.retryBaseMs, 1, HOUR_MS);
       out.retryMaxMs = retry.int("max_ms", max(out.retryMaxMs, out.retryBaseMs), 1, HOUR_MS);
+      out.inUseMs = retry.int("in_use_ms", out.inUseMs, 0, HOUR_MS);
       if (node.failure === null && out.retryMaxMs < out.retryBaseMs) {
         node.document.fail(
           new Failure(

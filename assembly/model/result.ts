@@ -10,6 +10,8 @@ export class Failure {
   value: string = "";
   volume: string = "";
   driver: string = "";
+  /** The operation is to be asked for again after so many milliseconds; 0: not at all. */
+  againMs: i64 = 0;
 
   /**
    * @param code one of the ABI's codes: invalid, refused, not-found, unavailable, driver, policy, system, timeout,
@@ -46,6 +48,7 @@ export class Failure {
     if (this.value.length) w.key("value").string(this.value);
     if (this.volume.length) w.key("volume").string(this.volume);
     if (this.driver.length) w.key("driver").string(this.driver);
+    if (this.againMs > 0) w.key("again_ms").int(this.againMs);
     w.endObject();
   }
 

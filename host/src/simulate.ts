@@ -29,6 +29,8 @@ export interface Failure {
   code: string;
   message: string;
   hint?: string;
+  /** Of prepare: the engine asks again after so long. */
+  again_ms?: number;
 }
 
 export interface Told {
@@ -136,6 +138,7 @@ export function simulationText(told: Told): string {
   if (told.error !== null) {
     lines.push(`${told.operation} says no (${told.error.code}): ${told.error.message}`);
     if (told.error.hint) lines.push(`  hint: ${told.error.hint}`);
+    if (told.error.again_ms) lines.push(`  an engine asks again after ${told.error.again_ms} ms`);
   }
   for (const { what, message } of told.ok?.volumes ?? []) lines.push(`${what.padEnd(12)} ${message}`);
   for (const note of told.ok?.notes ?? []) lines.push(`note         ${note}`);

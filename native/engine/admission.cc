@@ -5,18 +5,21 @@
 namespace dvdi {
 
 Admission::Entry Admission::MakeEntry(const std::string& kind, const std::vector<std::string>& drivers,
-                                      int64_t deadline_ms, Task task) {
-  Entry entry{{}, drivers, deadline_ms, std::move(task)};
+                                      int64_t deadline_ms, Task task, int64_t from_ms) {
+  Entry entry{{}, drivers, deadline_ms, from_ms, std::move(task)};
   for (const auto& d : drivers) entry.keys.push_back(kind + ' ' + d);
   return entry;
 }
 
 void Admission::Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms,
-                       Task task) {
+                       Task task, int64_t from_ms) {
+  bool pauses = true;
   {
     std::lock_guard lock(mu_);
-    queue_.push_back(MakeEntry(kind, drivers, deadline_ms, std::move(task)));
+    queue_.push_back(MakeEntry(kind, drivers, deadline_ms, std::move(task), from_ms));
+    pauses = pauses_;
   }
+  if (!pauses) EndPauses();
   Dispatch();
 }
 
@@ -24,7 +27,7 @@ std::function<void()> Admission::TryAdmit(const std::string& kind, const std::ve
                                           Task task) {
   Entry entry = MakeEntry(kind, drivers, INT64_MAX, std::move(task));
   std::lock_guard lock(mu_);
-  // Those that wait already wait for another driver, or there would be no room.
+  // Those that wait already wait for another driver, or for their time, or there would be no room.
   if (!HasRoom(entry)) return nullptr;
   Count(entry);
   return [this, self = weak_from_this().lock(), keys = std::move(entry.keys),
@@ -49,7 +52,9 @@ void Admission::Dispatch() {
     {
       std::lock_guard lock(mu_);
       // Oldest first, but one that waits for a busy driver holds up nobody behind it.
-      auto it = std::find_if(queue_.begin(), queue_.end(), [this](const Entry& e) { return HasRoom(e); });
+      const int64_t now = env_.clock->MonotonicMs();
+      auto it = std::find_if(queue_.begin(), queue_.end(),
+                             [&](const Entry& e) { return e.from_ms <= now && HasRoom(e); });
       if (it == queue_.end()) return;
       entry = std::move(*it);
       queue_.erase(it);
@@ -93,32 +98,50 @@ void Admission::Start(Entry entry) {
   }
 }
 
-void Admission::Expire() {
-  std::list<Entry> expired;
+void Admission::End(const std::function<bool(const Entry&)>& which,
+                    const std::function<Status(const Entry&)>& why) {
+  std::list<Entry> ended;
   {
     std::lock_guard lock(mu_);
-    int64_t now = env_.clock->MonotonicMs();
     for (auto it = queue_.begin(); it != queue_.end();) {
       auto next = std::next(it);
-      if (it->deadline_ms <= now) expired.splice(expired.end(), queue_, it);
+      if (which(*it)) ended.splice(ended.end(), queue_, it);
       it = next;
     }
   }
-  for (Entry& e : expired) {
-    std::string names;
-    for (const auto& d : e.drivers) names += (names.empty() ? "" : ", ") + d;
-    e.task(Status(Code::kTimeout,
-                  "too many operations of driver " + names + " were under way until the deadline",
-                  "the driver is slow or stuck: see `dvdi status`"));
-  }
+  for (Entry& e : ended) e.task(why(e));
   std::lock_guard lock(mu_);
   idle_.notify_all();
 }
 
-int64_t Admission::NextDeadline() const {
+void Admission::Expire() {
+  const int64_t now = env_.clock->MonotonicMs();
+  End([now](const Entry& e) { return e.deadline_ms <= now; },
+      [](const Entry& e) {
+        std::string names;
+        for (const auto& d : e.drivers) names += (names.empty() ? "" : ", ") + d;
+        return Status(Code::kTimeout,
+                      "too many operations of driver " + names + " were under way until the deadline",
+                      "the driver is slow or stuck: see `dvdi status`");
+      });
+  Dispatch();
+}
+
+void Admission::EndPauses() {
+  {
+    std::lock_guard lock(mu_);
+    pauses_ = false;
+  }
+  const int64_t now = env_.clock->MonotonicMs();
+  End([now](const Entry& e) { return e.from_ms > now; },
+      [](const Entry&) { return Status(Code::kRefused, "the engine is being closed"); });
+}
+
+int64_t Admission::NextDue() const {
+  const int64_t now = env_.clock->MonotonicMs();
   std::lock_guard lock(mu_);
   int64_t next = INT64_MAX;
-  for (const Entry& e : queue_) next = std::min(next, e.deadline_ms);
+  for (const Entry& e : queue_) next = std::min(next, e.from_ms > now ? e.from_ms : e.deadline_ms);
   return next;
 }
 

@@ -28,16 +28,19 @@ class Admission : public std::enable_shared_from_this<Admission> {
       : env_(env), room_(std::move(room)), stack_kb_(stack_kb) {}
 
   // `drivers`: sorted, each once; empty is always admitted. `kind` separates the counts of operations
-  // that must not wait for each other ("prepare", "release", …). `deadline_ms` is on the monotonic clock.
+  // that must not wait for each other ("prepare", "release", …). `deadline_ms` and `from_ms` are on the
+  // monotonic clock: the task pauses, and needs no room, until `from_ms`; Expire is to be called then.
   void Submit(const std::string& kind, const std::vector<std::string>& drivers, int64_t deadline_ms,
-              Task task);
+              Task task, int64_t from_ms = 0);
   // For a thread that could do the task itself: where there is room now the task is given back, counted as
   // running, for the caller to run, once and soon; null where there is none.
   std::function<void()> TryAdmit(const std::string& kind, const std::vector<std::string>& drivers, Task task);
-  // Ends waiting entries whose deadline has passed.
+  // Ends waiting entries whose deadline has passed, and lets in those whose pause is over.
   void Expire();
-  // The soonest deadline of a waiting entry, INT64_MAX where none waits.
-  int64_t NextDeadline() const;
+  // When Expire has something to do next, INT64_MAX where nothing waits.
+  int64_t NextDue() const;
+  // From here on nothing pauses: what does is told kRefused instead of being let in.
+  void EndPauses();
   // Waits until nothing runs or waits, or the deadline; true where nothing is left.
   bool Drain(int64_t deadline_ms);
   int running() const;
@@ -47,11 +50,13 @@ class Admission : public std::enable_shared_from_this<Admission> {
   struct Entry {
     std::vector<std::string> keys;  // "kind driver"
     std::vector<std::string> drivers;
-    int64_t deadline_ms;
+    int64_t deadline_ms, from_ms;
     Task task;
   };
   static Entry MakeEntry(const std::string& kind, const std::vector<std::string>& drivers,
-                         int64_t deadline_ms, Task task);
+                         int64_t deadline_ms, Task task, int64_t from_ms = 0);
+  // Takes these entries out of the queue, and tells each that it is not let in.
+  void End(const std::function<bool(const Entry&)>& which, const std::function<Status(const Entry&)>& why);
   bool HasRoom(const Entry& entry) const;
   void Count(const Entry& entry);
   void Finish(const std::vector<std::string>& keys);
@@ -66,6 +71,7 @@ class Admission : public std::enable_shared_from_this<Admission> {
   std::list<Entry> queue_;
   std::map<std::string, int> counts_;
   int running_ = 0;
+  bool pauses_ = true;
 };
 
 }  // namespace dvdi

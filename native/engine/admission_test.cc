@@ -93,7 +93,7 @@ TEST_F(AdmissionTest, WhatWaitsTooLongEndsAsTimeout) {
   Submit("runs", {"red"}, "prepare", 2000);
   Submit("waits", {"red"}, "prepare", 3000);
   Submit("waits longer", {"red"}, "prepare", 4000);
-  EXPECT_EQ(admission_.NextDeadline(), 3000);
+  EXPECT_EQ(admission_.NextDue(), 3000);
   clock_.AdvanceTo(2999);
   admission_.Expire();
   EXPECT_TRUE(ended_.empty());
@@ -103,7 +103,46 @@ TEST_F(AdmissionTest, WhatWaitsTooLongEndsAsTimeout) {
   EXPECT_EQ(admission_.waiting(), 1);
   while (!scheduler_.tasks.empty()) EndOne();
   EXPECT_EQ(ended_, (std::vector<std::string>{"waits timeout", "runs", "waits longer"}));
-  EXPECT_EQ(admission_.NextDeadline(), INT64_MAX);
+  EXPECT_EQ(admission_.NextDue(), INT64_MAX);
+}
+
+TEST_F(AdmissionTest, WhatPausesNeedsNoRoomUntilItsTime) {
+  const int64_t from = clock_.MonotonicMs() + 250, deadline = clock_.MonotonicMs() + 1000;
+  auto pause = [&](const std::string& name) {
+    admission_.Submit(
+        "prepare", {"red"}, deadline,
+        [this, name](const Status& s) { ended_.push_back(name + ' ' + CodeName(s.code())); }, from);
+  };
+  pause("paused");
+  EXPECT_EQ(admission_.NextDue(), from);
+  Submit("other", {"red"});
+  EXPECT_EQ(admission_.running(), 1) << "its room is free for others";
+  EndOne();
+  EXPECT_EQ(admission_.running(), 0) << "nothing else lets it in";
+  clock_.AdvanceTo(from);
+  EXPECT_EQ(admission_.NextDue(), deadline);
+  admission_.Expire();
+  EXPECT_EQ(admission_.running(), 1);
+  EndOne();
+  EXPECT_EQ(ended_, (std::vector<std::string>{"other", "paused ok"}));
+}
+
+TEST_F(AdmissionTest, PausesEndAtOnceAndForGood) {
+  auto pause = [&](const std::string& name) {
+    admission_.Submit(
+        "prepare", {"red"}, INT64_MAX,
+        [this, name](const Status& s) { ended_.push_back(name + ' ' + CodeName(s.code())); },
+        clock_.MonotonicMs() + 250);
+  };
+  Submit("runs", {"red"});
+  Submit("waits", {"red"});
+  pause("a");
+  admission_.EndPauses();
+  EXPECT_EQ(ended_, std::vector<std::string>{"a refused"});
+  pause("b");
+  EXPECT_EQ(ended_, (std::vector<std::string>{"a refused", "b refused"}));
+  while (!scheduler_.tasks.empty()) EndOne();
+  EXPECT_EQ(ended_, (std::vector<std::string>{"a refused", "b refused", "runs", "waits"}));
 }
 
 TEST_F(AdmissionTest, WithoutAThreadTheTaskIsToldWhyAndTheRoomIsFree) {

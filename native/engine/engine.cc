@@ -259,7 +259,7 @@ int64_t Engine::Tick() {
   WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
   if (!unfinished.empty()) next = std::min(next, now + 1000);
-  return std::min({now + kLookMs, next, core.admission->NextDeadline()});
+  return std::min({now + kLookMs, next, core.admission->NextDue()});
 }
 
 void Engine::StartKeeper() {
@@ -304,6 +304,7 @@ void Engine::Keeper::WakeAt(int64_t monotonic_ms) {
 void Engine::Close(int64_t wait_ms) {
   Core& core = *core_;
   int64_t deadline = core.env.clock->MonotonicMs() + std::max<int64_t>(wait_ms, 0);
+  core.admission->EndPauses();
   {
     // Each callback that was promised is called before this returns: operations end by their own deadlines.
     std::unique_lock lock(front_mu_);

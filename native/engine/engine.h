@@ -16,6 +16,8 @@
 
 namespace dvdi {
 
+class PrepareOperation;
+
 struct EngineOptions {
   Settings settings;
   bool keeper = true;           // false: nobody retries by itself; a simulation calls Tick
@@ -73,6 +75,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void Wake() { core_->wake_at(0); }
 
   Rest PrepareFront(Json request, Done done);
+  // One turn of an admitted prepare: to its answer, or to its next turn.
+  void Conduct(const std::shared_ptr<PrepareOperation>& operation, const std::vector<std::string>& drivers,
+               const Done& done, const Status& admitted);
   // Behind a cleanup's answer: what can be released at once, on the same thread.
   void ReleaseBehind(UndoOutcome outcome);
 

@@ -241,7 +241,8 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
           {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", (*revision)->module->sha256()}}}});
     return nullptr;
   }
-  Admission::Task task = [this, self = shared_from_this(), core_ref = core_, request, recorder,
+  const std::vector<std::string> wanted(drivers.begin(), drivers.end());
+  Admission::Task task = [this, self = shared_from_this(), core_ref = core_, request, recorder, wanted,
                           revision = *revision, done](const Status& admitted) {
     Core& c = *core_ref;
     auto refused = [&](const Status& why) {
@@ -254,23 +255,38 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
     if (s.ok()) s = GetReady(c, *request, &stored);
     if (!s.ok()) return refused(s);
     if (!stored.is_null()) return done(s, stored);
-    PrepareOperation operation(c, std::move(*request), revision, std::move(*recorder));
-    auto outcome = operation.Run();
-    done(outcome.status, outcome.answer);
-    // Behind the answer, on this thread: it holds the volumes' locks already.
-    for (const auto& a : outcome.releasing) (void)ReleaseHeld(c, a);
-    outcome.locks.reset();
-    // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
-    c.plugins->CloseIdle();
-    if (!outcome.status.ok()) Wake();
-    operation.Watch(outcome.status);
+    Conduct(std::make_shared<PrepareOperation>(c, std::move(*request), revision, std::move(*recorder)),
+            wanted, done, Status());
   };
-  const std::vector<std::string> wanted(drivers.begin(), drivers.end());
   Rest rest = core.admission->TryAdmit("prepare", wanted, task);
   if (!rest) core.admission->Submit("prepare", wanted, request->deadline_ms, std::move(task));
   // The keeper ends what waits too long: it has a new deadline to look at.
   if (core.admission->waiting() > 0) Wake();
   return rest;
+}
+
+void Engine::Conduct(const std::shared_ptr<PrepareOperation>& operation,
+                     const std::vector<std::string>& drivers, const Done& done, const Status& admitted) {
+  Core& c = *core_;
+  auto outcome = admitted.ok() ? operation->Run() : operation->GiveUp();
+  if (outcome.again_ms > 0) {
+    c.plugins->CloseIdle();
+    c.admission->Submit(
+        "prepare", drivers, operation->deadline_ms(),
+        [this, self = shared_from_this(), operation, drivers, done](const Status& let_in) {
+          Conduct(operation, drivers, done, let_in);
+        },
+        outcome.again_ms);
+    return c.wake_at(outcome.again_ms);
+  }
+  done(outcome.status, outcome.answer);
+  // Behind the answer, on this thread: it holds the volumes' locks already.
+  for (const auto& a : outcome.releasing) (void)ReleaseHeld(c, a);
+  outcome.locks.reset();
+  // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
+  c.plugins->CloseIdle();
+  if (!outcome.status.ok()) Wake();
+  operation->Watch(outcome.status);
 }
 
 }  // namespace dvdi

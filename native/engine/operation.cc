@@ -10,6 +10,12 @@
 #include "policy/answer.h"
 
 namespace dvdi {
+namespace {
+
+// The shortest time after which a policy is asked again.
+constexpr int64_t kMinPauseMs = 20;
+
+}  // namespace
 
 std::string DeviceAt(const std::vector<MountEntry>& mounts, const std::string& path) {
   const MountEntry* m = ContainingMount(mounts, path);
@@ -28,21 +34,27 @@ PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
   o.boot_id = core_.boot_id;
   o.state = kRunning;
   o.started_ms = core_.env.clock->WallMs();
+  volumes_ = FreshVolumes();
+}
+
+std::vector<VolumeState> PrepareOperation::FreshVolumes() const {
+  std::vector<VolumeState> volumes;
   for (const Json& r : request_.volumes) {
     VolumeState v;
     v.request = r;
     v.driver = GetString(r, "driver"), v.name = GetString(r, "name");
     v.target = TargetOf(GetString(r, "container_path"));
     v.mode = GetString(r, "mode", "rw"), v.access = GetString(r, "access", "single-writer");
-    v.first = volumes_.size();
-    for (size_t i = 0; i < volumes_.size(); ++i) {
-      if (volumes_[i].driver == v.driver && volumes_[i].name == v.name) {
+    v.first = volumes.size();
+    for (size_t i = 0; i < volumes.size(); ++i) {
+      if (volumes[i].driver == v.driver && volumes[i].name == v.name) {
         v.first = i;
         break;
       }
     }
-    volumes_.push_back(std::move(v));
+    volumes.push_back(std::move(v));
   }
+  return volumes;
 }
 
 std::string PrepareOperation::TargetOf(const std::string& container_path) const {
@@ -82,16 +94,17 @@ PrepareOperation::Outcome PrepareOperation::Run() {
   if (request_.goal != Goal::kWorkload) return RunApart();
   Outcome outcome;
   ActiveOperation active(&core_, request_.operation.id);
-  Status s = CheckTargets();
-  if (s.ok()) {
-    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, Names(), request_.deadline_ms);
-    if (taken.ok())
-      locks_ = std::move(*taken);
-    else
-      s = taken.status();
+  Status s;
+  if (refused_at_ms_ < 0)
+    s = CheckTargets();
+  else
+    Resume();
+  if (s.ok()) s = LookAndDecide();
+  if (!s.ok() && Pauses(s)) {
+    outcome.again_ms = core_.env.clock->MonotonicMs() + again_ms_;
+    return outcome;
   }
-  if (s.ok()) s = Look();
-  if (s.ok()) s = Decide();
+  NoteWait();
   if (s.ok()) s = MakeTargets();
   if (s.ok()) {
     auto committed = Commit();
@@ -103,6 +116,47 @@ PrepareOperation::Outcome PrepareOperation::Run() {
     s = committed.status();
   }
   Fail(s, &outcome);
+  return outcome;
+}
+
+Status PrepareOperation::LookAndDecide() {
+  DVDI_ASSIGN_OR_RETURN(locks_, VolumeLocks::Take(core_.env, core_.lock_file, Names(), request_.deadline_ms));
+  DVDI_RETURN_IF_ERROR(Look());
+  return Decide();
+}
+
+// Whether the policy, which refused, is to be asked once more. Until then nobody is kept from the volumes.
+bool PrepareOperation::Pauses(const Status& refused) {
+  if (begun_ || again_ms_ <= 0) return false;
+  again_ms_ = std::max(again_ms_, kMinPauseMs);
+  if (again_ms_ >= LeftMs()) return false;
+  if (refused_at_ms_ < 0) refused_at_ms_ = core_.env.clock->MonotonicMs();
+  refused_ = refused;
+  locks_.reset();
+  return true;
+}
+
+// All that was found out before may be otherwise now.
+void PrepareOperation::Resume() {
+  again_ms_ = 0;
+  waited_ms_ = core_.env.clock->MonotonicMs() - refused_at_ms_;
+  volumes_ = FreshVolumes();
+  recorder_.PrepareAgain();
+  request_.policy = revision_->module->Begin();
+}
+
+void PrepareOperation::NoteWait() {
+  if (refused_at_ms_ < 0) return;
+  const std::string note = "waited " + std::to_string(waited_ms_) + " ms for others to let go of the volumes";
+  recorder_.Note(note);
+  request_.notes.push_back(note);
+}
+
+PrepareOperation::Outcome PrepareOperation::GiveUp() {
+  Outcome outcome;
+  waited_ms_ = core_.env.clock->MonotonicMs() - refused_at_ms_;
+  NoteWait();
+  Fail(refused_, &outcome);
   return outcome;
 }
 
@@ -263,6 +317,7 @@ Json PrepareOperation::InputForPolicy() const {
                 {"left_ms", LeftMs()},         {"now_ms", request_.operation.started_ms},
                 {"scope", std::move(scope)},   {"volumes", std::move(list)}};
   if (request_.goal == Goal::kCreate) input["goal"] = "create";
+  if (refused_at_ms_ >= 0) input["waited_ms"] = waited_ms_;
   return input;
 }
 
@@ -279,7 +334,10 @@ Status PrepareOperation::Decide() {
   recorder_.Answer("prepare", *text);
   auto answer = ParsePolicyAnswer("prepare", *text);
   policy_failed_ = !answer.ok() && !IsPolicyError("prepare", *text);
-  if (!answer.ok()) return answer.status();
+  if (!answer.ok()) {
+    if (!policy_failed_) again_ms_ = GetInt(GetMember(ParseJson(*text, "it").value(), "error"), "again_ms");
+    return answer.status();
+  }
   policy_answer_ = std::move(*answer);
   for (const auto& v : volumes_) {
     if (request_.goal == Goal::kCreate) {

@@ -74,8 +74,13 @@ class PrepareOperation {
     Json answer;
     std::vector<AttachmentRow> releasing;  // to be released behind the answer; the locks are still held
     std::unique_ptr<VolumeLocks> locks;
+    int64_t again_ms = 0;  // monotonic: there is no answer yet, nothing is held, and Run is to be called then
   };
   Outcome Run();
+  // Instead of a further Run: it ends with what it was refused for.
+  Outcome GiveUp();
+
+  int64_t deadline_ms() const { return request_.deadline_ms; }
 
   // Behind the answer of Run: what it says of policies (watch.cc).
   void Watch(const Status& status) const;
@@ -84,6 +89,7 @@ class PrepareOperation {
   Result<std::string> HostCall(std::string_view name, std::string_view request);
 
  private:
+  std::vector<VolumeState> FreshVolumes() const;
   std::string TargetOf(const std::string& container_path) const;
   VolumeLocks::Names Names() const;                // of the volumes, sorted, each once
   Json Notes() const;                              // the request's and the policy's
@@ -92,6 +98,10 @@ class PrepareOperation {
   Status ReadMounts(const std::vector<std::string>& named);
   Status Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status CheckTargets();
+  Status LookAndDecide();
+  bool Pauses(const Status& refused);
+  void Resume();
+  void NoteWait();
   Status Decide();
   Status MakeTargets();
   Result<Json> Commit();
@@ -138,6 +148,11 @@ class PrepareOperation {
   std::string unanswered_;      // what the last call came to that had no answer
   bool policy_failed_ = false;  // by itself: it trapped, hit a limit, answered nonsense
   int64_t next_seq_ = 1;
+  // The policy refused, and is to be asked again after so long; 0: not at all.
+  int64_t again_ms_ = 0;
+  Status refused_;              // what it said, the last time
+  int64_t refused_at_ms_ = -1;  // monotonic: when it did for the first time
+  int64_t waited_ms_ = 0;       // since then, when it was last asked
   Json policy_answer_;
   Json rehearsed_ = Json::array();  // what would have been done
 };

@@ -71,6 +71,15 @@ void Recorder::Answer(std::string_view export_name, std::string_view text) {
   body_["answer"][std::string(export_name)] = std::move(kept);
 }
 
+void Recorder::PrepareAgain() {
+  bytes_ = 0;
+  for (const char* member : {"input", "answer"}) {
+    body_[member].erase("prepare");
+    for (const Json& text : body_[member]) bytes_ += text.get_ref<const std::string&>().size();
+  }
+  calls_.clear();
+}
+
 void Recorder::HostCall(std::string_view name, std::string_view request, std::string_view answer,
                         int64_t ns) {
   if (cut_) return;

@@ -26,6 +26,8 @@ class Recorder {
   void Input(std::string_view export_name, std::string_view text);
   void Answer(std::string_view export_name, std::string_view text);
   void HostCall(std::string_view name, std::string_view request, std::string_view answer, int64_t ns);
+  // What was recorded of prepare does not count: the policy is asked once more.
+  void PrepareAgain();
   void Undone(std::string text) { undone_.push_back(std::move(text)); }
   void Note(std::string text) { notes_.push_back(std::move(text)); }
   void Policy(const std::string& name, const std::string& version, const std::string& sha256);

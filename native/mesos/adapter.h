@@ -53,7 +53,6 @@ struct Mount {
 };
 struct Prepared {
   std::string error;               // one line; "" where all is well
-  bool refused = false;            // the error may be over in a moment: another user's end, for one
   std::vector<Mount> mounts;       // in the order in which they are to be made
   std::vector<std::string> lines;  // for the log
 };

@@ -96,7 +96,6 @@ Prepared ReadPrepared(const std::string& answer, const Container& container, con
   Json json = Parse(answer);
   if (!Member(json, "volumes").is_array()) {
     out.error = ErrorLine(answer);
-    out.refused = Text(Member(json, "error"), "code") == "refused";
     return out;
   }
   const std::string sandbox = RealFolder(container.sandbox, options) + "/";
@@ -159,8 +158,9 @@ std::vector<std::string> ReadEnded(const std::string& answer) {
       lines.push_back("container " + scope.get<std::string>() + " has ended: its volumes are given back");
   for (const Json& p : Member(json, "pending")) {
     const std::string name = Text(p, "name");
+    const std::string why = Text(p, "why");
     lines.push_back((name.empty() ? "" : "volume \"" + name + "\" (driver " + Text(p, "driver") + "): ") +
-                    Text(p, "why"));
+                    (why.empty() ? "giving it back is under way" : why));
   }
   for (const Json& r : Member(json, "reported"))
     if (r.is_string()) lines.push_back("not touched: " + r.get<std::string>());

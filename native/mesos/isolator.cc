@@ -9,7 +9,6 @@
 #include <mesos/module/isolator.hpp>
 #include <mesos/slave/isolator.hpp>
 #include <mesos/version.hpp>
-#include <process/after.hpp>
 #include <process/defer.hpp>
 #include <process/delay.hpp>
 #include <process/dispatch.hpp>
@@ -104,19 +103,10 @@ class Volumes : public process::Process<Volumes> {
     string error;
     const string request = PrepareRequest(container, options_, &error);
     if (!error.empty()) return process::Failure(error);
-    if (!request.empty()) return Attach(container, request, 0);
-    return None();
-  }
-
-  // A task that has told its framework that it ended has its container, and volumes, for about a second more.
-  // What is refused is asked for again, for some seconds.
-  Future<Option<ContainerLaunchInfo>> Attach(const Container& container, const string& request, int tries) {
+    if (request.empty()) return None();
     return Ask(dvdi_prepare, request)
         .then(defer(self(), [=](const Answer& a) -> Future<Option<ContainerLaunchInfo>> {
           const Prepared prepared = ReadPrepared(a.text, container, options_);
-          const auto again = [=](const Nothing&) { return Attach(container, request, tries + 1); };
-          if (prepared.refused && tries < 6)
-            return process::after(Milliseconds(100 << tries)).then(defer(self(), again));
           for (const auto& line : prepared.lines)
             LOG(INFO) << "DVDI: container " << container.scope << ": " << line;
           if (!prepared.error.empty()) {

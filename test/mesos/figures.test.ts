@@ -30,7 +30,7 @@ async function round(t: TestContext, shape: AgentShape, volumes: boolean): Promi
   let result: Round | undefined;
   await Cluster.with(t, [shape], async (cluster) => {
     const framework = await cluster.framework();
-    const task = (id: string, lane: number): Promise<void> =>
+    const task = (id: string, lane: number): Promise<number> =>
       framework.must({ id, command: "true", ...(volumes ? { volumes: [docker(`lane-${lane}`, "d")] } : {}) });
     const lanes = Array.from({ length: LANES }, (_, lane) => lane);
     // Volumes are made and formatted before the clock runs.

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 
 import { ask } from "../e2e/lib/ask.ts";
 import { Cluster, skip } from "./lib/cluster.ts";
-import { docker } from "./lib/framework.ts";
+import { docker, type Framework } from "./lib/framework.ts";
 
 const COUNT = "for i in $(seq 1000); do echo $i >> d/n; sleep 0.1; [ -e d/stop ] && exit 0; done; exit 9";
 
@@ -15,12 +15,23 @@ function stageOf({ world }: Cluster): string {
   return world.mounts().find((path) => path.startsWith(`${world.stageRoot}/`)) ?? assert.fail("no stage is mounted");
 }
 
-test("a task goes on over the death of its agent, and gives its volume back at its end", { skip }, async (t) => {
+/** A cluster whose task "task" runs, with its volume at d. */
+async function withTask(
+  t: TestContext,
+  command: string,
+  body: (cluster: Cluster, framework: Framework) => Promise<void>,
+): Promise<void> {
   await Cluster.with(t, [{}], async (cluster) => {
-    const { agent } = cluster;
     const framework = await cluster.framework();
-    await framework.launch([{ id: "task", command: COUNT, volumes: [docker("v", "d")] }]);
+    await framework.launch([{ id: "task", command, volumes: [docker("v", "d")] }]);
     await framework.running("task");
+    await body(cluster, framework);
+  });
+}
+
+test("a task goes on over the death of its agent, and gives its volume back at its end", { skip }, async (t) => {
+  await withTask(t, COUNT, async (cluster, framework) => {
+    const { agent } = cluster;
     await agent.kill();
     await agent.start();
     assert.match(agent.log, /DVDI: container .* has its volumes still/);
@@ -40,11 +51,8 @@ test("an agent that had nothing comes again", { skip }, async (t) => {
 });
 
 test("a container that ends while the agent is down", { skip }, async (t) => {
-  await Cluster.with(t, [{}], async (cluster) => {
+  await withTask(t, "sleep 2; touch d/end", async (cluster) => {
     const { agent } = cluster;
-    const framework = await cluster.framework();
-    await framework.launch([{ id: "task", command: "sleep 2; touch d/end", volumes: [docker("v", "d")] }]);
-    await framework.running("task");
     await agent.kill();
     const end = cluster.world.outside(join(stageOf(cluster), "end"));
     await cluster.until("the task has ended", () => existsSync(end));
@@ -70,11 +78,8 @@ test("killed at prepare", { skip }, async (t) => {
 });
 
 test("killed at cleanup", { skip }, async (t) => {
-  await Cluster.with(t, [{}], async (cluster) => {
+  await withTask(t, "sleep 1", async (cluster, framework) => {
     const { agent, driver } = cluster;
-    const framework = await cluster.framework();
-    await framework.launch([{ id: "task", command: "sleep 1", volumes: [docker("v", "d")] }]);
-    await framework.running("task");
     driver.kill("SIGSTOP");
     await framework.ended("task");
     const stages = (): boolean => cluster.world.mounts().some((path) => path.startsWith(cluster.world.stageRoot));
@@ -89,11 +94,8 @@ test("killed at cleanup", { skip }, async (t) => {
 });
 
 test("after a reboot", { skip }, async (t) => {
-  await Cluster.with(t, [{}], async (cluster) => {
+  await withTask(t, "echo kept > d/f; sleep 1000", async (cluster, framework) => {
     const { agent, world } = cluster;
-    const framework = await cluster.framework();
-    await framework.launch([{ id: "task", command: "echo kept > d/f; sleep 1000", volumes: [docker("v", "d")] }]);
-    await framework.running("task");
     const file = world.outside(join(stageOf(cluster), "f"));
     await cluster.until("the task has written", () => existsSync(file) && readFileSync(file, "utf8") !== "");
     // All that a reboot takes: processes, mounts, and the boot's number.

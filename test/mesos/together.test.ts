@@ -44,6 +44,7 @@ test("the policy is swapped between two launches, without a restart", { skip }, 
     const running = agent.process?.pid;
     const refused = await framework.run({ id: "after", command: "true", volumes: [docker("new", "d")] });
     assert.match(refused.message ?? "", /DVDI: house rule: volume new does not exist yet/);
+    assert.equal((await cluster.prepares()).filter(({ outcome }) => outcome === "refused").length, 1);
     await framework.must({ id: "known", command: "cat d/x", volumes: [docker("small", "d")] });
     assert.equal(agent.process?.pid, running);
   });

@@ -327,6 +327,17 @@ export class Cluster {
     return result.all;
   }
 
+  /** The records of what a node's module prepared, newest first. */
+  async prepares(world = this.world): Promise<{ outcome: string; notes?: string[] }[]> {
+    interface Operation {
+      kind: string;
+      outcome: string;
+      notes?: string[];
+    }
+    const { operations } = await world.json<{ operations: Operation[] }>(["explain", "--last", "100"]);
+    return operations.filter(({ kind }) => kind === "prepare");
+  }
+
   /** Waits until no container is left, and all of their volumes are given back. */
   async settled(agent = this.agent): Promise<void> {
     await until("no container is left", async () => (await agent.containers()) === 0);

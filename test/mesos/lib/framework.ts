@@ -172,11 +172,13 @@ export class Framework {
     };
   }
 
-  /** Launches tasks on one agent, each with an executor of its own. */
-  async launch(tasks: Task[], hostname?: string): Promise<void> {
+  /** Launches tasks on one agent, each with an executor of its own. When the offer for them was accepted, in ms. */
+  async launch(tasks: Task[], hostname?: string): Promise<number> {
     const offer = await this.offer(hostname);
     const launch = { task_infos: tasks.map((task) => this.#info(task, offer.agent_id)) };
+    const accepted = performance.now();
     await this.#accept(offer, { type: "LAUNCH", launch });
+    return accepted;
   }
 
   /** Launches tasks as one group: containers nested in that of one executor. */
@@ -223,10 +225,13 @@ export class Framework {
     return this.ended(task.id);
   }
 
-  /** The same, of a task that must do well. */
-  async must(task: Task, hostname?: string): Promise<void> {
-    const { state, message } = await this.run(task, hostname);
+  /** The same, of a task that must do well. How long it took from the acceptance of its offer until it ran, in ms. */
+  async must(task: Task, hostname?: string): Promise<number> {
+    const accepted = await this.launch([task], hostname);
+    const { state, message } = await this.ended(task.id);
     assert.equal(state, "TASK_FINISHED", `task ${task.id}: ${message ?? ""}`);
+    const ran = this.updates.find((one) => one.task_id.value === task.id && one.state === "TASK_RUNNING");
+    return (ran ?? assert.fail(`task ${task.id} was never said to run`)).at - accepted;
   }
 
   kill(id: string): Promise<void> {
