@@ -47,6 +47,7 @@ export const SUITES = [
     "the shipped blob, the programs, plugins that nobody here wrote",
     (file) => !CRASH.test(file) && !MESOS.test(file),
   ),
+  nodeSuite("crash", "death at every point", (file) => CRASH.test(file)),
   { name: "fuzz", about: "libFuzzer's targets on their corpora", run: replayCorpora },
 ];
 
@@ -58,8 +59,8 @@ export const JSON_SUITE = nodeSuite("json-differential", "the policy's reader of
   file.includes("json-differential"),
 );
 
-/** Death at every point takes as long as all the others together: `npm run crash` runs it. @type {Suite} */
-export const CRASH_SUITE = nodeSuite("crash", "death at every point", (file) => CRASH.test(file));
+/** Death at each point's first passage; `npm run crash` and `npm run soak -- --kills N` have more of it. */
+export const CRASH_SUITE = SUITES.find(({ name }) => name === "crash");
 
 /** The bundles of test/ for which `belongs` is true. */
 function nodeSuite(name, about, belongs) {

@@ -347,6 +347,7 @@ const LOOKS = [
   "IsMountRoot",
   "ProcessStart",
   "MountNamespace",
+  "MountNamespaceOf",
 ];
 /** Calls of plugins that `dvdi` has, and that change nothing: they need not be in a scenario. */
 const ASKS = ["Path", "Tiers"];
