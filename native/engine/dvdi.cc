@@ -90,7 +90,7 @@ extern "C" {
 
 const char* dvdi_version(void) { return DVDI_VERSION " (abi 1)"; }
 
-const char* dvdi_code_name(dvdi_code code) { return dvdi::CodeName(static_cast<Code>(code)); }
+const char* dvdi_code_name(int code) { return dvdi::CodeName(static_cast<Code>(code)); }
 
 void dvdi_free(char* text) { std::free(text); }
 

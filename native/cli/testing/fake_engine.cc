@@ -108,7 +108,7 @@ extern "C" {
 
 const char* dvdi_version(void) { return "9.8.7 (abi 1)"; }
 
-const char* dvdi_code_name(dvdi_code code) { return dvdi::CodeName(static_cast<dvdi::Code>(code)); }
+const char* dvdi_code_name(int code) { return dvdi::CodeName(static_cast<dvdi::Code>(code)); }
 
 void dvdi_free(char* text) { ::free(text); }
 

@@ -38,8 +38,8 @@ typedef void (*dvdi_done)(void* user, dvdi_code code, const char* json, size_t l
 
 /* "1.0.0 (abi 1)"; never null, static. */
 DVDI_API const char* dvdi_version(void);
-/* "ok", "invalid", "refused", "not-found", …; static. */
-DVDI_API const char* dvdi_code_name(dvdi_code code);
+/* "ok", "invalid", "refused", "not-found", …; static. Of any number: a later version may have more codes. */
+DVDI_API const char* dvdi_code_name(int code);
 /* Frees text given out by this library; null is allowed. */
 DVDI_API void dvdi_free(char* text);
 
