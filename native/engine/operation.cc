@@ -94,11 +94,8 @@ PrepareOperation::Outcome PrepareOperation::Run() {
   if (request_.goal != Goal::kWorkload) return RunApart();
   Outcome outcome;
   ActiveOperation active(&core_, request_.operation.id);
-  Status s;
-  if (refused_at_ms_ < 0)
-    s = CheckTargets();
-  else
-    Resume();
+  if (refused_at_ms_ >= 0) Resume();
+  Status s = CheckTargets();
   if (s.ok()) s = LookAndDecide();
   if (!s.ok() && Pauses(s)) {
     outcome.again_ms = core_.env.clock->MonotonicMs() + again_ms_;
