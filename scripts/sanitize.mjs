@@ -8,6 +8,7 @@ import { setup } from "./lib/setup.mjs";
 import { SUITES } from "./lib/suites.mjs";
 import { fail } from "./lib/ui.mjs";
 
+const SUPPRESSIONS = join(ROOT, "scripts/lib/tsan-suppressions.txt");
 const FOLDERS = { "address,undefined": "asan", thread: "tsan" };
 const sanitizer = process.argv[2] ?? "";
 
@@ -30,7 +31,7 @@ try {
   const env = {
     ASAN_OPTIONS: "detect_leaks=1:abort_on_error=1:strict_string_checks=1",
     UBSAN_OPTIONS: "print_stacktrace=1:halt_on_error=1",
-    TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1",
+    TSAN_OPTIONS: `halt_on_error=1:second_deadlock_stack=1:suppressions=${SUPPRESSIONS}`,
   };
   lines.push(await runSuite({ ...ctest, name }, { build, match: process.argv[3], env }));
 } catch (error) {
