@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <set>
+#include <string_view>
+#include <vector>
 
 #include "base/guards.h"
 #include "base/path.h"
@@ -24,19 +26,20 @@ Result<std::set<std::string>> MountedStages(Core& core) {
   return found;
 }
 
-// A stage that is mounted and that the ledger does not know, or "". SQLite takes a log that is damaged for
+// Stages that are mounted and that the ledger does not know. SQLite takes a log that is damaged for
 // one that ended early, so a ledger may look sound and know too little. A stage's row is there before it is
 // mounted and leaves after it is not: one that was mounted, then unknown, then still mounted is one that was
 // lost.
-Result<std::string> LostStage(Core& core) {
+Result<std::vector<std::string>> LostStages(Core& core) {
+  std::vector<std::string> lost;
   DVDI_ASSIGN_OR_RETURN(std::set<std::string> unknown, MountedStages(core));
-  if (unknown.empty()) return std::string();
+  if (unknown.empty()) return lost;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
     for (const auto& path : paths) unknown.erase(path);
     return Status();
   }));
-  if (unknown.empty()) return std::string();
+  if (unknown.empty()) return lost;
   DVDI_ASSIGN_OR_RETURN(std::set<std::string> still, MountedStages(core));
   for (const auto& path : unknown) {
     if (still.count(path) == 0) continue;
@@ -45,9 +48,18 @@ Result<std::string> LostStage(Core& core) {
     id = id.substr(0, id.find('/'));
     if (!ReadMeta(core.env, core.stage_root, id).ok()) continue;
     for (const auto& s : ReadStageMetas(core.env, core.stage_root, id))
-      if (s.stage == path && s.operation.boot_id == core.boot_id) return path;
+      if (s.stage == path && s.operation.boot_id == core.boot_id) lost.push_back(path);
   }
-  return std::string();
+  return lost;
+}
+
+// In the ledger's note: stages that a rebuild, gone through to its end, did not bring back, since the stage
+// folder says two things of their volume. Another one would not either.
+constexpr std::string_view kContradicted = "the stage folder says something else of ";
+
+bool WasContradicted(const std::string& note, const std::string& stage) {
+  const size_t at = note.find(kContradicted);
+  return at != std::string::npos && note.find(stage, at) != std::string::npos;
 }
 
 }  // namespace
@@ -57,11 +69,11 @@ Status RebuildLedger(Core& core) {
   if (!ids.ok()) return ids.status().error_number() == ENOENT ? Status() : ids.status();
   if (ids->empty()) return Status();
   if (!core.ledger->rebuilt()) {
-    DVDI_ASSIGN_OR_RETURN(std::string lost, LostStage(core));
-    // Once for each: where the stage folder itself says two things of one volume, a second time would not
-    // help.
-    if (lost.empty() || core.ledger->note().find(lost) != std::string::npos) return Status();
-    DVDI_RETURN_IF_ERROR(core.ledger->BeginAnew("it knew nothing of " + lost + ", which is mounted"));
+    DVDI_ASSIGN_OR_RETURN(std::vector<std::string> lost, LostStages(core));
+    const std::string note = core.ledger->note();
+    std::erase_if(lost, [&](const std::string& stage) { return WasContradicted(note, stage); });
+    if (lost.empty()) return Status();
+    DVDI_RETURN_IF_ERROR(core.ledger->BeginAnew("it knew nothing of " + lost[0] + ", which is mounted"));
   }
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
   for (const auto& id : *ids) {
@@ -110,9 +122,13 @@ Status RebuildLedger(Core& core) {
       return Status();
     }));
   }
-  if (core.ledger->note().empty())
-    core.ledger->KeepNote(
-        "the ledger was missing, or had lost all that it held; it was rebuilt from the stage folder");
+  std::string note = core.ledger->note();
+  if (note.empty())
+    note = "the ledger was missing, or had lost all that it held; it was rebuilt from the stage folder";
+  DVDI_ASSIGN_OR_RETURN(std::vector<std::string> lost, LostStages(core));
+  for (const std::string& stage : lost)
+    if (!WasContradicted(note, stage)) note.append("; ").append(kContradicted).append(stage);
+  if (note != core.ledger->note()) core.ledger->KeepNote(note);
   return Status();
 }
 

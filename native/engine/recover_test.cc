@@ -244,6 +244,27 @@ TEST_F(RecoverTest, ALedgerThatLostWhatIsMountedIsRebuilt) {
   ExpectNothingLeft();
 }
 
+TEST_F(RecoverTest, ALedgerThatLosesTheSameAgainIsRebuiltAgain) {
+  ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok"));
+  Cleanup("old");
+  Settle();
+  Close();
+  const std::string ledger = settings_.state_dir + "/ledger.db";
+  fs::copy_file(ledger, ledger + ".earlier");
+  Json one = Prepare("one", {Volume("red", "a")});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  // The second time, as where a process died before it had brought back what the first one's note names.
+  for (int i = 0; i < 2; ++i) {
+    Close();
+    RemoveLedger();
+    fs::copy_file(ledger + ".earlier", ledger);
+    EXPECT_EQ(Ask("summary")["scopes"], 1) << "time " << i;
+  }
+  Cleanup("one");
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(RecoverTest, ASoundLedgerIsLeftAlone) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   for (int i = 0; i < 2; ++i) {
