@@ -92,11 +92,12 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   }
   why = answer.error;
   if (answer.kind == Answer::Kind::kError) *code = Code::kDriver;
-  // It said no, or nothing: ask what is the case before deciding that it is still mounted.
+  // It said no, or nothing: ask what is the case before deciding that it is still mounted. What did not reach
+  // it has changed nothing, and many drivers name no mountpoint whether anything is mounted or not.
+  const bool reached = answer.sent || answer.kind == Answer::Kind::kError;
   std::string ignored, named;
-  if (answer.reason != "not-found" &&
-      (Ask(core, a, deadline_ms, &ignored, &named) == Seen::kNotMounted ||
-       (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, why, named)))) {
+  if (reached && (Ask(core, a, deadline_ms, &ignored, &named) == Seen::kNotMounted ||
+                  (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, why, named)))) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
     return ReleaseResult::kUnconfirmed;
   }

@@ -109,6 +109,25 @@ TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
   ExpectNothingLeft();
 }
 
+TEST_F(ReleaseTest, AnUnmountThatDidNotReachItsDriverIsSentWhateverTheDriverSaysOfItsVolume) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  // As where we have no descriptor for a connection, and have one a moment later; and Get names no
+  // mountpoint.
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* out) {
+    if (method == "Unmount") out->outcome = PluginReply::Outcome::kUnreachable, out->detail = "no descriptor";
+    if (method == "Get") out->status = 200, out->body = R"({"Volume": {"Name": "a"}, "Err": ""})";
+    return method == "Unmount" || method == "Get";
+  };
+  Cleanup("one");
+  ASSERT_EQ(Pending().size(), 1u);
+  transport_.hook = nullptr;
+  Settle();
+  EXPECT_EQ(Pending().size(), 0u);
+  EXPECT_FALSE(Attached("red", "a"));
+  EXPECT_EQ(Count("red Unmount"), 1);
+  ExpectNothingLeft();
+}
+
 TEST_F(ReleaseTest, ACleanupThatReleasesAnswersInTimeThoughNothingAnswersIt) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("red", "b"), Volume("red", "c")}).contains("ok"));
   transport_.hook = [&](const std::string&, const PluginRequest& request, PluginReply* reply) {
