@@ -18,8 +18,23 @@ class RecoverTest : public SimEngineTest {
  protected:
   std::string stage_root() const { return settings_.state_dir + "/stage"; }
   static std::string StageOf(const Json& answer, size_t i = 0) { return answer["ok"]["volumes"][i]["stage"]; }
+  std::string ledger() const { return settings_.state_dir + "/ledger.db"; }
   void RemoveLedger() {
-    for (const char* end : {"", "-wal", "-shm"}) fs::remove(settings_.state_dir + "/ledger.db" + end);
+    for (const char* end : {"", "-wal", "-shm"}) fs::remove(ledger() + end);
+  }
+  // LoseLedger puts back what KeepEarlierLedger kept, as it is after a log was lost that nothing of had
+  // reached the file: sound, and of earlier.
+  void KeepEarlierLedger() {
+    ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok"));
+    Cleanup("old");
+    Settle();
+    Close();
+    fs::copy_file(ledger(), ledger() + ".earlier");
+  }
+  void LoseLedger() {
+    Close();
+    RemoveLedger();
+    fs::copy_file(ledger() + ".earlier", ledger());
   }
 };
 
@@ -215,19 +230,11 @@ TEST_F(RecoverTest, AMissingLedgerIsRebuiltAndNothingInUseIsUnmounted) {
 }
 
 TEST_F(RecoverTest, ALedgerThatLostWhatIsMountedIsRebuilt) {
-  ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok"));
-  Cleanup("old");
-  Settle();
-  Close();
-  // As it is after a log was lost that nothing of had reached the file: sound, and of earlier.
-  const std::string ledger = settings_.state_dir + "/ledger.db";
-  fs::copy_file(ledger, ledger + ".earlier");
+  KeepEarlierLedger();
   Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")});
   ASSERT_TRUE(one.contains("ok")) << one;
   std::string id = Known("red", "a")["id"];
-  Close();
-  RemoveLedger();
-  fs::rename(ledger + ".earlier", ledger);
+  LoseLedger();
   Json summary = Ask("summary");
   EXPECT_EQ(summary["ledger"]["ok"], false);
   EXPECT_HAS(summary["ledger"]["note"].get<std::string>(), "which is mounted");
@@ -245,19 +252,12 @@ TEST_F(RecoverTest, ALedgerThatLostWhatIsMountedIsRebuilt) {
 }
 
 TEST_F(RecoverTest, ALedgerThatLosesTheSameAgainIsRebuiltAgain) {
-  ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok"));
-  Cleanup("old");
-  Settle();
-  Close();
-  const std::string ledger = settings_.state_dir + "/ledger.db";
-  fs::copy_file(ledger, ledger + ".earlier");
+  KeepEarlierLedger();
   Json one = Prepare("one", {Volume("red", "a")});
   ASSERT_TRUE(one.contains("ok")) << one;
   // The second time, as where a process died before it had brought back what the first one's note names.
   for (int i = 0; i < 2; ++i) {
-    Close();
-    RemoveLedger();
-    fs::copy_file(ledger + ".earlier", ledger);
+    LoseLedger();
     EXPECT_EQ(Ask("summary")["scopes"], 1) << "time " << i;
   }
   Cleanup("one");

@@ -17,6 +17,18 @@ class UndoTest : public SimEngineTest {
     world_.sys.fault = [](const char* call) { return std::strcmp(call, "umount") == 0 ? EPERM : 0; };
   }
   void AllowUmount() { world_.sys.fault = nullptr; }
+  // Scopes "one" and "two", whose targets shared_/a and shared_/b are made, and shared_ with them.
+  void PrepareTwoBelowOneFolder() {
+    const std::string targets = root_ + "/targets";
+    settings_.target_roots = {targets};
+    std::filesystem::create_directory(targets);
+    shared_ = targets + "/t";
+    for (const auto& [scope, name] : {std::pair("one", "a"), std::pair("two", "b")}) {
+      Json volume = Volume("red", name, {{"container_path", shared_ + "/" + name}});
+      ASSERT_TRUE(Prepare(scope, {volume}, {{"targets", "make"}}).contains("ok"));
+    }
+  }
+  std::string shared_;
 };
 
 TEST_F(UndoTest, LastDoneFirstUndone) {
@@ -105,14 +117,7 @@ TEST_F(UndoTest, CleanupDoesNotWaitForAVolumeThatIsWorkedOn) {
 // Two that share folders end at the same moment: the first passes the outer one on, and the other, which ends
 // meanwhile, passes it back, into the very place in the ledger that it had.
 TEST_F(UndoTest, AFolderThatIsPassedToAndFroIsRemoved) {
-  std::string below = root_ + "/targets";
-  settings_.target_roots = {below};
-  std::filesystem::create_directory(below);
-  auto volume = [&](const std::string& name) {
-    return Volume("red", name, {{"container_path", below + "/t/" + name}});
-  };
-  ASSERT_TRUE(Prepare("one", {volume("a")}, {{"targets", "make"}}).contains("ok"));
-  ASSERT_TRUE(Prepare("two", {volume("b")}, {{"targets", "make"}}).contains("ok"));
+  PrepareTwoBelowOneFolder();
   auto other = OpenAnother();
   bool between = false;
   world_.sys.fault = [&](const char* call) {
@@ -126,21 +131,14 @@ TEST_F(UndoTest, AFolderThatIsPassedToAndFroIsRemoved) {
   EXPECT_TRUE(between);
   world_.sys.fault = nullptr;
   Settle();
-  EXPECT_FALSE(std::filesystem::exists(below + "/t"));
+  EXPECT_FALSE(std::filesystem::exists(shared_));
   ExpectNothingLeft();
 }
 
 // Who has the inner folder could not remove it, and uses no volume any more: the outer one is its to remove
 // then.
 TEST_F(UndoTest, AFolderWaitsForWhatIsLeftBelowIt) {
-  std::string below = root_ + "/targets";
-  settings_.target_roots = {below};
-  std::filesystem::create_directory(below);
-  auto volume = [&](const std::string& name) {
-    return Volume("red", name, {{"container_path", below + "/t/" + name}});
-  };
-  ASSERT_TRUE(Prepare("one", {volume("a")}, {{"targets", "make"}}).contains("ok"));
-  ASSERT_TRUE(Prepare("two", {volume("b")}, {{"targets", "make"}}).contains("ok"));
+  PrepareTwoBelowOneFolder();
   bool forbidden = false;
   world_.sys.fault = [&](const char* call) {
     // The first folder that it removes.
@@ -149,11 +147,11 @@ TEST_F(UndoTest, AFolderWaitsForWhatIsLeftBelowIt) {
   Json answer = Cleanup("two");
   EXPECT_EQ(answer["ok"]["pending"].size(), 2u) << answer;
   world_.sys.fault = nullptr;
-  EXPECT_TRUE(std::filesystem::exists(below + "/t/b"));
+  EXPECT_TRUE(std::filesystem::exists(shared_ + "/b"));
   Cleanup("one");
-  EXPECT_FALSE(std::filesystem::exists(below + "/t/a"));
+  EXPECT_FALSE(std::filesystem::exists(shared_ + "/a"));
   Settle();
-  EXPECT_FALSE(std::filesystem::exists(below + "/t"));
+  EXPECT_FALSE(std::filesystem::exists(shared_));
   ExpectNothingLeft();
 }
 
