@@ -115,7 +115,10 @@ TEST_F(ReleaseTest, AnUnmountThatDidNotReachItsDriverIsSentWhateverTheDriverSays
   // mountpoint.
   transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* out) {
     if (method == "Unmount") out->outcome = PluginReply::Outcome::kUnreachable, out->detail = "no descriptor";
-    if (method == "Get") out->status = 200, out->body = R"({"Volume": {"Name": "a"}, "Err": ""})";
+    if (method == "Get") {
+      out->outcome = PluginReply::Outcome::kAnswer, out->status = 200;
+      out->body = R"({"Volume": {"Name": "a"}, "Err": ""})";
+    }
     return method == "Unmount" || method == "Get";
   };
   Cleanup("one");
