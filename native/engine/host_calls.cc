@@ -380,6 +380,7 @@ Result<Json> PrepareOperation::Stage(const Json& request) {
       volumes_[todo[k]].stage = StageOf(todo[k]);
       out.push_back({{"ok", true}});
     } else {
+      volumes_[todo[k]].unstaged = s.message();
       out.push_back({{"error", Json::parse(s.ToJson(), nullptr, false)}});
     }
   }

@@ -306,7 +306,9 @@ Status PrepareOperation::Decide() {
     }
     if (!v.stage.empty()) continue;
     policy_failed_ = true;
-    return Status(Code::kPolicy, "the policy said that all is ready but made no stage for volume " + v.name,
+    return Status(Code::kPolicy,
+                  "the policy said that all is ready but made no stage for volume " + v.name +
+                      (v.unstaged.empty() ? "" : ": " + v.unstaged),
                   "the policy blob is faulty: go back to the one before it (dvdi policy rollback)")
         .WithVolume(v.driver, v.name);
   }

@@ -61,6 +61,7 @@ struct VolumeState {
   bool attached = false;     // Mount was answered, now or before
   std::string owned;         // how the ownership of what is in it was changed, for the audit log
   std::string stage;         // the folder, once mounted
+  std::string unstaged;      // why the last try to mount it failed
 };
 
 // Runs on one thread.

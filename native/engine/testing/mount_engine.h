@@ -1,5 +1,5 @@
 // The engine on the real kernel with real threads, in a mount namespace of the test program's own; its policy
-// is scripted and its volumes are tmpfs. For the tests that include it.
+// is scripted unless a test wants real Wasm, and its volumes are tmpfs. For the tests that include it.
 #ifndef DVDI_ENGINE_TESTING_MOUNT_ENGINE_H_
 #define DVDI_ENGINE_TESTING_MOUNT_ENGINE_H_
 
@@ -42,8 +42,9 @@ class EngineMountTest : public MountTest {
     auto engine = Engine::Open(env, std::move(options));
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     Core& core = (*engine)->core();
-    core.policy =
-        std::make_unique<ScriptedSelector>(env, core.runtime.get(), std::make_shared<ScriptedPolicy>());
+    if (!stock_)
+      core.policy =
+          std::make_unique<ScriptedSelector>(env, core.runtime.get(), std::make_shared<ScriptedPolicy>());
     return *engine;
   }
 
@@ -91,6 +92,7 @@ class EngineMountTest : public MountTest {
 
   Settings settings_;
   std::unique_ptr<TmpfsPlugins> plugins_;
+  bool stock_ = false;  // the policy that the settings' policy_dir names instead
 };
 
 }  // namespace dvdi
