@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "engine/testing/sim_engine.h"
 #include "ledger/testing/faulty_vfs.h"
@@ -98,6 +99,37 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
       RecordProperty(std::string(kind.name) + (forever ? ", forever" : ""), n - 1);
     }
   }
+}
+
+// Attachments of which nothing is mounted any more: only their files tell of them, and a rebuild that ends
+// early must not pass for a whole one.
+TEST_F(IoTest, ARebuildThatFailsAnywhereIsEndedByTheNextOne) {
+  int n = 1;
+  for (;; ++n) {
+    const std::string when = "write " + std::to_string(n);
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("red", "b")}).contains("ok")) << when;
+    world_.transport.plugins["red"].up = false;
+    Cleanup("one");
+    Close();
+    for (const char* end : {"", "-wal", "-shm"})
+      std::filesystem::remove(settings_.state_dir + "/ledger.db" + end);
+    disk_.FailAt(FaultyVfs::kWrite, n, true, SQLITE_IOERR_WRITE);
+    EngineOptions options;
+    options.settings = settings_;
+    options.keeper = false;
+    auto opened = Engine::Open(env(), std::move(options));
+    if (opened.ok()) (*opened)->Close(0);
+    opened = Status(Code::kInternal, "closed");
+    const bool fired = disk_.fired();
+    disk_.Heal();
+    world_.transport.plugins["red"].up = true;
+    Settle();
+    EXPECT_FALSE(Attached("red", "a")) << when;
+    EXPECT_FALSE(Attached("red", "b")) << when;
+    ExpectNothingLeft(when);
+    if (HasFailure() || !fired) break;
+  }
+  EXPECT_GT(n, 5);
 }
 
 // The files beside the ledger: meta.json, stages, locks, the audit log.

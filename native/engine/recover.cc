@@ -65,10 +65,9 @@ bool WasContradicted(const std::string& note, const std::string& stage) {
 }  // namespace
 
 Status RebuildLedger(Core& core) {
-  auto ids = ListMeta(core.env, core.stage_root);
-  if (!ids.ok()) return ids.status().error_number() == ENOENT ? Status() : ids.status();
-  if (ids->empty()) return Status();
+  DVDI_ASSIGN_OR_RETURN(std::vector<std::string> ids, ListMeta(core.env, core.stage_root));
   if (!core.ledger->rebuilt()) {
+    if (ids.empty()) return Status();
     DVDI_ASSIGN_OR_RETURN(std::vector<std::string> lost, LostStages(core));
     const std::string note = core.ledger->note();
     std::erase_if(lost, [&](const std::string& stage) { return WasContradicted(note, stage); });
@@ -76,9 +75,15 @@ Status RebuildLedger(Core& core) {
     DVDI_RETURN_IF_ERROR(core.ledger->BeginAnew("it knew nothing of " + lost[0] + ", which is mounted"));
   }
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
-  for (const auto& id : *ids) {
+  bool whole = true;
+  for (const auto& id : ids) {
     auto meta = ReadMeta(core.env, core.stage_root, id);
-    if (!meta.ok()) continue;  // ReportStrangers names it
+    if (!meta.ok()) {
+      // ReportStrangers names it. One that could not be read now may be by who opens the ledger next.
+      const int error = meta.status().error_number();
+      whole &= error == 0 || error == ENOENT;
+      continue;
+    }
     AttachmentRow a;
     a.id = id, a.boot_id = meta->operation.boot_id, a.mount_sent = true;
     a.created_ms = meta->operation.started_ms;
@@ -92,6 +97,9 @@ Status RebuildLedger(Core& core) {
     }
     if (!stages.empty()) a.state = kAttached;
     DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::rebuilt, false, [&](LedgerTx& tx) -> Status {
+      // Brought back by a rebuild that did not come to its end, or attached since.
+      DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetAttachment(id));
+      if (mine) return Status();
       DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
       if (other && other->id != a.id) {
         // Two IDs for one volume: the one in use stays; the other's Unmount would hit both.
@@ -122,6 +130,11 @@ Status RebuildLedger(Core& core) {
       return Status();
     }));
   }
+  if (whole) {
+    DVDI_RETURN_IF_ERROR(
+        core.ledger->Apply(Commit::whole, false, [](LedgerTx& tx) { return tx.SetWhole(); }));
+  }
+  if (ids.empty()) return Status();
   std::string note = core.ledger->note();
   if (note.empty())
     note = "the ledger was missing, or had lost all that it held; it was rebuilt from the stage folder";

@@ -22,6 +22,7 @@ namespace dvdi {
   X(operated, true)   /* what an operator did to a volume */                                    \
   X(forgotten, true)  /* an operator gave up an attachment */                                   \
   X(rebuilt, true)    /* an attachment, as the stage folder tells of it */                      \
+  X(whole, true)      /* nothing more is to be brought back from the stage folder */            \
   X(adopted, true)    /* an attachment of an earlier boot whose row was lost */
 
 enum class Commit {

@@ -35,7 +35,10 @@ Status Ledger::OpenFiles() {
   full_sync_ = false;
   DVDI_RETURN_IF_ERROR(MigrateSchema(&writer_, &found));
   is_new_ = found == 0;
-  if (is_new_) rebuilt_ = true;  // or all that it held was in a log that is lost
+  // New, or all that it held was in a log that is lost; or whoever was to fill it has not come to the end.
+  bool whole = false;
+  DVDI_RETURN_IF_ERROR(ReadWhole(&writer_, &whole));
+  if (!whole) rebuilt_ = true;
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
   if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);

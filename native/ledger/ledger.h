@@ -88,6 +88,9 @@ class LedgerTx {
   Result<std::vector<VerdictRow>> Verdicts(const std::string& sha256, const char* kind, int64_t since_ms,
                                            int limit);
 
+  // Whoever opens the file from now on need not fill it.
+  Status SetWhole();
+
   // --- counts, for status
   Result<int64_t> Count(const char* sql);                // a literal "SELECT count(*) …"
   Result<std::vector<TallyRow>> Tally(const char* sql);  // a literal "SELECT a, b, count(*) … GROUP BY …"
@@ -107,7 +110,8 @@ class Ledger {
 
   // Opens the file, made where it is missing. A damaged file is renamed to PATH.damaged-N (never
   // removed) and a new one begun. Either is no failure: rebuilt() is true then, and note() says why;
-  // the caller fills the ledger from what else it knows.
+  // the caller fills the ledger from what else it knows, and says so in it (LedgerTx::SetWhole). Until
+  // somebody has, rebuilt() is true for everybody who opens it.
   Status Open();
   void Close();
   bool rebuilt() const { return rebuilt_; }

@@ -72,6 +72,9 @@ constexpr const char* kTables[] = {
     "SELECT seq, sha256, kind, workload, operation, outcome, detail, at_ms FROM verdict",
 };
 
+// PRAGMA application_id of a file that is yet to be filled from what else is known; of all others it is 0.
+constexpr int64_t kNotWhole = 0x64766469;
+
 Status ReadVersion(Db* db, int* version) {
   Stmt read = db->Prepare("PRAGMA user_version");
   if (read.Step()) *version = static_cast<int>(read.Int(0));
@@ -106,6 +109,13 @@ Status MigrateSchema(Db* db, int* found) {
     return s;
   }
   *found = version;
+  if (version == 0) {
+    Status s = db->Exec(("PRAGMA application_id = " + std::to_string(kNotWhole)).c_str());
+    if (!s.ok()) {
+      (void)db->Exec("ROLLBACK");
+      return s;
+    }
+  }
   for (int i = version; i < SchemaVersion(); ++i) {
     Status s = db->Exec(kSteps[i]);
     if (s.ok()) s = db->Exec(("PRAGMA user_version = " + std::to_string(i + 1)).c_str());
@@ -116,5 +126,13 @@ Status MigrateSchema(Db* db, int* found) {
   }
   return db->Exec("COMMIT");
 }
+
+Status ReadWhole(Db* db, bool* whole) {
+  Stmt read = db->Prepare("PRAGMA application_id");
+  *whole = !(read.Step() && read.Int(0) == kNotWhole);
+  return read.status();
+}
+
+Status SetWhole(Db* db) { return db->Exec("PRAGMA application_id = 0"); }
 
 }  // namespace dvdi

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ledger/ledger.h"
+#include "ledger/schema.h"
 
 namespace dvdi {
 namespace {
@@ -300,6 +301,8 @@ Result<std::vector<RecordRow>> LedgerTx::Records(const std::string& operation, c
     return r;
   });
 }
+
+Status LedgerTx::SetWhole() { return dvdi::SetWhole(db_); }
 
 Result<int64_t> LedgerTx::Count(const char* sql) {
   Stmt s = db_->Prepare(sql);
