@@ -1,11 +1,15 @@
 // Tasks of a real agent and their volumes: every way to declare them, every kind of path and user.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { ROOT } from "../e2e/lib/world.ts";
 import { Cluster, dvdcli, skip } from "./lib/cluster.ts";
 import { docker } from "./lib/framework.ts";
 import { boxImage, MASKED, noImage } from "./lib/image.ts";
+
+const DOC = readFileSync(join(ROOT, "docs/mesos.md"), "utf8");
 
 const statement = (...volumes: object[]): Record<string, string> => ({ "dvdi.statement": JSON.stringify({ volumes }) });
 
@@ -66,25 +70,36 @@ test("variables of the command, and both ways at once", { skip }, async (t) => {
   });
 });
 
-test("Marathon's external volume, as it arrives in Mesos", { skip }, async (t) => {
+test("the Marathon app of docs/mesos.md, as it arrives in Mesos", { skip }, async (t) => {
+  interface App {
+    id: string;
+    container: { volumes: { containerPath: string; mode: string; external: External }[] };
+  }
+  interface External {
+    name: string;
+    size: number;
+    options: Record<string, string>;
+  }
+  const [json] =
+    /^\{"id": "db"[^]*?^ "upgradeStrategy".*\}$/m.exec(DOC) ?? assert.fail("docs/mesos.md has no Marathon app");
+  const app = JSON.parse(json) as App;
+  // Marathon 1.11: options of the provider without its prefix, trimmed, all but the driver's; external.size over dvdi/size.
+  const asMesos = ({ containerPath, mode, external }: App["container"]["volumes"][number]): object => {
+    const { "dvdi/driver": driver, ...own } = external.options;
+    const options = { ...own, "dvdi/size": String(external.size) };
+    const parameter = Object.entries(options).flatMap(([key, value]) =>
+      key.startsWith("dvdi/") ? [{ key: key.slice("dvdi/".length), value: value.trim() }] : [],
+    );
+    const volume = { driver, name: external.name, driver_options: { parameter } };
+    return { mode, container_path: containerPath, source: { type: "DOCKER_VOLUME", docker_volume: volume } };
+  };
   await Cluster.with(t, [{}], async (cluster) => {
     const framework = await cluster.framework();
-    // What Marathon makes of {"external": {"provider": "dvdi", "name": "db1", "options": {"dvdi/driver": "dvdi", "dvdi/size": "32MiB"}}}.
-    const volume = {
-      mode: "RW",
-      container_path: "data",
-      source: {
-        type: "DOCKER_VOLUME",
-        docker_volume: {
-          driver: "dvdi",
-          name: "db1",
-          driver_options: { parameter: [{ key: "size", value: "32MiB" }] },
-        },
-      },
-    };
-    await framework.must({ id: "db", command: "df -k --output=size data", volumes: [volume] });
-    const size = Number(/^\s*(\d+)$/m.exec(cluster.agent.sandbox(framework, "db"))?.[1]);
-    assert.ok(size > 16 * 1024 && size <= 32 * 1024, `it has the size that was asked for, not ${size} KiB`);
+    const volumes = app.container.volumes.map(asMesos);
+    await framework.must({ id: app.id, command: "df -k --output=size data", volumes });
+    const size = Number(/^\s*(\d+)$/m.exec(cluster.agent.sandbox(framework, app.id))?.[1]);
+    const GiB = 1024 * 1024;
+    assert.ok(size > 9 * GiB && size <= 10 * GiB, `it has the size that was asked for, not ${size} KiB`);
   });
 });
 
@@ -150,13 +165,23 @@ test("one volume in several containers at once", { skip }, async (t) => {
 });
 
 test("mesos-execute, as docs/mesos.md has it", { skip }, async (t) => {
+  const [block] = /^ {4}mesos-execute [^]*?\n\n/m.exec(DOC) ?? assert.fail("docs/mesos.md has no mesos-execute");
+  const lines = block.split(/^ {4}(?=mesos-execute)/m).filter((line) => line !== "");
+  assert.equal(lines.length, 2);
   await Cluster.with(t, [{}], async (cluster) => {
-    const volumes = JSON.stringify([docker("one", "data")]);
-    const first = await cluster.execute(["--command=date >> data/log; cat data/log", `--volumes=${volumes}`]);
-    assert.match(first, /TASK_FINISHED/);
-    const env = { DVDI_VOLUME_NAME: "one", DVDI_VOLUME_DRIVER: "dvdi", DVDI_VOLUME_CONTAINERPATH: "data" };
-    const second = await cluster.execute(["--command=test $(wc -l < data/log) = 1", `--env=${JSON.stringify(env)}`]);
-    assert.match(second, /TASK_FINISHED/);
+    // Quoted for a shell there; master and name are the cluster's here.
+    for (const line of lines) {
+      const flags = [...line.matchAll(/(--(?:command|volumes|env))='([^']*)'/g)].map(
+        ([, name, value]) => `${name}=${value}`,
+      );
+      assert.equal(flags.length, 2, line);
+      assert.match(await cluster.execute(flags), /TASK_FINISHED/);
+    }
+    const logs = await cluster.execute([
+      "--command=test $(wc -l < data/log) = 1",
+      `--volumes=${JSON.stringify([docker("one", "data")])}`,
+    ]);
+    assert.match(logs, /TASK_FINISHED/);
   });
 });
 
