@@ -1,7 +1,5 @@
 #include "policy/runtime.h"
 
-#include <pthread.h>
-
 #include <map>
 #include <mutex>
 #include <optional>
@@ -12,29 +10,19 @@
 #include "policy/cache.h"
 #include "policy/instance.h"
 #include "policy/wasm_engine.h"
+#include "wasmtime/dvdi_compile.h"
 
 namespace dvdi {
 namespace {
 
-// The compiler recurses with the code that it is given; the threads of an agent may have small stacks.
+// The compiler recurses with the code that it is given.
 constexpr size_t kCompileStackBytes = 16u << 20;
-
-// Runs `task` on a stack of kCompileStackBytes and waits for it: a plain function call, but for the stack.
-Status OnLargeStack(const std::function<void()>& task) {
-  pthread_attr_t attr;
-  if (int err = ::pthread_attr_init(&attr); err != 0) return Status::FromErrno(err, "cannot make a thread");
-  ::pthread_attr_setstacksize(&attr, kCompileStackBytes);
-  pthread_t thread;
-  auto run = [](void* argument) -> void* {
-    (*static_cast<const std::function<void()>*>(argument))();
-    return nullptr;
-  };
-  const int err = ::pthread_create(&thread, &attr, run, const_cast<std::function<void()>*>(&task));
-  ::pthread_attr_destroy(&attr);
-  if (err != 0) return Status::FromErrno(err, "cannot start a thread to compile the policy");
-  ::pthread_join(thread, nullptr);
-  return Status();
-}
+#ifdef __SANITIZE_THREAD__
+// The sanitizer does not see how the compiler's own threads wait for each other.
+constexpr size_t kCompileThreads = 1;
+#else
+constexpr size_t kCompileThreads = 0;
+#endif
 
 struct Bytes {
   wasm_byte_vec_t vec = {0, nullptr};
@@ -243,8 +231,10 @@ class Runtime : public PolicyRuntime {
     const auto* wasm = reinterpret_cast<const uint8_t*>(blob.data());
     wasmtime_error_t* error = nullptr;
     wasmtime_module_t* module = nullptr;
-    DVDI_RETURN_IF_ERROR(
-        OnLargeStack([&] { error = wasmtime_module_new(engine_->get(), wasm, blob.size(), &module); }));
+    if (!dvdi_wasmtime_module_new(engine_->get(), wasm, blob.size(), kCompileThreads, kCompileStackBytes,
+                                  &module, &error))
+      return Status(Code::kInternal, "cannot start threads to compile the policy",
+                    "the process or the node has too many threads, or too little memory");
     if (error != nullptr) return FromWasmtime("the policy blob is refused: it is not valid: ", error);
     return Compiled::From(engine_, module);
   }

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
@@ -519,6 +521,19 @@ TEST(Stack, TooLittleIsAnErrorAndNoCrash) {
     EXPECT_EQ(r.status().code(), Code::kInternal);
     EXPECT_HAS(r.status().message(), "calling a policy needs 1024 KiB");
   });
+}
+
+// A process that forks, or that is asked how many threads it has, sees none of the compiler's.
+TEST(Threads, ThoseOfTheCompilerEndWithIt) {
+  auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const auto before = threads();
+  auto runtime = NewRuntime();
+  auto module = runtime->Load(HostileBlob());
+  ASSERT_TRUE(module.ok()) << module.status().message();
+  EXPECT_EQ(threads(), before);
 }
 
 TEST(Threads, CallConcurrently) {

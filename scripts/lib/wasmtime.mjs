@@ -35,7 +35,8 @@ export function wasmtimeFolder() {
     });
   }
   const hash = createHash("sha256");
-  for (const file of ["Cargo.lock", "Cargo.toml"]) hash.update(readFileSync(join(WASMTIME, file)));
+  for (const file of ["Cargo.lock", "Cargo.toml", "build.rs", "src/lib.rs"])
+    hash.update(readFileSync(join(WASMTIME, file)));
   return join(CACHE, `wasmtime-${hash.update(version).digest("hex").slice(0, 16)}`);
 }
 
