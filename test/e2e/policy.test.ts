@@ -1,6 +1,6 @@
 // The policy is swapped on a node that runs: the house rule of examples/ in place of the stock policy.
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -9,6 +9,7 @@ import { ScriptedPlugin } from "./lib/plugin.ts";
 import { ROOT, skip, World } from "./lib/world.ts";
 
 const STOCK = join(ROOT, "build/policy.wasm");
+const TOOL = join(ROOT, "build/host/dvdi-policy.mjs");
 const PLAIN = ["--volume-driver", "plain"];
 
 /** The example's blob: as set-up built it, or built now. */
@@ -16,10 +17,9 @@ async function house(world: World): Promise<string> {
   const built = join(ROOT, "build/house.wasm");
   if (existsSync(built)) return built;
   const out = join(world.home, "house.wasm");
-  const tool = join(ROOT, "build/host/dvdi-policy.mjs");
   const entry = join(ROOT, "examples/house-rule/main.ts");
   const args = ["build", "--entry", entry, "--name", "house", "--version", "1.0.0", "--out", out];
-  await must([process.execPath, tool, ...args], { cwd: ROOT });
+  await must([process.execPath, TOOL, ...args], { cwd: ROOT });
   return out;
 }
 
@@ -182,6 +182,88 @@ test(
     assert.ok(listed.policies.find(({ state }) => state === "active")?.signed_by);
   },
 );
+
+test("what dvdi-policy signs is taken, and nothing of it that was changed", { skip }, async (t) => {
+  const world = await World.make(t);
+  const path = (name: string): string => join(world.home, name);
+  const tool = (...args: string[]): Promise<unknown> => must([process.execPath, TOOL, ...args], { cwd: ROOT });
+  const blob = path("house.wasm");
+  const minisig = `${blob}.minisig`;
+  copyFileSync(await house(world), blob);
+  for (const name of ["ours", "theirs"]) {
+    await tool("keygen", "--no-password", "--secret-key", path(`${name}.key`), "--public-key", path(`${name}.pub`));
+  }
+  const sign = (by: string, file = blob): Promise<unknown> =>
+    tool("sign", file, "--key", path(`${by}.key`), "--comment", "house, for all");
+  world.settings(`policies:\n  keys: [${path("ours.pub")}]\n  unsigned: refuse`);
+  await sign("ours");
+  const installed = await world.dvdi(["policy", "install", blob]);
+  assert.equal(installed.code, 0, installed.all);
+  const [, key = ""] = /signed by: ([0-9A-F]{16}) \(house, for all\)/.exec(installed.out) ?? assert.fail(installed.all);
+
+  const bytes = readFileSync(blob);
+  const signature = readFileSync(minisig, "utf8");
+  /** The blob with another byte there. */
+  const flipped = (at: number): Buffer => {
+    const changed = Buffer.from(bytes);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    return changed;
+  };
+  /** The signature, with other bytes in its second line: kind, key and signature proper. */
+  const forged = (text: string, change: (of: Buffer) => void): string => {
+    const lines = text.split("\n");
+    const of = Buffer.from(lines[1] ?? "", "base64");
+    change(of);
+    return lines.with(1, of.toString("base64")).join("\n");
+  };
+  copyFileSync(STOCK, path("other.wasm"));
+  await sign("ours", path("other.wasm"));
+  const ofAnother = readFileSync(path("other.wasm.minisig"), "utf8");
+  await sign("theirs");
+  const byThem = readFileSync(minisig, "utf8");
+  const ours = Buffer.from(signature.split("\n")[1] ?? "", "base64").subarray(2, 10);
+
+  const changed = new RegExp(`it is not what the key ${key} signed: the blob or its signature was changed`);
+  const refused: [what: string, blob: Buffer, signature: string | null, says: RegExp][] = [
+    ["the first byte", flipped(0), signature, changed],
+    ["a byte in the middle", flipped(bytes.length >> 1), signature, changed],
+    ["the last byte", flipped(bytes.length - 1), signature, changed],
+    ["a byte more", Buffer.concat([bytes, Buffer.from([0])]), signature, changed],
+    ["a byte less", bytes.subarray(0, -1), signature, changed],
+    ["another blob's signature", bytes, ofAnother, changed],
+    ["a byte of the signature", bytes, forged(signature, (of) => of.writeUInt8((of[40] ?? 0) ^ 1, 40)), changed],
+    ["a comment", bytes, signature.replace("for all", "for you"), /the trusted comment of its signature was changed/],
+    [
+      "another key",
+      bytes,
+      byThem,
+      new RegExp(`signed by the key (?!${key})[0-9A-F]{16}, which is not one.*\\(${key}\\)`),
+    ],
+    ["another key by our name", bytes, forged(byThem, (of) => ours.copy(of, 2)), changed],
+    ["no signature in the file", bytes, "signed\n", /is no minisign signature/],
+    ["none", bytes, null, /it is not signed/],
+  ];
+  for (const [what, file, beside, says] of refused) {
+    writeFileSync(blob, file);
+    rmSync(minisig, { force: true });
+    if (beside !== null) writeFileSync(minisig, beside);
+    const done = await world.dvdi(["policy", "install", blob]);
+    assert.ok(done.code === 11 || done.code === 12, `${what}: ${done.all}`);
+    assert.match(done.err, /^dvdi: [^\n]*\n$/, what);
+    assert.match(done.err, says, what);
+  }
+  const { history } = await world.json<{ history: { event: string }[] }>(["policy", "history"]);
+  assert.deepEqual(
+    history.map(({ event }) => event),
+    ["installed"],
+  );
+  const audit = readFileSync(join(world.state, "audit.log"), "utf8");
+  assert.equal(audit.match(/"event":"installed"[^\n]*"outcome":"(refused|invalid)"/g)?.length, refused.length);
+  // What is not signed in a signature may be another.
+  writeFileSync(minisig, signature.replace(/^untrusted comment: .*/, "untrusted comment: no matter"));
+  writeFileSync(blob, bytes);
+  assert.equal((await world.dvdi(["policy", "install", blob])).code, 0);
+});
 
 interface Shadow {
   shadow: { decisions: Record<string, number> } | null;
