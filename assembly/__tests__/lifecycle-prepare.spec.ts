@@ -339,7 +339,36 @@ describe("prepare: create", () => {
   it("sends a Create again that never reached the plugin", () => {
     world.answer("Create", DOWN);
     expect(prepareOne(new Asked("data")).stories).toBe("created: created new volume data");
-    holds(world.calls(), 'Create 0 {"size":"5"}; sleep 459; Create 0 {"size":"5"}; Mount 0');
+    holds(
+      world.calls(),
+      'Create 0 {"size":"5"}; sleep 459; Get 0; List rexray; Create 0 {"size":"5"}; Mount 0',
+      "an engine sends one Create for an answer of Get and List",
+    );
+  });
+
+  it("takes what was made meanwhile, where a Create never reached the plugin", () => {
+    world.answer("Get", NO);
+    world.answer("Create", DOWN);
+    world.answer("Get", '{"kind":"ok"}');
+    world.answer("Mount", '{"kind":"ok","mountpoint":"/m"}');
+    expect(prepareOne(new Asked("data")).stories).toBe("re-attached: re-attached data (not used on this node before)");
+    expect(world.calls().split("Create").length).toBe(2);
+  });
+
+  it("gives up on a plugin that stays away", () => {
+    world.answer("Create", DOWN, -1, "", 0);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("unavailable");
+    expect(world.calls().split("Create").length).toBe(4, "three tries");
+    lacks(world.calls(), "Mount");
+  });
+
+  it("creates again only what did not reach its plugin", () => {
+    world.exists(1, false);
+    world.answer("Create", DOWN, 1);
+    expect(prepare([new Asked("a"), new Asked("b")]).ok).toBe(true);
+    holds(world.calls(), "; Get 1; List rexray; Create 1");
+    lacks(world.calls(), "; Create 0; ");
   });
 
   it("takes the volume that another node made meanwhile", () => {

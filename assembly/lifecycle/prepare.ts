@@ -184,8 +184,14 @@ export class Preparation {
         if (failure !== null) return named(failure, driver.volumes[j]);
       }
     }
+    return this.heard(asked, gets);
+  }
+
+  /** What was answered to Get of volumes; where it was an error, List has the last word. */
+  private heard(volumes: Volume[], gets: Call[]): Failure | null {
+    for (let i = 0; i < this.drivers.length; i++) this.drivers[i].doubtful = [];
     for (let i = 0; i < gets.length; i++) {
-      const volume = asked[i];
+      const volume = volumes[i];
       const answer = gets[i].answer;
       if (answer.kind == Kind.Ok) {
         volume.there = true;
@@ -279,8 +285,8 @@ export class Preparation {
 
   /** Create of each volume that is missing. */
   private create(): Failure | null {
-    const calls: Call[] = [];
-    const missing: Volume[] = [];
+    let calls: Call[] = [];
+    let missing: Volume[] = [];
     for (let i = 0; i < this.distinct.length; i++) {
       const volume = this.distinct[i];
       if (volume.there) continue;
@@ -289,32 +295,61 @@ export class Preparation {
       calls.push(call);
       missing.push(volume);
     }
-    if (calls.length == 0) return null;
-    let failure = this.asker.settle(calls);
-    if (failure !== null) return failure;
-    const unclear: Volume[] = [];
-    const unclearCalls: Call[] = [];
-    for (let i = 0; i < calls.length; i++) {
-      const call = calls[i];
-      const answer = call.answer;
-      if (answer.kind == Kind.Ok) {
-        missing[i].created = true;
-        missing[i].there = true;
-      } else if (
-        (answer.kind == Kind.Unknown && answer.sent) ||
-        (answer.kind == Kind.Error && existsAlready(answer.error))
-      ) {
-        unclear.push(missing[i]);
-        unclearCalls.push(call);
-      } else {
-        return failureOfCall(call);
+    while (calls.length) {
+      let failure = this.asker.settle(calls);
+      if (failure !== null) return failure;
+      const unclear: Volume[] = [];
+      const unclearCalls: Call[] = [];
+      const unsent: Volume[] = [];
+      const unsentCalls: Call[] = [];
+      let wait: i64 = 0;
+      for (let i = 0; i < calls.length; i++) {
+        const call = calls[i];
+        const answer = call.answer;
+        if (answer.kind == Kind.Ok) {
+          missing[i].created = true;
+          missing[i].there = true;
+        } else if (answer.kind == Kind.Unknown && !answer.sent) {
+          const ms = this.policy.retry(answer.reason, call.attempts, this.config);
+          if (ms < 0) return failureOfCall(call);
+          if (ms > wait) wait = ms;
+          unsent.push(missing[i]);
+          unsentCalls.push(call);
+        } else if (answer.kind == Kind.Unknown || (answer.kind == Kind.Error && existsAlready(answer.error))) {
+          unclear.push(missing[i]);
+          unclearCalls.push(call);
+        } else {
+          return failureOfCall(call);
+        }
+      }
+      for (let i = 0; i < unclear.length; i++) {
+        failure = this.afterCreate(unclear[i], unclearCalls[i]);
+        if (failure !== null) return failure;
+      }
+      if (unsent.length == 0) return null;
+      if (!this.asker.pause(wait, unsentCalls[0])) return failureOfCall(unsentCalls[0]);
+      failure = this.findAgain(unsent);
+      if (failure !== null) return failure;
+      calls = [];
+      missing = [];
+      for (let i = 0; i < unsent.length; i++) {
+        if (unsent[i].there) continue;
+        calls.push(unsentCalls[i]);
+        missing.push(unsent[i]);
       }
     }
-    for (let i = 0; i < unclear.length; i++) {
-      failure = this.afterCreate(unclear[i], unclearCalls[i]);
-      if (failure !== null) return failure;
-    }
     return null;
+  }
+
+  /**
+   * Before a Create that never reached its plugin is sent again: meanwhile another node may have made the volume, and the
+   * engine sends one Create for what Get and List have said.
+   */
+  private findAgain(volumes: Volume[]): Failure | null {
+    const gets: Call[] = [];
+    for (let i = 0; i < volumes.length; i++) gets.push(this.volumeCall("Get", volumes[i]));
+    const failure = this.asker.settle(gets);
+    return failure === null ? this.heard(volumes, gets) : failure;
   }
 
   /**

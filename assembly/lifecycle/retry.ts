@@ -19,8 +19,8 @@ export class Asker {
   ) {}
 
   /**
-   * Sends the calls side by side, and those again of which nothing is known, as the policy's retry() says. A Create or
-   * Mount that the plugin may have acted on is not sent again here: its caller asks first. Each call has its answer
+   * Sends the calls side by side, and those again of which nothing is known, as the policy's retry() says. A Create, and
+   * a Mount that the plugin may have acted on, is not sent again here: its caller asks first. Each call has its answer
    * at the end, which may be `Unknown`. A Failure where the engine gave none.
    */
   settle(calls: Call[]): Failure | null {
@@ -34,7 +34,7 @@ export class Asker {
         const call = unchecked(pending[i]);
         const answer = call.answer;
         if (answer.kind != Kind.Unknown) continue;
-        if (answer.sent && (call.method == "Create" || call.method == "Mount")) continue;
+        if (call.method == "Create" || (answer.sent && call.method == "Mount")) continue;
         // A plugin that has no Capabilities, or something odd in its place, is local: no reason to wait.
         if (answer.sent && call.method == "Capabilities") continue;
         const ms = this.policy.retry(answer.reason, call.attempts, this.config);

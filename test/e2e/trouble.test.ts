@@ -1,9 +1,10 @@
 // Drivers that die, stop, are late, or live elsewhere: nothing is lost, and nothing is left.
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { ScriptedPlugin, type Answer } from "./lib/plugin.ts";
 import { until, type Process } from "./lib/process.ts";
 import { Relay } from "./lib/relay.ts";
 import { DRIVER, skip, World } from "./lib/world.ts";
@@ -136,6 +137,25 @@ test("a driver that is not up yet is waited for", { skip }, async (t) => {
   const done = await waiting.end();
   assert.equal(done.code, 0, done.all);
   assert.match(done.err, /^dvdi: created new volume data$/m);
+});
+
+test("a driver that goes away before a Create: it is asked anew, and creates once", { skip }, async (t) => {
+  const world = await World.make(t, { settings: QUICK });
+  const [socket, away] = [world.socket("plain"), join(world.home, "away.sock")];
+  let lists = 0;
+  const List = (): Answer => (response) => {
+    if (lists++ === 0) {
+      renameSync(socket, away);
+      setTimeout(() => existsSync(away) && renameSync(away, socket), 500);
+      response.setHeader("connection", "close");
+    }
+    response.end('{"Volumes": [], "Err": ""}\n');
+  };
+  const plugin = await ScriptedPlugin.serve(world, "plain", { List });
+  const done = await world.dvdi(["run", "-v", `data:${world.target("d")}`, "--volume-driver", "plain", "--", "true"]);
+  assert.equal(done.code, 0, done.all);
+  assert.equal(plugin.count("Create data"), 1);
+  assert.equal(plugin.count("Mount data"), 1);
 });
 
 test("a driver that is not there at all: one line, with what to do", { skip }, async (t) => {
