@@ -35,7 +35,7 @@ export function createWorld() {
       } catch {
         // Not JSON: given to the policy as it is.
       }
-      fake.state.script.push({ on, volume, driver, times, answer: value });
+      fake.script(on, value, { volume, driver, times });
     },
     exists: ({ volume, there }) => (there ? fake.state.missing.delete(volume) : fake.state.missing.add(volume)),
     scope: ({ driver, scope }) => fake.state.scopes.set(driver, scope),

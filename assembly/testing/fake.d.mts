@@ -37,6 +37,11 @@ export interface Rule {
   answer: unknown;
 }
 
+export type Operation = "configure" | "parse" | "prepare" | "cleanup" | "recover" | "canary";
+
+/** What the engine offers to each export. */
+export const OFFERED: Readonly<Record<Operation, { imports: readonly string[] }>>;
+
 export interface Fake {
   state: {
     script: Rule[];
@@ -46,7 +51,10 @@ export interface Fake {
     left: number;
     log: Entry[];
   };
-  answer: (name: string, request: string) => string;
+  /** Prescribes the next answer to what `on` names; without volume or driver, of all of them; always where `times` is 0. */
+  script: (on: string, answer: unknown, of?: Partial<Pick<Rule, "volume" | "driver" | "times">>) => void;
+  /** Answers a host call of an export (prepare unless said); null where the engine would end the export for it. */
+  answer: (name: string, request: string, operation?: Operation) => string | null;
   began: number;
   names: string[];
 }

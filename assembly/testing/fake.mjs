@@ -1,5 +1,6 @@
 // The one fake world: what the engine and its plugins would answer to a policy. The policy's unit tests script it
-// (__tests__/world.mjs), and `dvdi-policy simulate` runs blobs in it. All in memory; the same seed gives the same faults.
+// (__tests__/world.mjs), so do the tests of blobs (test/blob), and `dvdi-policy simulate` runs blobs in it. All in memory;
+// the same seed gives the same faults.
 
 /**
  * @typedef {{method: string, driver?: string, volume?: number, options?: Record<string, unknown>, timeout_ms?: number}} PluginCall
@@ -11,6 +12,20 @@
  */
 
 const BEGAN = 1_700_000_000_000;
+
+const HARMLESS = ["log", "now", "random"];
+/**
+ * What the engine offers to each export. `left_ms`: what `now` says where that is not the operation's deadline. `says`:
+ * what else is called is answered with an error; without it, it ends the export.
+ */
+export const OFFERED = {
+  configure: { imports: HARMLESS, left_ms: 1_000, says: true },
+  canary: { imports: HARMLESS, left_ms: 1_000, says: true },
+  parse: { imports: ["log"] },
+  prepare: { imports: ["log", "now", "plugin_call", "query", "random", "sleep", "stage"] },
+  cleanup: { imports: HARMLESS, left_ms: 0 },
+  recover: { imports: HARMLESS, left_ms: 0 },
+};
 
 /** @param {Options} [options] */
 export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
@@ -25,10 +40,14 @@ export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
     left: 60_000,
     /** @type {Entry[]} */
     log: [],
-    /** Volumes to whose Get the plugin said no, and drivers whose List was answered: what Create needs. */
+    /** Volumes to whose Get the plugin said no, and those that its List was answered without: one Create needs both. */
     denied: new Set(),
-    listed: new Set(),
+    unlisted: new Set(),
   };
+
+  /** Prescribes the next `times` answers (0: every one) of one kind of call, of one volume or driver or of all. */
+  const script = (on, answer, { volume = -1, driver = "", times = 1 } = {}) =>
+    void state.script.push({ on, volume, driver, times, answer });
 
   /** The next scripted answer for `on`, or undefined. A rule without volume or driver fits all. */
   const scripted = (on, volume, driver) => {
@@ -42,7 +61,16 @@ export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
     return rule.answer;
   };
 
-  /** What a plugin that is well answers, and what becomes of the world. @param {PluginCall} call */
+  /** A volume that is asked for twice is one: its first index stands for it. */
+  const byName = new Map();
+  const firsts = volumes.map(({ driver, name }, index) => {
+    const key = `${driver} ${name}`;
+    if (!byName.has(key)) byName.set(key, index);
+    return byName.get(key);
+  });
+  const firstOf = (volume) => firsts[volume] ?? volume;
+
+  /** What a plugin that is well answers. @param {PluginCall} call */
   const healthy = (call) => {
     switch (call.method) {
       case "Activate":
@@ -50,46 +78,60 @@ export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
       case "Capabilities":
         return { kind: "ok", scope: state.scopes.get(call.driver) ?? "local" };
       case "List": {
-        const there = volumes.filter(({ driver }, index) => driver === call.driver && !state.missing.has(index));
+        const there = volumes.filter(
+          ({ driver }, index) => driver === call.driver && firstOf(index) === index && !state.missing.has(index),
+        );
         return { kind: "ok", volumes: there.map(({ name }) => ({ name })) };
       }
       case "Create":
-        state.missing.delete(call.volume);
+        state.missing.delete(firstOf(call.volume));
         return { kind: "ok" };
       case "Get":
       case "Path":
-        if (state.missing.has(call.volume)) return { kind: "error", error: "no such volume" };
+        if (state.missing.has(firstOf(call.volume))) return { kind: "error", error: "no such volume" };
         return { kind: "ok", mountpoint: "" };
       case "Mount":
-        if (state.missing.has(call.volume)) return { kind: "error", error: "no such volume" };
-        return { kind: "ok", mountpoint: `/plugin/mnt/${call.volume}` };
+        if (state.missing.has(firstOf(call.volume))) return { kind: "error", error: "no such volume" };
+        return { kind: "ok", mountpoint: `/plugin/mnt/${firstOf(call.volume)}` };
       default:
         throw new Error(`no such plugin method: ${call.method}`);
     }
   };
 
+  /** What the engine knows from an answer, whoever made it up. @param {PluginCall} call */
+  const learn = ({ method, volume, driver }, answer) => {
+    if (method === "Get") {
+      if (answer?.kind === "error") state.denied.add(firstOf(volume));
+      else state.denied.delete(firstOf(volume));
+    }
+    if (method === "List") {
+      const named = Array.isArray(answer?.volumes) ? answer.volumes.map((one) => one?.name) : [];
+      volumes.forEach((one, index) => {
+        if (one.driver !== driver) return;
+        if (answer?.kind === "ok" && !named.includes(one.name)) state.unlisted.add(index);
+        else state.unlisted.delete(index);
+      });
+    }
+    if (method === "Create" && answer?.kind === "ok") state.missing.delete(firstOf(volume));
+  };
+
   /** @param {PluginCall} call */
   const plugin = (call) => {
+    if (call.method === "Create" && volumes.length > 0) {
+      // The engine's promise, whatever a policy asks for and a plugin would say; it is asked again before another Create.
+      const first = firstOf(call.volume);
+      if (!state.denied.has(first) || !state.unlisted.has(first))
+        return {
+          kind: "refused",
+          error: "Create is sent only where Get was answered with an error, and List without it",
+        };
+      state.denied.delete(first);
+      state.unlisted.delete(first);
+    }
     const canned = scripted(call.method, call.volume, call.driver);
-    if (canned !== undefined) {
-      if (call.method === "Create" && canned.kind === "ok") state.missing.delete(call.volume);
-      return canned;
-    }
-    const driver = call.driver ?? volumes[call.volume]?.driver;
-    // The engine's promise, whatever a policy asks for.
-    if (
-      call.method === "Create" &&
-      volumes.length > 0 &&
-      !(state.denied.has(call.volume) && state.listed.has(driver))
-    ) {
-      return {
-        kind: "refused",
-        error: "Create is sent only where Get was answered with an error, and List without it",
-      };
-    }
-    const answer = faults > 0 && random() < faults ? faulty(call, random, healthy) : healthy(call);
-    if (call.method === "Get" && answer.kind === "error") state.denied.add(call.volume);
-    if (call.method === "List" && answer.kind === "ok") state.listed.add(driver);
+    const well = () => (faults > 0 && random() < faults ? faulty(call, random, healthy) : healthy(call));
+    const answer = canned === undefined ? well() : canned;
+    learn(call, answer);
     return answer;
   };
 
@@ -111,19 +153,34 @@ export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
     random: () => ({ ok: { u32: 0x12345678 } }),
   };
 
+  /** What is answered to a call that has no script; null where the engine ends the export for it. */
+  const unscripted = (name, request, operation) => {
+    const { imports: offered, left_ms, says } = OFFERED[operation];
+    if (offered.includes(name)) {
+      return name === "now" && left_ms !== undefined
+        ? { ok: { unix_ms: state.clock, left_ms } }
+        : imports[name](request);
+    }
+    if (!says) return null;
+    return { error: { code: "refused", message: `${name} is not available outside of an operation` } };
+  };
+
   /**
-   * Answers one host call; texts as they cross the border. A scripted text is given as it is, JSON or not.
+   * Answers one host call of an export; texts as they cross the border. A scripted text is given as it is, JSON or not. null
+   * where the call is not to be had, and ends the export.
    * @param {string} name @param {string} text
    */
-  const answer = (name, text) => {
+  const answer = (name, text, operation = "prepare") => {
     const request = JSON.parse(text);
     const at = state.clock;
-    const given = scripted(name, request.volume, undefined) ?? imports[name](request);
+    const canned = scripted(name, request.volume, undefined);
+    const given = canned === undefined ? unscripted(name, request, operation) : canned;
+    if (given === null) return null;
     state.log.push({ import: name, request, answer: given, at });
     return typeof given === "string" ? given : JSON.stringify(given);
   };
 
-  return { state, answer, began: BEGAN, names: Object.keys(imports) };
+  return { state, script, answer, began: BEGAN, names: Object.keys(imports) };
 }
 
 /** A call that goes wrong: it never arrives, or it arrives and its answer does not, or the plugin has a bad moment. */

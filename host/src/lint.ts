@@ -1,6 +1,8 @@
 // `dvdi-policy lint`: what an engine would refuse, found out as far as that goes without one: the blob's shape, and its
 // tests of itself.
+import { createFake, type Operation } from "../../assembly/testing/fake.mjs";
 import { ABI } from "./abi.ts";
+import { hostOf } from "./fake-host.ts";
 import { inspectPolicy } from "./inspect.ts";
 import { PolicyBlob, PolicyTrap } from "./runner.ts";
 
@@ -9,8 +11,8 @@ export function lintPolicy(blob: Uint8Array): string[] {
   const { problems } = inspectPolicy(blob);
   if (problems.length > 0) return problems;
   const policy = new PolicyBlob(blob);
-  const ask = (name: string, input: unknown): unknown => {
-    const text = policy.begin().call(name, JSON.stringify(input), (called) => JSON.stringify(outside(called)));
+  const ask = (name: Operation, input: unknown): unknown => {
+    const text = policy.begin().call(name, JSON.stringify(input), hostOf(createFake(), name));
     let answer: unknown;
     try {
       answer = JSON.parse(text);
@@ -25,7 +27,7 @@ export function lintPolicy(blob: Uint8Array): string[] {
     return ok;
   };
   const found: string[] = [];
-  const check = (name: string, input: unknown): unknown => {
+  const check = (name: Operation, input: unknown): unknown => {
     try {
       return ask(name, input);
     } catch (error) {
@@ -43,18 +45,4 @@ export function lintPolicy(blob: Uint8Array): string[] {
   check("cleanup", { config, scope: { owner: "lint", id: "lint" }, volumes: [] });
   check("recover", { config, owner: "lint", pending: [] });
   return found;
-}
-
-/** What an engine answers where there is no operation. */
-function outside(called: string): object {
-  switch (called) {
-    case "log":
-      return { ok: {} };
-    case "now":
-      return { ok: { unix_ms: Date.now(), left_ms: 1_000 } };
-    case "random":
-      return { ok: { u32: 4 } };
-    default:
-      return { error: { code: "refused", message: `${called} is not available outside of an operation` } };
-  }
 }

@@ -2,6 +2,7 @@
 import { createFake, type Entry, type Fake } from "../../assembly/testing/fake.mjs";
 import { ABI } from "./abi.ts";
 import { UserError } from "./errors.ts";
+import { hostOf } from "./fake-host.ts";
 import { printable } from "./printable.ts";
 import { PolicyBlob, PolicyTrap } from "./runner.ts";
 import { askedInWords, saidInWords } from "./words.ts";
@@ -57,17 +58,13 @@ export function simulate(blob: Uint8Array, simulation: Simulation): Told {
   const instance = new PolicyBlob(blob).begin();
   const told: Told = { operation: "configure", volumes: [], input: {}, answer: {}, calls: [], ok: null, error: null };
   /** The answer's `ok`; null where it is an error, which is told then. */
-  const ask = <T>(operation: Told["operation"], input: unknown, fake: Fake | null): T | null => {
+  const ask = <T>(operation: Told["operation"], input: unknown, fake: Fake): T | null => {
     told.operation = operation;
     let answer: { ok?: T; error?: Failure };
     try {
       const given = JSON.stringify(input);
       told.input[operation] = given;
-      const text = instance.call(operation, given, (name, request) => {
-        if (fake !== null) return fake.answer(name, request);
-        if (name === "log") return '{"ok":{}}';
-        throw new PolicyTrap(`it calls ${name}, which is not to be had in ${operation}`);
-      });
+      const text = instance.call(operation, given, hostOf(fake, operation));
       told.answer[operation] = text;
       answer = JSON.parse(text) as typeof answer;
     } catch (error) {
@@ -80,10 +77,12 @@ export function simulate(blob: Uint8Array, simulation: Simulation): Told {
   };
 
   const { settings, form, text } = simulation;
-  const config = ask("configure", { settings, engine: { version: "0.0.0", abi: ABI } }, null);
+  // Which volumes there are is known from parse on.
+  const empty = createFake();
+  const config = ask("configure", { settings, engine: { version: "0.0.0", abi: ABI } }, empty);
   if (config === null) return told;
   const source = form === "env" ? { form, env: JSON.parse(text) as unknown } : { form, text };
-  const parsed = ask<{ volumes: Request[]; notes: string[] }>("parse", { config, sources: [source] }, null);
+  const parsed = ask<{ volumes: Request[]; notes: string[] }>("parse", { config, sources: [source] }, empty);
   if (parsed === null) return told;
   told.volumes = parsed.volumes.map(({ driver, name, container_path }) => ({ driver, name, container_path }));
   for (const name of [...simulation.missing, ...simulation.used]) {

@@ -26,7 +26,7 @@ const MESOS = /\/test\/mesos\//;
 
 /** @type {Suite[]} */
 export const SUITES = [
-  { name: "as-pect", about: "the policy's units, its world mocked", run: asPect },
+  { name: "as-pect", about: "the policy's units, in the fake world", run: asPect },
   {
     name: "scripts",
     about: "how results are read",

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Blob, healthy, prepareInput, SHIPPED, volume, type Json, type Run } from "./instance.ts";
+import { Blob, methodsOf, prepareInput, SHIPPED, volume, worldOf, type Json, type Run } from "./instance.ts";
 
 const blob = Blob.shipped();
 
@@ -81,54 +81,38 @@ test("what parse answers is what prepare takes", () => {
     ["re-attached", "re-attached"],
   );
   assert.deepEqual(
-    run.calls.map(({ name }) => name),
+    run.calls.map((call) => call.import),
     ["plugin_call", "plugin_call", "plugin_call", "stage"],
   );
 });
 
 test("prepare creates only what Get and List do not know", () => {
-  const methods: string[] = [];
-  const missing = {
-    ...healthy,
-    plugin: (call: Parameters<typeof healthy.plugin>[0]) => {
-      methods.push(call.method);
-      return call.method === "Get" ? { kind: "error", error: "no such volume" } : healthy.plugin(call);
-    },
-  };
-  const created = ok(blob.run("prepare", prepareInput([volume(0)]), missing));
-  assert.deepEqual(created["volumes"], [{ index: 0, what: "created", message: "created new volume v0" }]);
-  assert.deepEqual(methods, ["Activate", "Capabilities", "Get", "List", "Create", "Mount"]);
+  const volumes = [volume(0)];
+  const run = blob.run("prepare", prepareInput(volumes), worldOf(volumes, [0]));
+  assert.deepEqual(ok(run)["volumes"], [{ index: 0, what: "created", message: "created new volume v0" }]);
+  assert.deepEqual(methodsOf(run), ["Activate", "Capabilities", "Get", "List", "Create", "Mount"]);
 
-  methods.length = 0;
-  const silent = {
-    ...missing,
-    plugin: (call: Parameters<typeof healthy.plugin>[0]) =>
-      call.method === "Get" ? { kind: "unknown", reason: "timeout", error: "5 s", sent: true } : missing.plugin(call),
-  };
-  assert.equal(blob.run("prepare", prepareInput([volume(0)]), silent).answer.error?.["code"], "timeout");
-  assert.ok(!methods.includes("Create"));
+  const silent = worldOf(volumes, [0]);
+  silent.script("Get", { kind: "unknown", reason: "timeout", error: "5 s", sent: true }, { times: 0 });
+  const untold = blob.run("prepare", prepareInput(volumes), silent);
+  assert.equal(untold.answer.error?.["code"], "timeout");
+  assert.ok(!methodsOf(untold).includes("Create"));
 });
 
 test("text of every script comes through as it was, in and out", () => {
   const texts = ["ä", "中文", "🙂🙃", "e\u0301", "\u2028", "\ufeff", 'a"b\\c/d', "ሴ", "\u{10ffff}", "x".repeat(200)];
   for (const text of texts) {
-    const said = {
-      ...healthy,
-      plugin: (call: Parameters<typeof healthy.plugin>[0]) =>
-        call.method === "Mount" ? { kind: "error", error: text } : healthy.plugin(call),
-    };
-    const run = blob.run("prepare", prepareInput([volume(0, { options: { size: text } })]), said);
-    const message = run.answer.error?.["message"];
+    const volumes = [volume(0, { options: { size: text } })];
+    const said = worldOf(volumes);
+    said.script("Mount", { kind: "error", error: text });
+    const message = blob.run("prepare", prepareInput(volumes), said).answer.error?.["message"];
     // Line separators do not break a message's one line.
     assert.equal(message, `driver rexray answered Mount of volume "v0" with "${text.replace("\u2028", " ")}"`);
-    const missing = {
-      ...healthy,
-      plugin: (call: Parameters<typeof healthy.plugin>[0]) =>
-        call.method === "Get" ? { kind: "error", error: text } : healthy.plugin(call),
-    };
-    const create = blob.run("prepare", prepareInput([volume(0, { options: { size: text } })]), missing);
-    const calls = create.calls.flatMap(({ request }) => (request["calls"] ?? []) as Record<string, Json>[]);
-    assert.deepEqual(calls.find(({ method }) => method === "Create")?.["options"], { size: text });
+    const missing = worldOf(volumes, [0]);
+    missing.script("Get", { kind: "error", error: text });
+    const created = blob.run("prepare", prepareInput(volumes), missing);
+    const calls = created.calls.flatMap(({ request }) => request.calls ?? []);
+    assert.deepEqual(calls.find(({ method }) => method === "Create")?.options, { size: text });
   }
 });
 
@@ -149,13 +133,13 @@ test("memory grows with the input, and no faster", () => {
   assert.ok(answer.ok);
   assert.ok(memoryBytes <= 64 * JSON.stringify(input).length, `${memoryBytes} bytes`);
   // A plugin that never comes up: the tries are bounded, and so is what they cost.
-  const down = {
-    ...healthy,
-    plugin: () => ({ kind: "unknown", reason: "unreachable", error: "x".repeat(1000), sent: false }),
-  };
+  const down = worldOf([volume(0)]);
+  const unreachable = { kind: "unknown", reason: "unreachable", error: "x".repeat(1000), sent: false };
+  down.script("Activate", unreachable, { times: 0 });
+  down.script("random", { ok: { u32: 4_000_000_000 } }, { times: 0 });
   const config = { retry: { attempts: 100, base_ms: 1, max_ms: 1 } };
   const run = blob.run("prepare", prepareInput([volume(0)], config), down);
   assert.equal(run.answer.error?.["code"], "unavailable");
-  assert.equal(run.calls.filter(({ name }) => name === "plugin_call").length, 100);
+  assert.equal(run.calls.filter((call) => call.import === "plugin_call").length, 100);
   assert.ok(run.memoryBytes <= 64 * page, `${run.memoryBytes} bytes`);
 });

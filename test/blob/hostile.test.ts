@@ -3,10 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Blob, healthy, prepareInput, volume, type Json } from "./instance.ts";
+import type { Operation } from "../../assembly/testing/fake.mjs";
+import { Blob, methodsOf, prepareInput, volume, worldOf, type Json } from "./instance.ts";
 
 const blob = Blob.shipped();
-const OPERATIONS = ["configure", "parse", "prepare", "cleanup", "recover", "canary"];
+const OPERATIONS: Operation[] = ["configure", "parse", "prepare", "cleanup", "recover", "canary"];
 const CODES = new Set(["invalid", "refused", "not-found", "unavailable", "driver", "policy", "timeout", "unsupported"]);
 
 const deep = (open: string, close: string, depth: number): string => open.repeat(depth) + close.repeat(depth);
@@ -95,7 +96,7 @@ const SHAPES = [
   '{"settings":7,"config":{"default_driver":"a b"}}',
 ];
 
-function answered(operation: string, input: Json): { code: string; text: string } | null {
+function answered(operation: Operation, input: Json): { code: string; text: string } | null {
   const run = blob.run(operation, input);
   const { ok, error } = run.answer;
   if (error === undefined) {
@@ -207,20 +208,23 @@ test("plugins' answers cannot hurt either", () => {
     { kind: "ok", status: JSON.parse(deep("[", "]", 1_000)) as Json },
   ];
   for (const method of ["Activate", "Capabilities", "Get", "List", "Create", "Mount"]) {
+    const asked = new Set<string>();
     for (const given of nasty) {
-      const world = {
-        ...healthy,
-        plugin: (call: Parameters<typeof healthy.plugin>[0]): Json => {
-          if (call.method === method) return given;
-          return call.method === "Get" && method !== "Mount" ? { kind: "error", error: "none" } : healthy.plugin(call);
-        },
-        now: () => ({ ok: { unix_ms: 0, left_ms: 0 } }),
-      };
-      const { answer, text } = blob.run("prepare", prepareInput([volume(0)]), world);
-      assert.ok(answer.ok !== undefined || answer.error !== undefined, text);
-      const message = answer.error?.["message"];
-      // eslint-disable-next-line no-control-regex -- these are what must not be there
-      if (typeof message === "string") assert.doesNotMatch(message, /[\u0000-\u001f\u007f]/);
+      for (const missing of [[], [0]]) {
+        const volumes = [volume(0)];
+        const fake = worldOf(volumes, missing);
+        fake.script(method, given, { times: 0 });
+        // Nothing is tried again.
+        fake.state.clock = fake.state.left = 0;
+        const run = blob.run("prepare", prepareInput(volumes), fake);
+        methodsOf(run).forEach((called) => asked.add(called));
+        const { answer, text } = run;
+        assert.ok(answer.ok !== undefined || answer.error !== undefined, text);
+        const message = answer.error?.["message"];
+        // eslint-disable-next-line no-control-regex -- these are what must not be there
+        if (typeof message === "string") assert.doesNotMatch(message, /[\u0000-\u001f\u007f]/);
+      }
     }
+    assert.ok(asked.has(method), `${method} was never called`);
   }
 });

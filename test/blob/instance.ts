@@ -1,7 +1,9 @@
-// A policy blob as the engine runs it: a fresh instance, one export, the world played by a few functions.
+// A policy blob as the engine runs it: a fresh instance, one export, in the fake world.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { createFake, type Entry, type Fake, type Operation } from "../../assembly/testing/fake.mjs";
+import { hostOf } from "../../host/src/fake-host.ts";
 import { PolicyBlob } from "../../host/src/runner.ts";
 
 export const ROOT = process.env["DVDI_ROOT"] ?? process.cwd();
@@ -11,46 +13,12 @@ export const SHIPPED = join(ROOT, "build/policy.wasm");
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 type Named = Record<string, Json>;
 
-export interface PluginCall {
-  method: string;
-  driver?: string;
-  volume?: number;
-  options?: Named;
-  timeout_ms?: number;
-}
-
-/** What the engine and the plugins answer. A text is given as it is; other values as JSON. */
-export interface World {
-  plugin: (call: PluginCall) => Json;
-  stage: (stage: Named) => Json;
-  now: () => Json;
-}
-
-export const healthy: World = {
-  plugin: ({ method, volume }) => {
-    switch (method) {
-      case "Activate":
-        return { kind: "ok", implements: ["VolumeDriver"] };
-      case "Capabilities":
-        return { kind: "ok", scope: "global" };
-      case "List":
-        return { kind: "ok", volumes: [] };
-      case "Mount":
-        return { kind: "ok", mountpoint: `/plugin/${volume ?? -1}` };
-      default:
-        return { kind: "ok" };
-    }
-  },
-  stage: () => ({ ok: true }),
-  now: () => ({ ok: { unix_ms: 1_700_000_000_000, left_ms: 60_000 } }),
-};
-
 export interface Run {
   /** The answer as it came. */
   text: string;
   answer: { ok?: Json; error?: Named };
-  /** `plugin_call [{"method":…`: the host calls, in order. */
-  calls: { name: string; request: Named }[];
+  /** The host calls, in order. */
+  calls: Entry[];
   memoryBytes: number;
 }
 
@@ -72,32 +40,13 @@ export class Blob {
   }
 
   /** Calls an export in a fresh instance. Throws where the blob traps or answers anything but UTF-8 JSON. */
-  run(name: string, input: Json, world: World = healthy): Run {
-    const calls: Run["calls"] = [];
+  run(name: Operation, input: Json, fake: Fake = createFake()): Run {
+    const before = fake.state.log.length;
     const instance = this.policy.begin();
     const given = typeof input === "string" ? input : JSON.stringify(input);
-    const text = instance.call(name, given, (called, asked) => {
-      const request = JSON.parse(asked) as Named;
-      calls.push({ name: called, request });
-      const answer = answerTo(world, called, request);
-      return typeof answer === "string" ? answer : JSON.stringify(answer);
-    });
+    const text = instance.call(name, given, hostOf(fake, name));
+    const calls = fake.state.log.slice(before);
     return { text, answer: JSON.parse(text) as Run["answer"], calls, memoryBytes: instance.memoryBytes };
-  }
-}
-
-function answerTo(world: World, called: string, request: Named): Json {
-  switch (called) {
-    case "plugin_call":
-      return { ok: { answers: (request["calls"] as unknown as PluginCall[]).map((call) => world.plugin(call)) } };
-    case "stage":
-      return { ok: { stages: (request["stages"] as Named[]).map((stage) => world.stage(stage)) } };
-    case "now":
-      return world.now();
-    case "random":
-      return { ok: { u32: 4_000_000_000 } };
-    default:
-      return { ok: {} };
   }
 }
 
@@ -123,4 +72,16 @@ export function volume(index: number, members: Named = {}): Named {
 
 export function prepareInput(volumes: Named[], config: Json = {}): Named {
   return { config, node: "a", left_ms: 60_000, scope: { owner: "run", id: "s1" }, volumes };
+}
+
+/** The world of these volumes of prepare's input; their plugin does not know those of `missing` (by index). */
+export function worldOf(volumes: Named[], missing: number[] = []): Fake {
+  const fake = createFake({ volumes: volumes as { driver: string; name: string }[] });
+  for (const index of missing) fake.state.missing.add(index);
+  return fake;
+}
+
+/** The plugins' methods that a run called, in order. */
+export function methodsOf({ calls }: Run): string[] {
+  return calls.flatMap(({ request }) => request.calls ?? []).map(({ method }) => method);
 }

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { createFake } from "../../assembly/testing/fake.mjs";
+import { createFake, type Operation } from "../../assembly/testing/fake.mjs";
 import { simulate, simulationText, type Simulation } from "../../host/src/simulate.ts";
 import { ROOT, SHIPPED } from "./instance.ts";
 
@@ -49,6 +49,24 @@ test("one that is missing is listed before it is created", () => {
   assert.equal(told.ok?.volumes[0]?.what, "created");
 });
 
+test("one that is asked for twice is one volume", () => {
+  const text = JSON.stringify({
+    volumes: ["/one", "/two"].map((path) => ({
+      name: "data",
+      driver: "nfs",
+      container_path: path,
+      create: "if-missing",
+    })),
+  });
+  const told = run({ form: "statement", text, missing: ["data"] });
+  assert.deepEqual(steps(told).slice(3), [
+    "0 ms Create data ok",
+    "0 ms Mount data ok",
+    "0 ms Mount data ok",
+    "0 ms stage data rw + stage data rw ok + ok",
+  ]);
+});
+
 test("a refusal is told, and by which call", () => {
   const used = run({ used: ["data"] });
   assert.equal(used.ok, null);
@@ -84,7 +102,7 @@ test("the same seed gives the same faults, and whatever goes wrong, the policy c
 test("the fake world keeps the engine's promise about Create", () => {
   const fake = createFake({ volumes: [{ driver: "nfs", name: "data" }] });
   fake.state.missing.add(0);
-  const ask = (...calls: object[]): string => fake.answer("plugin_call", JSON.stringify({ calls }));
+  const ask = (...calls: object[]): string => fake.answer("plugin_call", JSON.stringify({ calls })) ?? "";
   const create = { method: "Create", volume: 0, options: {} };
   assert.match(ask(create), /"refused"/);
   ask({ method: "Get", volume: 0 });
@@ -92,6 +110,32 @@ test("the fake world keeps the engine's promise about Create", () => {
   assert.match(ask({ method: "List", driver: "nfs" }), /"volumes":\[\]/);
   assert.match(ask(create), /"kind":"ok"/);
   assert.match(ask({ method: "List", driver: "nfs" }), /"volumes":\[\{"name":"data"\}\]/);
+  assert.match(ask(create), /"refused"/, "a second one wants to be asked for again");
+  // It is so whatever a test prescribes.
+  fake.script("Get", { kind: "error", error: "I forgot" });
+  ask({ method: "Get", volume: 0 });
+  assert.match(ask(create), /"refused"/, "it is listed");
+  fake.script("List", { kind: "ok", volumes: [] });
+  ask({ method: "List", driver: "nfs" });
+  assert.match(ask(create), /"kind":"ok"/);
+});
+
+test("the fake world offers to each export what the engine does", () => {
+  const fake = createFake();
+  const request = '{"calls":[{"method":"Activate","driver":"nfs"}],"stages":[],"ms":1,"volume":0}';
+  /** How each import is answered: by a value, by an error, or by the end of the export. */
+  const offers = (operation: Operation): string =>
+    fake.names
+      .map((name) => /"(ok|error)"/.exec(fake.answer(name, request, operation) ?? "")?.[1] ?? "end")
+      .map((how, i) => `${fake.names[i] ?? ""} ${how}`)
+      .join(", ");
+  assert.equal(offers("prepare"), fake.names.map((name) => `${name} ok`).join(", "));
+  const asked = "plugin_call error, stage error, query error, log ok, now ok, sleep error, random ok";
+  assert.equal(offers("configure"), asked);
+  assert.equal(offers("canary"), asked);
+  assert.equal(offers("parse"), fake.names.map((name) => `${name} ${name === "log" ? "ok" : "end"}`).join(", "));
+  assert.equal(offers("cleanup"), asked.replaceAll("error", "end"));
+  assert.equal(offers("recover"), asked.replaceAll("error", "end"));
 });
 
 test("the tool reads YAML and JSON, and its exit code tells", () => {

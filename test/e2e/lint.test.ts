@@ -47,6 +47,13 @@ function policy(parts: Parts = {}): string {
 type Case = [what: string, policy: string, manifest?: unknown];
 
 const dvdi = (name: string): string => `(import "dvdi" "${name}" (func (param i32 i32) (result i64)))`;
+/** A policy whose `configure` is an import: the configuration is the engine's answer. */
+const configuredBy = (name: string): string =>
+  policy({
+    imports: `(import "dvdi" "${name}" (func $host (param i32 i32) (result i64)))`,
+    without: "configure",
+    more: '(export "configure" (func $host))',
+  });
 const code = (text: string): string => policy({ more: `(func ${text})` });
 const many = (count: number, text: string): string => policy({ more: text.repeat(count) });
 
@@ -68,6 +75,11 @@ const TAKEN: Case[] = [
   ["a table that grows", policy({ more: "(table 1 funcref) (func (drop (table.size 0)))" })],
   ["a choice of typed values", code("(drop (select (result i32) (i32.const 1) (i32.const 2) (i32.const 0)))")],
   ["a canary without checks", policy({ answer: '{"ok":{"checks":0}}' })],
+  ...["log", "now", "random"].map((name): Case => [
+    `a configure that calls ${name}`,
+    configuredBy(name),
+    { ...MANIFEST, imports: [name] },
+  ]),
 ];
 
 const REFUSED: Case[] = [
@@ -106,6 +118,11 @@ const REFUSED: Case[] = [
   ["an answer that is no JSON", policy({ answer: "no" })],
   ["an answer of two kinds", policy({ answer: '{"ok":{"checks":1},"error":{}}' })],
   ["a refusal of no settings", policy({ answer: '{"error":{"code":"invalid","message":"no"}}' })],
+  ...["plugin_call", "stage", "query", "sleep"].map((name): Case => [
+    `a configure that calls ${name}`,
+    configuredBy(name),
+    { ...MANIFEST, imports: [name] },
+  ]),
   ["a canary that counts nothing", policy({ answer: '{"ok":{}}' })],
   ["a canary of half a check", policy({ answer: '{"ok":{"checks":0.5}}' })],
   ["no manifest", policy(), null],

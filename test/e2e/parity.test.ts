@@ -5,10 +5,11 @@ import { readFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
 
 import { createFake, type Fake } from "../../assembly/testing/fake.mjs";
+import { hostOf } from "../../host/src/fake-host.ts";
 import type { OperationRecord } from "../../host/src/replay/records.ts";
 import { PolicyBlob } from "../../host/src/runner.ts";
 import { SHIPPED } from "../blob/instance.ts";
-import { ScriptedPlugin, type Behaviour } from "./lib/plugin.ts";
+import { ScriptedPlugin, type Answer, type Behaviour } from "./lib/plugin.ts";
 import { skip, World } from "./lib/world.ts";
 
 const policy = new PolicyBlob(readFileSync(SHIPPED));
@@ -33,9 +34,11 @@ function alike(answer: unknown): unknown {
   return ok?.answers?.map(plain) ?? ok?.stages?.map(plain) ?? Object.keys(ok ?? {}).sort();
 }
 
-/** Prepares on a real node, by the engine, and returns its newest record. */
+/** Prepares on a real node, by the engine, and returns its newest record. A volume: its name, or `name:target`. */
 async function real(world: World, volumes: string[], code: number): Promise<OperationRecord> {
-  const mounts = volumes.flatMap((name) => ["-v", `${name}:${world.target(name)}`]);
+  const mounts = volumes
+    .map((volume) => volume.split(":"))
+    .flatMap(([name = "", path = name]) => ["-v", `${name}:${world.target(path)}`]);
   const ran = await world.dvdi(["run", ...mounts, "--volume-driver", "plain", "--", "true"]);
   assert.equal(ran.code, code, ran.all);
   const { operations } = await world.json<{ operations: OperationRecord[] }>(["explain", "--last", "10"]);
@@ -51,10 +54,10 @@ function fake(
   const { volumes } = JSON.parse(input) as Input;
   const world = createFake({ volumes });
   for (const { call, answer } of record.calls ?? []) {
-    if (call === "random") world.state.script.push({ on: call, volume: -1, driver: "", times: 1, answer });
+    if (call === "random") world.script(call, answer);
   }
   set(world, record);
-  const answer = policy.begin().call("prepare", input, (name, request) => world.answer(name, request));
+  const answer = policy.begin().call("prepare", input, hostOf(world, "prepare"));
   const calls = world.state.log.map((entry) => ({ call: entry.import, request: entry.request, answer: entry.answer }));
   return { calls: calls.map(({ answer: said, ...asked }) => ({ ...asked, answers: alike(said) })), answer };
 }
@@ -91,8 +94,7 @@ async function same(
   });
 }
 
-const always = (on: string, answer: object) => (world: Fake) =>
-  void world.state.script.push({ on, volume: -1, driver: "", times: 0, answer });
+const always = (on: string, answer: object) => (world: Fake) => world.script(on, answer, { times: 0 });
 
 test("parity: a volume that is there", { skip }, async (t) => {
   const called = await same(t, ["data"], { behaviour: { volumes: ["data"] } });
@@ -108,6 +110,31 @@ test("parity: several volumes, of which some are there", { skip }, async (t) => 
   const set = (world: Fake): void => [0, 2].forEach((index) => world.state.missing.add(index));
   const called = await same(t, ["a", "b", "c"], { behaviour: { volumes: ["b"] }, fake: set });
   assert.ok(called.includes("Create + Create"), called.join("; "));
+});
+
+test("parity: one volume at two paths", { skip }, async (t) => {
+  const called = await same(t, ["data:one", "data:two"], {
+    behaviour: {},
+    fake: (world) => world.state.missing.add(0),
+  });
+  assert.equal(called.filter((call) => call === "Create").length, 1, called.join("; "));
+  assert.equal(called.filter((call) => call === "Mount").length, 2, called.join("; "));
+});
+
+test("parity: volumes that are to be had on every node", { skip }, async (t) => {
+  const Capabilities = (): Answer => ({ Capabilities: { Scope: "global" } });
+  const behaviour = { volumes: ["data"], Capabilities };
+  await same(t, ["data"], { behaviour, fake: (world) => world.state.scopes.set("plain", "global") });
+});
+
+test("parity: an error of the plugin's own to Create", { skip }, async (t) => {
+  const behaviour = { Create: () => ({ Err: "no room" }) };
+  const set = (world: Fake): void => {
+    world.state.missing.add(0);
+    always("Create", { kind: "error", error: "no room" })(world);
+  };
+  const called = await same(t, ["data"], { behaviour, code: 125, fake: set });
+  assert.equal(called.at(-1), "Create", called.join("; "));
 });
 
 test("parity: a refusal, where another workload writes to it", { skip }, async (t) => {

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { createFake, type Operation } from "../../assembly/testing/fake.mjs";
+import { hostOf } from "../../host/src/fake-host.ts";
 import { PolicyBlob, type PolicyInstance } from "../../host/src/runner.ts";
 import { type Json, SHIPPED } from "../blob/instance.ts";
 import { Dice, name, number, reference, slipped, space, text, value } from "./json-documents.ts";
@@ -40,9 +42,9 @@ let instance: PolicyInstance;
 let calls = 0;
 
 /** What an export answers to a text. */
-function answerOf(name: string, input: string): Answer {
+function answerOf(name: Operation, input: string): Answer {
   if (calls++ % CALLS === 0) instance = blob.begin();
-  return JSON.parse(instance.call(name, input, () => '{"ok":{}}')) as Answer;
+  return JSON.parse(instance.call(name, input, hostOf(createFake(), name))) as Answer;
 }
 
 const parsed = (statement: string): Answer =>

@@ -1,17 +1,9 @@
 // One replay: a policy on the record of an operation that is over (docs/replay.md). Nothing is done, and nothing is waited for.
-import { IMPORTS } from "../abi.ts";
+import { OFFERED } from "../../../assembly/testing/fake.mjs";
 import { PolicyTrap } from "../runner.ts";
 import { decisionOf } from "./decision.ts";
 import { Answers, canonical, isEffect, itemsOf, NotRecorded, type Answered, type Item } from "./items.ts";
 import { isObject, jsonOrNothing, RECORDED, type Export, type Json, type OperationRecord } from "./records.ts";
-
-/** What an export may call beside `log`; the engine ends one that calls anything else. */
-const MAY_CALL: Readonly<Record<Export, readonly string[]>> = {
-  parse: [],
-  prepare: IMPORTS,
-  cleanup: ["now", "random"],
-  recover: ["now", "random"],
-};
 
 export type Outcome = "same" | "different" | "undecidable" | "failed" | "skipped";
 
@@ -73,7 +65,7 @@ function run(name: Export, input: string, policy: Callable, answers: Answers, no
   try {
     const text = policy.call(name, input, (call, asked) => {
       const request = jsonOrNothing(asked) ?? asked;
-      if (call !== "log" && !MAY_CALL[name].includes(call)) {
+      if (!OFFERED[name].imports.includes(call)) {
         throw new PolicyTrap(`it calls ${call}, which is not to be had in ${name}`);
       }
       if (call === "log" || call === "sleep") {

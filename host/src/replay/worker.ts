@@ -1,8 +1,10 @@
 // The part of a replay that runs in a thread of its own: batches of records in, results out.
 import { parentPort, workerData } from "node:worker_threads";
 
+import { createFake } from "../../../assembly/testing/fake.mjs";
 import { ABI } from "../abi.ts";
-import { PolicyBlob, PolicyTrap } from "../runner.ts";
+import { hostOf } from "../fake-host.ts";
+import { PolicyBlob } from "../runner.ts";
 import { isObject, jsonOrNothing, readRecord, type Json } from "./records.ts";
 import { replayRecord, type Result, type Trace } from "./replay.ts";
 
@@ -45,10 +47,7 @@ export interface BatchDone {
 /** What `configure` answers, as the engine asks it. @throws Error where it does not take the settings */
 function configure(policy: PolicyBlob, settings: Json): Json {
   const input = JSON.stringify({ settings, engine: { version: "0.0.0", abi: ABI } });
-  const text = policy.begin().call("configure", input, (name) => {
-    if (name === "log") return '{"ok":{}}';
-    throw new PolicyTrap(`it calls ${name}, which is not to be had in configure`);
-  });
+  const text = policy.begin().call("configure", input, hostOf(createFake(), "configure"));
   const answer = jsonOrNothing(text);
   if (isObject(answer) && answer["ok"] !== undefined) return answer["ok"];
   const error = isObject(answer) && isObject(answer["error"]) ? answer["error"]["message"] : "its answer is none";
