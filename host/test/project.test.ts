@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 
+import { parse } from "yaml";
+
 const TOOL = resolve("build/host/dvdi-policy.mjs");
 const folder = mkdtempSync(join(tmpdir(), "dvdi-project-test-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -52,6 +54,22 @@ test("a new policy has its tests pass, and is one that an engine takes", () => {
   const none = tool(project, "test");
   assert.equal(none.status, 1);
   assert.match(none.out, /there is no test/);
+});
+
+test("a new policy's workflow does on a server what its scripts do", () => {
+  assert.equal(tool(folder, "new", "served").status, 0);
+  const read = (file: string): string => readFileSync(join(folder, "served", file), "utf8");
+  const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+  const { jobs } = parse(read(".github/workflows/policy.yml")) as {
+    jobs: Record<string, { steps: { run?: string }[] }>;
+  };
+  const run = Object.values(jobs).flatMap(({ steps }) => steps.flatMap((step) => step.run?.trim().split("\n") ?? []));
+  const wanted = run.map((line) => /^npm (?:run )?(\S+)$/.exec(line)?.[1] ?? line);
+  assert.deepEqual(
+    wanted.filter((name) => name !== "install" && name !== "ci").sort(),
+    Object.keys(scripts).sort(),
+    "each once, and nothing else",
+  );
 });
 
 test("new writes into no folder that has something in it, and takes no name that no policy can have", () => {
