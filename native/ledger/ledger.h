@@ -82,6 +82,8 @@ class LedgerTx {
   Status PutVerdict(const VerdictRow& row);  // the oldest go where there are very many
   // How many there are of each outcome, of a policy since then.
   Result<std::vector<TallyRow>> VerdictTally(const std::string& sha256, const char* kind, int64_t since_ms);
+  // Whether there are so many since then. Takes the same time however many there are, until they nearly are.
+  Result<bool> HasVerdicts(const std::string& sha256, const char* kind, int64_t since_ms, int64_t at_least);
   // How many workloads they are of.
   Result<int64_t> VerdictWorkloads(const std::string& sha256, const char* kind, int64_t since_ms);
   // Those that are not "same", newest first.

@@ -290,6 +290,27 @@ TEST_F(LedgerTest, AnEmptyFileOrAFolderInItsPlaceIsKeptAsideToo) {
   }
 }
 
+TEST_F(LedgerTest, SaysWhenThereAreSoManyVerdicts) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  ASSERT_TRUE(ledger
+                  .Apply(Commit::recorded, false,
+                         [&](LedgerTx& tx) -> Status {
+                           for (int i = 1; i <= 9; ++i) {
+                             VerdictRow row;
+                             row.sha256 = "s", row.kind = i % 3 == 0 ? "other" : "mine", row.outcome = "same";
+                             row.at_ms = i;
+                             DVDI_RETURN_IF_ERROR(tx.PutVerdict(row));
+                             // 1, 2, 4, 5, 7, 8 are its own; from 2 on they count.
+                             auto enough = tx.HasVerdicts("s", "mine", 2, 4);
+                             EXPECT_TRUE(enough.ok());
+                             EXPECT_EQ(enough.ok() && *enough, i >= 7) << i;
+                           }
+                           return Status();
+                         })
+                  .ok());
+}
+
 TEST_F(LedgerTest, ItsNoteIsThereUntilSomebodyRemovesIt) {
   {
     Ledger ledger(env_, path());

@@ -34,6 +34,23 @@ Result<std::vector<LedgerTx::TallyRow>> LedgerTx::VerdictTally(const std::string
   return rows;
 }
 
+Result<bool> LedgerTx::HasVerdicts(const std::string& sha256, const char* kind, int64_t since_ms,
+                                   int64_t at_least) {
+  // All rows from the first one of them on, whatever they are of: no fewer than those that are looked for,
+  // unless the clock was put back meanwhile. Then it is said at most `at_least` rows too late.
+  Stmt span = db_->Prepare(
+      "SELECT (SELECT max(seq) FROM verdict) - seq + 1 FROM verdict "
+      "WHERE sha256 = ?1 AND kind = ?2 AND at_ms >= ?3 ORDER BY at_ms, seq LIMIT 1");
+  span.BindAll(sha256, kind, since_ms);
+  const int64_t most = span.Step() ? span.Int(0) : 0;
+  if (!span.status().ok()) return span.status();
+  if (most < at_least) return false;
+  DVDI_ASSIGN_OR_RETURN(auto tally, VerdictTally(sha256, kind, since_ms));
+  int64_t made = 0;
+  for (const auto& t : tally) made += t.count;
+  return made >= at_least;
+}
+
 Result<int64_t> LedgerTx::VerdictWorkloads(const std::string& sha256, const char* kind, int64_t since_ms) {
   Stmt s = db_->Prepare(
       "SELECT count(DISTINCT workload) FROM verdict WHERE sha256 = ?1 AND kind = ?2 AND at_ms >= ?3");
