@@ -53,7 +53,7 @@ export const died = new Set<string>();
 const ALL = process.env["DVDI_CRASH_ALL"] === "1";
 export const ONLY = process.env["DVDI_CRASH_ONLY"];
 /** How often each death is died. */
-const TIMES = Number(process.env["DVDI_CRASH_TIMES"] ?? "1");
+const TIMES = Number(process.env["DVDI_CRASH_TIMES"] ?? (process.env["CI"] ? "3" : "1"));
 /** Worlds side by side: each waits most of the time. */
 const LANES = Number(process.env["DVDI_CRASH_LANES"] ?? "2");
 
