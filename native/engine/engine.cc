@@ -256,6 +256,7 @@ int64_t Engine::Tick() {
     (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
   }
   (void)core.ledger->KeepReserve();  // whoever begins something asks again
+  (void)core.policy->Current();      // one that another process swapped in is ready before it is wanted
   WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
   if (!unfinished.empty()) next = std::min(next, now + 1000);

@@ -206,6 +206,22 @@ TEST_F(PoliciesTest, AnotherProcessGoesOverAtItsNextOperation) {
   agent->Close(0);
 }
 
+// So that no operation has to wait until a policy is loaded.
+TEST_F(PoliciesTest, TheKeeperLoadsWhatAnotherProcessSwappedIn) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  auto agent = OpenAnother();
+  agent->Tick();
+  ASSERT_TRUE(Install(Sound("1.1.0")).contains("ok"));
+  agent->Tick();
+  // It is not read again.
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(settings_.policy_dir))
+    if (entry.path().extension() == ".wasm") std::filesystem::resize_file(entry.path(), 0);
+  Json answer = Call(*agent, &Engine::Prepare, Request("w", {}));
+  EXPECT_EQ(answer["ok"]["policy"]["version"], "1.1.0") << answer;
+  Cleanup("w");
+  agent->Close(0);
+}
+
 TEST_F(PoliciesTest, VerbsAreAuditedAlsoWhereTheyAreRefused) {
   ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
   EXPECT_EQ(CodeOf(Install(Sound("0.9.0"))), "refused");
