@@ -28,6 +28,8 @@ await main(async () => {
   await setup({
     groups: [...new Set(parts.flatMap(({ groups }) => groups))],
     policy: parts.some(({ policy }) => policy),
+    house: parts.some(({ house }) => house),
+    plugins: parts.some(({ plugins }) => plugins),
     native: false,
   });
   const report = {};

@@ -101,6 +101,30 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
   }
 }
 
+// What only looks fails as well: a file that cannot be read, a process without a descriptor left.
+TEST_F(IoTest, AnyCallThatOnlyLooksFails) {
+  ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));
+  Close();
+  for (int error : {EIO, EMFILE}) {
+    int n = 1;
+    for (;; ++n) {
+      std::string when = std::string(std::strerror(error)) + " at look " + std::to_string(n);
+      int seen = 0;
+      world_.sys.look_fault = [&](const char* call) {
+        if (++seen != n) return 0;
+        when += std::string(", ") + call;
+        return error;
+      };
+      Live();
+      world_.sys.look_fault = nullptr;
+      ExpectSound(when);
+      if (HasFailure() || seen < n) break;
+    }
+    if (HasFailure()) return;
+    EXPECT_GT(n, 40) << std::strerror(error);
+  }
+}
+
 // Attachments of which nothing is mounted any more: only their files tell of them, and a rebuild that ends
 // early must not pass for a whole one.
 TEST_F(IoTest, ARebuildThatFailsAnywhereIsEndedByTheNextOne) {

@@ -36,8 +36,34 @@ int SimSys::Change(const char* call) {
 int SimSys::OpenAt(int dirfd, const char* path, int flags, mode_t mode) {
   if ((flags & (O_CREAT | O_TRUNC)) != 0) {
     if (int r = Change("open"); r < 0) return r;
+  } else if (int r = Look("open"); r < 0) {
+    return r;
   }
   return Sys::OpenAt(dirfd, path, flags, mode);
+}
+ssize_t SimSys::Read(int fd, void* buffer, size_t n) {
+  if (int r = Look("read"); r < 0) return r;
+  return Sys::Read(fd, buffer, n);
+}
+int SimSys::Fstat(int fd, struct stat* st) {
+  if (int r = Look("fstat"); r < 0) return r;
+  return Sys::Fstat(fd, st);
+}
+int SimSys::FstatAt(int dirfd, const char* path, struct stat* st, int flags) {
+  if (int r = Look("fstatat"); r < 0) return r;
+  return Sys::FstatAt(dirfd, path, st, flags);
+}
+int SimSys::FsType(int fd, int64_t* type) {
+  if (int r = Look("statfs"); r < 0) return r;
+  return Sys::FsType(fd, type);
+}
+int SimSys::TryLock(int fd, int64_t offset, int64_t length) {
+  if (int r = Look("fcntl"); r < 0) return r;
+  return Sys::TryLock(fd, offset, length);
+}
+int SimSys::ListDir(int dirfd, const char* path, std::vector<std::string>* names) {
+  if (int r = Look("getdents"); r < 0) return r;
+  return Sys::ListDir(dirfd, path, names);
 }
 ssize_t SimSys::Write(int fd, const void* data, size_t n) {
   if (int r = Change("write"); r < 0) return r;
@@ -143,11 +169,19 @@ int SimSys::Umount(const char* target, int) {
 }
 
 int SimSys::IsMountRoot(const char* path, bool* root) {
+  if (int r = Look("statx"); r < 0) return r;
   *root = Find(path) != nullptr;
   return 0;
 }
 
+Result<std::string> SimSys::BootId() {
+  if (int r = Look("boot id"); r < 0)
+    return Status::FromErrno(-r, "cannot read /proc/sys/kernel/random/boot_id");
+  return "boot-" + std::to_string(boot_);
+}
+
 Result<std::string> SimSys::Mountinfo(pid_t) {
+  if (int r = Look("mountinfo"); r < 0) return Status::FromErrno(-r, "cannot read /proc/self/mountinfo");
   std::string text;
   for (const auto& e : mounts_) {
     text += std::to_string(e.id) + " " + std::to_string(e.parent) + " " + e.device + " " + e.root + " " +

@@ -42,6 +42,12 @@ class SimSys : public Sys {
   explicit SimSys(std::string root);
 
   int OpenAt(int dirfd, const char* path, int flags, mode_t mode) override;
+  ssize_t Read(int fd, void* buffer, size_t n) override;
+  int Fstat(int fd, struct stat* st) override;
+  int FstatAt(int dirfd, const char* path, struct stat* st, int flags) override;
+  int FsType(int fd, int64_t* type) override;
+  int TryLock(int fd, int64_t offset, int64_t length) override;
+  int ListDir(int dirfd, const char* path, std::vector<std::string>* names) override;
   ssize_t Write(int fd, const void* data, size_t n) override;
   int Fsync(int fd) override;
   int Close(int fd) override;
@@ -59,7 +65,7 @@ class SimSys : public Sys {
   int Umount(const char* target, int flags) override;
   int IsMountRoot(const char* path, bool* root) override;
   Result<std::string> Mountinfo(pid_t pid) override;
-  Result<std::string> BootId() override { return "boot-" + std::to_string(boot_); }
+  Result<std::string> BootId() override;
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* number) override;
   Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace) override;
@@ -78,6 +84,8 @@ class SimSys : public Sys {
   void Restart() { crashed_ = false, crash_after_ = 0; }
   // Asked before each call that changes something: 0, or the errno to fail with.
   std::function<int(const char* call)> fault;
+  // Asked likewise before each call that only looks.
+  std::function<int(const char* call)> look_fault;
   int64_t changes() const { return changes_; }
 
  private:
@@ -86,6 +94,7 @@ class SimSys : public Sys {
     std::string options;
   };
   int Change(const char* call);
+  int Look(const char* call) const { return look_fault ? -look_fault(call) : 0; }
   const MountEntry* Find(const std::string& mountpoint) const;
 
   std::string root_;

@@ -1,4 +1,4 @@
-// What the native units run of the engine: clang's source coverage of a build of its own, all tests of ctest.
+// What the tests run of the engine: clang's source coverage of a build of its own, under ctest and the end-to-end tests.
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -16,10 +16,14 @@ const BUILD = join(ROOT, "build/coverage-native");
 /** The core: what is linked into libdvdi.so, and its helper. Not the programs around it, nor what only tests use. */
 const PARTS = ["base", "sys", "observe", "plugin", "settings", "mount", "helper", "ledger", "policy", "engine"];
 
+/** What the end-to-end tests run. */
+const PROGRAMS = ["dvdi", "dvdi-helper"];
+
 /** @param {string} file from the project's root */
 export function isCore(file) {
   const [top, part, name, ...deeper] = file.split("/");
-  return top === "native" && PARTS.includes(part) && deeper.length === 0 && /(?<!_test)\.(cc|h)$/.test(name);
+  const ofTests = /^(test|scripted)_|_test\.cc$/.test(name);
+  return top === "native" && PARTS.includes(part) && deeper.length === 0 && /\.(cc|h)$/.test(name) && !ofTests;
 }
 
 /** @type {import("./coverage.mjs").Part["measure"]} */
@@ -31,19 +35,18 @@ export async function measureNative(report) {
   rmSync(profiles, { recursive: true, force: true });
   mkdirSync(profiles, { recursive: true });
   let done = 0;
-  const ctest = SUITES.find((suite) => suite.name === "ctest");
-  const { tests, problem, log } = await ctest.run({
-    build: BUILD,
-    // Processes of one program add to one file.
-    env: { LLVM_PROFILE_FILE: join(profiles, "%m.profraw") },
-    onTest: ({ name }) => report(`${(done += 1)} tests: ${name}`),
-  });
-  const failed = tests.filter(({ outcome }) => outcome === "failed").map(({ name }) => name);
-  if (problem !== undefined || failed.length > 0) {
-    throw new StepError(`the native tests fail when they are counted: ${problem ?? failed.join(", ")}`, {
-      log,
-      hint: "npm test -- --suite ctest",
-    });
+  // The programs of this build write their counts there when they end; one that is killed adds nothing.
+  for (const name of ["ctest", "e2e"]) {
+    const suite = SUITES.find((one) => one.name === name);
+    const onTest = (test) => report(`${(done += 1)} tests: ${test.name}`);
+    const { tests, problem, log } = await suite.run({ build: BUILD, onTest });
+    const failed = tests.filter(({ outcome }) => outcome === "failed").map((test) => test.name);
+    if (problem !== undefined || failed.length > 0) {
+      throw new StepError(`tests fail when they are counted: ${problem ?? failed.join(", ")}`, {
+        log,
+        hint: `npm test -- --suite ${name}`,
+      });
+    }
   }
   return readExport(await merged(profiles, report), isCore, ROOT);
 }
@@ -56,7 +59,7 @@ async function merged(profiles, report) {
   const all = join(profiles, "all.profdata");
   await must(llvm("profdata"), ["merge", "--sparse", "-f", list, "-o", all]);
   const programs = readdirSync(join(BUILD, "native"), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith("_test"))
+    .filter((entry) => entry.isFile() && (entry.name.endsWith("_test") || PROGRAMS.includes(entry.name)))
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
     .filter((file) => (statSync(file).mode & 0o111) !== 0);
   if (programs.length === 0) throw new StepError(`no test programs in ${BUILD}`);

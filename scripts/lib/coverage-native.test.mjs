@@ -8,6 +8,8 @@ test("the core is what is linked into the library", () => {
   assert.ok(isCore("native/base/text.h"));
   for (const file of [
     "native/engine/operation_test.cc",
+    "native/mount/test_world.cc",
+    "native/plugin/scripted_server.cc",
     "native/sys/testing/fake.cc",
     "native/cli/main.cc",
     "native/base/guards.list",

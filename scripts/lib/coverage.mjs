@@ -12,9 +12,9 @@ import { StepError } from "./ui.mjs";
  * @typedef {{all: number, run: number}} Count
  * @typedef {{file: string, counts: Record<string, Count>, missed: number[]}} FileCoverage
  *   counts: by kind ("functions", …), the same kinds for all files of a part; missed: lines of what was not run
- * @typedef {{name: string, about: string, groups: string[], policy?: boolean,
+ * @typedef {{name: string, about: string, groups: string[], policy?: boolean, house?: boolean, plugins?: boolean,
  *            measure: (report: (line: string) => void) => Promise<FileCoverage[]>}} Part
- *   groups: of Debian packages that it wants; policy: whether it wants the compiled one
+ *   groups: of Debian packages that it wants; policy, house, plugins: what else of the set-up (lib/setup.mjs)
  */
 
 const LIMIT_MS = 40 * 60_000;
@@ -24,9 +24,11 @@ export const PARTS = [
   { name: "assembly", about: "the policy, by its unit tests (as-pect)", groups: ["test"], measure: measureAssembly },
   {
     name: "native",
-    about: "the engine's core, by the native units (ctest)",
+    about: "the engine's core, by the native units (ctest) and the end-to-end tests",
     groups: ["build", "run", "test", "clang"],
     policy: true,
+    house: true,
+    plugins: true,
     measure: measureNative,
   },
 ];
