@@ -1,0 +1,188 @@
+// The engines of a history: how they are opened, asked, closed and killed.
+#include <cerrno>
+
+#include "base/text.h"
+#include "sim/history_run.h"
+
+namespace dvdi::sim {
+
+namespace {
+
+Json Public(Json request) {
+  request.erase("container");
+  return request;
+}
+
+}  // namespace
+
+EngineProcess* History::Open(NodeState& node, int number) {
+  auto& slot = node.processes[number];
+  if (slot && slot->engine) return slot.get();
+  if (!slot) {
+    slot = std::make_unique<EngineProcess>(&node, &state_.plugins, &state_.tasks, &state_.clock,
+                                           next_process_++);
+    SetFaults(*slot);
+  }
+  EngineProcess* p = slot.get();
+  EngineOptions o;
+  o.keeper = false;
+  o.runtime = shared_.runtime;
+  Settings& s = o.settings;
+  s.state_dir = kStateDir, s.runtime_dir = "/run/dvdi", s.policy_dir = std::string(kStateDir) + "/policy";
+  s.node = node.kernel.name();
+  s.plugin_paths.sockets.clear();
+  s.plugin_paths.specs = {shared_.specs};
+  s.prepare_ms = kPrepareMs, s.call_max_ms = 20'000;
+  s.records_keep = 100;
+  s.secret_options = {"password"};
+  Env env = p->sys.env();
+  env.transport = &p->transport;
+  auto opened = std::make_shared<bool>(false);
+  auto error = std::make_shared<Status>();
+  state_.tasks.Start(&p->sys, [p, env, o, opened, error] {
+    auto engine = Engine::Open(env, o);
+    if (engine.ok())
+      p->engine = *engine;
+    else
+      *error = engine.status();
+    *opened = true;
+  });
+  int turns = 0;
+  while (!*opened && slot && ++turns < kTurnsAtMost)
+    if (!state_.tasks.Run(1)) break;
+  if (!slot) return nullptr;  // killed on the way
+  if (!*opened) {
+    Broken("hang", "the engine of " + node.kernel.name() + " does not open");
+    return nullptr;
+  }
+  if (!p->engine) {
+    Say("not opened: " + error->message());
+    if (!node.kernel.disk.full() && !node.mount_errors)
+      Broken("opens", "the engine does not open: " + error->message());
+    return nullptr;
+  }
+  Ask(*p, "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
+  return p;
+}
+
+void History::SetFaults(EngineProcess& p) {
+  NodeState* node = p.node;
+  p.sys.fault = [this, node](const char* call, const std::string& path) -> int {
+    std::string_view name = call;
+    if (node->busy_mounts && name == "umount" && random().OneIn(2)) return EBUSY;
+    if (node->mount_errors && (name == "move_mount" || name == "open_tree" || name == "mount_setattr") &&
+        random().OneIn(2))
+      return name == "open_tree" ? EIO : ENOMEM;
+    (void)path;
+    return 0;
+  };
+  SimProcess* sys = &p.sys;
+  p.sys.told = [this, sys](const char* call, const std::string& path, int err) {
+    if (keep_ &&
+        (path.starts_with(kTargets) || std::string_view(call).find("mount") != std::string_view::npos))
+      result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path +
+                                   (err == 0 ? "" : " fails with errno " + std::to_string(err)));
+  };
+  p.sys.unmounted = [this, node](const std::string& path) {
+    if (!path.starts_with(std::string(kStageRoot) + "/") || node->kernel.FindMount(path) != nullptr) {
+      if (path != kStageRoot) Broken("protocol", "unmounted " + path + ", which is no stage");
+    }
+  };
+}
+
+// Processes that were killed during the last turn: what their threads do from here on has no effect.
+void History::BuryTheDead() {
+  for (auto& node : state_.nodes)
+    for (auto& slot : node->processes)
+      if (slot && slot->sys.dead()) Bury(*node, slot);
+}
+
+void History::Bury(NodeState& node, std::unique_ptr<EngineProcess>& slot) {
+  EngineProcess* p = slot.get();
+  ++result_.kills;
+  Say(p->sys.name() + " is killed");
+  state_.tasks.Drain(&p->sys);
+  if (p->engine) {
+    state_.tasks.Start(&p->sys, [p] {
+      p->engine->Close(0);
+      p->engine.reset();
+    });
+    state_.tasks.Drain(&p->sys);
+  }
+  p->sys.Bury();
+  for (auto& [id, asked] : p->asked) Abandoned(node, asked);
+  slot.reset();
+}
+
+// Whoever asked is dead, or with the dead.
+void History::Abandoned(NodeState& node, const Asked& asked) {
+  std::string owner = GetString(asked.request, "owner"), scope = GetString(asked.request, "scope");
+  if (asked.what == "prepare") {
+    node.kernel.EndProcess(static_cast<pid_t>(GetInt(asked.request, "container")));
+    if (owner != "run") node.to_clean.insert({owner, scope});
+  } else if (asked.what == "cleanup" && owner != "run") {
+    node.to_clean.insert({owner, scope});
+  }
+}
+
+void History::Kill(NodeState& node, int number) {
+  auto& slot = node.processes[number];
+  if (!slot) return;
+  slot->sys.Kill();
+  BuryTheDead();
+}
+
+void History::Ask(EngineProcess& p, const std::string& what, const Json& request, Verb verb,
+                  int64_t deadline_ms) {
+  int id = next_asked_++;
+  Asked& asked = p.asked[id];
+  asked.what = what, asked.request = request,
+  asked.policy = p.node->policy.empty() ? "damaged" : p.node->policy;
+  asked.deadline_ms = state_.clock.now_ms() + deadline_ms;
+  std::string number = std::to_string(id);
+  Say(p.sys.name() + " #" + number + " " + what + " " + Dump(Public(request)));
+  EngineProcess* process = &p;
+  auto done = [this, process, id, number](const Status& s, const Json& answer) {
+    if (process->sys.dead()) return;
+    auto it = process->asked.find(id);
+    if (it == process->asked.end()) return Broken("answers", "#" + number + " was answered twice");
+    Asked asked = std::move(it->second);
+    process->asked.erase(it);
+    Say(process->sys.name() + " #" + number + " -> " + (s.ok() ? Dump(answer) : s.message()));
+    if (state_.clock.now_ms() > asked.deadline_ms + 1000 && !asked.late)
+      Broken("answers-in-time", asked.what + " was answered " +
+                                    std::to_string(state_.clock.now_ms() - asked.deadline_ms) +
+                                    " ms after its deadline");
+    if (Dump(answer).find(kSecret) != std::string::npos || s.message().find(kSecret) != std::string::npos)
+      Broken("no-secret", "a secret is in the answer to " + asked.what);
+    Answered(*process, asked, s, answer);
+  };
+  state_.tasks.Start(&p.sys, [engine = p.engine, verb, request, done] {
+    Status accepted = (engine.get()->*verb)(Public(request), done);
+    if (!accepted.ok()) done(accepted, Json());
+  });
+}
+
+EngineProcess* History::ProcessOf(const SimProcess& sys) {
+  for (auto& node : state_.nodes)
+    for (auto& p : node->processes)
+      if (p && &p->sys == &sys) return p.get();
+  return nullptr;
+}
+
+void History::Close(NodeState& node, int number) {
+  auto& slot = node.processes[number];
+  if (!slot || !slot->engine) return;
+  EngineProcess* p = slot.get();
+  state_.tasks.Start(&p->sys, [p] {
+    p->engine->Close(0);
+    p->engine.reset();
+  });
+  Settle();
+  if (!slot) return;
+  if (slot->sys.open_files() > 0)
+    Broken("nothing-open",
+           std::to_string(slot->sys.open_files()) + " descriptors left open by " + slot->sys.name());
+  slot.reset();
+}
+}  // namespace dvdi::sim
