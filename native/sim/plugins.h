@@ -11,7 +11,7 @@
 
 #include "base/json.h"
 #include "plugin/transport.h"
-#include "sim/node.h"
+#include "sim/process.h"
 
 namespace dvdi::sim {
 

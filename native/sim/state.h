@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "sim/node.h"
 #include "sim/plan.h"
 #include "sim/plugins.h"
+#include "sim/process.h"
 
 namespace dvdi::sim {
 

@@ -1,4 +1,4 @@
-#include "sim/node.h"
+#include "sim/process.h"
 
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -24,75 +24,6 @@ class NoHelper : public HelperRunner {
 };
 
 }  // namespace
-
-SimKernel::SimKernel(std::string name) : name_(std::move(name)) { AddMount("/", "8:1", "rw,relatime"); }
-
-void SimKernel::AddMount(const std::string& mountpoint, const std::string& device,
-                         const std::string& options) {
-  MountEntry e;
-  const MountEntry* parent = ContainingMount(mounts_, mountpoint);
-  e.id = next_mount_++;
-  e.parent = parent != nullptr ? parent->id : 1;
-  e.device = device, e.root = "/", e.mountpoint = mountpoint;
-  e.options = options, e.type = "ext4", e.source = "sim", e.super_options = "rw";
-  mounts_.push_back(std::move(e));
-}
-
-bool SimKernel::RemoveMount(const std::string& mountpoint) {
-  auto it = std::find_if(mounts_.rbegin(), mounts_.rend(),
-                         [&](const MountEntry& e) { return e.mountpoint == mountpoint; });
-  if (it == mounts_.rend()) return false;
-  mounts_.erase(std::next(it).base());
-  return true;
-}
-
-const MountEntry* SimKernel::FindMount(const std::string& mountpoint) const {
-  return dvdi::FindMount(mounts_, mountpoint);
-}
-const MountEntry* SimKernel::MountOf(const std::string& path) const { return ContainingMount(mounts_, path); }
-
-std::vector<std::string> SimKernel::MountsBelow(const std::string& folder) const {
-  std::vector<std::string> found;
-  for (const auto& e : mounts_)
-    if (e.mountpoint.starts_with(folder + "/")) found.push_back(e.mountpoint);
-  return found;
-}
-
-void SimKernel::Propagate(const std::string& mountpoint, bool shared) {
-  for (auto& e : mounts_)
-    if (e.mountpoint == mountpoint) e.propagation = shared ? "shared:" + std::to_string(e.id) : "";
-}
-
-std::string SimKernel::Mountinfo(pid_t pid) const {
-  std::string text;
-  for (const auto& e : mounts_) {
-    text += std::to_string(e.id) + " " + std::to_string(e.parent) + " " + e.device + " " + e.root + " " +
-            e.mountpoint + " " + e.options + (e.propagation.empty() ? "" : " " + e.propagation) + " - " +
-            e.type + " " + e.source + " " + e.super_options + "\n";
-  }
-  auto it = binds_.find(pid);
-  if (it == binds_.end()) return text;
-  int id = 1'000'000;
-  for (const auto& target : it->second)
-    text += std::to_string(id++) + " " + std::to_string(MountOf(target)->id) + " 7:1 / " + target +
-            " rw - ext4 sim rw\n";
-  return text;
-}
-
-pid_t SimKernel::StartProcess() {
-  pid_t pid = next_pid_++;
-  processes_[pid] = static_cast<uint64_t>(pid) * 7;
-  return pid;
-}
-
-void SimKernel::Reboot() {
-  ++boot_;
-  mounts_.clear();
-  processes_.clear();
-  binds_.clear();
-  disk.Reboot();
-  AddMount("/", "8:1", "rw,relatime");
-}
 
 SimProcess::SimProcess(SimKernel* kernel, Tasks* tasks, SimClock* clock, int number)
     : kernel_(kernel),
