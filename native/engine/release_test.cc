@@ -148,6 +148,26 @@ TEST_F(ReleaseTest, ACleanupThatReleasesAnswersInTimeThoughNothingAnswersIt) {
   ExpectNothingLeft();
 }
 
+TEST_F(ReleaseTest, ARemovalThatReleasesFirstAnswersInTimeThoughNothingAnswersIt) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  ASSERT_EQ(Pending().size(), 1u);
+  transport_.hook = [&](const std::string&, const PluginRequest& request, PluginReply* reply) {
+    world_.clock.AdvanceTo(request.deadline_ms);
+    reply->outcome = PluginReply::Outcome::kTimeout, reply->sent = true;
+    return true;
+  };
+  const int64_t began = world_.clock.MonotonicMs();
+  Json answer = Call(engine(), &Engine::Remove, {{"driver", "red"}, {"name", "a"}, {"deadline_ms", 3000}});
+  EXPECT_HAS(MessageOf(answer), "is still attached to this node");
+  EXPECT_LE(world_.clock.MonotonicMs(), began + 3000);
+  transport_.hook = nullptr;
+  world_.transport.plugins["red"].up = true;
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(ReleaseTest, AReleaseThatIsUnderWayIsLookedAtAgainSoon) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   world_.transport.plugins["red"].up = false;

@@ -47,7 +47,7 @@ Result<bool> RemoveNow(OperatorTask& task, const RemoveRequest& request) {
   if (use.attachment) {
     // Nobody uses it, and it is not given back yet: that comes first.
     if (use.attachment->state == kReleasing) {
-      DVDI_ASSIGN_OR_RETURN(auto released, Release(task.core(), use.attachment->id));
+      DVDI_ASSIGN_OR_RETURN(auto released, Release(task.core(), use.attachment->id, task.deadline_ms()));
       (void)released;
       DVDI_ASSIGN_OR_RETURN(use, task.FindUse());
     }
