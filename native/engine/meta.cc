@@ -15,6 +15,7 @@ namespace dvdi {
 namespace {
 
 constexpr const char* kTemporary = ".meta-";
+constexpr const char* kOnTheWay = ".link";
 
 Json ToJson(const Meta& meta) {
   Json j = OperationToJson(meta.operation);
@@ -26,27 +27,68 @@ Json ToJson(const Meta& meta) {
 }
 
 // Gives root/temporary the name root/file in place of what is there, at no moment of which there is none:
-// that file is the only proof that a volume is ours. The name on the way is swept as the temporary one is.
-int ReplaceLink(const Env& env, int root, const std::string& temporary, const std::string& file) {
-  std::string link = temporary + "-2";
-  int r = env.sys->LinkAt(root, temporary.c_str(), root, link.c_str(), 0);
+// that file is the only proof that a volume is ours. What `fd` has written must be durable by then: after a
+// loss of power the new name may be there, and nothing behind it.
+int ReplaceLink(const Env& env, int root, int fd, const std::string& temporary, const std::string& file) {
+  int r = env.sys->Fsync(fd);
+  if (r < 0) return r;
+  std::string link = temporary + kOnTheWay;
+  r = env.sys->LinkAt(root, temporary.c_str(), root, link.c_str(), 0);
   if (r < 0) return r;
   r = env.sys->RenameAt(root, link.c_str(), root, file.c_str());
   if (r < 0) env.sys->UnlinkAt(root, link.c_str(), 0);
   return r;
 }
 
+// Temporary names whose engines are no more: what they were at will never come to its end.
+std::vector<std::string> LeftTemporaries(const Env& env, const std::string& stage_root,
+                                         const std::string& instances) {
+  std::vector<std::string> names;
+  if (env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names) < 0) return {};
+  std::erase_if(names, [&](const std::string& name) {
+    if (!name.starts_with(kTemporary)) return true;
+    std::string rest = name.substr(std::string_view(kTemporary).size());
+    return InstanceAlive(env, instances, rest.substr(0, rest.find('-')));
+  });
+  return names;
+}
+
+// Whether a temporary name may go: no folder has the file, or its content is whole, and durable from here on.
+bool MayLoseItsName(const Env& env, const std::string& path) {
+  struct stat st = {};
+  if (env.sys->FstatAt(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return false;
+  if (st.st_nlink <= 1 || !S_ISREG(st.st_mode)) return true;
+  auto text = ReadOwnFile(env.sys, path);
+  if (!text.ok() || !ParseJson(*text, path).ok()) return false;
+  SysFd file(env.sys, env.sys->OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_NOFOLLOW));
+  return file.valid() && env.sys->Fsync(file.get()) >= 0;
+}
+
 }  // namespace
 
 void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances) {
-  std::vector<std::string> names;
-  if (env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names) < 0) return;
-  for (const auto& name : names) {
-    if (!name.starts_with(kTemporary)) continue;
-    std::string rest = name.substr(std::string_view(kTemporary).size());
-    if (InstanceAlive(env, instances, rest.substr(0, rest.find('-')))) continue;
-    env.sys->UnlinkAt(AT_FDCWD, (stage_root + "/" + name).c_str(), 0);
+  for (const auto& name : LeftTemporaries(env, stage_root, instances)) {
+    std::string path = stage_root + "/" + name;
+    if (name.ends_with(kOnTheWay) || MayLoseItsName(env, path)) env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
   }
+}
+
+bool MetaWasCutShort(const Env& env, const std::string& stage_root, const std::string& instances,
+                     const std::string& id) {
+  std::vector<std::string> inside;
+  std::string folder = stage_root + "/" + id;
+  struct stat st = {};
+  if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &inside) < 0 || inside.size() != 1 ||
+      inside[0] != "meta.json" ||
+      env.sys->FstatAt(AT_FDCWD, (folder + "/meta.json").c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return false;
+  auto names = LeftTemporaries(env, stage_root, instances);
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    struct stat other = {};
+    std::string path = stage_root + "/" + name;
+    return env.sys->FstatAt(AT_FDCWD, path.c_str(), &other, AT_SYMLINK_NOFOLLOW) >= 0 &&
+           other.st_dev == st.st_dev && other.st_ino == st.st_ino;
+  });
 }
 
 bool MetaIsBeingWritten(const Env& env, const std::string& stage_root) {
@@ -68,14 +110,17 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
     int fd = env.sys->OpenAt(root, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0) return Status::FromErrno(-fd, "cannot make " + stage_root + "/" + temporary, stage_root);
     Status s = WriteAll(env.sys, fd, Dump(ToJson(meta)) + "\n", stage_root + "/" + temporary);
+    std::vector<std::string> made;
     for (const auto& a : meta.attachments) {
       if (!s.ok()) break;
       int r = env.sys->MkdirAt(root, a.id.c_str(), 0700);
       std::string file = a.id + "/meta.json";
-      if (r >= 0)
+      if (r >= 0) {
+        made.push_back(a.id);
         r = env.sys->LinkAt(root, temporary.c_str(), root, file.c_str(), 0);
-      else if (r == -EEXIST)
-        r = ReplaceLink(env, root, temporary, file);
+      } else if (r == -EEXIST) {
+        r = ReplaceLink(env, root, fd, temporary, file);
+      }
       if (r < 0) s = Status::FromErrno(-r, "cannot make " + stage_root + "/" + file, stage_root + "/" + file);
     }
     // The file is fsynced after it has all its names: ext4, XFS and btrfs keep metadata in order, so that
@@ -85,10 +130,16 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
     if (int r = 0; s.ok() && (r = env.sys->Fsync(root)) < 0)
       s = Status::FromErrno(-r, "cannot fsync " + stage_root, stage_root);
     env.sys->Close(fd);
+    // Without them nobody need ask later what they were to prove.
+    if (!s.ok())
+      for (const auto& id : made) (void)RemoveMeta(env, stage_root, id);
     return s;
   };
   Status s = write();
-  env.sys->UnlinkAt(root, temporary.c_str(), 0);
+  // The last name to go: until the content is durable, or no folder has it, it tells a file that was never
+  // whole from one that was damaged (MetaWasCutShort).
+  if (s.ok() || MayLoseItsName(env, stage_root + "/" + temporary))
+    env.sys->UnlinkAt(root, temporary.c_str(), 0);
   env.sys->Close(root);
   return s;
 }

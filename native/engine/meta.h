@@ -24,7 +24,7 @@ struct Meta {
 };
 
 // Makes stage_root/ID/meta.json for each attachment (the file of an ID that was there is replaced).
-// When this returns OK they are durable.
+// When this returns OK they are durable; where it fails, folders that it made are gone again.
 Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta);
 // The file of one ID. kRefused where it is not ours (owner, mode), kInvalid where it is damaged.
 Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::string& id);
@@ -32,8 +32,15 @@ Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::
 Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root);
 // Removes stage_root/ID with its file; OK where it is gone. Stages in it must be gone.
 Status RemoveMeta(const Env& env, const std::string& stage_root, const std::string& id);
-// Removes what engines that were killed on the way left of WriteMeta. `instances`: the folder of their locks.
+// Removes the temporary names that engines which were killed on the way left of WriteMeta, but those of files
+// that a folder has and that are not whole (MetaWasCutShort). `instances`: the folder of their locks.
 void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances);
+// Whether stage_root/ID holds nothing but a meta.json that a WriteMeta left which never came to its end: it
+// is one file with a temporary name of an engine that is no more. That name goes after the content is
+// durable. So where the content cannot be read, power was lost before, and no Mount was ever sent with the
+// ID.
+bool MetaWasCutShort(const Env& env, const std::string& stage_root, const std::string& instances,
+                     const std::string& id);
 // Whether somebody is at a WriteMeta now: a folder may have no meta.json yet. True where it cannot be seen.
 bool MetaIsBeingWritten(const Env& env, const std::string& stage_root);
 // Whether the text can be an attachment's ID: 64 lower-case hex characters.

@@ -169,6 +169,7 @@ Status SweepStageRoot(Core& core) {
   auto ids = ListMeta(core.env, core.stage_root);
   if (!ids.ok()) return ids.status();
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
+  bool cut_short = false;
   for (const auto& id : *ids) {
     bool known = false;
     auto look = [&] {
@@ -186,7 +187,14 @@ Status SweepStageRoot(Core& core) {
       if (MetaIsBeingWritten(core.env, core.stage_root)) continue;
       meta = ReadMeta(core.env, core.stage_root, id);
     }
-    if (!meta.ok() && meta.status().error_number() != ENOENT) continue;  // not provably ours: reported
+    if (!meta.ok() && meta.status().error_number() != ENOENT) {
+      // Not provably ours: reported. But where it is seen that the file was never whole, nothing was done
+      // with it.
+      if (meta.status().code() != Code::kInvalid ||
+          !MetaWasCutShort(core.env, core.stage_root, core.instances, id))
+        continue;
+      cut_short = true;
+    }
     AttachmentRow a;
     if (meta.ok())
       for (const auto& e : meta->attachments)
@@ -211,6 +219,7 @@ Status SweepStageRoot(Core& core) {
     // In one boot no row gets lost: this one was let go, and its folder was to be removed.
     if (!adopted) RemoveRemains(core, id, mounts);
   }
+  if (cut_short) SweepTemporaryMeta(core.env, core.stage_root, core.instances);
   return Status();
 }
 
@@ -227,7 +236,15 @@ void ReportStrangers(Core& core) {
       }
       auto meta = ReadMeta(core.env, core.stage_root, name);
       if (!meta.ok()) {
-        found.push_back(meta.status().message());
+        const Status& why = meta.status();
+        // A folder comes before its file.
+        if (why.error_number() == ENOENT && MetaIsBeingWritten(core.env, core.stage_root)) continue;
+        found.push_back(why.message() + "; " +
+                        (!why.hint().empty()
+                             ? why.hint()
+                             : "nobody can tell which volume it is of, so it is kept: remove " + path +
+                                   " once nothing is mounted in it and no driver has a volume "
+                                   "mounted here that dvdi ls does not list"));
         continue;
       }
     }

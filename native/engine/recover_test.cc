@@ -348,6 +348,35 @@ TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
   }
 }
 
+// What a loss of power leaves of a meta.json that was never durable: no Mount was sent with its ID.
+TEST_F(RecoverTest, AFileThatWasNeverWholeGoesWithItsFolderAndADamagedOneIsKept) {
+  engine();
+  std::string cut = std::string(64, 'a'), damaged = std::string(64, 'b'), used = std::string(64, 'c');
+  auto folder = [&](const std::string& id) { return stage_root() + "/" + id; };
+  for (const std::string& id : {cut, damaged, used}) {
+    fs::create_directories(folder(id));
+    std::ofstream(folder(id) + "/meta.json") << (id == damaged ? "{\"id\":" : "");
+  }
+  // Of the engines that were at it there is nothing left but these.
+  std::string of_cut = stage_root() + "/.meta-0123456789abcdef-1",
+              of_used = stage_root() + "/.meta-01234567-2";
+  fs::create_hard_link(folder(cut) + "/meta.json", of_cut);
+  fs::create_hard_link(folder(used) + "/meta.json", of_used);
+  fs::create_directory(folder(used) + "/001122334455-0");  // a stage: a Mount was answered
+  for (int i = 0; i < 2; ++i) {
+    std::string reported = Dump(Recover()["ok"]["reported"]);
+    EXPECT_EQ(reported.find(cut), std::string::npos) << reported;
+    EXPECT_HAS(reported, damaged + "/meta.json is not JSON");
+    EXPECT_HAS(reported, "remove " + folder(damaged));
+    EXPECT_HAS(reported, used);
+    EXPECT_FALSE(fs::exists(folder(cut)));
+    EXPECT_FALSE(fs::exists(of_cut));
+    EXPECT_TRUE(fs::exists(folder(damaged) + "/meta.json"));
+    EXPECT_TRUE(fs::exists(folder(used) + "/001122334455-0"));
+    EXPECT_TRUE(fs::exists(of_used));
+  }
+}
+
 TEST_F(RecoverTest, CleanupWorksWithoutAWorkingPolicyAndPrepareDoesNot) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   Close();

@@ -78,6 +78,11 @@ void History::Begin() {
   w.fault_one_in = plan_.fault_one_in;
   w.violation = [this](const std::string& what) { Broken("protocol", what); };
   w.in_use = [this](const SimKernel& node, const VolumeKey& v) { return state_.InUse(node, v); };
+  w.mounted_on = [this](const std::string& name, const VolumeKey& v) {
+    for (const auto& node : state_.nodes)
+      if (node->kernel.name() == name) return state_.plugins.Mounted(node->kernel, v);
+    return false;
+  };
   w.may_remove = [this](const SimProcess& sys, const VolumeKey& v) { return MayRemove(sys, v); };
   w.creating = [this](SimProcess& sys, const VolumeKey& v, const Json& options) {
     Creating(sys, v, options);

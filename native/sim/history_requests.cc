@@ -107,12 +107,15 @@ void History::Request(const Step& step) {
     }
     case Kind::kFence: {
       VolumeKey v{"sea", kNames[random().Below(3)]};
-      // Nobody says that a node is dead which has workloads: that would be the operator's mistake.
-      bool dead = !state_.InUse(state_.nodes[static_cast<size_t>(1 - step.node)]->kernel, v);
-      return Ask(
-          *p, "fence",
-          {{"driver", v.first}, {"name", v.second}, {"node_is_dead", dead && NoneInFlight(1 - step.node)}},
-          &Engine::Fence, kPrepareMs);
+      // Who says that the other node is dead has powered it off.
+      NodeState& other = *state_.nodes[static_cast<size_t>(1 - step.node)];
+      bool dead = !state_.plugins.Mounted(other.kernel, v);
+      if (!dead && random().OneIn(3)) {
+        Reboot(other, true);
+        dead = true;
+      }
+      return Ask(*p, "fence", {{"driver", v.first}, {"name", v.second}, {"node_is_dead", dead}},
+                 &Engine::Fence, kPrepareMs);
     }
     case Kind::kForget: return Forget(*p);
     case Kind::kStatus: {
@@ -130,12 +133,6 @@ void History::Request(const Step& step) {
     }
     default: return;
   }
-}
-
-bool History::NoneInFlight(int number) {
-  for (const auto& p : state_.nodes[static_cast<size_t>(number)]->processes)
-    if (p && !p->asked.empty()) return false;
-  return true;
 }
 
 void History::Forget(EngineProcess& p) {

@@ -84,7 +84,6 @@ class History {
   void EndOne(EngineProcess& p, bool politely);  // nothing where no workload lives
   void Forget(EngineProcess& p);
   Json LiveAgents(NodeState& node);
-  bool NoneInFlight(int number);
   VolumeKey AnyVolume();
   // Volumes of a statement, and the sources that say so.
   Json Wanted(Json* sources, bool with_targets);

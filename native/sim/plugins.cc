@@ -231,8 +231,10 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
   if (method == "Fence") {
     if (v.holder == node.name()) return error("it is this node that has it");
     std::string from = v.holder;
-    // Only the operator's word that the other node is dead lets it go; the world knows whether it is true.
-    if (!from.empty() && !GetBool(in, "NodeIsDead")) return error("node " + from + " has it");
+    // Only the operator's word that the other node is powered off lets it go. Of a node that has the volume
+    // mounted nobody says so: two nodes would write to it (docs/driver.md, "What remains possible").
+    if (!from.empty() && (!GetBool(in, "NodeIsDead") || mounted_on(from, key)))
+      return error("node " + from + " has it");
     v.holder.clear();
     return Dump({{"Err", ""}, {"Generation", 1}, {"WaitedMs", 0}, {"From", from}});
   }

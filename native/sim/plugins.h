@@ -58,6 +58,8 @@ class PluginWorld {
   // promises.
   std::function<void(const std::string& what)> violation;
   std::function<bool(const SimKernel& node, const VolumeKey& volume)> in_use;
+  // Whether the node of that name has the volume mounted.
+  std::function<bool(const std::string& node, const VolumeKey& volume)> mounted_on;
   // Whether an operator has asked that process to remove it.
   std::function<bool(const SimProcess& process, const VolumeKey& volume)> may_remove;
   // Asked before these act.
