@@ -224,6 +224,9 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
     if (!may_remove(process, key)) violation("Remove of " + title + ", which no operator asked for");
     for (const auto& [where, here] : v.nodes)
       if (!here.ids.empty()) return error("volume " + key.second + " is in use");
+    // The lease is the backend's: it is there whatever the plugin of the node that has it has forgotten.
+    if (!v.holder.empty() && v.holder != node.name())
+      return error("volume " + key.second + " is in use on node " + v.holder);
     if (in_use(node, key)) violation("Remove of " + title + ", which is in use on " + node.name());
     volumes.erase(it);
     return done;
