@@ -117,10 +117,12 @@ Status RebuildLedger(Core& core) {
           DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(s.operation.id));
           if (!effects.empty()) seq = effects.back().seq + 1;
         } else {
-          OperationRow o = s.operation;
-          o.state = kCommitted, o.instance = "rebuilt";
-          DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
+          known = s.operation;
+          known->state = kCommitted, known->instance = "rebuilt";
         }
+        // One of whose stages cannot be removed is undone as a whole: nobody will ever say that it is over.
+        if (s.ended) known->state = kUndoing;
+        DVDI_RETURN_IF_ERROR(tx.PutOperation(*known));
         EffectRow e = s.attach;
         e.operation = s.operation.id, e.seq = seq, e.kind = kAttach, e.done = true;
         DVDI_RETURN_IF_ERROR(tx.PutEffect(e));

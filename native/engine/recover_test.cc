@@ -311,6 +311,31 @@ TEST_F(RecoverTest, AnAttachmentWithoutAUserIsReleasedAfterARebuild) {
   ExpectNothingLeft();
 }
 
+// Its owner was told that it is over, and nobody will say so again.
+TEST_F(RecoverTest, AStageThatCouldNotBeRemovedIsNotInUseAfterARebuild) {
+  const Json manual = {{"owner", "manual"}};
+  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")}, manual);
+  Json two = Prepare("two", {Volume("red", "a")}, manual);
+  ASSERT_TRUE(one.contains("ok") && two.contains("ok")) << one << two;
+  world_.sys.fault = [](const char* call) { return std::string(call) == "umount" ? EBUSY : 0; };
+  Call(engine(), &Engine::Cleanup, {{"owner", "manual"}, {"scope", "one"}});
+  Close();
+  world_.sys.fault = nullptr;
+  RemoveLedger();
+  ASSERT_TRUE(world_.sys.IsMounted(StageOf(one)));
+  Recover();
+  Settle();
+  EXPECT_FALSE(world_.sys.IsMounted(StageOf(one)));
+  EXPECT_FALSE(world_.sys.IsMounted(StageOf(one, 1)));
+  EXPECT_TRUE(world_.sys.IsMounted(StageOf(two)));
+  EXPECT_TRUE(Attached("red", "a"));
+  EXPECT_FALSE(Attached("blue", "b"));
+  EXPECT_EQ(Ask("scopes")["scopes"].size(), 1u);
+  Call(engine(), &Engine::Cleanup, {{"owner", "manual"}, {"scope", "two"}});
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   std::string id = Known("red", "a")["id"];

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <string_view>
 
 #include "base/json.h"
 #include "engine/meta.h"
@@ -11,6 +12,11 @@
 #include "sys/sys.h"
 
 namespace dvdi {
+namespace {
+
+constexpr std::string_view kFile = ".json", kEnded = ".ended";
+
+}  // namespace
 
 Status WriteStageMeta(const Env& env, const StageMeta& m) {
   Json j = OperationToJson(m.operation);
@@ -31,7 +37,7 @@ std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_r
   std::vector<StageMeta> found;
   if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return found;
   for (const auto& name : names) {
-    if (!name.ends_with(".json") || name == "meta.json") continue;
+    if (!name.ends_with(kFile) || name == "meta.json") continue;
     auto text = ReadOwnFile(env.sys, folder + "/" + name);
     if (!text.ok()) continue;
     auto j = ParseJson(*text, name);
@@ -41,15 +47,28 @@ std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_r
     m.attach.attachment = GetString(*j, "attachment");
     m.attach.target = GetString(*j, "target");
     m.attach.mode = GetString(*j, "mode"), m.attach.access = GetString(*j, "access");
-    m.stage = folder + "/" + name.substr(0, name.size() - 5);
+    m.stage = folder + "/" + name.substr(0, name.size() - kFile.size());
+    m.ended = m.stage.ends_with(kEnded);
+    if (m.ended) m.stage.resize(m.stage.size() - kEnded.size());
     if (m.attach.attachment == attachment && !m.operation.id.empty()) found.push_back(std::move(m));
   }
   return found;
 }
 
+Status EndStageMeta(const Env& env, const std::string& stage) {
+  std::string path = stage + ".json", ended = stage + ".ended.json";
+  int r = env.sys->RenameAt(AT_FDCWD, path.c_str(), AT_FDCWD, ended.c_str());
+  if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot rename " + path, path);
+  return Status();
+}
+
 Status RemoveStageMeta(const Env& env, const std::string& stage) {
   std::string path = stage + ".json";
   int r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
+  if (r == -ENOENT) {
+    path = stage + ".ended.json";
+    r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
+  }
   if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot remove " + path, path);
   return Status();
 }

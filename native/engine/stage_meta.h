@@ -16,9 +16,13 @@ struct StageMeta {
   OperationRow operation;  // id, owner, scope, boot_id, process, started_ms
   EffectRow attach;        // attachment, target, mode, access
   std::string stage;       // the stage's folder
+  bool ended = false;      // its operation is being undone: EndStageMeta
 };
 
 Status WriteStageMeta(const Env& env, const StageMeta& meta);
+// Says of a stage that cannot be removed now that nobody has it any more: a ledger that is rebuilt would take
+// it for one in use. It is a rename, which has room on a full disk. OK where it was said before.
+Status EndStageMeta(const Env& env, const std::string& stage);
 // Those of one attachment whose files can be read; others are passed over.
 std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root,
                                       const std::string& attachment);

@@ -56,7 +56,11 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
     if (e.kind == kStage) {
       s = RemoveStage(core.env, core.stage_root, e.path, &was_there);
       if (s.ok()) s = RemoveStageMeta(core.env, e.path);
-      if (!s.ok()) local.stuck.insert(e.attachment);
+      if (!s.ok()) {
+        local.stuck.insert(e.attachment);
+        if (Status said = EndStageMeta(core.env, e.path); !said.ok())
+          local.problems.push_back(said.message());
+      }
       local.stages.push_back({e, s});
     } else if (e.kind == kFolder) {
       bool passed = false;
