@@ -21,8 +21,9 @@ using testing::TempDir;
 using testing::WriteFile;
 
 constexpr int kCrashed = 77;
-// Of the thread that does the operation. The keeper's thread has steps too, at any moment: dead at one of those
-// while this one starts a tool, the process would leave its lock to the tool for as long as that takes to begin.
+// Of the thread that does the operation. The keeper's thread has steps too, at any moment: dead at one of
+// those while this one starts a tool, the process would leave its lock to the tool for as long as that takes
+// to begin.
 thread_local int t_steps_left = 0;
 void CountDown(const char*) {
   if (--t_steps_left == 0) ::_exit(kCrashed);
