@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { PARTS, percent, ranges, sums } from "./lib/coverage.mjs";
 import { ROOT } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
-import { bold, dim, main, step, StepError } from "./lib/ui.mjs";
+import { bold, dim, fail, main, step, StepError } from "./lib/ui.mjs";
 
 const WIDTH = 13;
 const LINES = 60;
@@ -33,9 +33,10 @@ await main(async () => {
     native: false,
   });
   const report = {};
+  const failures = [];
   for (const { name, measure } of parts) {
     await step(name, async (line) => {
-      report[name] = await measure(line);
+      report[name] = await measure(line, (error) => failures.push(error));
       return `${report[name].length} files`;
     });
   }
@@ -58,4 +59,6 @@ await main(async () => {
   mkdirSync(join(ROOT, "build"), { recursive: true });
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
   process.stdout.write(dim(`\n${file}\n`));
+  // The figures stand above, without what the failed tests would have run further on.
+  failures.forEach(fail);
 });

@@ -137,7 +137,7 @@ bool HelperProcess::Usable() const {
   if (owner != ::getpid()) return false;
   char byte;
   ssize_t n = ::recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && mount_namespace == OwnMountNamespace();
+  return n < 0 && errno == EAGAIN && mount_namespace == OwnMountNamespace();
 }
 
 void HelperProcess::Kill() {

@@ -105,7 +105,7 @@ bool StillIdle(int fd) {
   do {
     n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
-  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  return n < 0 && errno == EAGAIN;
 }
 
 }  // namespace dvdi

@@ -165,7 +165,7 @@ void Batch::Send(Flight& f) {
     ssize_t n = ::send(f.connection.fd.get(), f.text.data() + f.written, f.text.size() - f.written,
                        MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    if (n < 0 && errno == EAGAIN) return;
     if (n < 0) {
       if (f.written == 0) return Broken(f, ErrnoText(errno));
       break;  // a plugin may answer and close without reading all of the request: its answer counts
@@ -182,7 +182,7 @@ void Batch::Receive(Flight& f) {
     n = ::recv(f.connection.fd.get(), buffer, sizeof buffer, MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   if (n > 0) return Read(f, f.response.Feed({buffer, static_cast<size_t>(n)}));
-  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+  if (n < 0 && errno == EAGAIN) return;
   if (n < 0) return Broken(f, ErrnoText(errno));
   HttpResponse::State state = f.response.Eof();
   if (state == HttpResponse::State::kMore)

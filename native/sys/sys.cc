@@ -135,9 +135,10 @@ int Sys::Mount(const char* source, const char* target, const char* type, unsigne
 }
 int Sys::Umount(const char* target, int flags) { return Check(::umount2(target, flags)); }
 int Sys::IsMountRoot(const char* path, bool* root) {
-  struct statx found;
-  if (::statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE,
-              &found) != 0)
+  // Not statx(3), which makes up an answer, or EINVAL, where the kernel has no such call.
+  struct statx found = {};
+  if (::syscall(SYS_statx, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+                STATX_TYPE, &found) != 0)
     return errno == ENOSYS ? -EOPNOTSUPP : -errno;
   if ((found.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0) return -EOPNOTSUPP;
   *root = (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;

@@ -1,6 +1,10 @@
 #include "sys/user.h"
 
+#include <errno.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+
+#include "sys/test_faults.h"
 
 namespace dvdi {
 namespace {
@@ -39,6 +43,20 @@ TEST(Users, NonsenseIsRefused) {
   EXPECT_FALSE(ResolveUser("4294967295:1").ok());  // (uid_t)-1: setresuid would leave us root
   EXPECT_FALSE(ResolveUser("-1:1").ok());
   EXPECT_FALSE(ResolveUser("4294967296:1").ok());
+}
+
+// Nobody is found where nothing can be read; a number needs no looking up.
+TEST(Users, WhatCannotBeReadIsAnError) {
+  if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
+  ASSERT_TRUE(WithCallFaults({{{SYS_openat, SYS_connect}, EMFILE, 0}}, [] {
+    auto user = ResolveUser("daemon");
+    EXPECT_NE(std::string::npos, user.status().message().find("daemon")) << user.status().message();
+    user = ResolveUser("1:1");
+    EXPECT_TRUE(user.ok()) << user.status().message();
+    EXPECT_EQ("1", user->name);
+    user = ResolveUser("1:daemon");
+    EXPECT_NE(std::string::npos, user.status().message().find("daemon")) << user.status().message();
+  }));
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ import { StepError } from "./ui.mjs";
  * @typedef {{file: string, counts: Record<string, Count>, missed: number[]}} FileCoverage
  *   counts: by kind ("functions", …), the same kinds for all files of a part; missed: lines of what was not run
  * @typedef {{name: string, about: string, groups: string[], policy?: boolean, house?: boolean, plugins?: boolean,
- *            measure: (report: (line: string) => void) => Promise<FileCoverage[]>}} Part
- *   groups: of Debian packages that it wants; policy, house, plugins: what else of the set-up (lib/setup.mjs)
+ *            measure: (report: (line: string) => void, onFailure: (error: StepError) => void) => Promise<FileCoverage[]>}} Part
+ *   groups: of Debian packages that it wants; policy, house, plugins: what else of the set-up (lib/setup.mjs);
+ *   onFailure: is told of tests that fail, where what the others run can be counted all the same
  */
 
 const LIMIT_MS = 40 * 60_000;
