@@ -185,7 +185,8 @@ Result<HelperReply> RealRunner::Ask(const Env& env, const HelperRequest& request
     struct pollfd poll = {socket, POLLIN, 0};
     int ready = ::poll(&poll, 1, static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
     if (ready < 0 && errno != EINTR)
-      return Status::FromErrno(errno, "cannot wait for dvdi-helper", request.mountpoint);
+      return Status::FromErrno(errno, "cannot wait for dvdi-helper about " + request.mountpoint,
+                               request.mountpoint);
     if (ready == 0 && env.clock->MonotonicMs() >= deadline_ms)
       return Status(Code::kTimeout,
                     request.mountpoint + " did not answer within " + std::to_string(deadline_ms - start) +
@@ -201,7 +202,9 @@ Result<HelperReply> RealRunner::Ask(const Env& env, const HelperRequest& request
       *after = After::kGone;
       return Gone(request);
     }
-    if (r < 0) return Status::FromErrno(-r, "cannot read dvdi-helper's answer", request.mountpoint);
+    if (r < 0)
+      return Status::FromErrno(-r, "cannot read dvdi-helper's answer about " + request.mountpoint,
+                               request.mountpoint);
     DVDI_ASSIGN_OR_RETURN(Json json, ParseJson(text, "dvdi-helper's answer"));
     if (json.contains("progress")) {
       if (request.progress) request.progress(GetInt(json, "progress"));

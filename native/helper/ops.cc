@@ -116,7 +116,7 @@ Result<Usage> UsageOf(const std::string& path) {
                       "start it again");
     return Status::FromErrno(errno, "cannot ask the filesystem at " + OneLine(path) + " how full it is");
   }
-  auto unit = static_cast<int64_t>(st.f_frsize != 0 ? st.f_frsize : st.f_bsize);
+  auto unit = static_cast<int64_t>(st.f_frsize);  // statvfs(3) takes the block size where there is none
   Usage usage;
   usage.total_bytes = static_cast<int64_t>(st.f_blocks) * unit;
   usage.used_bytes = static_cast<int64_t>(st.f_blocks - st.f_bfree) * unit;

@@ -64,23 +64,47 @@ TEST_F(TransportFaultsTest, WhatFailedIsToldAndWhetherThePluginMayHaveActed) {
   };
   const Case kCases[] = {
       {kGet, false, {{{SYS_socket}, EMFILE, 1}}, Outcome::kUnreachable, false, "Too many open files"},
-      {kGet, false, {{{SYS_sendto}, EIO, 1}}, Outcome::kUnreachable, false,
+      {kGet,
+       false,
+       {{{SYS_sendto}, EIO, 1}},
+       Outcome::kUnreachable,
+       false,
        "the connection was closed: Input/output error"},
-      {kGet, false, {{{SYS_recvfrom}, ECONNRESET, 1}}, Outcome::kLost, true,
+      {kGet,
+       false,
+       {{{SYS_recvfrom}, ECONNRESET, 1}},
+       Outcome::kLost,
+       true,
        "the connection was lost: Connection reset by peer"},
       {kMount, false, {{{SYS_poll}, EINVAL, 1}}, Outcome::kLost, true, "poll: Invalid argument"},
       {kGet, false, {{{SYS_connect}, EAGAIN, 1}}, Outcome::kAnswer, true, ""},
-      {kGet, false, {{{SYS_connect}, ECONNREFUSED, 1}}, Outcome::kUnreachable, false,
+      {kGet,
+       false,
+       {{{SYS_connect}, ECONNREFUSED, 1}},
+       Outcome::kUnreachable,
+       false,
        "connection refused (nothing listens there)"},
       // Nothing was sent: it may be sent anew, whatever it is.
       {kMount, true, {{{SYS_sendto}, EPIPE, 1}}, Outcome::kAnswer, true, ""},
       // It was sent: only a question may be asked again.
       {kGet, true, {{{SYS_recvfrom}, ECONNRESET, 2}}, Outcome::kAnswer, true, ""},
-      {kMount, true, {{{SYS_recvfrom}, ECONNRESET, 2}}, Outcome::kLost, true,
+      {kMount,
+       true,
+       {{{SYS_recvfrom}, ECONNRESET, 2}},
+       Outcome::kLost,
+       true,
        "the connection was lost: Connection reset by peer"},
-      {kGet, true, {{{SYS_recvfrom}, ECONNRESET, 2}, {{SYS_connect}, ECONNREFUSED, 1}}, Outcome::kLost, true,
+      {kGet,
+       true,
+       {{{SYS_recvfrom}, ECONNRESET, 2}, {{SYS_connect}, ECONNREFUSED, 1}},
+       Outcome::kLost,
+       true,
        "the connection was closed, and then: connection refused (nothing listens there)"},
-      {kGet, true, {{{SYS_recvfrom}, ECONNRESET, 2}, {{SYS_sendto}, EPIPE, 2}}, Outcome::kLost, true,
+      {kGet,
+       true,
+       {{{SYS_recvfrom}, ECONNRESET, 2}, {{SYS_sendto}, EPIPE, 2}},
+       Outcome::kLost,
+       true,
        "the connection was lost: Broken pipe"},
   };
   for (const Case& c : kCases) {
@@ -97,7 +121,8 @@ TEST_F(TransportFaultsTest, WhatFailedIsToldAndWhetherThePluginMayHaveActed) {
 
 TEST_F(TransportFaultsTest, WhoseSocketItIsMayBeUnknown) {
   PluginReply reply;
-  EXPECT_TRUE(WithCallFaults({{{SYS_getsockopt}, ENOPROTOOPT, 1}}, [&] { reply = Ask(server_.address(), kGet); }));
+  EXPECT_TRUE(
+      WithCallFaults({{{SYS_getsockopt}, ENOPROTOOPT, 1}}, [&] { reply = Ask(server_.address(), kGet); }));
   EXPECT_EQ(Outcome::kAnswer, reply.outcome);
   EXPECT_EQ(0, reply.peer_pid);
 }

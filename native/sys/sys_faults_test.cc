@@ -1,4 +1,5 @@
-// What the kernel refuses, seen through the seam: each call answers with its errno, and half an answer is none.
+// What the kernel refuses, seen through the seam: each call answers with its errno, and half an answer is
+// none.
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>

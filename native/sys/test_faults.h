@@ -1,6 +1,6 @@
-// For tests: system calls that fail, of code that makes them itself and not through Sys. The kernel asks about
-// each of the named calls of one thread (seccomp(2), SECCOMP_RET_USER_NOTIF), so that what fails is the call
-// itself, in whatever library it is made. Not part of the engine.
+// For tests: system calls that fail, of code that makes them itself and not through Sys. The kernel asks
+// about each of the named calls of one thread (seccomp(2), SECCOMP_RET_USER_NOTIF), so that what fails is the
+// call itself, in whatever library it is made. Not part of the engine.
 #ifndef DVDI_SYS_TEST_FAULTS_H_
 #define DVDI_SYS_TEST_FAULTS_H_
 
@@ -19,9 +19,9 @@ struct CallFault {
 // "" where this kernel lets us, else why not.
 const std::string& WhyNoCallFaults();
 
-// Runs `body` in a thread of its own, in which these calls fail; the other threads are not concerned. What the
-// thread starts (threads, processes) makes its calls as always, and must end with `body`.
-// The result: whether each of the faults has come about.
+// Runs `body` in a thread of its own, in which these calls fail; the other threads are not concerned. What
+// the thread starts (threads, processes) makes its calls as always, and must end with `body`. The result:
+// whether each of the faults has come about.
 bool WithCallFaults(const std::vector<CallFault>& faults, const std::function<void()>& body);
 
 // Runs `body` again and again: the first of the calls fails, then the second, …, until there are no more.
