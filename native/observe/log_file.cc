@@ -60,7 +60,7 @@ Status LogFile::OpenCurrent(int64_t* size) {
 Status LogFile::Rotate(int64_t more) {
   const std::string lock_path = path_ + ".lock";
   SysFd lock(env_.sys, env_.sys->OpenAt(AT_FDCWD, lock_path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  if (!lock.valid()) return Status::FromErrno(-lock.error(), "cannot open " + lock_path, lock_path);
+  if (!lock.valid()) return Status::FromErrno(lock.error(), "cannot open " + lock_path, lock_path);
   int r = env_.sys->TryLock(lock.get());
   if (r == -EAGAIN) return Status();
   if (r < 0) return Status::FromErrno(-r, "cannot lock " + lock_path, lock_path);

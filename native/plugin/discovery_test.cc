@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "plugin/client.h"
 #include "plugin/scripted_server.h"
+#include "sys/test_faults.h"
 
 namespace dvdi {
 namespace {
@@ -60,9 +62,10 @@ TEST_F(DiscoveryTest, Specs) {
 }
 
 TEST_F(DiscoveryTest, WrongSpecsSayWhatIsWrong) {
-  for (const char* text : {"", "/srv/p.sock", "unix://srv/p.sock", "unix://", "ftp://1.2.3.4:5",
-                           "tcp://1.2.3.4", "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:5x",
-                           "tcp://plugin.example:80", "tcp://:80", "unix:///a\nunix:///b"}) {
+  for (const char* text :
+       {"", "/srv/p.sock", "unix://srv/p.sock", "unix://", "ftp://1.2.3.4:5", "tcp://1.2.3.4",
+        "tcp://1.2.3.4:0", "tcp://1.2.3.4:65536", "tcp://1.2.3.4:5x", "tcp://plugin.example:80", "tcp://:80",
+        "unix:///a\nunix:///b", "unix:///a\x7f", "tcp://", "tcp://1.2.3.4:123456", "tcp://[::1:80"}) {
     std::string what = Find("p.spec", text);
     EXPECT_EQ(what.find("invalid: plugin file " + dir_.path() + "/etc/p.spec"), 0u) << text << " -> " << what;
   }
@@ -121,6 +124,34 @@ TEST_F(DiscoveryTest, Lists) {
   dir_.Write("lib/d/c.json", "");
   ScriptedServer flat(dir_ / "run/flat.sock"), deep(dir_ / "run/deep/deep.sock");
   EXPECT_EQ(ListPlugins(Paths()), (std::vector<std::string>{"a", "b", "c", "deep", "flat"}));
+}
+
+TEST_F(DiscoveryTest, AFileThatCannotBeReadSaysWhy) {
+  if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
+  std::string path = dir_.Write("etc/a_b.spec", "unix:///srv/p.sock");
+  struct Case {
+    long call;
+    const char* message;
+  };
+  for (const Case& c :
+       {Case{SYS_openat, "cannot open plugin file "}, Case{SYS_read, "cannot read plugin file "}}) {
+    std::string message;
+    EXPECT_TRUE(WithCallFaults({{{c.call}, EIO, 1}},
+                               [&] { message = DiscoverPlugin(Paths(), "a_b").status().message(); }));
+    EXPECT_EQ(c.message + path + ": Input/output error", message);
+  }
+  EXPECT_EQ(
+      FailEachCall({SYS_read}, EINTR,
+                   [&] { EXPECT_EQ("unix:///srv/p.sock", DiscoverPlugin(Paths(), "a_b")->ToString()); }),
+      2);
+  // What is there, and cannot be looked at: nothing else is taken in its place.
+  int told = 0;
+  FailEachCall({SYS_newfstatat}, EIO, [&] {
+    auto found = DiscoverPlugin(Paths(), "a_b");
+    if (!found.ok())
+      told += found.status().message().find(path.substr(0, path.rfind('.'))) != std::string::npos;
+  });
+  EXPECT_GE(told, 1);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "base/yaml.h"
 #include "settings/fields.h"
+#include "sys/test_faults.h"
 
 namespace dvdi {
 namespace {
@@ -330,6 +332,62 @@ TEST(SettingFieldsTest, EveryFieldRefusesWhatItIsNot) {
       EXPECT_FALSE(f.set(wrong, "d", &s)) << f.name << " takes " << Dump(wrong);
     EXPECT_FALSE(f.accepts.empty());
   }
+}
+
+// Whatever the kernel answers, there are the settings of the file, or an error that names it.
+TEST_F(SettingsTest, AFileThatCannotBeReadIsNotPassedOver) {
+  if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
+  ASSERT_TRUE(Load("node: here").ok());
+  EXPECT_EQ(FailEachCall({SYS_openat, SYS_newfstatat, SYS_read}, EIO,
+                         [&] {
+                           auto s = LoadSettings(path_, false, nullptr);
+                           if (s.ok()) EXPECT_EQ("here", s->node);
+                           if (!s.ok()) EXPECT_EQ(EIO, s.status().error_number()) << s.status().message();
+                           if (!s.ok()) EXPECT_NE(std::string::npos, s.status().message().find(path_));
+                         }),
+            4);
+  EXPECT_EQ(
+      FailEachCall({SYS_read}, EINTR, [&] { EXPECT_EQ("here", LoadSettings(path_, true, nullptr)->node); }),
+      2);
+  EXPECT_EQ(Code::kNotFound, LoadSettings(path_ + "/x", true, nullptr).status().code());
+  // A node without a name of its own.
+  ASSERT_TRUE(Load("").ok());
+  EXPECT_TRUE(WithCallFaults({{{SYS_uname}, EFAULT, 1}},
+                             [&] { EXPECT_EQ("localhost", LoadSettings(path_, true, nullptr)->node); }));
+}
+
+TEST_F(SettingsTest, TheLimitsOfEachKind) {
+  const char* const kWrong[] = {
+      "runtime_dir: /",
+      "policy_dir: /",
+      "node: \"a\\x7fb\"",
+      "policies: {max_differences: -1}",
+      "policies: {max_differences: 10001}",
+      "policies: {max_differences: some}",
+      "policies: {return_after: 1001}",
+      "policies: {return_after: 2}",
+      "policies: {unsigned: perhaps}",
+      "audit: {max_bytes: 18446744073709551615}",
+      "drivers: {\"\": {max_in_flight: 1}}",
+  };
+  for (const char* text : kWrong) EXPECT_NE(std::string::npos, Error(text).find("invalid: ")) << text;
+  EXPECT_NE("accepted", Error("node: " + std::string(256, 'n')));
+  EXPECT_NE("accepted", Error("drivers: {" + std::string(129, 'd') + ": {max_in_flight: 1}}"));
+  EXPECT_NE("accepted", Error(std::string(61, 'k') + ": 1"));
+  std::string many = "secrets: {options: [";
+  for (int i = 0; i < 10'001; ++i) many += "a,";
+  EXPECT_NE("accepted", Error(many + "a]}"));
+  for (const char* text :
+       {"policies: {return_after: 0}", "policies: {return_after: 1000}", "policies: {max_differences: 10000}",
+        "policies: {max_differences: any}", "policies: {unsigned: allow}", "policies: {unsigned: refuse}"})
+    EXPECT_EQ("accepted", Error(text));
+  auto s = Load("drivers: {d: {overwrite_options: []}}");
+  ASSERT_TRUE(s.ok()) << s.status().message();
+  EXPECT_EQ(32, s->MaxInFlight("d")) << "what a driver's group leaves out is as for all";
+  // Where systemd says that credentials are: only where it is a path that may be one of settings.
+  ASSERT_EQ(0, ::setenv("CREDENTIALS_DIRECTORY", "not/absolute", 1));
+  EXPECT_EQ("", Load("")->credentials_dir);
+  ::unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 }  // namespace
