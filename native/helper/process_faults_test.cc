@@ -33,7 +33,9 @@ class ProcessFaultsTest : public MountTest {
     request.op = HelperRequest::Op::kStatfs;
     request.deadline_ms = In(30'000);
     auto reply = HelperRunner::Real()->Run(env_, request);
-    if (reply.ok()) EXPECT_EQ(1 << 20, reply->usage.total_bytes);
+    if (reply.ok()) {
+      EXPECT_EQ(1 << 20, reply->usage.total_bytes);
+    }
     return reply.status();
   }
   Env env_ = TestEnv();

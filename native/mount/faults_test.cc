@@ -247,8 +247,9 @@ TEST_F(StageFaultsTest, WhatCannotBeIdMappedSaysWhatToAskForInstead) {
     request_.stage = MakeDir("stage/s" + std::to_string(err));
     Status status = Failing(SYS_mount_setattr, 2, err, [&] { return Make(); });
     EXPECT_EQ(err == ENOMEM ? Code::kSystem : Code::kUnsupported, status.code()) << status.message();
-    if (err != ENOMEM)
+    if (err != ENOMEM) {
       EXPECT_NE(std::string::npos, status.hint().find("ownership `root-dir`")) << status.hint();
+    }
     EXPECT_EQ(nullptr, FindMount(Mounts(), request_.stage));
   }
   // What belongs to the workload's user already needs no mapping: mount(2) will do.
@@ -267,7 +268,9 @@ TEST_F(StageFaultsTest, EachClassicCallFailsAndLeavesNothing) {
     for (Status s; WithCallFaults({{calls, err, nth}}, [&] { s = Make(); }); ++nth) {
       if (!s.ok()) ExpectNames(s, request_.stage);
       bool mounted = FindMount(Mounts(), request_.stage) != nullptr;
-      if (s.ok()) EXPECT_TRUE(mounted) << nth;
+      if (s.ok()) {
+        EXPECT_TRUE(mounted) << nth;
+      }
       ASSERT_TRUE(RemoveStage(env_, Path("stage"), request_.stage).ok()) << nth;
       EXPECT_EQ(nullptr, FindMount(Mounts(), request_.stage + ".new")) << nth;
       MakeDir("stage/s");

@@ -126,8 +126,12 @@ TEST_F(ObserveFaultsTest, ALineIsThereOrItsLossIsTold) {
         const std::string& why = status[i].message();
         bool there = all.find("line " + std::to_string(i) + "..\n") != std::string::npos;
         EXPECT_TRUE(there || !status[i].ok()) << i << ": " << all;
-        if (!status[i].ok()) EXPECT_NE(std::string::npos, why.find(path_)) << why;
-        if (!status[i].ok()) EXPECT_EQ(err, status[i].error_number()) << why;
+        if (!status[i].ok()) {
+          EXPECT_NE(std::string::npos, why.find(path_)) << why;
+        }
+        if (!status[i].ok()) {
+          EXPECT_EQ(err, status[i].error_number()) << why;
+        }
       }
       if (!failed) break;
     }

@@ -109,7 +109,9 @@ TEST_F(TransportFaultsTest, WhatFailedIsToldAndWhetherThePluginMayHaveActed) {
   };
   for (const Case& c : kCases) {
     transport_ = MakeHttpTransport(Clock::Real());
-    if (c.kept) ASSERT_EQ(Outcome::kAnswer, Ask(server_.address(), kGet).outcome);
+    if (c.kept) {
+      ASSERT_EQ(Outcome::kAnswer, Ask(server_.address(), kGet).outcome);
+    }
     PluginReply reply;
     EXPECT_TRUE(WithCallFaults(c.faults, [&] { reply = Ask(server_.address(), c.path); })) << c.detail;
     EXPECT_EQ(c.outcome, reply.outcome) << c.path << ": " << c.detail << ": " << reply.detail;

@@ -84,14 +84,20 @@ TEST_F(SysFaultsTest, ATextIsWholeOrNotThere) {
                          [&] {
                            read = sys_->Mountinfo();
                            EXPECT_TRUE(read.ok()) << read.status().message();
-                           if (read.ok()) EXPECT_EQ(*whole, *read);
+                           if (read.ok()) {
+                             EXPECT_EQ(*whole, *read);
+                           }
                          }),
             2);
   EXPECT_GE(FailEachCall({SYS_read, SYS_openat}, EIO,
                          [&] {
                            read = sys_->Mountinfo();
-                           if (read.ok()) EXPECT_EQ(*whole, *read);
-                           if (!read.ok()) EXPECT_EQ(EIO, read.status().error_number());
+                           if (read.ok()) {
+                             EXPECT_EQ(*whole, *read);
+                           }
+                           if (!read.ok()) {
+                             EXPECT_EQ(EIO, read.status().error_number());
+                           }
                          }),
             3);
   EXPECT_TRUE(Failing(SYS_openat, EMFILE, [&] { read = sys_->BootId(); }));
@@ -117,8 +123,12 @@ TEST_F(SysFaultsTest, AReplacedFileIsTheOldOrTheNewOne) {
       bool first = ReplaceFile(env, at->get(), "f", "old", file, true).ok();
       Status second = ReplaceFile(env, at->get(), "f", "new", file, true);
       auto now = ReadOwnFile(sys_, file);
-      if (now.ok()) EXPECT_TRUE(*now == "new" || (*now == "old" && !second.ok())) << *now;
-      if (!second.ok()) EXPECT_NE(std::string::npos, second.message().find(folder)) << second.message();
+      if (now.ok()) {
+        EXPECT_TRUE(*now == "new" || (*now == "old" && !second.ok())) << *now;
+      }
+      if (!second.ok()) {
+        EXPECT_NE(std::string::npos, second.message().find(folder)) << second.message();
+      }
       EXPECT_TRUE(first || second.ok()) << "one call failed, not two";
     });
     EXPECT_GE(failed, 10);
