@@ -2,12 +2,15 @@
 #include "engine/secrets.h"
 
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "engine/testing/sim_engine.h"
+#include "sys/test_faults.h"
 
 namespace dvdi {
 namespace {
@@ -311,6 +314,74 @@ TEST_F(SecretsTest, TheStockPolicyPassesHandlesOn) {
     EXPECT_HAS(Dump(seen_), "Create");
     ExpectOnlyTheDriverSaw(kPlain, Dump(sources[i]["form"]));
   }
+}
+
+TEST_F(SecretsTest, TextThatIsNoneHidesItsValuesAllTheSame) {
+  const struct {
+    const char *form, *text, *value;  // null: there is none in it
+  } kTexts[] = {
+      {"statement", R"({"password":-57.25})", "-57.25"},
+      {"statement", R"({"password":12)", "12"},
+      {"statement", R"({"password":"hunter2)", "\"hunter2"},
+      {"statement", R"({"password":"a\)", "\"a\\"},
+      {"statement", R"({"password":null})", nullptr},
+      {"statement", R"("password":"bare")", "bare"},
+      {"statement", R"(}} "key":"password","value":"out of any group")", nullptr},
+      {"mesos", R"({"key":"password","value":"breaks off")", "breaks off"},
+      {"mesos", R"({"key":"password"})", nullptr},
+      {"mount", R"("a""b=password=quoted",src=x)", "quoted"},
+      {"mount", R"(src=a,"password=never ends)", "never ends"},
+  };
+  for (const auto& t : kTexts) {
+    std::string out = Take(t.form, t.text);
+    if (t.value == nullptr) {
+      EXPECT_EQ(out, t.text);
+      EXPECT_TRUE(taken_.empty()) << t.text;
+      continue;
+    }
+    EXPECT_EQ(Values(), std::vector<std::string>{t.value}) << t.text;
+    EXPECT_EQ(out.find(t.value), std::string::npos) << out;
+  }
+  std::string quoted = Take("mount", R"("a""b=password=quoted",src=x)");
+  EXPECT_EQ(quoted, "\"a\"\"b=password=" + taken_[0].first + "\",src=x") << "it stays one field";
+}
+
+TEST_F(SecretsTest, AFileThatCannotBeReadIsNoEmptySecret) {
+  if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
+  settings_.secrets_dir =
+      std::filesystem::temp_directory_path() / ("dvdi-secrets-" + std::to_string(::getpid()));
+  WriteSecret("good", "hunter2\r\n");
+  WriteSecret("none", "\n");
+  WriteSecret("open", "x", 0640);
+  Env env;
+  env.sys = Sys::Real();
+  auto resolve = [&](const std::string& name) {
+    return ResolveSecret(env, settings_, {{"first", "1"}, {"second", "2"}}, name);
+  };
+  EXPECT_EQ(*resolve("second"), "2") << "of the request's own text";
+  EXPECT_EQ(*resolve("good"), "hunter2");
+  EXPECT_EQ(*resolve("none"), "");
+  EXPECT_EQ(FailEachCall({SYS_openat, SYS_newfstatat, SYS_read}, EIO,
+                         [&] {
+                           auto value = resolve("good");
+                           if (value.ok()) {
+                             EXPECT_EQ(*value, "hunter2");
+                           } else {
+                             EXPECT_HAS(value.status().message(), "secret good: cannot ");
+                             EXPECT_HAS(value.status().message(), settings_.secrets_dir);
+                           }
+                         }),
+            6);
+  EXPECT_EQ(FailEachCall({SYS_read}, EINTR, [&] { EXPECT_EQ(*resolve("good"), "hunter2"); }), 2);
+  EXPECT_EQ(resolve("open").status().code(), Code::kRefused);
+  EXPECT_EQ(resolve(std::string(129, 'n')).status().code(), Code::kInvalid);
+  EXPECT_EQ(resolve("absent").status().code(), Code::kNotFound);
+  ASSERT_EQ(::mkfifo((settings_.secrets_dir + "/pipe").c_str(), 0600), 0);
+  EXPECT_HAS(resolve("pipe").status().message(), "is not a regular file");
+  if (::chown(settings_.secrets_dir.c_str(), 1234, 0) == 0) {
+    EXPECT_EQ(resolve("good").status().code(), Code::kRefused) << "its folder is another user's";
+  }
+  std::filesystem::remove_all(settings_.secrets_dir);
 }
 
 }  // namespace

@@ -431,5 +431,45 @@ TEST(MethodTest, Names) {
   EXPECT_FALSE(MethodFromName("", &method));
 }
 
+TEST_F(ClientTest, AnyMemberOfAVolumeSaysThatItIsThere) {
+  for (const char* body :
+       {R"({"Volume":{"Name":"v"}})", R"({"Volume":{"Mountpoint":"/m"}})", R"({"Volume":{"Status":{"a":1}}})",
+        R"({"Volume":{"CreatedAt":"2026-01-01T00:00:00Z"}})", R"({"Err":"","Foo":"x","Name":"v"})"})
+    EXPECT_EQ(Played(Method::kGet, body).kind, Kind::kOk) << body;
+  for (const char* body : {R"({"Volume":{"Status":{}}})", R"({"Volume":{"Status":"x"}})", R"({"Name":"w"})"})
+    EXPECT_EQ(Played(Method::kGet, body).kind, Kind::kError) << body;
+}
+
+TEST_F(ClientTest, APluginWithoutCapabilitiesIsLocalHoweverItSaysSo) {
+  for (int status : {404, 405, 501}) {
+    Answer a = Played(Method::kCapabilities, "", status);
+    EXPECT_EQ(a.kind, Kind::kOk) << status;
+    EXPECT_EQ(a.scope, "local");
+  }
+  EXPECT_NE(Played(Method::kCapabilities, "", 500).kind, Kind::kOk);
+}
+
+TEST_F(ClientTest, WhatNoPluginCouldReadIsNotSent) {
+  const std::string long_text(65 * 1024, 'x');
+  for (const std::string& name :
+       {std::string(), std::string("a\x7f"), std::string("a\n"), std::string("\xff"), long_text})
+    EXPECT_EQ(client_.RunOne(Make(Method::kGet, name)).sent, false) << name.substr(0, 9);
+  Call mount = Make(Method::kMount);
+  for (const char* id : {"", "a\nb", "\xc3"}) {
+    mount.id = id;
+    EXPECT_FALSE(client_.RunOne(mount).sent) << id;
+  }
+  const std::pair<std::string, std::string> kOptions[] = {
+      {"", "v"}, {"k\n", "v"}, {"k", "\xff"}, {"k", long_text}, {long_text, "v"}};
+  for (const auto& [key, value] : kOptions) {
+    Call create = Make(Method::kCreate);
+    create.options = {{key, value}};
+    Answer a = client_.RunOne(create);
+    EXPECT_FALSE(a.sent) << key.substr(0, 9);
+    EXPECT_EQ(a.error.find(value.substr(0, 20) + "x"), std::string::npos) << "the value may be a secret";
+  }
+  EXPECT_TRUE(server_.requests().empty());
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "policy/test_blobs.h"
 
@@ -124,6 +125,30 @@ TEST_F(SignatureTest, WhatIsNoSignature) {
   for (const std::string& bad : {std::string(), std::string("x"), text.substr(0, text.size() / 2),
                                  text + "more\n", "\n" + text, std::string(1 << 20, 'A')})
     EXPECT_EQ(Verify(bad, {Key("one")}).code(), Code::kInvalid) << bad.substr(0, 80);
+  // Each line in turn: its comment's first word, its letters, its length.
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  ASSERT_EQ(lines.size(), 4u);
+  const std::pair<size_t, std::string> kWrong[] = {{0, "x" + lines[0]},
+                                                   {1, lines[1] + "AAAA"},
+                                                   {1, lines[1].substr(4)},
+                                                   {1, "AA" + lines[1].substr(2)},
+                                                   {1, "RA" + lines[1].substr(2)},
+                                                   {2, "x" + lines[2]},
+                                                   {2, lines[2] + std::string(9000, 'c')},
+                                                   {3, lines[3] + "AAAA"},
+                                                   {3, "?" + lines[3].substr(1)}};
+  for (const auto& [at, line] : kWrong) {
+    auto changed = lines;
+    changed[at] = line;
+    const std::string all = changed[0] + "\n" + changed[1] + "\n" + changed[2] + "\n" + changed[3] + "\n";
+    EXPECT_EQ(Verify(all, {Key("one")}).code(), Code::kInvalid) << at << ": " << line.substr(0, 80);
+  }
+  // As an editor of Windows saves it, and with empty lines at its end.
+  const std::string windows =
+      lines[0] + "\r\n" + lines[1] + "\r\n" + lines[2] + "\r\n" + lines[3] + "\r\n\n\n";
+  EXPECT_TRUE(Verify(windows, {Key("one")}).ok()) << Verify(windows, {Key("one")}).message();
   std::string odd = text;
   odd.replace(odd.find("trusted comment: ", odd.find('\n')) + 17, 1, "\x9a");
   EXPECT_EQ(Verify(odd, {Key("one")}).code(), Code::kInvalid);
@@ -138,8 +163,9 @@ TEST_F(SignatureTest, KeysAsFilesAndAsLines) {
     const std::string id = KeyIdText(key->id);
     EXPECT_HAS(file, id.substr(id.find_first_not_of('0')));
   }
-  for (const std::string& bad : {std::string(), std::string("RWQ"), line + line, line.substr(0, 55),
-                                 FileBytes(Path("one.key")), "x\n" + line}) {
+  for (const std::string& bad :
+       {std::string(), std::string("RWQ"), line + line, line.substr(0, 55), FileBytes(Path("one.key")),
+        "x\n" + line, "AA" + line.substr(2), "RA" + line.substr(2)}) {
     auto key = ParseMinisignKey(bad, "the third of policies.keys");
     ASSERT_FALSE(key.ok()) << bad;
     EXPECT_HAS(key.status().message(), "the third of policies.keys is no minisign public key");
