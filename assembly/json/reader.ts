@@ -68,11 +68,16 @@ export class Node {
     return stringAt(this.document.tape, this.entry);
   }
 
-  /** The number or truth value, as the library reads it. */
-  private scalar(): JSON.Value {
+  /** The number, as the library reads it. */
+  private float(): f64 {
     const tape = this.document.tape;
     const start = tape.startOf(this.entry);
-    return JSON.parse<JSON.Value>(widened(start, tape.endOf(this.entry) - start));
+    return JSON.parse<f64>(widened(start, tape.endOf(this.entry) - start));
+  }
+
+  private isTrue(): bool {
+    const tape = this.document.tape;
+    return load<u8>(tape.startOf(this.entry)) == 0x74; // true
   }
 
   get isObject(): bool {
@@ -203,7 +208,7 @@ export class Node {
     }
     let whole = digitsAt(this.document.tape, this.entry);
     if (whole < 0) {
-      const number = this.scalar().get<f64>();
+      const number = this.float();
       if (!(Math.abs(number) <= <f64>MAX_INTEGER) || Math.floor(number) != number) {
         this.expected("a whole number");
         return min;
@@ -223,7 +228,7 @@ export class Node {
       this.expected("a number");
       return 0;
     }
-    const number = this.scalar().get<f64>();
+    const number = this.float();
     if (Math.abs(number) <= MAX_NUMBER) return number;
     this.expected("a number up to 1e21");
     return 0;
@@ -232,12 +237,12 @@ export class Node {
   /** A number or a truth value as a text; records an error for anything else, and for a number that is out of range. */
   plain(): string {
     if (this.kind == Kind.Number) return numberText(this.number());
-    return this.truth() ? "true" : "false";
+    return this.isTrue() ? "true" : "false";
   }
 
   /** The truth value; records an error and gives false where it is none. */
   truth(): bool {
-    if (this.kind == Kind.Bool) return this.scalar().get<bool>();
+    if (this.kind == Kind.Bool) return this.isTrue();
     this.expected("true or false");
     return false;
   }
@@ -368,7 +373,7 @@ export class Node {
 
   /** The number for an error: as it was written where it is none that counts. */
   private numeral(): string {
-    const number = this.scalar().get<f64>();
+    const number = this.float();
     if (Math.abs(number) <= MAX_NUMBER) return numberText(number);
     const tape = this.document.tape;
     const start = tape.startOf(this.entry);
@@ -381,7 +386,7 @@ export class Node {
       case Kind.Null:
         return "null";
       case Kind.Bool:
-        return this.scalar().get<bool>() ? "true" : "false";
+        return this.isTrue() ? "true" : "false";
       case Kind.Number:
         return this.numeral();
       case Kind.String:
@@ -410,7 +415,7 @@ function stringAt(tape: Tape, entry: i32): string {
   const kind = <u32>tape.countOf(entry);
   if (kind == PLAIN) return widened(start + 1, length - 2);
   if (kind != WITH_ESCAPES) return decode(start + 1, length - 2);
-  return JSON.parse<JSON.Value>(unescapeSlashes(decode(start, length))).get<string>();
+  return JSON.parse<string>(unescapeSlashes(decode(start, length)));
 }
 
 /** Rewrites the escape `\/` to `/`, which json-as would decode to NUL. */

@@ -8,6 +8,7 @@ export const MAX_INTEGER: i64 = 9007199254740991;
  * its exponent is from 23 to 37, AssemblyScript's library reads a number of another magnitude, which is never below this.
  */
 export const MAX_NUMBER: f64 = 1e21;
+const HEX = "0123456789ABCDEF";
 /** UTF-16 units of a refused value that an error shows. */
 const SHOWN: i32 = 80;
 
@@ -32,8 +33,7 @@ export function badLine(text: string): string {
   if (bad.length) return bad;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (isControl(code))
-      return "holds a control character (U+" + code.toString(16).toUpperCase().padStart(4, "0") + ")";
+    if (isControl(code)) return "holds a control character (U+00" + HEX.charAt(code >> 4) + HEX.charAt(code & 15) + ")";
   }
   return "";
 }
