@@ -90,7 +90,7 @@ Result<Json> InspectPolicy(Core& core, const PolicyLife& life, const Json& reque
       return text.status();
     // What is no policy at all has nothing to be shown.
     DVDI_ASSIGN_OR_RETURN(auto manifest, InspectBlob(blob, core.settings.limits));
-    Json answer = Manifest(manifest, Sha256Hex(blob), blob.size());
+    Json answer = Manifest(manifest, BlobSha256(blob), blob.size());
     auto checked = life.Check(std::move(blob), std::move(signature), trust, "");
     if (!checked.ok()) answer["problem"] = checked.status().message();
     if (checked.ok() && !checked->key_id.empty())

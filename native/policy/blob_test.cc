@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/text.h"
 #include "policy/test_blobs.h"
 
 namespace dvdi {
@@ -31,6 +32,15 @@ TEST(Blob, AcceptsAGoodOne) {
   EXPECT_EQ(r->version, "1.20.3");
   EXPECT_EQ(r->abi, 1);
   EXPECT_EQ(r->imports, (std::vector<std::string>{"log", "now"}));
+}
+
+TEST(Blob, IsNamedByItsSha256) {
+  EXPECT_EQ(BlobSha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  for (size_t length : {0u, 1u, 55u, 56u, 63u, 64u, 65u, 4'095u, 200'001u}) {
+    std::string bytes(length, '\0');
+    for (size_t i = 0; i < length; ++i) bytes[i] = static_cast<char>(i * 7);
+    EXPECT_EQ(BlobSha256(bytes), Sha256Hex(bytes)) << length;
+  }
 }
 
 TEST(Blob, OffersItsImportsSorted) {

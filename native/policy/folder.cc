@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "policy/blob.h"
 #include "sys/files.h"
 
 namespace dvdi {
@@ -54,7 +55,7 @@ Result<std::string> PolicyFolder::ReadBlob(const std::string& sha256) const {
   DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnFolder(env_.sys, path_ + "/blobs", false));
   DVDI_ASSIGN_OR_RETURN(std::string blob, ReadOwnFileAt(env_.sys, folder.get(), sha256 + kBlobSuffix,
                                                         kMaxBlobBytes, BlobPath(sha256)));
-  if (Sha256Hex(blob) != sha256)
+  if (BlobSha256(blob) != sha256)
     return Status(Code::kPolicy, BlobPath(sha256) + " is damaged: its SHA-256 is another",
                   "install that policy again: dvdi policy install FILE");
   return blob;

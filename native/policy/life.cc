@@ -30,7 +30,7 @@ Json Event(const char* event, const PolicyModule& module) {
 
 Result<PolicyCandidate> PolicyLife::Check(std::string blob, std::optional<std::string> signature,
                                           const PolicyTrust& trust, const std::string& pinned) const {
-  const std::string sha256 = Sha256Hex(blob);
+  const std::string sha256 = BlobSha256(blob);
   if (!pinned.empty() && sha256 != pinned)
     return NotInstalled(Code::kRefused, "its SHA-256 is " + sha256 + ", not " + pinned,
                         "this is another blob than the one that was meant: fetch it again");

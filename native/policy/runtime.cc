@@ -10,7 +10,7 @@
 #include "policy/cache.h"
 #include "policy/instance.h"
 #include "policy/wasm_engine.h"
-#include "wasmtime/dvdi_compile.h"
+#include "wasmtime/dvdi_wasmtime.h"
 
 namespace dvdi {
 namespace {
@@ -250,7 +250,7 @@ class Runtime : public PolicyRuntime {
 }  // namespace
 
 Result<std::shared_ptr<const PolicyModule>> PolicyRuntime::Load(std::string_view blob) {
-  return Load(blob, Sha256Hex(blob));
+  return Load(blob, BlobSha256(blob));
 }
 
 Result<std::unique_ptr<PolicyRuntime>> PolicyRuntime::Create(const Env& env, const PolicyLimits& limits,

@@ -2,12 +2,27 @@
 use std::thread::{available_parallelism, Builder, JoinHandle};
 
 use rayon_core::ThreadPoolBuilder;
+use sha2::{Digest, Sha256};
 pub use wasmtime_c_api::*;
 
 /// An agent has other work than the compilation of a policy.
 const MOST_THREADS: usize = 4;
 
-/// See dvdi_compile.h.
+/// See dvdi_wasmtime.h.
+///
+/// # Safety
+/// `bytes` are `len` readable ones.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dvdi_wasmtime_sha256(bytes: *const u8, len: usize, out: &mut [u8; 32]) {
+    let bytes = if len == 0 {
+        &[]
+    } else {
+        unsafe { std::slice::from_raw_parts(bytes, len) }
+    };
+    out.copy_from_slice(&Sha256::digest(bytes));
+}
+
+/// See dvdi_wasmtime.h.
 ///
 /// # Safety
 /// As `wasmtime_module_new`.

@@ -1,6 +1,6 @@
 // What the crate beside this file adds to wasmtime's C API.
-#ifndef DVDI_WASMTIME_DVDI_COMPILE_H_
-#define DVDI_WASMTIME_DVDI_COMPILE_H_
+#ifndef DVDI_WASMTIME_DVDI_WASMTIME_H_
+#define DVDI_WASMTIME_DVDI_WASMTIME_H_
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,8 +19,12 @@ extern "C" {
 bool dvdi_wasmtime_module_new(wasm_engine_t* engine, const uint8_t* wasm, size_t len, size_t threads,
                               size_t stack_bytes, wasmtime_module_t** out, wasmtime_error_t** error);
 
+// SHA-256 by the processor's own instructions where it has them. Thread-safe; `bytes` may be null where `len`
+// is 0.
+void dvdi_wasmtime_sha256(const uint8_t* bytes, size_t len, uint8_t out[32]);
+
 #ifdef __cplusplus
 }
 #endif
 
-#endif  // DVDI_WASMTIME_DVDI_COMPILE_H_
+#endif  // DVDI_WASMTIME_DVDI_WASMTIME_H_
