@@ -49,61 +49,50 @@ std::string Recorder::Redact(std::string_view text) const {
   return out;
 }
 
-void Recorder::Add(std::string* to, std::string_view text) {
+std::string Recorder::Kept(std::string_view text) {
   if (bytes_ + text.size() > max_bytes_) {
     cut_ = true;
-    *to += "null";
-    return;
+    return "null";
   }
   bytes_ += text.size();
-  *to += secrets_.empty() ? std::string(text) : Redact(text);
+  return secrets_.empty() ? std::string(text) : Redact(text);
 }
 
-void Recorder::Input(std::string_view export_name, std::string_view text) {
-  std::string kept;
-  Add(&kept, text);
-  body_["input"][std::string(export_name)] = std::move(kept);
+void Recorder::Input(const std::string& export_name, std::string_view text) {
+  texts_.inputs[export_name] = Kept(text);
 }
 
-void Recorder::Answer(std::string_view export_name, std::string_view text) {
-  std::string kept;
-  Add(&kept, text);
-  body_["answer"][std::string(export_name)] = std::move(kept);
+void Recorder::Answer(const std::string& export_name, std::string_view text) {
+  texts_.answers[export_name] = Kept(text);
 }
 
 void Recorder::PrepareAgain() {
   bytes_ = 0;
-  for (const char* member : {"input", "answer"}) {
-    body_[member].erase("prepare");
-    for (const Json& text : body_[member]) bytes_ += text.get_ref<const std::string&>().size();
+  for (auto* texts : {&texts_.inputs, &texts_.answers}) {
+    texts->erase("prepare");
+    for (const auto& [name, text] : *texts) bytes_ += text.size();
   }
-  calls_.clear();
+  texts_.calls.clear();
 }
 
 void Recorder::HostCall(std::string_view name, std::string_view request, std::string_view answer,
                         int64_t ns) {
   if (cut_) return;
   bytes_ += 64;  // what stands around the two texts
-  if (!calls_.empty()) calls_ += ',';
-  calls_ += "{\"call\":\"";
-  calls_ += name;  // one of OfferedImports: needs no escaping
-  calls_ += "\",\"request\":";
-  Add(&calls_, request);
-  calls_ += ",\"answer\":";
-  Add(&calls_, answer);
-  calls_ += ",\"us\":" + std::to_string(ns / 1000) + "}";
+  DecisionTexts::Call call{std::string(name), Kept(request), "", ns / 1000};
+  call.answer = Kept(answer);
+  texts_.calls.push_back(std::move(call));
 }
 
 void Recorder::Policy(const std::string& name, const std::string& version, const std::string& sha256) {
-  body_["policy"] = {{"name", name}, {"version", version}, {"sha256", sha256}};
+  policy_ = {{"name", name}, {"version", version}, {"sha256", sha256}};
 }
 
 EventContext Recorder::Context(const OperationRow& operation) const {
   EventContext c;
   c.kind = kind_, c.owner = operation.owner, c.scope = operation.scope, c.operation = operation.id;
-  const Json& policy = GetMember(body_, "policy");
-  c.policy_name = GetString(policy, "name"), c.policy_version = GetString(policy, "version");
-  c.policy_sha256 = GetString(policy, "sha256");
+  c.policy_name = GetString(policy_, "name"), c.policy_version = GetString(policy_, "version");
+  c.policy_sha256 = GetString(policy_, "sha256");
   c.duration_us = (env_.clock->MonotonicNs() - started_ns_) / 1000;
   return c;
 }
@@ -115,15 +104,24 @@ RecordRow Recorder::Finish(const OperationRow& operation, const std::string& out
   row.outcome = outcome;
   row.started_ms = started_ms_;
   row.duration_us = (env_.clock->MonotonicNs() - started_ns_) / 1000;
-  Json body = body_;
+  Json body = Json::object();
+  if (!policy_.is_null()) body["policy"] = policy_;
+  if (!texts_.inputs.empty()) body["input"] = texts_.inputs;
+  if (!texts_.answers.empty()) body["answer"] = texts_.answers;
   if (cut_) body["cut"] = true;
   if (!status.ok()) body["error"] = Json::parse(Redact(status.ToJson()), nullptr, false);
   if (!undone_.empty()) body["undone"] = undone_;
   if (!notes_.empty()) body["notes"] = notes_;
   row.body = Dump(body);
-  // The calls are JSON already: put in as they are.
-  row.body.insert(row.body.size() - 1,
-                  std::string(row.body.size() > 2 ? "," : "") + "\"calls\":[" + calls_ + "]");
+  // The calls are JSON already: put in as they are. An import's name, one of OfferedImports, needs no
+  // escaping.
+  std::string calls = row.body.size() > 2 ? ",\"calls\":[" : "\"calls\":[";
+  for (const auto& call : texts_.calls) {
+    if (&call != texts_.calls.data()) calls += ',';
+    calls += "{\"call\":\"" + call.import + "\",\"request\":" + call.request + ",\"answer\":" + call.answer +
+             ",\"us\":" + std::to_string(call.us) + "}";
+  }
+  row.body.insert(row.body.size() - 1, calls + "]");
   return row;
 }
 

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "ledger/rows.h"
 #include "observe/observer.h"
+#include "policy/replay.h"
 #include "sys/env.h"
 
 namespace dvdi {
@@ -23,8 +24,8 @@ class Recorder {
   Recorder(const Env& env, std::string kind, size_t max_bytes);
 
   // Texts are JSON; they are kept as they are, redacted.
-  void Input(std::string_view export_name, std::string_view text);
-  void Answer(std::string_view export_name, std::string_view text);
+  void Input(const std::string& export_name, std::string_view text);
+  void Answer(const std::string& export_name, std::string_view text);
   void HostCall(std::string_view name, std::string_view request, std::string_view answer, int64_t ns);
   // What was recorded of prepare does not count: the policy is asked once more.
   void PrepareAgain();
@@ -40,11 +41,14 @@ class Recorder {
   EventContext Context(const OperationRow& operation) const;
 
   int64_t started_ms() const { return started_ms_; }
+  // What a policy could decide again; null where it was cut.
+  const DecisionTexts* texts() const { return cut_ ? nullptr : &texts_; }
   // `outcome`: "ok" or the error's code.
   RecordRow Finish(const OperationRow& operation, const std::string& outcome, const Status& status) const;
 
  private:
-  void Add(std::string* to, std::string_view text);
+  // What is kept of a text.
+  std::string Kept(std::string_view text);
 
   const Env env_;
   const std::string kind_;
@@ -52,9 +56,9 @@ class Recorder {
   const int64_t started_ms_, started_ns_;
   size_t bytes_ = 0;
   bool cut_ = false;
-  Json body_ = Json::object();
+  Json policy_;
   // Calls are kept as text: most records are never read.
-  std::string calls_;
+  DecisionTexts texts_;
   std::vector<std::string> undone_, notes_;
   std::vector<SecretText, WipingAllocator<SecretText>> secrets_;
 };

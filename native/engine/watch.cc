@@ -1,5 +1,7 @@
 #include "engine/watch.h"
 
+#include <functional>
+
 #include "base/text.h"
 #include "policy/life.h"
 #include "policy/replay.h"
@@ -34,11 +36,22 @@ void EndShadow(Core& core, const ShadowRevision& shadow, const std::string& why)
   TellPolicy(core, "engine", "shadow-ended", shadow.revision->module.get(), why, Status());
 }
 
-void DecideInShadow(Core& core, const ShadowRevision& shadow, const OperationRow& operation,
-                    const Json& record) {
-  if (ShadowIsOver(core, shadow.bounds)) return EndShadow(core, shadow, "its time is over");
+ReplayResult DecideAgain(const Revision& revision, const Revision& decided, const Recorder& recorder,
+                         const std::function<Result<Json>()>& record) {
+  // Nearly all are decided alike; then none of the JSON has to be read.
+  if (recorder.texts() != nullptr && revision.config == decided.config &&
+      DecidesAlike(*revision.module, *recorder.texts()))
+    return {};
+  auto whole = record();
+  if (whole.ok()) return Replay(*revision.module, revision.config, *whole);
+  ReplayResult skipped;
+  skipped.outcome = Outcome::kSkipped, skipped.why = whole.status().message();
+  return skipped;
+}
+
+void KeepVerdict(Core& core, const ShadowRevision& shadow, const OperationRow& operation,
+                 const ReplayResult& result) {
   const std::string& sha256 = shadow.bounds.sha256;
-  const ReplayResult result = Replay(*shadow.revision->module, shadow.revision->config, record);
   VerdictRow row = Verdict(core, sha256, kShadowVerdict, operation);
   row.outcome = OutcomeName(result.outcome);
   if (result.outcome != Outcome::kSame) row.detail = Detail(result);
@@ -96,11 +109,16 @@ void WatchPolicies(Core& core, const Revision& revision, const Recorder& recorde
                    const OperationRow& operation, const Status& why, bool policy_failed) {
   const auto shadow = core.policy->Shadow();
   if (shadow == nullptr && !policy_failed) return;
-  const RecordRow row = recorder.Finish(operation, why.ok() ? "ok" : CodeName(why.code()), why);
-  auto record = ParseJson(row.body, "a record", 80);
-  if (!record.ok()) return;
-  if (policy_failed) MayTakeBack(core, revision, operation, why, *record);
-  if (shadow != nullptr) DecideInShadow(core, *shadow, operation, *record);
+  auto record = [&] {
+    return ParseJson(recorder.Finish(operation, why.ok() ? "ok" : CodeName(why.code()), why).body, "a record",
+                     80);
+  };
+  if (policy_failed) {
+    if (auto whole = record(); whole.ok()) MayTakeBack(core, revision, operation, why, *whole);
+  }
+  if (shadow == nullptr) return;
+  if (ShadowIsOver(core, shadow->bounds)) return EndShadow(core, *shadow, "its time is over");
+  KeepVerdict(core, *shadow, operation, DecideAgain(*shadow->revision, revision, recorder, record));
 }
 
 bool ShadowIsOver(Core& core, const ShadowState& shadow) {

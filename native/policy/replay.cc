@@ -1,5 +1,6 @@
 #include "policy/replay.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -137,6 +138,30 @@ Json ReplayResult::ToJson() const {
   if (at != "failure") j["was"] = was, j["now"] = now;
   if (!missing.is_null()) j["missing"] = missing;
   return j;
+}
+
+bool DecidesAlike(const PolicyModule& policy, const DecisionTexts& texts) {
+  if (texts.inputs.empty()) return false;
+  auto instance = policy.Begin();
+  for (const char* name : kExports) {
+    const auto input = texts.inputs.find(name), answer = texts.answers.find(name);
+    if (input == texts.inputs.end()) continue;
+    if (answer == texts.answers.end()) return false;
+    auto next = texts.calls.begin();
+    const auto end = std::string_view(name) == "prepare" ? texts.calls.end() : next;
+    auto host = [&](std::string_view import, std::string_view request) -> Result<std::string> {
+      if (const char* always = AlwaysAnswered(import)) return std::string(always);
+      next = std::find_if(next, end, [](const auto& call) { return AlwaysAnswered(call.import) == nullptr; });
+      if (next == end || next->import != import || next->request != request)
+        return Status(Code::kRefused, "another call");
+      return (next++)->answer;
+    };
+    auto now = instance->Call(name, input->second, host);
+    if (!now.ok() || *now != answer->second) return false;
+    if (std::any_of(next, end, [](const auto& call) { return AlwaysAnswered(call.import) == nullptr; }))
+      return false;
+  }
+  return true;
 }
 
 ReplayResult Replay(const PolicyModule& policy, const Json& config, const Json& record) {

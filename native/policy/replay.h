@@ -3,7 +3,10 @@
 #ifndef DVDI_POLICY_REPLAY_H_
 #define DVDI_POLICY_REPLAY_H_
 
+#include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "policy/runtime.h"
@@ -35,6 +38,21 @@ const char* OutcomeName(ReplayResult::Outcome outcome);
 // `config`: what the policy's configure answered; null where each record's own serves. `record`: the body of
 // a record, or a line of an export. Thread-safe. Costs one decision.
 ReplayResult Replay(const PolicyModule& policy, const Json& config, const Json& record);
+
+// What a policy was asked and told in one operation, as the texts that went over. Of each export that was
+// called the input, and the answer where it gave one; of prepare its host calls, in order.
+struct DecisionTexts {
+  struct Call {
+    std::string import, request, answer;
+    int64_t us = 0;  // how long it took
+  };
+  std::map<std::string, std::string> inputs, answers;
+  std::vector<Call> calls;
+};
+
+// Whether the policy decides that byte for byte alike, with the inputs as they are: then Replay says kSame,
+// at several times the cost, most of which is JSON. False says nothing of the policy. Thread-safe.
+bool DecidesAlike(const PolicyModule& policy, const DecisionTexts& texts);
 
 }  // namespace dvdi
 

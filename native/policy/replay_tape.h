@@ -12,6 +12,9 @@
 
 namespace dvdi {
 
+// The answer to a host call that is neither matched nor compared; null for all others.
+const char* AlwaysAnswered(std::string_view import);
+
 // Used by one thread, for one replay.
 class ReplayTape {
  public:
