@@ -70,6 +70,17 @@ const std::string& WhyNoCallFaults() {
   return why;
 }
 
+bool NeedsEveryMmap() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return true;
+#endif
+#endif
+  return false;
+}
+
 bool WithCallFaults(const std::vector<CallFault>& faults, const std::function<void()>& body) {
   std::promise<int> listening;
   std::atomic<bool> done{false};

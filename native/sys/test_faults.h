@@ -19,6 +19,10 @@ struct CallFault {
 // "" where this kernel lets us, else why not.
 const std::string& WhyNoCallFaults();
 
+// Whether this program was built with a sanitizer, whose runtime needs memory at any time: SYS_mmap must not
+// fail then.
+bool NeedsEveryMmap();
+
 // Runs `body` in a thread of its own, in which these calls fail; the other threads are not concerned. What
 // the thread starts (threads, processes) makes its calls as always, and must end with `body`. The result:
 // whether each of the faults has come about.
