@@ -21,12 +21,9 @@ using testing::TempDir;
 using testing::WriteFile;
 
 constexpr int kCrashed = 77;
-// Of the thread that does the operation. The keeper's thread has steps too, at any moment: dead at one of
-// those while this one starts a tool, the process would leave its lock to the tool for as long as that takes
-// to begin.
-thread_local int t_steps_left = 0;
+int g_steps_left = 0;
 void CountDown(const char*) {
-  if (--t_steps_left == 0) ::_exit(kCrashed);
+  if (--g_steps_left == 0) ::_exit(kCrashed);
 }
 
 class CrashTest : public ::testing::Test {
@@ -54,7 +51,7 @@ class CrashTest : public ::testing::Test {
     pid_t child = ::fork();
     if (child == 0) {
       auto driver = world.Node("A");
-      t_steps_left = nth;
+      g_steps_left = nth;
       SetStepHook(&CountDown);
       ::_exit(driver != nullptr && operation(*driver).ok() ? 0 : 1);
     }

@@ -2,6 +2,7 @@
 #include "driver/driver_test.h"
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 namespace dvdi {
@@ -101,6 +102,21 @@ TEST_F(DriverTest, OneDriverForEachMountRoot) {
   o.node = "C";
   // The lock is the open file's, so one process can stand for two.
   EXPECT_EQ(Driver::Open(o).status().code(), Code::kRefused);
+}
+
+// A tool that is just being started has the lock of the driver that started it, and has died, a moment
+// longer.
+TEST_F(DriverTest, ALockThatIsGivenBackInAMomentIsWaitedFor) {
+  Node("A").reset();
+  UniqueFd lock(::open((dir_ / "mnt-A/.state/lock").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(lock.valid());
+  ASSERT_EQ(Sys::Real()->TryLock(lock.get()), 0);
+  std::thread tool([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    lock.reset();
+  });
+  EXPECT_NE(Node("A"), nullptr);
+  tool.join();
 }
 
 TEST_F(DriverTest, AForeignSignatureIsNeverFormattedAndALikeOneIsTaken) {
