@@ -1,4 +1,6 @@
 // recover, version; and what all verbs begin with.
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 
 #include "cli/prepare.h"
@@ -64,8 +66,12 @@ int Recover(const Options& options) {
   if (owners.empty()) owners = {"run", "manual", "oci", "dvdcli"};
   Json all = Json::object();
   Status failure;
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + std::chrono::milliseconds(CloseWait(options, kRecoverWaitMs));
   for (const auto& owner : owners) {
-    int wait = options.wait ? CloseWait(options, kRecoverWaitMs) : 0;
+    // Each waits for all releases: together no longer than was said.
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const int64_t wait = options.wait ? std::max<int64_t>(left, 0) : 0;
     auto answer = (*engine)->Do(dvdi_recover, {{"owner", owner}, {"wait_ms", wait}}, "recovering");
     // One owner's trouble is no reason to leave the others.
     if (!answer.ok() && failure.ok()) failure = answer.status();

@@ -161,6 +161,19 @@ void Engine::FrontLoop() {
   }
 }
 
+namespace {
+
+// While a recovery waits for releases.
+constexpr int64_t kLookAgainMs = 100;
+
+bool AnyOf(const std::vector<AttachmentRow>& some, const std::vector<AttachmentRow>& list) {
+  return std::any_of(some.begin(), some.end(), [&](const AttachmentRow& a) {
+    return std::any_of(list.begin(), list.end(), [&](const AttachmentRow& b) { return a.id == b.id; });
+  });
+}
+
+}  // namespace
+
 Status Engine::Recover(const Json& request, Done done) {
   std::string owner = GetString(request, "owner");
   if (owner.empty()) return Status(Code::kInvalid, "recover wants an owner");
@@ -199,16 +212,20 @@ Status Engine::Recover(const Json& request, Done done) {
           std::lock_guard lock(core->reported_mu);
           for (auto& line : advice.report) core->reported.push_back(std::move(line));
         }
-        if (s.ok() && !before.empty() && wait > 0) {
-          StartDueReleases(core, true);
-          int64_t deadline = core->env.clock->MonotonicMs() + wait;
+        const int64_t deadline = core->env.clock->MonotonicMs() + wait;
+        bool all = wait > 0;  // those too whose next try is not due yet
+        for (;; all = false) {
+          const int64_t next = DueAt(*core, StartDueReleases(core, all));
           // This task itself counts as running.
-          while (core->env.clock->MonotonicMs() < deadline && core->admission->running() > 1)
+          while (!before.empty() && core->env.clock->MonotonicMs() < deadline &&
+                 core->admission->running() > 1)
             core->env.scheduler->SleepUntil(core->env.clock->MonotonicMs() + 5);
-        } else {
-          StartDueReleases(core, false);
+          if (s.ok()) s = list(&after);
+          const int64_t now = core->env.clock->MonotonicMs();
+          if (!s.ok() || now >= deadline || !AnyOf(before, after)) break;
+          // One that failed is tried again when it is due; and others may be at it, too.
+          core->env.scheduler->SleepUntil(std::min({deadline, next, now + kLookAgainMs}));
         }
-        if (s.ok()) s = list(&after);
         if (!s.ok()) return done(s, Json());
         Json released = Json::array(), pending = Json::array();
         for (const auto& b : before) {

@@ -125,6 +125,35 @@ test("a driver that stands still during a mount: a deadline ends it, and recover
   assert.equal((await world.dvdi(run)).code, 0);
 });
 
+test(
+  "recover --wait tries a release again that failed, and says what its time was too short for",
+  { skip },
+  async (t) => {
+    const world = await World.make(t);
+    let refusals = 2; // the workload's own try, and the recovery's first
+    const plugin: ScriptedPlugin = await ScriptedPlugin.serve(world, "plain", {
+      volumes: ["data"],
+      Get: () => ({ Volume: { Name: "data", Mountpoint: plugin.folder }, Err: "" }),
+      Unmount: (body) => (refusals-- > 0 ? { Err: "busy" } : plugin.usual("Unmount", body)),
+    });
+    const run = ["run", "-v", `data:${world.target("d")}`, "--volume-driver", "plain", "--", "true"];
+    assert.equal((await world.dvdi(run)).code, 0);
+    const recovered = await world.dvdi(["recover", "--wait"]);
+    assert.equal(recovered.code, 0, recovered.all);
+    assert.equal(recovered.out, "released data (driver plain)\n");
+    assert.equal(plugin.count("Unmount"), 3);
+
+    refusals = Infinity;
+    assert.equal((await world.dvdi(run)).code, 0);
+    const short = await world.dvdi(["recover", "--wait", "--timeout", "300ms"]);
+    assert.equal(short.code, 0, short.all);
+    assert.match(short.out, /^still to be released: data \(driver plain\): busy$/m);
+    refusals = 0;
+    assert.equal((await world.dvdi(["recover", "--wait"])).out, "released data (driver plain)\n");
+    await world.nothingLeft();
+  },
+);
+
 test("a driver that is not up yet is waited for", { skip }, async (t) => {
   const world = await World.make(t);
   const target = world.target("data");
