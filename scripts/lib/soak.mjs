@@ -46,17 +46,19 @@ export function readSummary(log) {
 
 /**
  * Runs the seeds.
- * @param {{program: string, second?: string, from: number, seeds: number, jobs: number, progress: Progress}} what
+ * @param {{program: string, second?: string, from: number, seeds: number, jobs: number, progress: Progress,
+ *   block?: number, onBlock?: (seeds: {from: number, to: number, failed: number[], log: string}) => void}} what
+ *   block: so many are run by one process, and told together
  * @param {(line: string) => void} say
  * @returns {Promise<{seeds: number, operations: number, failed: number[]}>}
  */
-export async function soak({ program, second, from, seeds, jobs, progress }, say) {
+export async function soak({ program, second, from, seeds, jobs, progress, block = BLOCK, onBlock }, say) {
   const blocks = [];
-  for (let at = from; at < from + seeds; at += BLOCK) if (!progress.has(at)) blocks.push(at);
+  for (let at = from; at < from + seeds; at += block) if (!progress.has(at)) blocks.push(at);
   if (progress.state.histories > 0) say(`  ${progress.state.histories} seeds were done before`);
   const one = async () => {
     for (let at = blocks.shift(); at !== undefined; at = blocks.shift()) {
-      const count = Math.min(BLOCK, from + seeds - at);
+      const count = Math.min(block, from + seeds - at);
       const args = ["--from", String(at), "--count", String(count)];
       if (second) args.push("--second-policy", second);
       const { code, log } = await run(program, args);
@@ -65,6 +67,7 @@ export async function soak({ program, second, from, seeds, jobs, progress }, say
         throw new StepError(`seeds ${at} to ${at + count - 1}: dvdi-sim ended with ${code}`, { log });
       if (summary.failed.length > 0) say(log.trimEnd());
       progress.add(at, summary);
+      onBlock?.({ from: at, to: at + count - 1, failed: summary.failed, log });
       const done = progress.state.histories;
       say(`  ${done} of ${seeds} seeds, ${progress.state.failed.length} failed (${summary.ms} ms for ${count})`);
     }

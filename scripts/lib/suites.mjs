@@ -1,13 +1,15 @@
 // Every test suite: how it runs, and how its results are read. A further suite is one more entry of SUITES.
 import { existsSync, readFileSync, rmSync } from "node:fs";
+import { cpus } from "node:os";
 import { join } from "node:path";
 
 import { runAsPect } from "./as-pect.mjs";
 import { buildTargets, fuzz, howTo, lacking, TARGETS } from "./fuzz.mjs";
 import { bundleTests } from "./host.mjs";
-import { NATIVE, ROOT } from "./paths.mjs";
+import { HOUSE_POLICY, NATIVE, ROOT } from "./paths.mjs";
 import { run } from "./proc.mjs";
 import { readAsPect, readCtest, readNodeLine } from "./results.mjs";
+import { Progress, soak } from "./soak.mjs";
 import { filesAt } from "./stamp.mjs";
 
 /**
@@ -21,6 +23,8 @@ import { filesAt } from "./stamp.mjs";
  */
 
 const LIMIT_MS = 40 * 60_000;
+// About 0.3 s of CPU time each.
+const SEEDS = 1_000;
 const CRASH = /\/test\/crash\//;
 const MESOS = /\/test\/mesos\//;
 
@@ -42,6 +46,7 @@ export const SUITES = [
     run: async (context) => nodeTests(await bundleTests("host"), context),
   },
   { name: "ctest", about: "the native units", run: ctest },
+  { name: "simulation", about: "histories in which everything goes wrong", run: simulation },
   nodeSuite(
     "e2e",
     "the shipped blob, the programs, plugins that nobody here wrote",
@@ -74,6 +79,24 @@ async function asPect({ match, onTest }) {
   const failed = tests.some((test) => test.outcome === "failed");
   if (code !== 0 && !failed && !match) return { tests, problem: `as-pect ended with ${code}`, log: log };
   return { tests, log: failed ? log : undefined };
+}
+
+/** The short form; `npm run soak` has as many seeds as are wanted. */
+async function simulation({ build = NATIVE, match, onTest }) {
+  const tests = [];
+  const onBlock = ({ from, to, failed, log }) => {
+    const outcome = failed.length === 0 ? "passed" : "failed";
+    const test = { name: `seeds ${from} to ${to}`, outcome, detail: failed.length === 0 ? undefined : log.trimEnd() };
+    tests.push(test);
+    onTest(test);
+  };
+  // Its tests have no names of their own to choose by.
+  if (match) return { tests };
+  const program = join(build, "native/sim/dvdi-sim");
+  const progress = new Progress("", { from: 1, seeds: SEEDS });
+  const jobs = cpus().length;
+  await soak({ program, second: HOUSE_POLICY, from: 1, seeds: SEEDS, jobs, progress, block: 50, onBlock }, () => {});
+  return { tests };
 }
 
 async function replayCorpora({ match, onTest }) {
