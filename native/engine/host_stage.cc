@@ -80,6 +80,13 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   r.uid = request_.uid, r.gid = request_.gid;
   r.deadline_ms = request_.deadline_ms;
   r.classic = core_.classic_mounts;
+  // mountinfo may have been read again since the volume was found attached.
+  if (DeviceAt(mounts_, r.mountpoint) != v.attachment.device)
+    return Status(Code::kDriver,
+                  "the driver lost the volume: its mount at " + OneLine(r.mountpoint) + " is gone",
+                  "see the driver's log (was it started anew?), then start the workload again")
+        .WithVolume(v.driver, v.name)
+        .WithPath(r.mountpoint);
   StageMeta meta;
   meta.operation = request_.operation;
   meta.attach.attachment = v.attachment.id, meta.attach.target = v.target;

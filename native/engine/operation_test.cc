@@ -232,6 +232,20 @@ TEST_F(OperationTest, AFailureOfAnySystemCallLeavesNothing) {
   EXPECT_GT(failed, 8);
 }
 
+// Beneath the lost volume is a folder of the node: what is written there is on no volume.
+TEST_F(OperationTest, AVolumeThatItsDriverLosesInTheMiddleIsNotStaged) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply*) {
+    if (method == "Create") world_.transport.ForgetMounts("red", true);  // its plugin starts anew
+    return false;
+  };
+  Json answer = Prepare("two", {Volume("blue", "b"), Volume("red", "a")});
+  ASSERT_TRUE(answer.contains("error")) << answer;
+  EXPECT_NE(Dump(answer).find("the driver lost the volume: its mount at "), std::string::npos) << answer;
+  transport_.hook = nullptr;
+  EXPECT_TRUE(Prepare("two", {Volume("blue", "b"), Volume("red", "a")}).contains("ok")) << "attached anew";
+}
+
 TEST_F(OperationTest, TheDeadlineInTheMiddleOfThePlan) {
   // Each call of the driver costs a millisecond: the deadline passes at another place each time.
   MakeVolume("red", "a"), MakeVolume("red", "b");

@@ -178,6 +178,28 @@ TEST_P(StageTest, RefusesWhatIsNoVolume) {
   EXPECT_EQ(0u, MountsBelowRoot());
 }
 
+// Beneath it is a folder of the node, which would be written to in the volume's place.
+TEST_P(StageTest, AVolumeThatWasLostSinceTheMountsWereReadIsRefused) {
+  std::string volume = MakeTmpfs("vol");
+  MakeDir("vol/sub");
+  const auto before = Mounts();
+  StageRequest request = Request(volume);
+  request.mounts = &before;
+  ASSERT_EQ(0, ::umount2(volume.c_str(), MNT_DETACH));
+  MakeDir("vol/sub");
+  for (const char* subpath : {"", "sub"}) {
+    request.subpath = subpath;
+    for (Ownership ownership : {Ownership::kNone, Ownership::kRootDir}) {
+      request.ownership = ownership;
+      auto made = MakeStage(env_, request);
+      ASSERT_FALSE(made.ok()) << subpath;
+      EXPECT_NE(std::string::npos, made.status().message().find(volume + " went away"))
+          << made.status().message();
+    }
+  }
+  EXPECT_EQ(0u, MountsBelowRoot());
+}
+
 TEST_P(StageTest, AMountpointNamedThroughASymlinkIsFollowed) {
   std::string volume = MakeTmpfs("vol");
   MakeFile("vol/data");

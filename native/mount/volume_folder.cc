@@ -21,6 +21,12 @@ bool IsLocal(const MountEntry& mount) {
 }
 bool IsFuse(const MountEntry& mount) { return mount.type == "fuse" || mount.type.starts_with("fuse."); }
 
+Status WentAway(const std::string& path) {
+  return Status(Code::kNotFound, "the mount of the driver's folder " + OneLine(path) + " went away",
+                "see the driver's log, then try again")
+      .WithPath(path);
+}
+
 // By its id where the helper said it: the path may hold symlinks, or the mount be newer than `mounts`.
 Result<MountEntry> MountOf(const Env& env, int id, const std::string& path,
                            const std::vector<MountEntry>& mounts) {
@@ -33,9 +39,21 @@ Result<MountEntry> MountOf(const Env& env, int id, const std::string& path,
   if (const MountEntry* found = find(mounts)) return *found;
   DVDI_ASSIGN_OR_RETURN(std::vector<MountEntry> fresh, ReadMounts(env));
   if (const MountEntry* found = find(fresh)) return *found;
-  return Status(Code::kNotFound, "the mount of the driver's folder " + OneLine(path) + " went away",
-                "see the driver's log, then try again")
-      .WithPath(path);
+  return WentAway(path);
+}
+
+// Beneath a volume that its driver lost after `mounts` was read is a plain folder of the node: no workload
+// may write there in the volume's place. `opened`: the mount that the folder is on, null where it was opened
+// here. An open folder keeps its mount from being unmounted, so it is looked at behind the opening.
+Status CheckIsThere(const Env& env, const std::string& path, const std::vector<MountEntry>& mounts,
+                    const MountEntry* opened) {
+  if (FindMount(mounts, path) == nullptr) return Status();
+  bool there = false;
+  if (opened != nullptr)
+    there = opened->mountpoint == path || IsStrictlyBelow(path, opened->mountpoint);
+  else
+    DVDI_RETURN_IF_ERROR(IsMountpoint(env, path, &there));
+  return there ? Status() : WentAway(path);
 }
 
 }  // namespace
@@ -115,6 +133,7 @@ Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& reques
       return Status::FromErrno(-fd, "cannot open the driver's folder " + OneLine(path), path);
     if (fd >= 0) {
       out.folder = SysFd(env.sys, fd);
+      DVDI_RETURN_IF_ERROR(CheckIsThere(env, path, mounts, nullptr));
       if (ask.subpath.empty() && request.ownership == Ownership::kNone) {
         DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, -1, path, mounts));
         return out;
@@ -133,6 +152,7 @@ Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& reques
   out.userns = SysFd(env.sys, reply.userns);
   out.chowned = reply.chowned;
   DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, reply.mount_id, path, mounts));
+  DVDI_RETURN_IF_ERROR(CheckIsThere(env, path, mounts, &out.mount));
   return out;
 }
 
