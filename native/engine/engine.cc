@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 #include "base/guards.h"
 #include "engine/ask_policy.h"
@@ -44,6 +45,8 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
 
 // How long a thread that has given its answer may take to end.
 constexpr int64_t kTailMs = 50;
+// A recovery that waits for releases looks so often.
+constexpr int64_t kLookAgainMs = 100;
 
 }  // namespace
 
@@ -161,19 +164,6 @@ void Engine::FrontLoop() {
   }
 }
 
-namespace {
-
-// While a recovery waits for releases.
-constexpr int64_t kLookAgainMs = 100;
-
-bool AnyOf(const std::vector<AttachmentRow>& some, const std::vector<AttachmentRow>& list) {
-  return std::any_of(some.begin(), some.end(), [&](const AttachmentRow& a) {
-    return std::any_of(list.begin(), list.end(), [&](const AttachmentRow& b) { return a.id == b.id; });
-  });
-}
-
-}  // namespace
-
 Status Engine::Recover(const Json& request, Done done) {
   std::string owner = GetString(request, "owner");
   if (owner.empty()) return Status(Code::kInvalid, "recover wants an owner");
@@ -200,6 +190,7 @@ Status Engine::Recover(const Json& request, Done done) {
             return Status();
           });
         };
+        std::map<std::string, const AttachmentRow*> still;  // `after` by id
         Status s = list(&before);
         Json waiting = Json::array();
         for (const auto& a : before)
@@ -221,22 +212,26 @@ Status Engine::Recover(const Json& request, Done done) {
                  core->admission->running() > 1)
             core->env.scheduler->SleepUntil(core->env.clock->MonotonicMs() + 5);
           if (s.ok()) s = list(&after);
+          still.clear();
+          for (const auto& a : after) still[a.id] = &a;
+          const bool any = std::any_of(before.begin(), before.end(),
+                                       [&](const AttachmentRow& b) { return still.contains(b.id); });
           const int64_t now = core->env.clock->MonotonicMs();
-          if (!s.ok() || now >= deadline || !AnyOf(before, after)) break;
+          if (!s.ok() || now >= deadline || !any) break;
           // One that failed is tried again when it is due; and others may be at it, too.
           core->env.scheduler->SleepUntil(std::min({deadline, next, now + kLookAgainMs}));
         }
         if (!s.ok()) return done(s, Json());
         Json released = Json::array(), pending = Json::array();
         for (const auto& b : before) {
-          auto it =
-              std::find_if(after.begin(), after.end(), [&](const AttachmentRow& a) { return a.id == b.id; });
-          if (it == after.end())
+          auto it = still.find(b.id);
+          if (it == still.end())
             released.push_back({{"driver", b.driver}, {"name", b.name}});
           else
-            pending.push_back({{"driver", b.driver},
-                               {"name", b.name},
-                               {"why", it->error.empty() ? "its release is under way" : it->error}});
+            pending.push_back(
+                {{"driver", b.driver},
+                 {"name", b.name},
+                 {"why", it->second->error.empty() ? "its release is under way" : it->second->error}});
         }
         Json reported = Json::array();
         {

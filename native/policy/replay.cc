@@ -149,17 +149,18 @@ bool DecidesAlike(const PolicyModule& policy, const DecisionTexts& texts) {
     if (answer == texts.answers.end()) return false;
     auto next = texts.calls.begin();
     const auto end = std::string_view(name) == "prepare" ? texts.calls.end() : next;
+    auto at_end = [&] {
+      next = std::find_if(next, end, [](const auto& call) { return AlwaysAnswered(call.import) == nullptr; });
+      return next == end;
+    };
     auto host = [&](std::string_view import, std::string_view request) -> Result<std::string> {
       if (const char* always = AlwaysAnswered(import)) return std::string(always);
-      next = std::find_if(next, end, [](const auto& call) { return AlwaysAnswered(call.import) == nullptr; });
-      if (next == end || next->import != import || next->request != request)
+      if (at_end() || next->import != import || next->request != request)
         return Status(Code::kRefused, "another call");
       return (next++)->answer;
     };
     auto now = instance->Call(name, input->second, host);
-    if (!now.ok() || *now != answer->second) return false;
-    if (std::any_of(next, end, [](const auto& call) { return AlwaysAnswered(call.import) == nullptr; }))
-      return false;
+    if (!now.ok() || *now != answer->second || !at_end()) return false;
   }
   return true;
 }
