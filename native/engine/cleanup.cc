@@ -118,8 +118,9 @@ void Engine::ReleaseBehind(UndoOutcome outcome) {
   if (outcome.releasing.size() == 1 && outcome.locks) {
     const AttachmentRow a = outcome.releasing[0];
     here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status&) {
+      // Whoever else is at it (a look of the keeper's, a close) gets no lock: it is ours all the same.
       ActiveOperation active(core, "release " + a.id);
-      if (active.mine() && !ReleaseHeld(*core, a).ok()) LookAgain(*core);
+      if (!ReleaseHeld(*core, a).ok()) LookAgain(*core);
       core->plugins->CloseIdle();
     });
   }

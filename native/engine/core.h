@@ -5,10 +5,11 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -55,7 +56,7 @@ struct Core {
 
   // Operations that a thread of this engine works on now: nobody else takes them up.
   std::mutex active_mu;
-  std::set<std::string> active;
+  std::map<std::string, bool> active;  // true: another thread has come for it meanwhile
   // What was found that is not ours, for status.
   std::mutex reported_mu;
   std::vector<std::string> reported;
@@ -79,7 +80,9 @@ class ActiveOperation {
  public:
   ActiveOperation(Core* core, std::string id) : core_(core), id_(std::move(id)) {
     std::lock_guard lock(core_->active_mu);
-    mine_ = core_->active.insert(id_).second;
+    auto [at, mine] = core_->active.try_emplace(id_, false);
+    mine_ = mine;
+    if (!mine) at->second = true;
   }
   ~ActiveOperation() {
     std::lock_guard lock(core_->active_mu);
@@ -88,6 +91,15 @@ class ActiveOperation {
   ActiveOperation(const ActiveOperation&) = delete;
   ActiveOperation& operator=(const ActiveOperation&) = delete;
   bool mine() const { return mine_; }
+  // For one that is mine() and could do nothing. True: it is mine no more. False: another thread came for it
+  // meanwhile and left it to this one, which has to try again.
+  bool Leave() {
+    std::lock_guard lock(core_->active_mu);
+    if (std::exchange(core_->active[id_], false)) return false;
+    core_->active.erase(id_);
+    mine_ = false;
+    return true;
+  }
 
  private:
   Core* core_;

@@ -194,14 +194,18 @@ Result<ReleaseResult> Release(Core& core, const std::string& attachment, int64_t
 bool StartRelease(const std::shared_ptr<Core>& core, const AttachmentRow& a) {
   auto active = std::make_shared<ActiveOperation>(core.get(), "release " + a.id);
   if (!active->mine()) return false;
-  core->admission->Submit(
-      "release", {a.driver}, core->env.clock->MonotonicMs() + core->settings.call_max_ms,
-      [core, active, a](const Status& admitted) {
-        if (!admitted.ok()) return LookAgain(*core);
-        auto locks = VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
-        if (!locks.ok() || !Release(*core, a.id).ok()) LookAgain(*core);
-        core->plugins->CloseIdle();
-      });
+  core->admission->Submit("release", {a.driver}, core->env.clock->MonotonicMs() + core->settings.call_max_ms,
+                          [core, active, a](const Status& admitted) {
+                            if (!admitted.ok()) return LookAgain(*core);
+                            auto take = [&] {
+                              return VolumeLocks::Take(core->env, core->lock_file, {{a.driver, a.name}}, 0);
+                            };
+                            auto locks = take();
+                            // The one that holds it may be about to let go, and to leave the release to us.
+                            while (!locks.ok() && !active->Leave()) locks = take();
+                            if (!locks.ok() || !Release(*core, a.id).ok()) LookAgain(*core);
+                            core->plugins->CloseIdle();
+                          });
   return true;
 }
 

@@ -74,6 +74,34 @@ TEST_F(ReleaseTest, APrepareThatFailsLeavesTheVolumeToItsUser) {
   EXPECT_EQ(Known("red", "a")["users"].size(), 1u);
 }
 
+// A look that comes between a cleanup's answer and its releases finds the volumes' locks taken, and each
+// would leave the release to the other: an engine that closes then would end without it.
+TEST_F(ReleaseTest, ALookBehindACleanupsAnswerTakesNoReleaseAway) {
+  for (const auto& volumes :
+       {std::vector<Json>{Volume("red", "a")}, {Volume("red", "b"), Volume("blue", "c")}}) {
+    const std::string first = GetString(volumes[0], "name");
+    ASSERT_TRUE(Prepare("of " + first, volumes).contains("ok"));
+    bool looked = false;
+    auto answered = [&](const Status& s, const Json&) {
+      EXPECT_TRUE(s.ok()) << s.message();
+      engine().Tick();
+      looked = true;
+    };
+    ASSERT_TRUE(engine().Cleanup({{"owner", "run"}, {"scope", "of " + first}}, answered).ok());
+    // Each thread of the look tries its lock before the cleanup's has let go, and may try again. That thread
+    // keeps the lock of a single volume, and releases it by itself.
+    int tries = 0;
+    world_.sys.look_fault = [&](const char* call) {
+      return looked && std::string(call) == "fcntl" && (++tries % 2 == 1 || volumes.size() == 1) ? EAGAIN : 0;
+    };
+    world_.scheduler.RunAll();
+    world_.sys.look_fault = nullptr;
+    EXPECT_GE(tries, 1) << "the look came too late";
+    for (const Json& v : volumes) EXPECT_FALSE(Attached(GetString(v, "driver"), GetString(v, "name"))) << v;
+  }
+  ExpectNothingLeft();
+}
+
 TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
   world_.transport.plugins["red"].up = false;
