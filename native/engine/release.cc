@@ -6,6 +6,7 @@
 
 #include "base/guards.h"
 #include "base/path.h"
+#include "base/text.h"
 #include "engine/meta.h"
 #include "engine/tell.h"
 
@@ -36,15 +37,22 @@ Seen Ask(Core& core, const AttachmentRow& a, int64_t deadline_ms, std::string* w
 
 // Some drivers name a mountpoint whether anything is mounted there or not, so that Get does not tell, and
 // refuse an Unmount that they have answered before (to a process that died then). Their own word that it is
-// not mounted counts where our mountinfo says the same of the place.
-bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& said, const std::string& named) {
-  std::string text = said;
+// not mounted counts where our mountinfo says the same of the place. Where that has a mount, `why` says so:
+// one that counts IDs means by it that it has not ours.
+bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named, std::string* why) {
+  std::string text = *why;
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   if (text.find("not mounted") == std::string::npos) return false;
   std::string place = NormalPath(a.mountpoint.empty() ? named : a.mountpoint);
   if (place.empty()) return false;
   auto mounts = core.Mounts({place});
-  return mounts.ok() && FindMount(*mounts, place) == nullptr;
+  if (!mounts.ok()) return false;
+  if (FindMount(*mounts, place) == nullptr) return true;
+  *why +=
+      " (so says the driver, but " + OneLine(place, 255) +
+      " is mounted: somebody else has the volume there, or an attachment that was forgotten; `dvdi forget " +
+      OneLine(a.driver + "/" + a.name, 255) + "` gives it up)";
+  return false;
 }
 
 // `volume_state`: what the volume is known as from now on; null: as before.
@@ -97,7 +105,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   const bool reached = answer.sent || answer.kind == Answer::Kind::kError;
   std::string ignored, named;
   if (reached && (Ask(core, a, deadline_ms, &ignored, &named) == Seen::kNotMounted ||
-                  (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, why, named)))) {
+                  (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, named, &why)))) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
     return ReleaseResult::kUnconfirmed;
   }

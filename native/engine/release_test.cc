@@ -282,7 +282,11 @@ TEST_F(ReleaseTest, ADriversOwnWordThatNothingIsMountedCountsWhereTheNodeSaysThe
   };
   Cleanup("one");
   Settle();
-  EXPECT_EQ(Pending().size(), 1u) << "the node has a mount there";
+  ASSERT_EQ(Pending().size(), 1u) << "the node has a mount there";
+  std::string why = GetString(Pending()[0], "error");
+  EXPECT_HAS(why, "Volume is NOT MOUNTED");
+  EXPECT_HAS(why, mountpoint + " is mounted");
+  EXPECT_HAS(why, "`dvdi forget red/a`");
   world_.transport.ForgetMounts("red", true);
   Settle();
   EXPECT_EQ(Pending(), Json::array());

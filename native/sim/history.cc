@@ -171,6 +171,7 @@ void History::Heal() {
       Ask(*p, "recover", {{"owner", i % 2 == 0 ? "run" : "manual"}, {"wait_ms", 1000}}, &Engine::Recover,
           kPrepareMs);
       Settle();
+      if (i == 3) ForgetAgain(*p);
       state_.clock.Advance(600'000);
       state_.tasks.Start(&p->sys, [engine = p->engine] { engine->Tick(); });
       Settle();

@@ -117,7 +117,7 @@ void History::Request(const Step& step) {
       return Ask(*p, "fence", {{"driver", v.first}, {"name", v.second}, {"node_is_dead", dead}},
                  &Engine::Fence, kPrepareMs);
     }
-    case Kind::kForget: return Forget(*p);
+    case Kind::kForget: return Forget(*p, AnyVolume());
     case Kind::kStatus: {
       state_.tasks.Start(&p->sys, [this, engine = p->engine] {
         for (const char* what : {"summary", "scopes", "volumes"}) {
@@ -135,8 +135,7 @@ void History::Request(const Step& step) {
   }
 }
 
-void History::Forget(EngineProcess& p) {
-  VolumeKey v = AnyVolume();
+void History::Forget(EngineProcess& p, const VolumeKey& v) {
   // Until it is told otherwise: a kill on the way leaves open whether it was forgotten.
   bool was = !state_.forgotten.insert(v).second;
   EngineProcess* process = &p;
@@ -147,6 +146,27 @@ void History::Forget(EngineProcess& p) {
     bool refused = !r.ok() && (r.status().code() == Code::kNotFound || r.status().code() == Code::kRefused);
     if (refused && !was) state_.forgotten.erase(v);
   });
+}
+
+// A driver that counts IDs has a volume mounted for one that was forgotten. It refuses a later one whose
+// Unmount it has answered to nobody, and its word that nothing is mounted is no proof while something is:
+// only who forgot the first ends that.
+void History::ForgetAgain(EngineProcess& p) {
+  std::vector<AttachmentRow> rows;
+  (void)p.engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(rows, tx.Releasing(100));
+    return Status();
+  });
+  for (const AttachmentRow& a : rows) {
+    VolumeKey v{a.driver, a.name};
+    auto volume = state_.plugins.volumes.find(v);
+    if (state_.forgotten.count(v) == 0 || volume == state_.plugins.volumes.end()) continue;
+    auto here = volume->second.nodes.find(p.node->kernel.name());
+    if (here == volume->second.nodes.end() || here->second.ids.empty() || here->second.ids.count(a.id) != 0)
+      continue;
+    Forget(p, v);
+  }
+  Settle();
 }
 
 Json History::LiveAgents(NodeState& node) {

@@ -82,7 +82,9 @@ class History {
   void Request(const Step& step);
   void Prepare(EngineProcess& p);
   void EndOne(EngineProcess& p, bool politely);  // nothing where no workload lives
-  void Forget(EngineProcess& p);
+  void Forget(EngineProcess& p, const VolumeKey& v);
+  // What only the IDs of earlier ones that were forgotten keep from being released.
+  void ForgetAgain(EngineProcess& p);
   Json LiveAgents(NodeState& node);
   VolumeKey AnyVolume();
   // Volumes of a statement, and the sources that say so.
