@@ -110,6 +110,7 @@ const FIGURES = [
     goal: 1,
   },
   { what: "shadow, CPU time more", of: "policy/shadow", value: (r) => r.cpu_more_us, unit: "us" },
+  { what: "the same / one decision", of: "policy/shadow", value: (r) => r.cpu_more_per_decision, unit: "x", goal: 1 },
   { what: "shadow, answer later by", of: "policy/shadow", value: (r) => r.answer_more_us, unit: "us" },
   { what: "memory of an open engine", of: "open", value: (r) => r.memory_first_kib / 1024, unit: "MiB" },
 ];

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -17,9 +18,11 @@
 namespace dvdi {
 namespace {
 
-// Behind the compiled form, so that the file can be mapped as what it is: what it is of, and its checksum.
-constexpr std::string_view kMagic = "dvdi compiled policy 2\n";
-constexpr size_t kTrailerBytes = kMagic.size() + sizeof(XXH128_canonical_t);
+// Behind the compiled form, so that the file can be mapped as what it is: the note, its length, a checksum of
+// all that, and what this is.
+constexpr std::string_view kMagic = "dvdi compiled policy 3\n";
+constexpr size_t kLengthBytes = sizeof(uint32_t);
+constexpr size_t kTrailerBytes = kLengthBytes + sizeof(XXH128_canonical_t) + kMagic.size();
 constexpr uint64_t kMaxCompiledBytes = 256u << 20;
 constexpr size_t kKept = 8;
 constexpr const char* kSuffix = ".cwasm";
@@ -27,13 +30,13 @@ constexpr const char* kSuffix = ".cwasm";
 // Tells damage (a torn write, a bad disk), for which no cryptography is needed: whoever could write a file
 // with a purpose could write its checksum too, and is kept out by owner and mode. Covers the key: an entry
 // renamed to another blob's name is not that blob's.
-std::string Trailer(std::string_view key, std::string_view compiled) {
+std::string Ending(std::string_view key, std::string_view covered) {
   const uint64_t seed = XXH3_64bits(key.data(), key.size());
   XXH128_canonical_t sum;
-  XXH128_canonicalFromHash(&sum, XXH3_128bits_withSeed(compiled.data(), compiled.size(), seed));
-  std::string trailer(kMagic);
-  trailer.append(reinterpret_cast<const char*>(sum.digest), sizeof sum.digest);
-  return trailer;
+  XXH128_canonicalFromHash(&sum, XXH3_128bits_withSeed(covered.data(), covered.size(), seed));
+  std::string ending(reinterpret_cast<const char*>(sum.digest), sizeof sum.digest);
+  ending += kMagic;
+  return ending;
 }
 
 }  // namespace
@@ -59,19 +62,26 @@ std::optional<CachedForm> CompiledCache::Get(const std::string& key) const {
   // Read once, all of it, by the checksum: its pages are wanted at once.
   const void* at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file->get(), 0);
   if (at == MAP_FAILED) return std::nullopt;
-  CachedForm form(std::move(*file), at, size, size - kTrailerBytes);
-  const std::string_view trailer(static_cast<const char*>(at) + form.compiled().size(), kTrailerBytes);
-  if (trailer != Trailer(key, form.compiled())) return std::nullopt;
+  const std::string_view all(static_cast<const char*>(at), size);
+  const std::string_view covered = all.substr(0, size - kTrailerBytes + kLengthBytes);
+  uint32_t note = 0;
+  std::memcpy(&note, covered.data() + covered.size() - kLengthBytes, sizeof note);
+  const size_t most = size - kTrailerBytes;
+  CachedForm form(std::move(*file), at, size, note <= most ? most - note : 0, note <= most ? note : 0);
+  if (note > most || all.substr(covered.size()) != Ending(key, covered)) return std::nullopt;
   return form;
 }
 
-void CompiledCache::Put(const std::string& key, std::string_view compiled) const {
+void CompiledCache::Put(const std::string& key, std::string_view compiled, std::string_view note) const {
   if (folder_.empty()) return;
   auto folder = OpenOwnFolder(env_.sys, folder_, true);
   if (!folder.ok()) return;
   const std::string name = key + kSuffix;
+  const auto length = static_cast<uint32_t>(note.size());
   std::string bytes(compiled);
-  bytes += Trailer(key, compiled);
+  bytes += note;
+  bytes.append(reinterpret_cast<const char*>(&length), sizeof length);
+  bytes += Ending(key, bytes);
   if (!ReplaceFile(env_, folder->get(), name, bytes, folder_ + "/" + name, false).ok()) return;
   Prune(folder->get());
 }

@@ -13,6 +13,7 @@
 #include <iterator>
 #include <thread>
 
+#include "base/text.h"
 #include "policy/runtime.h"
 #include "policy/test_blobs.h"
 #include "sys/sys.h"
@@ -58,19 +59,20 @@ class CacheTest : public testing::Test {
 
 TEST_F(CacheTest, KeepsAndReturns) {
   EXPECT_EQ(Get(key_), "none");
-  Cache().Put(key_, "compiled");
+  Cache().Put(key_, "compiled", "note");
   EXPECT_EQ(Get(key_), "compiled");
+  EXPECT_EQ(Cache().Get(key_)->note(), "note");
   EXPECT_EQ(Mode(folder_), 0700u);
   EXPECT_EQ(Mode(File(key_)), 0600u);
   EXPECT_EQ(Entries().size(), 1u);  // no temporary file stays
-  Cache().Put(key_, "other");
+  Cache().Put(key_, "other", "note");
   EXPECT_EQ(Get(key_), "other");
   Cache().Remove(key_);
   EXPECT_EQ(Get(key_), "none");
 }
 
 TEST_F(CacheTest, RefusesDamage) {
-  Cache().Put(key_, "compiled");
+  Cache().Put(key_, "compiled", "note");
   const std::string good = FileBytes(File(key_));
   for (size_t n = 0; n < good.size(); ++n) {
     Overwrite(File(key_), good.substr(0, n));
@@ -89,14 +91,14 @@ TEST_F(CacheTest, RefusesDamage) {
 }
 
 TEST_F(CacheTest, RefusesAnotherBlobsEntry) {
-  Cache().Put(key_, "compiled");
+  Cache().Put(key_, "compiled", "note");
   const std::string other(64, 'b');
   fs::rename(File(key_), File(other));
   EXPECT_EQ(Get(other), "none");
 }
 
 TEST_F(CacheTest, RefusesWhatOthersCouldHaveWritten) {
-  Cache().Put(key_, "compiled");
+  Cache().Put(key_, "compiled", "note");
   for (mode_t mode : {0660u, 0602u}) {
     ASSERT_EQ(::chmod(File(key_).c_str(), mode), 0);
     EXPECT_EQ(Get(key_), "none");
@@ -105,7 +107,7 @@ TEST_F(CacheTest, RefusesWhatOthersCouldHaveWritten) {
   for (mode_t mode : {0770u, 0707u, 01777u}) {
     ASSERT_EQ(::chmod(folder_.c_str(), mode), 0);
     EXPECT_EQ(Get(key_), "none");
-    Cache().Put(std::string(64, 'b'), "planted");  // nor is anything written there
+    Cache().Put(std::string(64, 'b'), "planted", "note");  // nor is anything written there
     EXPECT_EQ(Entries().size(), 1u);
   }
   ASSERT_EQ(::chmod(folder_.c_str(), 0700), 0);
@@ -114,7 +116,7 @@ TEST_F(CacheTest, RefusesWhatOthersCouldHaveWritten) {
 
 TEST_F(CacheTest, RefusesAnotherOwner) {
   if (::geteuid() != 0) GTEST_SKIP() << "changing the owner of a file needs root";
-  Cache().Put(key_, "compiled");
+  Cache().Put(key_, "compiled", "note");
   ASSERT_EQ(::chown(File(key_).c_str(), 1, 1), 0);
   EXPECT_EQ(Get(key_), "none");
   ASSERT_EQ(::chown(File(key_).c_str(), 0, 0), 0);
@@ -124,7 +126,7 @@ TEST_F(CacheTest, RefusesAnotherOwner) {
 }
 
 TEST_F(CacheTest, FollowsNoLinksAndWaitsForNoFifo) {
-  Cache().Put(key_, "compiled");
+  Cache().Put(key_, "compiled", "note");
   fs::rename(File(key_), root_ + "/elsewhere");
   fs::create_symlink(root_ + "/elsewhere", File(key_));
   EXPECT_EQ(Get(key_), "none");
@@ -137,7 +139,8 @@ TEST_F(CacheTest, FollowsNoLinksAndWaitsForNoFifo) {
 }
 
 TEST_F(CacheTest, KeepsFew) {
-  for (int i = 0; i < 20; ++i) Cache().Put(std::string(63, 'c') + static_cast<char>('a' + i), "compiled");
+  for (int i = 0; i < 20; ++i)
+    Cache().Put(std::string(63, 'c') + static_cast<char>('a' + i), "compiled", "note");
   EXPECT_EQ(Entries().size(), 8u);
   EXPECT_EQ(Get(std::string(63, 'c') + static_cast<char>('a' + 19)), "compiled");
 }
@@ -159,6 +162,9 @@ class RuntimeCacheTest : public CacheTest {
     EXPECT_TRUE(module.ok()) << module.status().message();
     return module.ok() ? *module : nullptr;
   }
+  std::unique_ptr<PolicyRuntime> Runtime(const Env& env = SystemEnv()) {
+    return PolicyRuntime::Create(env, PolicyLimits(), folder_).value();
+  }
   // It answers, and it traps where it should.
   void ExpectWorks(const std::shared_ptr<const PolicyModule>& module) {
     ASSERT_NE(module, nullptr);
@@ -169,6 +175,14 @@ class RuntimeCacheTest : public CacheTest {
     ASSERT_TRUE(r.ok()) << r.status().message();
     EXPECT_EQ(*r, "ello");
     EXPECT_FALSE(module->Call("prepare", "o", host).ok());
+  }
+  uint64_t Fuel(const std::shared_ptr<const PolicyModule>& module) {
+    CallStats stats;
+    auto host = [](std::string_view, std::string_view request) {
+      return Result<std::string>(std::string(request));
+    };
+    EXPECT_TRUE(module->Call("prepare", "hello", host, &stats).ok());
+    return stats.fuel_used;
   }
   ino_t Inode(const std::string& path) {
     struct stat st = {};
@@ -232,10 +246,69 @@ TEST_F(RuntimeCacheTest, AFormOfAnotherBuildLeadsToCompiling) {
   // Whole by its checksum, but wasmtime refuses it.
   ExpectWorks(Load());
   const std::string file = Entries()[0], key = fs::path(file).stem().string();
-  Cache().Put(key, "not a compiled module");
-  const std::string bad = FileBytes(file);
-  ExpectWorks(Load());
-  EXPECT_NE(FileBytes(file), bad);
+  const std::string note(Cache().Get(key)->note());
+  for (const auto& [form, beside] : {std::pair("not a compiled module", note), {"compiled", "no note"}}) {
+    Cache().Put(key, form, beside);
+    const std::string bad = FileBytes(file);
+    ExpectWorks(Load());
+    EXPECT_NE(FileBytes(file), bad) << form;
+  }
+}
+
+// A process that has no thread left, or that ended too early, leaves a form that was made quickly.
+struct NoThreads : Scheduler {
+  Status Spawn(std::function<void()>, const char*, size_t) override {
+    return Status(Code::kSystem, "there is no thread");
+  }
+  void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t deadline_ms) override {
+    Scheduler::Real()->Wait(lock, cv, deadline_ms);
+  }
+  void SleepUntil(int64_t deadline_ms) override { Scheduler::Real()->SleepUntil(deadline_ms); }
+};
+
+TEST_F(RuntimeCacheTest, IsMadeQuicklyAndThenWell) {
+  const std::string blob = HostileBlob(), sha256 = Sha256Hex(blob);
+  NoThreads none;
+  Env env = SystemEnv();
+  env.scheduler = &none;
+  const auto hasty = Runtime(env);
+  const auto quick = hasty->Load(blob).value();
+  hasty->Finish();
+  ExpectWorks(quick);
+  ASSERT_EQ(Entries().size(), 1u);
+  const std::string file = Entries()[0];
+  const ino_t inode = Inode(file);
+
+  // Whoever uses it next makes the good one, and goes over to it.
+  const auto next = Runtime();
+  EXPECT_EQ(next->Kept(sha256, blob.size()), nullptr) << "it wants the blob's bytes";
+  const auto module = next->Load(blob).value();
+  next->Finish();
+  EXPECT_NE(Inode(file), inode);
+  EXPECT_EQ(FileBytes("/proc/self/maps").find(file), std::string::npos) << "the quick one is in use still";
+  ExpectWorks(module);
+  EXPECT_EQ(Fuel(quick), Fuel(module)) << "they decide the same";
+  EXPECT_EQ(next->Kept(sha256, blob.size()), module);
+
+  // From then on the blob's bytes are not needed.
+  EXPECT_EQ(Runtime()->Kept(sha256, blob.size() + 1), nullptr) << "another blob's";
+  EXPECT_EQ(Runtime()->Kept(Sha256Hex("another"), blob.size()), nullptr);
+  const auto kept = Runtime()->Kept(sha256, blob.size());
+  ExpectWorks(kept);
+  EXPECT_EQ(kept->sha256(), sha256);
+  const PolicyManifest &a = kept->manifest(), &b = module->manifest();
+  EXPECT_EQ(std::tie(a.name, a.version, a.description, a.abi, a.imports),
+            std::tie(b.name, b.version, b.description, b.abi, b.imports));
+}
+
+TEST_F(RuntimeCacheTest, NoneIsLargerThanTheLimitAllows) {
+  const std::string blob = WithSection(HostileBlob(), "padding", std::string(100'000, 'x'));
+  ASSERT_TRUE(Runtime()->Load(blob).ok());
+  PolicyLimits limits;
+  limits.blob_bytes = 50'000;
+  auto runtime = PolicyRuntime::Create(SystemEnv(), limits, folder_).value();
+  EXPECT_EQ(runtime->Kept(Sha256Hex(blob), blob.size()), nullptr);
+  EXPECT_NE(Runtime()->Kept(Sha256Hex(blob), blob.size()), nullptr);
 }
 
 TEST_F(RuntimeCacheTest, WorksWithoutAFolder) {

@@ -51,6 +51,15 @@ Result<PolicyState> PolicyFolder::ReadState(struct stat* st) const {
   return state;
 }
 
+Result<uint64_t> PolicyFolder::BlobBytes(const std::string& sha256) const {
+  DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnFolder(env_.sys, path_ + "/blobs", false));
+  struct stat st;
+  DVDI_RETURN_IF_ERROR(
+      OpenOwnFileAt(env_.sys, folder.get(), sha256 + kBlobSuffix, kMaxBlobBytes, BlobPath(sha256), &st)
+          .status());
+  return static_cast<uint64_t>(st.st_size);
+}
+
 Result<std::string> PolicyFolder::ReadBlob(const std::string& sha256) const {
   DVDI_ASSIGN_OR_RETURN(SysFd folder, OpenOwnFolder(env_.sys, path_ + "/blobs", false));
   DVDI_ASSIGN_OR_RETURN(std::string blob, ReadOwnFileAt(env_.sys, folder.get(), sha256 + kBlobSuffix,

@@ -35,6 +35,8 @@ class PolicyFolder {
   // kPolicy where it is damaged; `st`, where given, is of the file that was read.
   Result<PolicyState> ReadState(struct stat* st = nullptr) const;
 
+  // How large a blob is that only we could have written. The bytes are not looked at.
+  Result<uint64_t> BlobBytes(const std::string& sha256) const;
   // A blob's bytes; kPolicy where they are not those of its name.
   Result<std::string> ReadBlob(const std::string& sha256) const;
   // The text of its signature; nullopt where it has none.

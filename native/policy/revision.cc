@@ -107,8 +107,14 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Builtin() {
 }
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Installed(const std::string& sha256) const {
-  DVDI_ASSIGN_OR_RETURN(std::string blob, folder_.ReadBlob(sha256));
-  DVDI_ASSIGN_OR_RETURN(auto module, runtime_->Load(blob, sha256));
+  // What decides is the compiled form, and that has a checksum of its own: where it is there, its blob is
+  // not read and hashed once more.
+  DVDI_ASSIGN_OR_RETURN(uint64_t bytes, folder_.BlobBytes(sha256));
+  auto module = runtime_->Kept(sha256, bytes);
+  if (module == nullptr) {
+    DVDI_ASSIGN_OR_RETURN(std::string blob, folder_.ReadBlob(sha256));
+    DVDI_ASSIGN_OR_RETURN(module, runtime_->Load(blob, sha256));
+  }
   return Configure(std::move(module), folder_.BlobPath(sha256));
 }
 

@@ -243,6 +243,37 @@ TEST_F(RevisionTest, FailsClosedWhereTheBlobIsDamaged) {
   EXPECT_HAS(Now(), "no policy decides on this node");
 }
 
+// What decides is the compiled form, which has a checksum of its own.
+TEST_F(RevisionTest, ABlobWhoseCompiledFormIsThereIsNotReadAgain) {
+  auto restart = [&] {
+    runtime_.reset();
+    runtime_ = PolicyRuntime::Create(SystemEnv(), PolicyLimits(), root_ + "/compiled").value();
+  };
+  restart();
+  Install("1.0.0");
+  const std::string path = dir_ + "/blobs/" + State().active + ".wasm", good = FileBytes(path);
+  std::string flipped = good;
+  flipped.back() ^= 1;
+  auto write = [&](const std::string& bytes) { std::ofstream(path, std::ios::trunc) << bytes; };
+  write(flipped);
+  restart();
+  EXPECT_EQ(Now(), "house 1.0.0");
+  write(good + "x");
+  restart();
+  EXPECT_HAS(Now(), "is damaged");
+  fs::remove(path);
+  restart();
+  EXPECT_HAS(Now(), path);
+  write(flipped);
+  ASSERT_EQ(::chmod(path.c_str(), 0600), 0);
+  fs::remove_all(root_ + "/compiled");
+  restart();
+  EXPECT_HAS(Now(), "is damaged");
+  write(good);
+  restart();
+  EXPECT_EQ(Now(), "house 1.0.0");
+}
+
 TEST_F(RevisionTest, WhatDecidedAMomentAgoIsReadyStill) {
   auto s = Selector();
   Install("1.0.0");

@@ -1,5 +1,7 @@
 #include "policy/runtime.h"
 
+#include <condition_variable>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -8,71 +10,12 @@
 #include "base/text.h"
 #include "policy/blob.h"
 #include "policy/cache.h"
+#include "policy/compiled.h"
 #include "policy/instance.h"
 #include "policy/wasm_engine.h"
-#include "wasmtime/dvdi_wasmtime.h"
 
 namespace dvdi {
 namespace {
-
-// The compiler recurses with the code that it is given.
-constexpr size_t kCompileStackBytes = 16u << 20;
-#ifdef __SANITIZE_THREAD__
-// The sanitizer does not see how the compiler's own threads wait for each other.
-constexpr size_t kCompileThreads = 1;
-#else
-constexpr size_t kCompileThreads = 0;
-#endif
-
-struct Bytes {
-  wasm_byte_vec_t vec = {0, nullptr};
-  ~Bytes() {
-    if (vec.data != nullptr) wasm_byte_vec_delete(&vec);
-  }
-  std::string_view view() const { return {vec.data, vec.size}; }
-};
-
-Status FromWasmtime(const char* what, wasmtime_error_t* raw) {
-  ErrorPtr error(raw);
-  return Status(Code::kPolicy, std::string(what) + ErrorText(error.get()));
-}
-
-// A module in one engine, ready to be instantiated.
-struct Compiled {
-  WasmEngine* engine = nullptr;
-  ModulePtr module;
-  InstancePrePtr pre;
-
-  static Result<Compiled> From(WasmEngine* engine, wasmtime_module_t* module) {
-    Compiled c;
-    c.engine = engine;
-    c.module.reset(module);
-    wasmtime_instance_pre_t* pre = nullptr;
-    if (auto* error = wasmtime_linker_instantiate_pre(engine->linker(), module, &pre))
-      return FromWasmtime("the policy blob cannot be linked: ", error);
-    c.pre.reset(pre);
-    return c;
-  }
-  // `bytes` come from Serialize of this process, or from the cache that only we can write; so does the file.
-  static Result<Compiled> Deserialize(WasmEngine* engine, std::string_view bytes) {
-    wasmtime_module_t* module = nullptr;
-    if (auto* error = wasmtime_module_deserialize(
-            engine->get(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), &module))
-      return FromWasmtime("the compiled policy cannot be loaded: ", error);
-    return From(engine, module);
-  }
-  static Result<Compiled> Map(WasmEngine* engine, const std::string& path) {
-    wasmtime_module_t* module = nullptr;
-    if (auto* error = wasmtime_module_deserialize_file(engine->get(), path.c_str(), &module))
-      return FromWasmtime("the compiled policy cannot be mapped: ", error);
-    return From(engine, module);
-  }
-  Status Serialize(Bytes* out) const {
-    if (auto* error = wasmtime_module_serialize(module.get(), &out->vec))
-      return FromWasmtime("the compiled policy cannot be written: ", error);
-    return Status();
-  }
-};
 
 class Module;
 
@@ -93,6 +36,8 @@ class OperationInstance : public PolicyInstance {
   bool idle_ = false;  // counted as such by the engine
 };
 
+using CompiledPtr = std::shared_ptr<const Compiled>;
+
 class Module : public PolicyModule, public std::enable_shared_from_this<Module> {
  public:
   Module(const Env& env, const PolicyLimits& limits, std::string sha256, PolicyManifest manifest,
@@ -102,12 +47,19 @@ class Module : public PolicyModule, public std::enable_shared_from_this<Module> 
         sha256_(std::move(sha256)),
         manifest_(std::move(manifest)),
         label_("policy " + manifest_.name + " " + manifest_.version),
-        main_(std::move(main)) {}
+        main_(std::make_shared<const Compiled>(std::move(main))) {}
 
   const std::string& sha256() const override { return sha256_; }
   const PolicyManifest& manifest() const override { return manifest_; }
   std::unique_ptr<PolicyInstance> Begin() const override {
     return std::make_unique<OperationInstance>(shared_from_this());
+  }
+  // Instances that are made from now on run this form.
+  void Replace(Compiled better) const {
+    auto main = std::make_shared<const Compiled>(std::move(better));
+    std::lock_guard<std::mutex> lock(mutex_);
+    main_ = std::move(main);
+    reserve_ = nullptr;
   }
 
  private:
@@ -129,15 +81,20 @@ class Module : public PolicyModule, public std::enable_shared_from_this<Module> 
     return Status();
   }
 
-  // The module in the engine that serves when the pool is full; made when it is needed first.
-  Result<const Compiled*> Reserve() const {
+  CompiledPtr Main() const {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (reserve_.pre == nullptr) {
-      Bytes bytes;
-      DVDI_RETURN_IF_ERROR(main_.Serialize(&bytes));
-      DVDI_ASSIGN_OR_RETURN(reserve_, Compiled::Deserialize(WasmEngine::Reserve(limits_), bytes.view()));
+    return main_;
+  }
+  // The module in the engine that serves when the pool is full; made when it is needed first.
+  Result<CompiledPtr> Reserve() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (reserve_ == nullptr) {
+      CompiledBytes bytes;
+      DVDI_RETURN_IF_ERROR(Serialize(main_->module.get(), &bytes));
+      DVDI_ASSIGN_OR_RETURN(Compiled c, Compiled::Deserialize(WasmEngine::Reserve(limits_), bytes.view()));
+      reserve_ = std::make_shared<const Compiled>(std::move(c));
     }
-    return &reserve_;
+    return reserve_;
   }
 
   const Env env_;
@@ -145,9 +102,8 @@ class Module : public PolicyModule, public std::enable_shared_from_this<Module> 
   const std::string sha256_;
   const PolicyManifest manifest_;
   const std::string label_;
-  const Compiled main_;
   mutable std::mutex mutex_;
-  mutable Compiled reserve_;
+  mutable CompiledPtr main_, reserve_;
 };
 
 void OperationInstance::Drop() {
@@ -166,7 +122,7 @@ Result<std::string> OperationInstance::Call(const std::string& export_name, std:
   if (idle_) engine_->EndIdle();
   idle_ = false;
   if (!instance_) {
-    const Compiled* compiled = &m.main_;
+    CompiledPtr compiled = m.Main();
     if (!compiled->engine->Acquire()) {
       DVDI_ASSIGN_OR_RETURN(compiled, m.Reserve());
     }
@@ -183,10 +139,11 @@ Result<std::string> OperationInstance::Call(const std::string& export_name, std:
 class Runtime : public PolicyRuntime {
  public:
   Runtime(const Env& env, const PolicyLimits& limits, std::string cache_dir)
-      : env_(env), limits_(limits), cache_(env, std::move(cache_dir)) {
+      : env_(env), limits_(limits), cached_(!cache_dir.empty()), cache_(env, std::move(cache_dir)) {
     engine_ = WasmEngine::Pool(limits);
     if (engine_ == nullptr) engine_ = WasmEngine::Reserve(limits);
   }
+  ~Runtime() override { Finish(); }
 
   Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob,
                                                    const std::string& sha256) override {
@@ -197,54 +154,139 @@ class Runtime : public PolicyRuntime {
     }
   }
 
+  std::shared_ptr<const PolicyModule> Kept(const std::string& sha256, uint64_t blob_bytes) override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (auto module = Loaded(sha256)) return module;
+    if (blob_bytes > limits_.blob_bytes) return nullptr;
+    Form form = FromCache(KeyOf(sha256));
+    // One that is to be compiled again wants the blob's bytes.
+    if (form.compiled.pre == nullptr || form.note.quick || form.note.blob_bytes != blob_bytes) return nullptr;
+    return Add(sha256, std::move(form.note.manifest), std::move(form.compiled));
+  }
+
+  void Finish() override {
+    std::unique_lock<std::mutex> lock(jobs_mutex_);
+    while (working_) env_.scheduler->Wait(lock, finished_, env_.clock->MonotonicMs() + 1000);
+  }
+
  private:
-  Result<std::shared_ptr<const PolicyModule>> DoLoad(std::string_view blob, const std::string& sha256) {
-    std::lock_guard<std::mutex> lock(mutex_);  // so that one blob is compiled once
-    if (auto it = modules_.find(sha256); it != modules_.end())
-      if (auto module = it->second.lock()) return module;
-    DVDI_ASSIGN_OR_RETURN(PolicyManifest manifest, InspectBlob(blob, limits_));
-    const std::string key = CompiledCache::Key(sha256, CompilationSettings(limits_));
-    Compiled compiled = FromCache(key);
-    if (compiled.pre == nullptr) {
-      DVDI_ASSIGN_OR_RETURN(compiled, Compile(blob));
-      Bytes bytes;
-      if (compiled.Serialize(&bytes).ok()) cache_.Put(key, bytes.view());
-    }
+  struct Form {
+    Compiled compiled;  // without `pre` where there is none
+    FormNote note;
+  };
+  // A blob that was compiled quickly.
+  struct Job {
+    std::string key, blob;
+    FormNote note;
+    std::weak_ptr<const Module> module;
+  };
+
+  std::string KeyOf(const std::string& sha256) const {
+    return CompiledCache::Key(sha256, CompilationSettings(limits_));
+  }
+
+  std::shared_ptr<const Module> Loaded(const std::string& sha256) const {
+    auto it = modules_.find(sha256);
+    return it == modules_.end() ? nullptr : it->second.lock();
+  }
+
+  std::shared_ptr<const Module> Add(const std::string& sha256, PolicyManifest manifest, Compiled compiled) {
     auto module =
         std::make_shared<const Module>(env_, limits_, sha256, std::move(manifest), std::move(compiled));
     std::erase_if(modules_, [](const auto& entry) { return entry.second.expired(); });
     modules_[sha256] = module;
+    return module;
+  }
+
+  Result<std::shared_ptr<const PolicyModule>> DoLoad(std::string_view blob, const std::string& sha256) {
+    std::lock_guard<std::mutex> lock(mutex_);  // so that one blob is compiled once
+    if (auto module = Loaded(sha256)) return std::shared_ptr<const PolicyModule>(module);
+    DVDI_ASSIGN_OR_RETURN(PolicyManifest manifest, InspectBlob(blob, limits_));
+    const std::string key = KeyOf(sha256);
+    Form form = FromCache(key);
+    if (form.compiled.pre == nullptr) {
+      form.note = {true, blob.size(), manifest};
+      DVDI_ASSIGN_OR_RETURN(form.compiled, CompileInto(WasmEngine::Quick(limits_), blob, key, form.note));
+    }
+    auto module = Add(sha256, std::move(manifest), std::move(form.compiled));
+    if (form.note.quick) Begin({key, std::string(blob), std::move(form.note), module});
     return std::shared_ptr<const PolicyModule>(module);
   }
 
   // Empty where there is none that can be used: wasmtime refuses what another CPU or build has made.
-  Compiled FromCache(const std::string& key) {
+  Form FromCache(const std::string& key) const {
     auto cached = cache_.Get(key);
-    if (!cached) return Compiled();
-    if (auto c = Compiled::Map(engine_, cached->path()); c.ok()) return std::move(*c);
+    auto note = cached ? FormNote::Read(cached->note()) : std::nullopt;
+    if (!note) return Form();
+    if (auto c = Compiled::Map(engine_, cached->path()); c.ok()) return {std::move(*c), std::move(*note)};
     // Nothing is mapped executable from a filesystem that is mounted noexec.
-    if (auto c = Compiled::Deserialize(engine_, cached->compiled()); c.ok()) return std::move(*c);
-    return Compiled();
+    if (auto c = Compiled::Deserialize(engine_, cached->compiled()); c.ok())
+      return {std::move(*c), std::move(*note)};
+    return Form();
   }
 
-  Result<Compiled> Compile(std::string_view blob) {
-    const auto* wasm = reinterpret_cast<const uint8_t*>(blob.data());
-    wasmtime_error_t* error = nullptr;
-    wasmtime_module_t* module = nullptr;
-    if (!dvdi_wasmtime_module_new(engine_->get(), wasm, blob.size(), kCompileThreads, kCompileStackBytes,
-                                  &module, &error))
-      return Status(Code::kInternal, "cannot start threads to compile the policy",
-                    "the process or the node has too many threads, or too little memory");
-    if (error != nullptr) return FromWasmtime("the policy blob is refused: it is not valid: ", error);
-    return Compiled::From(engine_, module);
+  // Compiles by that engine, for the cache and for the engine that has the instances.
+  Result<Compiled> CompileInto(WasmEngine* by, std::string_view blob, const std::string& key,
+                               const FormNote& note) const {
+    DVDI_ASSIGN_OR_RETURN(ModulePtr module, CompileBlob(by, blob));
+    CompiledBytes bytes;
+    DVDI_RETURN_IF_ERROR(Serialize(module.get(), &bytes));
+    cache_.Put(key, bytes.view(), note.ToText());
+    if (by == engine_) return Compiled::From(engine_, std::move(module));
+    module.reset();
+    return Compiled::Deserialize(engine_, bytes.view());
+  }
+
+  // Without a thread for it the quick form stays in use.
+  void Begin(Job job) {
+    std::lock_guard<std::mutex> lock(jobs_mutex_);
+    jobs_.push_back(std::move(job));
+    if (working_) return;
+    working_ = env_.scheduler->Spawn([this] { Work(); }, "dvdi-compile", kOperationStackKb).ok();
+    if (!working_) jobs_.clear();
+  }
+
+  void Work() {
+    std::unique_lock<std::mutex> lock(jobs_mutex_);
+    while (!jobs_.empty()) {
+      Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      try {
+        Improve(job);
+      } catch (const std::exception&) {  // no memory: it goes on with the quick form
+      }
+      lock.lock();
+    }
+    // Under the lock, and last: whoever waits for it may destroy this object then.
+    working_ = false;
+    finished_.notify_all();
+  }
+
+  void Improve(Job& job) const {
+    if (!cached_ && job.module.expired()) return;
+    Form form = FromCache(job.key);  // another process may have been at it
+    if (form.compiled.pre == nullptr || form.note.quick) {
+      job.note.quick = false;
+      auto compiled = CompileInto(engine_, job.blob, job.key, job.note);
+      if (!compiled.ok()) return;
+      form.compiled = std::move(*compiled);
+    }
+    if (auto module = job.module.lock()) module->Replace(std::move(form.compiled));
   }
 
   const Env env_;
   const PolicyLimits limits_;
+  const bool cached_;
   const CompiledCache cache_;
   WasmEngine* engine_ = nullptr;
   std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<const PolicyModule>> modules_;
+  std::map<std::string, std::weak_ptr<const Module>> modules_;
+
+  std::mutex jobs_mutex_;
+  std::condition_variable finished_;
+  std::deque<Job> jobs_;
+  bool working_ = false;  // a thread is at the jobs
 };
 
 }  // namespace

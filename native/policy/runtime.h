@@ -105,9 +105,17 @@ class PolicyRuntime {
   // Validates (size, wasm, imports within the list, exports and their types, ABI marker, manifest, no
   // start function, memory) and compiles, or loads the compiled form. kPolicy with the reason else.
   Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob);
-  // The same where the caller has the blob's SHA-256 already: it must be of these bytes.
+  // The same where the caller has the blob's SHA-256 already: it must be of these bytes. A blob that is not
+  // in the cache is compiled quickly, and is ready for use then; a thread of the runtime's compiles it well,
+  // for the cache and for the operations that begin after that. Both forms decide the same, with the same
+  // fuel.
   virtual Result<std::shared_ptr<const PolicyModule>> Load(std::string_view blob,
                                                            const std::string& sha256) = 0;
+  // The blob of that SHA-256 by its compiled form alone, where the cache has a good one of a blob of so many
+  // bytes; else null.
+  virtual std::shared_ptr<const PolicyModule> Kept(const std::string& sha256, uint64_t blob_bytes) = 0;
+  // Waits until all that was compiled quickly is compiled well, as the destructor does.
+  virtual void Finish() = 0;
 };
 
 // The blob that is part of the library, and its SHA-256 from the build.

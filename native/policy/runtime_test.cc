@@ -539,6 +539,7 @@ TEST(Threads, ThoseOfTheCompilerEndWithIt) {
   auto runtime = NewRuntime();
   auto module = runtime->Load(HostileBlob());
   ASSERT_TRUE(module.ok()) << module.status().message();
+  runtime->Finish();
   EXPECT_LE(at_most(before, 1000), before);
 }
 

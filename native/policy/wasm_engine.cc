@@ -45,7 +45,7 @@ wasm_functype_t* FunctionType(int params, bool has_result) {
   return wasm_functype_new(&in, &out);
 }
 
-wasm_config_t* NewConfig(const PolicyLimits& limits, bool pooled) {
+wasm_config_t* NewConfig(const PolicyLimits& limits, WasmEngine::Kind kind) {
   wasm_config_t* config = wasm_config_new();
   // The process may have handlers for SIGSEGV and SIGFPE of its own: every check is in the code instead.
   wasmtime_config_signals_based_traps_set(config, false);
@@ -53,7 +53,12 @@ wasm_config_t* NewConfig(const PolicyLimits& limits, bool pooled) {
   wasmtime_config_native_unwind_info_set(config, false);
   wasmtime_config_consume_fuel_set(config, true);
   wasmtime_config_max_wasm_stack_set(config, limits.stack_bytes);
-  wasmtime_config_cranelift_opt_level_set(config, WASMTIME_OPT_LEVEL_SPEED);
+  if (kind == WasmEngine::Kind::kQuick) {
+    wasmtime_config_cranelift_opt_level_set(config, WASMTIME_OPT_LEVEL_NONE);
+    wasmtime_config_cranelift_regalloc_algorithm_set(config, WASMTIME_REGALLOC_SINGLE_PASS);
+  } else {
+    wasmtime_config_cranelift_opt_level_set(config, WASMTIME_OPT_LEVEL_SPEED);
+  }
   // Deterministic: a decision can be replayed on another machine.
   wasmtime_config_cranelift_nan_canonicalization_set(config, true);
   wasmtime_config_wasm_relaxed_simd_set(config, false);
@@ -72,7 +77,7 @@ wasm_config_t* NewConfig(const PolicyLimits& limits, bool pooled) {
   // No memory may be larger than its reservation, so none moves, and its base is loaded less often.
   wasmtime_config_memory_may_move_set(config, false);
   wasmtime_config_memory_guard_size_set(config, kGuardBytes);
-  if (pooled) {
+  if (kind == WasmEngine::Kind::kPool) {
     auto* pool = wasmtime_pooling_allocation_config_new();
     wasmtime_pooling_allocation_config_total_core_instances_set(pool, WasmEngine::kPoolSlots);
     wasmtime_pooling_allocation_config_total_memories_set(pool, WasmEngine::kPoolSlots);
@@ -127,8 +132,8 @@ std::string CompilationSettings(const PolicyLimits& limits) {
          " guard=" + std::to_string(kGuardBytes);
 }
 
-WasmEngine::WasmEngine(const PolicyLimits& limits, bool pooled) : pooled_(pooled) {
-  engine_ = wasm_engine_new_with_config(NewConfig(limits, pooled));
+WasmEngine::WasmEngine(const PolicyLimits& limits, Kind kind) : pooled_(kind == Kind::kPool) {
+  engine_ = wasm_engine_new_with_config(NewConfig(limits, kind));
   linker_ = wasmtime_linker_new(engine_);
   wasm_functype_t* call = FunctionType(2, true);
   wasm_functype_t* abort = FunctionType(4, false);
@@ -144,23 +149,25 @@ WasmEngine::WasmEngine(const PolicyLimits& limits, bool pooled) : pooled_(pooled
   wasm_functype_delete(abort);
 }
 
-WasmEngine* WasmEngine::Get(const PolicyLimits& limits, bool pooled) {
-  using Key = std::tuple<uint64_t, uint64_t, bool>;
+WasmEngine* WasmEngine::Get(const PolicyLimits& limits, Kind kind) {
+  using Key = std::tuple<uint64_t, uint64_t, Kind>;
   static std::mutex mutex;
   static auto* engines = new std::map<Key, WasmEngine*>;
   std::lock_guard<std::mutex> lock(mutex);
-  const Key key(limits.stack_bytes, RoundUp(limits.memory_bytes), pooled);
+  const Key key(limits.stack_bytes, RoundUp(limits.memory_bytes), kind);
   auto it = engines->find(key);
   if (it != engines->end()) return it->second;
   WasmEngine* engine = nullptr;
   // Memories, tables (10,000 elements of 16 bytes each), and as much again for what else is mapped.
-  if (!pooled || CanReserve(kPoolSlots * (RoundUp(limits.memory_bytes) + kGuardBytes + 320'000) + (64 << 20)))
-    engine = new WasmEngine(limits, pooled);
+  if (kind != Kind::kPool ||
+      CanReserve(kPoolSlots * (RoundUp(limits.memory_bytes) + kGuardBytes + 320'000) + (64 << 20)))
+    engine = new WasmEngine(limits, kind);
   return engines->emplace(key, engine).first->second;
 }
 
-WasmEngine* WasmEngine::Pool(const PolicyLimits& limits) { return Get(limits, true); }
-WasmEngine* WasmEngine::Reserve(const PolicyLimits& limits) { return Get(limits, false); }
+WasmEngine* WasmEngine::Pool(const PolicyLimits& limits) { return Get(limits, Kind::kPool); }
+WasmEngine* WasmEngine::Reserve(const PolicyLimits& limits) { return Get(limits, Kind::kReserve); }
+WasmEngine* WasmEngine::Quick(const PolicyLimits& limits) { return Get(limits, Kind::kQuick); }
 
 bool WasmEngine::Take(std::atomic<int>* count, int most) {
   if (count->fetch_add(1, std::memory_order_acq_rel) < most) return true;

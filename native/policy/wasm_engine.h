@@ -43,9 +43,12 @@ Status CheckLimits(const PolicyLimits& limits);
 //    costs a microsecond and no page faults, which are most of the cost otherwise;
 //  - the reserve maps memory anew for each instance. It serves while every slot of the pool is taken (each
 //    operation that waits for a driver holds one), and where the address space for the pool cannot be had.
+// A third one has no instances. It compiles in a half of the time, with neither optimization nor a thorough
+// choice of registers, what the two others run then: no setting by which wasmtime tells forms apart differs.
 // Never destroyed: code of a module may run until the process ends. Thread-safe.
 class WasmEngine {
  public:
+  enum class Kind { kPool, kReserve, kQuick };
   static constexpr int kPoolSlots = 128;
   // So many instances may wait between two calls of their operations, with so much memory each.
   static constexpr int kIdleInstances = 16;
@@ -54,6 +57,7 @@ class WasmEngine {
   // Null where there is no pool. `limits` passed CheckLimits.
   static WasmEngine* Pool(const PolicyLimits& limits);
   static WasmEngine* Reserve(const PolicyLimits& limits);
+  static WasmEngine* Quick(const PolicyLimits& limits);
 
   wasm_engine_t* get() const { return engine_; }
   const wasmtime_linker_t* linker() const { return linker_; }
@@ -65,9 +69,9 @@ class WasmEngine {
   void EndIdle();
 
  private:
-  WasmEngine(const PolicyLimits& limits, bool pooled);
+  WasmEngine(const PolicyLimits& limits, Kind kind);
   static bool Take(std::atomic<int>* count, int most);
-  static WasmEngine* Get(const PolicyLimits& limits, bool pooled);
+  static WasmEngine* Get(const PolicyLimits& limits, Kind kind);
 
   wasm_engine_t* engine_ = nullptr;
   wasmtime_linker_t* linker_ = nullptr;
