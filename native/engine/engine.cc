@@ -269,6 +269,7 @@ int64_t Engine::Tick() {
   }
   (void)core.ledger->KeepReserve();  // whoever begins something asks again
   (void)core.policy->Current();      // one that another process swapped in is ready before it is wanted
+  core.policy->Tidy();
   WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
   if (!unfinished.empty()) next = std::min(next, now + 1000);

@@ -286,6 +286,7 @@ void Engine::Conduct(const std::shared_ptr<PrepareOperation>& operation,
   // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
   c.plugins->CloseIdle();
   if (!outcome.status.ok()) Wake();
+  c.policy->Tidy();
   operation->Watch(outcome.status);
 }
 

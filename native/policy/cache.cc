@@ -3,9 +3,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <wasmtime.h>
-// Its functions are compiled in: there is no library to load.
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
@@ -13,6 +10,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "policy/checksum.h"
 #include "sys/files.h"
 
 namespace dvdi {
@@ -21,8 +19,8 @@ namespace {
 // Behind the compiled form, so that the file can be mapped as what it is: the note, its length, a checksum of
 // all that, and what this is.
 constexpr std::string_view kMagic = "dvdi compiled policy 3\n";
-constexpr size_t kLengthBytes = sizeof(uint32_t);
-constexpr size_t kTrailerBytes = kLengthBytes + sizeof(XXH128_canonical_t) + kMagic.size();
+constexpr size_t kLengthBytes = sizeof(uint32_t), kSumBytes = 16;
+constexpr size_t kTrailerBytes = kLengthBytes + kSumBytes + kMagic.size();
 constexpr uint64_t kMaxCompiledBytes = 256u << 20;
 constexpr size_t kKept = 8;
 constexpr const char* kSuffix = ".cwasm";
@@ -31,10 +29,12 @@ constexpr const char* kSuffix = ".cwasm";
 // with a purpose could write its checksum too, and is kept out by owner and mode. Covers the key: an entry
 // renamed to another blob's name is not that blob's.
 std::string Ending(std::string_view key, std::string_view covered) {
-  const uint64_t seed = XXH3_64bits(key.data(), key.size());
-  XXH128_canonical_t sum;
-  XXH128_canonicalFromHash(&sum, XXH3_128bits_withSeed(covered.data(), covered.size(), seed));
-  std::string ending(reinterpret_cast<const char*>(sum.digest), sizeof sum.digest);
+  unsigned char sum[kSumBytes];
+  Checksum(key.data(), key.size(), 0, sum);
+  uint64_t seed = 0;
+  std::memcpy(&seed, sum, sizeof seed);
+  Checksum(covered.data(), covered.size(), seed, sum);
+  std::string ending(reinterpret_cast<const char*>(sum), sizeof sum);
   ending += kMagic;
   return ending;
 }

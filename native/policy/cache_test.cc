@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "policy/checksum.h"
 #include "policy/runtime.h"
 #include "policy/test_blobs.h"
 #include "sys/sys.h"
@@ -88,6 +89,18 @@ TEST_F(CacheTest, RefusesDamage) {
   EXPECT_EQ(Get(key_), "none");
   Overwrite(File(key_), good);
   EXPECT_EQ(Get(key_), "compiled");
+}
+
+TEST(ChecksumTest, IsTheSameOnEveryProcessor) {
+  std::string bytes(300'000, 0);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * i >> 3);
+  for (size_t n :
+       {size_t{0}, size_t{1}, size_t{17}, size_t{200}, size_t{1'000}, size_t{70'001}, bytes.size()}) {
+    unsigned char a[16], b[16];
+    Checksum(bytes.data(), n, 7, a);
+    ChecksumPortable(bytes.data(), n, 7, b);
+    EXPECT_EQ(std::string(a, a + 16), std::string(b, b + 16)) << n;
+  }
 }
 
 TEST_F(CacheTest, RefusesAnotherBlobsEntry) {

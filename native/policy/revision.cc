@@ -35,11 +35,14 @@ struct PolicySelector::Known {
   std::shared_ptr<const ShadowRevision> shadow;  // loaded when it is first asked for
   bool shadow_failed = false;
   std::deque<std::shared_ptr<const Revision>> recent;  // of the folder, the last used one first
+  Left left;                                           // until Tidy, or the next swap
 
   void Use(std::shared_ptr<const Revision> revision) {
     std::erase(recent, revision);
     recent.push_front(std::move(revision));
-    if (recent.size() > kRecent) recent.pop_back();
+    if (recent.size() <= kRecent) return;
+    left.push_back(std::move(recent.back()));
+    recent.pop_back();
   }
 };
 
@@ -74,17 +77,24 @@ Result<std::string> PolicySelector::Host(std::string_view name) const {
        {{"code", "refused"}, {"message", std::string(name) + " is not available outside of an operation"}}}});
 }
 
-Result<Json> PolicySelector::Ask(const PolicyModule& module, const std::string& export_name,
+Result<Json> PolicySelector::Ask(PolicyInstance* instance, const std::string& export_name,
                                  const Json& input) const {
   auto host = [this](std::string_view name, std::string_view) { return Host(name); };
-  DVDI_ASSIGN_OR_RETURN(std::string answer, module.Call(export_name, Dump(input), host));
+  DVDI_ASSIGN_OR_RETURN(std::string answer, instance->Call(export_name, Dump(input), host));
   return ParsePolicyAnswer(export_name, answer);
 }
 
+Result<Json> PolicySelector::Ask(const PolicyModule& module, const std::string& export_name,
+                                 const Json& input) const {
+  return Ask(module.Begin().get(), export_name, input);
+}
+
 Result<std::shared_ptr<const Revision>> PolicySelector::Configure(std::shared_ptr<const PolicyModule> module,
-                                                                  std::string source) const {
+                                                                  std::string source, Left* left) const {
   const Json input = {{"settings", settings_}, {"engine", {{"version", DVDI_VERSION}, {"abi", 1}}}};
-  auto config = Ask(*module, "configure", input);
+  const std::shared_ptr<PolicyInstance> instance = module->Begin();
+  if (left != nullptr) left->push_back(instance);
+  auto config = Ask(instance.get(), "configure", input);
   if (!config.ok()) {
     // A blob that failed is kPolicy; one that answered has something to say about the settings.
     if (config.status().code() == Code::kPolicy) return config.status();
@@ -106,7 +116,8 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Builtin() {
   return known_->builtin;
 }
 
-Result<std::shared_ptr<const Revision>> PolicySelector::Installed(const std::string& sha256) const {
+Result<std::shared_ptr<const Revision>> PolicySelector::Installed(const std::string& sha256,
+                                                                  Left* left) const {
   // What decides is the compiled form, and that has a checksum of its own: where it is there, its blob is
   // not read and hashed once more.
   DVDI_ASSIGN_OR_RETURN(uint64_t bytes, folder_.BlobBytes(sha256));
@@ -115,7 +126,7 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Installed(const std::str
     DVDI_ASSIGN_OR_RETURN(std::string blob, folder_.ReadBlob(sha256));
     DVDI_ASSIGN_OR_RETURN(module, runtime_->Load(blob, sha256));
   }
-  return Configure(std::move(module), folder_.BlobPath(sha256));
+  return Configure(std::move(module), folder_.BlobPath(sha256), left);
 }
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Ready(const std::string& sha256) {
@@ -123,7 +134,7 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Ready(const std::string&
   auto it = std::find_if(recent.begin(), recent.end(),
                          [&](const auto& revision) { return revision->module->sha256() == sha256; });
   if (it != recent.end()) return *it;
-  return Installed(sha256);
+  return Installed(sha256, &known_->left);
 }
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Select() {
@@ -134,6 +145,7 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Select() {
   if (r == 0 && known.installed != nullptr && Identity(st) == known.identity) return known.installed;
   known.installed = nullptr, known.bounds.reset(), known.shadow = nullptr;
   known.shadow_failed = false;
+  known.left.clear();
   if (r == -ENOENT) {
     auto used = folder_.Used();
     if (!used.ok()) return Closed(used.status());
@@ -171,6 +183,12 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Current() {
   } catch (const std::exception& e) {
     return Status(Code::kInternal, std::string("cannot select the policy: ") + e.what());
   }
+}
+
+void PolicySelector::Tidy() {
+  Left left;  // ends behind the lock
+  std::lock_guard<std::mutex> lock(mutex_);
+  left.swap(known_->left);
 }
 
 std::shared_ptr<const ShadowRevision> PolicySelector::Shadow() {

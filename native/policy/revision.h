@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -40,12 +41,18 @@ class PolicySelector {
   // The shadow that belongs to the revision that Current gave last; null where there is none, or where it
   // cannot be loaded.
   std::shared_ptr<const ShadowRevision> Shadow();
+  // Lets go of what a swap has left in memory: Current leaves that to whoever has given its answer.
+  void Tidy();
   // A blob of the folder, active or not, made ready to decide.
-  Result<std::shared_ptr<const Revision>> Installed(const std::string& sha256) const;
+  Result<std::shared_ptr<const Revision>> Installed(const std::string& sha256) const {
+    return Installed(sha256, nullptr);
+  }
 
   // A module with the configuration that it makes of the settings. kInvalid where it refuses them.
   Result<std::shared_ptr<const Revision>> Configure(std::shared_ptr<const PolicyModule> module,
-                                                    std::string source) const;
+                                                    std::string source) const {
+    return Configure(std::move(module), std::move(source), nullptr);
+  }
   // Calls an export outside of any operation: the imports that need one answer with an error.
   Result<Json> Ask(const PolicyModule& module, const std::string& export_name, const Json& input) const;
   // Saves the next Current from reading what was just written: `st` is of that state.json.
@@ -57,6 +64,12 @@ class PolicySelector {
 
  private:
   struct Known;
+  using Left = std::vector<std::shared_ptr<const void>>;
+  // As above; what is needed no more lives on in `left`, where one is given.
+  Result<std::shared_ptr<const Revision>> Installed(const std::string& sha256, Left* left) const;
+  Result<std::shared_ptr<const Revision>> Configure(std::shared_ptr<const PolicyModule> module,
+                                                    std::string source, Left* left) const;
+  Result<Json> Ask(PolicyInstance* instance, const std::string& export_name, const Json& input) const;
   Result<std::shared_ptr<const Revision>> Select();
   // A blob of the folder, or what is still in memory of it.
   Result<std::shared_ptr<const Revision>> Ready(const std::string& sha256);

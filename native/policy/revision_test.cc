@@ -168,6 +168,20 @@ TEST_F(RevisionTest, ASwapByAnotherProcessIsSeenAndLeavesOperationsAlone) {
   EXPECT_TRUE(answer.ok());
 }
 
+TEST_F(RevisionTest, WhatASwapLeavesInMemoryIsLetGoBehindTheAnswer) {
+  auto s = Selector();
+  Install("1.0.0");
+  const std::weak_ptr<const Revision> first = *s.Current();
+  for (const char* version : {"1.1.0", "1.2.0", "1.3.0", "1.4.0"}) {
+    Install(version);
+    EXPECT_EQ(Now(s), std::string("house ") + version);
+  }
+  EXPECT_FALSE(first.expired()) << "an operation waits for its end";
+  s.Tidy();
+  EXPECT_TRUE(first.expired());
+  EXPECT_EQ(Now(s), "house 1.4.0");
+}
+
 TEST_F(RevisionTest, OlderVersionsNeedToBeAskedFor) {
   Install("1.10.0");
   auto s = Selector();
