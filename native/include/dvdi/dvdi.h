@@ -146,8 +146,8 @@ DVDI_API dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** 
 DVDI_API dvdi_code dvdi_policy(dvdi_engine* engine, const char* request, char** answer);
 
 /* Waits for running operations, and at most `wait_ms` for pending releases (what is left stays in the
- * ledger for the next engine), then frees the engine. Where a policy was compiled for the first time, it waits
- * for that, too: some tenths of a second. Null is allowed. Not from a callback. */
+ * ledger for the next engine), then frees the engine. Where a policy was compiled for the first time, it
+ * waits for that, too: some tenths of a second. Null is allowed. Not from a callback. */
 DVDI_API void dvdi_close(dvdi_engine* engine, int wait_ms);
 
 #ifdef __cplusplus
