@@ -253,6 +253,13 @@ bool BenchEngine::TryOperation() {
   return true;
 }
 
+void BenchEngine::MustRefuse(Question* question, const Json& request) {
+  char* text = nullptr;
+  const dvdi_code code = question(engine_, Dump(request).c_str(), &text);
+  if (code == DVDI_OK) Die("it was not refused: " + Dump(request), 0);
+  dvdi_free(text);
+}
+
 Json BenchEngine::Ask(Question* question, const Json& request) {
   char* text = nullptr;
   const dvdi_code code = question(engine_, Dump(request).c_str(), &text);

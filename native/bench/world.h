@@ -102,6 +102,8 @@ class BenchEngine {
   // A question that must be answered.
   using Question = dvdi_code(dvdi_engine*, const char*, char**);
   Json Ask(Question* question, const Json& request);
+  // One that must be refused.
+  void MustRefuse(Question* question, const Json& request);
   // Starts a request; WaitForAll returns when each that was started was answered.
   using Verb = dvdi_code(dvdi_engine*, const char*, dvdi_done, void*);
   void Start(Verb* verb, const Json& request);
