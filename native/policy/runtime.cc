@@ -31,7 +31,8 @@ class OperationInstance : public PolicyInstance {
   void Drop();
 
   const std::shared_ptr<const Module> module_;
-  WasmEngine* engine_ = nullptr;  // whose instance it is
+  WasmEngine* engine_ = nullptr;              // whose instance it is
+  std::shared_ptr<const Compiled> compiled_;  // what it is made of: the module may have a better one by now
   std::optional<Instance> instance_;
   bool idle_ = false;  // counted as such by the engine
 };
@@ -109,6 +110,7 @@ class Module : public PolicyModule, public std::enable_shared_from_this<Module> 
 void OperationInstance::Drop() {
   if (!instance_) return;
   instance_.reset();
+  compiled_.reset();
   if (idle_) engine_->EndIdle();
   idle_ = false;
   engine_->Release();
@@ -122,12 +124,12 @@ Result<std::string> OperationInstance::Call(const std::string& export_name, std:
   if (idle_) engine_->EndIdle();
   idle_ = false;
   if (!instance_) {
-    CompiledPtr compiled = m.Main();
-    if (!compiled->engine->Acquire()) {
-      DVDI_ASSIGN_OR_RETURN(compiled, m.Reserve());
+    compiled_ = m.Main();
+    if (!compiled_->engine->Acquire()) {
+      DVDI_ASSIGN_OR_RETURN(compiled_, m.Reserve());
     }
-    engine_ = compiled->engine;
-    instance_.emplace(engine_, compiled->pre.get(), m.limits_, m.label_);
+    engine_ = compiled_->engine;
+    instance_.emplace(engine_, compiled_->pre.get(), m.limits_, m.label_);
   }
   auto result = instance_->Call(export_name, input, host, stats);
   idle_ = result.ok() && instance_->memory_bytes() <= WasmEngine::kIdleBytes && engine_->BeginIdle();

@@ -543,6 +543,32 @@ TEST(Threads, ThoseOfTheCompilerEndWithIt) {
   EXPECT_LE(at_most(before, 1000), before);
 }
 
+// A form that was made quickly goes while instances of it are made and run.
+TEST(Threads, CallWhileTheFormIsReplaced) {
+  auto host = [](std::string_view, std::string_view request) {
+    return Result<std::string>(std::string(request));
+  };
+  for (int round = 0; round < 60; ++round) {
+    auto runtime = NewRuntime();
+    auto module = runtime->Load(HostileBlob());
+    ASSERT_TRUE(module.ok()) << module.status().message();
+    std::atomic<bool> replaced{false};
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([&] {
+        for (int more = 3; more > 0; more -= replaced ? 1 : 0) {
+          auto r = (*module)->Call("prepare", "hello", host);
+          if (!r.ok() || *r != "ello") ++wrong;
+        }
+      });
+    runtime->Finish();
+    replaced = true;
+    for (auto& t : threads) t.join();
+    ASSERT_EQ(wrong, 0) << round;
+  }
+}
+
 TEST(Threads, CallConcurrently) {
   PolicyLimits limits;
   limits.fuel = 2'000'000;
