@@ -2,30 +2,45 @@
 
 #include <strings.h>
 
+#include <algorithm>
+
 namespace dvdi {
 namespace {
 const Json kNull;
+
+// Levels of brackets that are open at once at most, outside of strings. More than that is for the parser to say.
+int Depth(std::string_view text) {
+  int depth = 0, deepest = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    switch (text[i]) {
+      case '{':
+      case '[': deepest = std::max(deepest, ++depth); break;
+      case '}':
+      case ']': --depth; break;
+      case '"':
+        for (++i; i < text.size() && text[i] != '"'; ++i)
+          if (text[i] == '\\') ++i;
+        break;
+      default: break;
+    }
+  }
+  return deepest;
 }
 
+}  // namespace
+
 Result<Json> ParseJson(std::string_view text, std::string_view what, int max_depth) {
-  bool too_deep = false;
-  auto limit = [&](int depth, Json::parse_event_t event, Json&) {
-    using Event = Json::parse_event_t;
-    if ((event == Event::object_start || event == Event::array_start) && depth >= max_depth) too_deep = true;
-    return !too_deep;
-  };
-  Json value;
+  // Before it is parsed: a filter that the parser asks at each bracket makes it half as fast.
+  if (Depth(text) > max_depth)
+    return Status(Code::kInvalid, std::string(what) + " is nested deeper than " + std::to_string(max_depth));
   try {
-    value = Json::parse(text.begin(), text.end(), limit);
+    return Json::parse(text.begin(), text.end());
   } catch (const Json::parse_error& e) {
     return Status(Code::kInvalid,
                   std::string(what) + " is not JSON (at byte " + std::to_string(e.byte) + ")");
   } catch (const std::exception& e) {
     return Status(Code::kInvalid, std::string(what) + " is not JSON");
   }
-  if (too_deep)
-    return Status(Code::kInvalid, std::string(what) + " is nested deeper than " + std::to_string(max_depth));
-  return value;
 }
 
 std::string Dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }

@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "policy/checksum.h"
 #include "sim/history_run.h"
 
 namespace dvdi::sim {
@@ -23,6 +24,13 @@ std::string SecondBuild(std::string blob) {
   if (at == std::string::npos) std::abort();
   blob[at + 11] = static_cast<char>('0' + (blob[at + 11] - '0' + 7) % 10);
   return blob;
+}
+
+// Of a file's bytes, for the digest.
+std::string Sum(std::string_view bytes) {
+  unsigned char sum[16];
+  Checksum(bytes.data(), bytes.size(), 0, sum);
+  return Hex(sum, sizeof sum);
 }
 
 }  // namespace
@@ -216,12 +224,12 @@ void History::End() {
     }
     node->kernel.disk.Walk([&](const std::string& path, const SimDisk::Inode& file) {
       bool ledger = path.starts_with(std::string(kStateDir) + "/ledger.db");
-      Say(path + " " + std::to_string(file.mode) + (ledger ? "" : " " + Sha256Hex(file.data)));
+      Say(path + " " + std::to_string(file.mode) + (ledger ? "" : " " + Sum(file.data)));
     });
   }
   result_.switches = state_.tasks.switches();
 }
-Shared::Shared(const std::string& second_policy) {
+Shared::Shared(const std::string& second_policy, const std::string& compiled) {
   char folder[] = "/tmp/dvdi-sim-XXXXXX";
   if (::mkdtemp(folder) == nullptr) std::abort();
   specs = folder;
@@ -232,7 +240,7 @@ Shared::Shared(const std::string& second_policy) {
     second.assign(std::istreambuf_iterator<char>(in), {});
   }
   if (second.empty()) second = SecondBuild(stock);
-  auto created = PolicyRuntime::Create(RealEnv(), PolicyLimits{}, specs + "/compiled");
+  auto created = PolicyRuntime::Create(RealEnv(), PolicyLimits{}, compiled.empty() ? specs + "/compiled" : compiled);
   if (!created.ok()) std::abort();
   runtime = std::move(*created);
   for (const std::string* blob : {&stock, &second}) {
@@ -244,6 +252,7 @@ Shared::Shared(const std::string& second_policy) {
     kept_.push_back(*module);
   }
   second_name = kept_[1]->manifest().name, second_version = kept_[1]->manifest().version;
+  second_sha256 = Sha256Hex(second);
 }
 
 Shared::~Shared() {

@@ -17,14 +17,15 @@ namespace dvdi::sim {
 class Shared {
  public:
   // `second_policy`: another blob to swap in; "": the stock one, built a second time (with another version).
-  Shared(const std::string& second_policy);
+  // `compiled`: a folder of root's for compiled policies, which several processes may share; "": one of its own.
+  Shared(const std::string& second_policy, const std::string& compiled = "");
   ~Shared();
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
   std::string specs;  // a folder with a file for each driver
   std::string stock, second;
-  std::string second_name, second_version;
+  std::string second_name, second_version, second_sha256;
   std::shared_ptr<PolicyRuntime> runtime;
 
  private:

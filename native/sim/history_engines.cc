@@ -33,7 +33,7 @@ EngineProcess* History::Open(NodeState& node, int number) {
   s.plugin_paths.sockets.clear();
   s.plugin_paths.specs = {shared_.specs};
   s.prepare_ms = kPrepareMs, s.call_max_ms = 20'000;
-  s.records_keep = 100;
+  s.records_keep = 100, s.canary_operations = 10;
   s.secret_options = {"password"};
   Env env = p->sys.env();
   env.transport = &p->transport;

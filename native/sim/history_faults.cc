@@ -97,7 +97,7 @@ void History::ReadPolicy(NodeState& node) {
     node.policy.clear();
     return;
   }
-  node.policy = GetString(*json, "active") == Sha256Hex(shared_.second) ? "second" : "stock";
+  node.policy = GetString(*json, "active") == shared_.second_sha256 ? "second" : "stock";
 }
 
 void History::DamagePolicy(NodeState& node) {

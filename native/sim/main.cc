@@ -16,7 +16,7 @@ namespace {
 struct Options {
   uint64_t from = 1, count = 100;
   int operations = 200, shrink_runs = 400;
-  std::string second_policy;
+  std::string second_policy, compiled;
   bool print = false, list = false;
 };
 
@@ -43,7 +43,7 @@ int Run(const Options& o) {
       for (const Invariant& i : *all) std::printf("%-18s %s\n", i.name, i.promise);
     return 0;
   }
-  Shared shared(o.second_policy);
+  Shared shared(o.second_policy, o.compiled);
   HistoryResult sum;
   Json failed = Json::array();
   const auto began = std::chrono::steady_clock::now();
@@ -92,6 +92,8 @@ int main(int argc, char** argv) {
   app.add_option("--shrink-runs", o.shrink_runs, "histories to run at most to make one short");
   app.add_option("--second-policy", o.second_policy,
                  "a blob to swap in; the stock one built again where not given");
+  app.add_option("--compiled", o.compiled,
+                 "a folder for compiled policies, for several processes; one of its own where not given");
   app.add_flag("--print", o.print, "print each history");
   app.add_flag("--list", o.list, "list what is checked, and end");
   CLI11_PARSE(app, argc, argv);

@@ -1,6 +1,7 @@
 // Seeds of the simulation in blocks, by several processes; what is done is kept in a file.
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 
 import { run } from "./proc.mjs";
 import { StepError } from "./ui.mjs";
@@ -55,11 +56,13 @@ export function readSummary(log) {
 export async function soak({ program, second, from, seeds, jobs, progress, block = BLOCK, onBlock }, say) {
   const blocks = [];
   for (let at = from; at < from + seeds; at += block) if (!progress.has(at)) blocks.push(at);
+  // Compiled once, not by each of the processes.
+  const compiled = mkdtempSync(join(tmpdir(), "dvdi-soak-"));
   if (progress.state.histories > 0) say(`  ${progress.state.histories} seeds were done before`);
   const one = async () => {
     for (let at = blocks.shift(); at !== undefined; at = blocks.shift()) {
       const count = Math.min(block, from + seeds - at);
-      const args = ["--from", String(at), "--count", String(count)];
+      const args = ["--from", String(at), "--count", String(count), "--compiled", join(compiled, "policies")];
       if (second) args.push("--second-policy", second);
       const { code, log } = await run(program, args);
       const summary = readSummary(log);
@@ -72,7 +75,11 @@ export async function soak({ program, second, from, seeds, jobs, progress, block
       say(`  ${done} of ${seeds} seeds, ${progress.state.failed.length} failed (${summary.ms} ms for ${count})`);
     }
   };
-  await Promise.all(Array.from({ length: jobs }, one));
+  try {
+    await Promise.all(Array.from({ length: jobs }, one));
+  } finally {
+    rmSync(compiled, { recursive: true });
+  }
   const { histories, operations, failed } = progress.state;
   return { seeds: histories, operations, failed: failed.sort((a, b) => a - b) };
 }
