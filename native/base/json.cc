@@ -8,7 +8,8 @@ namespace dvdi {
 namespace {
 const Json kNull;
 
-// Levels of brackets that are open at once at most, outside of strings. More than that is for the parser to say.
+// Levels of brackets that are open at once at most, outside of strings. More than that is for the parser to
+// say.
 int Depth(std::string_view text) {
   int depth = 0, deepest = 0;
   for (size_t i = 0; i < text.size(); ++i) {

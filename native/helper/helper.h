@@ -18,7 +18,7 @@ namespace dvdi {
 
 struct HelperRequest {
   enum class Op {
-    kFolder,  // open the folder (or its subpath, beneath it), and set its ownership
+    kFolder,  // open the folder (or its subpath, beneath it), see that its filesystem lives, set its ownership
     kStatfs,  // statfs(2) of the folder
   };
   Op op = Op::kFolder;
@@ -50,6 +50,7 @@ class HelperRunner {
   //   kTimeout      it did not answer: the helper was killed, and is abandoned where it cannot die. Until
   //                 it does, other requests for the same mountpoint fail at once
   //   kNotFound     the folder or the subpath does not exist
+  //   kUnavailable  the filesystem is dead: its server has ended, its device is gone
   //   kRefused      the subpath leaves the volume, or something is no folder, or a system folder
   //   kUnsupported  the filesystem or the kernel cannot do it
   //   kSystem       anything else, among it a helper that cannot be started

@@ -34,6 +34,7 @@ Result<Json> DoFolder(const Json& request, std::vector<UniqueFd> passed, std::ve
   } else {
     DVDI_ASSIGN_OR_RETURN(folder, OpenMountpoint(path));
   }
+  DVDI_RETURN_IF_ERROR(CheckAlive(folder.get(), path));
   if (!subpath.empty()) {
     DVDI_ASSIGN_OR_RETURN(folder, OpenBeneath(folder.get(), subpath));
   }

@@ -16,6 +16,23 @@
 #include "sys/sys.h"
 
 namespace dvdi {
+namespace {
+
+// What calls say of a filesystem whose server has ended, or whose device is gone.
+bool IsDead(int err) {
+  for (int dead : {ENOTCONN, ESTALE, EIO, ENODEV, ENXIO, ESHUTDOWN, EHOSTDOWN})
+    if (err == dead) return true;
+  return false;
+}
+
+Status Dead(const std::string& path, int err) {
+  return Status(Code::kUnavailable,
+                "the filesystem at " + OneLine(path) + " is dead: " + ::strerrordesc_np(err),
+                "see whether the driver and its backend are alive; end what uses the volume, then "
+                "start it again");
+}
+
+}  // namespace
 
 Result<UniqueFd> OpenMountpoint(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -103,17 +120,18 @@ int MountIdOf(int fd) {
   return at == std::string_view::npos ? -1 : ::atoi(text + at + 7);
 }
 
+Status CheckAlive(int folder, const std::string& path) {
+  // Of a descriptor that is only a path nobody was asked. What is refused was answered.
+  UniqueFd opened(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC));
+  return !opened.valid() && IsDead(errno) ? Dead(path, errno) : Status();
+}
+
 Result<Usage> UsageOf(const std::string& path) {
   struct statvfs st;
   if (::statvfs(path.c_str(), &st) < 0) {
     if (errno == ENOENT || errno == ENOTDIR)
       return Status(Code::kNotFound, "there is no folder " + OneLine(path), "is the volume mounted?");
-    for (int dead : {ENOTCONN, ESTALE, EIO, ENODEV, ENXIO, ESHUTDOWN, EHOSTDOWN})
-      if (errno == dead)
-        return Status(Code::kUnavailable,
-                      "the filesystem at " + OneLine(path) + " is dead: " + ::strerrordesc_np(dead),
-                      "see whether the driver and its backend are alive; end what uses the volume, then "
-                      "start it again");
+    if (IsDead(errno)) return Dead(path, errno);
     return Status::FromErrno(errno, "cannot ask the filesystem at " + OneLine(path) + " how full it is");
   }
   auto unit = static_cast<int64_t>(st.f_frsize);  // statvfs(3) takes the block size where there is none

@@ -41,6 +41,11 @@ Result<UniqueFd> SwapUserNamespace(uid_t disk_uid, uid_t shown_uid, gid_t disk_g
 // The text of that map for /proc/PID/uid_map (exposed for its tests).
 std::string SwapMap(uint32_t a, uint32_t b);
 
+// Opens the folder that the O_PATH descriptor is of as a workload will: kUnavailable where its filesystem is
+// dead. `path` is for the message.
+Status CheckAlive(int folder, const std::string& path);
+
+// kUnavailable where the filesystem is dead, kNotFound where there is no such folder.
 Result<Usage> UsageOf(const std::string& path);
 
 }  // namespace dvdi

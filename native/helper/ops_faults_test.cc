@@ -100,6 +100,19 @@ TEST_F(OpsFaultsTest, AMountWithoutANumberInProcHasNone) {
   }
 }
 
+TEST_F(OpsFaultsTest, AFilesystemThatIsDeadIsNoVolume) {
+  std::string volume = MakeTmpfs("vol");
+  UniqueFd folder = Open(volume);
+  auto check = [&] { return CheckAlive(folder.get(), volume); };
+  EXPECT_TRUE(check().ok());
+  for (int err : {ENOTCONN, ESTALE, EIO, ENODEV, ENXIO, ESHUTDOWN, EHOSTDOWN}) {
+    Status status = Failing({SYS_openat}, 1, err, check);
+    EXPECT_EQ(Code::kUnavailable, status.code()) << err;
+    EXPECT_EQ("the filesystem at " + volume + " is dead: " + ::strerrordesc_np(err), status.message());
+  }
+  EXPECT_TRUE(Failing({SYS_openat}, 1, EACCES, check).ok()) << "whoever refuses is alive";
+}
+
 TEST_F(OpsFaultsTest, HowFullItIsOrWhyNobodyKnows) {
   std::string volume = MakeTmpfs("vol");
   auto ask = [&] { return UsageOf(volume).status(); };

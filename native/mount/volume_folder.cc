@@ -134,10 +134,10 @@ Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& reques
     if (fd >= 0) {
       out.folder = SysFd(env.sys, fd);
       DVDI_RETURN_IF_ERROR(CheckIsThere(env, path, mounts, nullptr));
-      if (ask.subpath.empty() && request.ownership == Ownership::kNone) {
-        DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, -1, path, mounts));
-        return out;
-      }
+      DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, -1, path, mounts));
+      // The folder of a server that has ended opens as a path all the same.
+      const bool asked = !IsFuse(out.mount);
+      if (asked && ask.subpath.empty() && request.ownership == Ownership::kNone) return out;
     }
   }
   ask.mountpoint = path;

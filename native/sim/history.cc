@@ -240,7 +240,8 @@ Shared::Shared(const std::string& second_policy, const std::string& compiled) {
     second.assign(std::istreambuf_iterator<char>(in), {});
   }
   if (second.empty()) second = SecondBuild(stock);
-  auto created = PolicyRuntime::Create(RealEnv(), PolicyLimits{}, compiled.empty() ? specs + "/compiled" : compiled);
+  auto created =
+      PolicyRuntime::Create(RealEnv(), PolicyLimits{}, compiled.empty() ? specs + "/compiled" : compiled);
   if (!created.ok()) std::abort();
   runtime = std::move(*created);
   for (const std::string* blob : {&stock, &second}) {

@@ -17,7 +17,8 @@ namespace dvdi::sim {
 class Shared {
  public:
   // `second_policy`: another blob to swap in; "": the stock one, built a second time (with another version).
-  // `compiled`: a folder of root's for compiled policies, which several processes may share; "": one of its own.
+  // `compiled`: a folder of root's for compiled policies, which several processes may share; "": one of its
+  // own.
   Shared(const std::string& second_policy, const std::string& compiled = "");
   ~Shared();
   Shared(const Shared&) = delete;

@@ -212,7 +212,7 @@ async function overFuse(t: TestContext): Promise<{
   mkdirSync(join(well.folder, "data/sub"));
   const mount = (driver: string, sub = "sub"): string[] => [
     "--mount",
-    `type=volume,src=data,dst=${world.target(driver)},volume-driver=${driver},volume-subpath=${sub}`,
+    `type=volume,src=data,dst=${world.target(driver)},volume-driver=${driver}${sub && `,volume-subpath=${sub}`}`,
   ];
   const go = (driver: string, args = timeout(driver), sub = "sub"): ReturnType<World["dvdi"]> =>
     world.dvdi(["run", ...args, ...mount(driver, sub), "--", "true"]);
@@ -253,6 +253,10 @@ for (const [what, { signal, says }] of Object.entries(ENDS)) {
       assert.match(failed.err, /^dvdi: [^\n]*\n/m);
       assert.equal(beside.code, 0, beside.all);
       assert.ok(failedMs <= DEADLINE_MS + 1000 + 2 * usual, `${Math.round(failedMs)} ms`);
+      // Nor does one begin that has the whole volume, whose folder the kernel does remember.
+      const whole = await go("dead", timeout("dead"), "");
+      assert.equal(whole.code, 125, whole.all);
+      assert.match(whole.err, says);
       const ended = await held.release();
       assert.equal(ended.code, 0, ended.all);
       await world.nothingLeft();
