@@ -64,7 +64,7 @@ int Recover(const Options& options) {
   if (!engine.ok()) return Failed(options, engine.status());
   std::vector<std::string> owners = options.owners;
   if (owners.empty()) owners = {"run", "manual", "oci", "dvdcli"};
-  Json all = Json::object();
+  Json all = Json::object(), due = Json::array(), problems = Json::array();
   Status failure;
   using Clock = std::chrono::steady_clock;
   const auto deadline = Clock::now() + std::chrono::milliseconds(CloseWait(options, kRecoverWaitMs));
@@ -75,16 +75,27 @@ int Recover(const Options& options) {
     auto answer = (*engine)->Do(dvdi_recover, {{"owner", owner}, {"wait_ms", wait}}, "recovering");
     // One owner's trouble is no reason to leave the others.
     if (!answer.ok() && failure.ok()) failure = answer.status();
-    for (const char* key : {"undone", "ended", "released", "pending", "reported"})
+    for (const char* key : {"undone", "ended", "released", "reported"})
       Merge(answer.ok() ? *answer : Json(), key, &all);
+    if (!answer.ok()) continue;
+    // Volumes that are due are all of the node's: what was when one owner's turn ended may be released since.
+    due = Json::array();
+    for (const auto& item : GetMember(*answer, "pending"))
+      (GetString(item, "name").empty() ? problems : due).push_back(item);
   }
+  all["pending"] = std::move(problems);
+  Merge({{"pending", due}}, "pending", &all);
   (*engine)->Close(options.wait ? 0 : kAfterRecoveryWaitMs);
   if (!failure.ok()) return Failed(options, failure);
   if (options.global.json)
     PrintJson(all);
   else
     PrintRecovered(all);
-  return kExitOk;
+  if (!options.wait || GetMember(all, "pending").empty()) return kExitOk;
+  Status late(Code::kTimeout, "not all volumes were released in time",
+              "they stay due and are named above; see their drivers' logs, then wait again");
+  if (!options.global.json) PrintError(late, false);
+  return ExitCodeFor(late);
 }
 
 int Version(const Options& options) {

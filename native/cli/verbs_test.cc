@@ -179,7 +179,8 @@ TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {
                                   {"ended", Json::array()},
                                   {"pending", {{{"driver", "d"}, {"name", "v"}, {"why", "down"}}}}};
   auto done = Dvdi({"recover", "--wait", "--timeout", "600s"});
-  EXPECT_EQ(done.exit_code, 0);
+  EXPECT_EQ(done.exit_code, 18);
+  EXPECT_EQ(done.err.find("dvdi: not all volumes were released in time. "), 0u) << done.err;
   auto calls = Calls("recover");
   ASSERT_EQ(calls.size(), 4u);
   std::vector<std::string> owners;
@@ -192,8 +193,11 @@ TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {
   }
   EXPECT_EQ(owners, (std::vector<std::string>{"run", "manual", "oci", "dvdcli"}));
   EXPECT_EQ(done.out, "undid the unfinished operation op1\nstill to be released: v (driver d): down\n");
+  EXPECT_EQ(Dvdi({"recover", "--wait", "--json"}).exit_code, 18);
+  EXPECT_EQ(Dvdi({"recover"}).exit_code, 0) << "whoever does not wait has asked for no more";
   script_["recover"]["answer"] = Json::object();
   EXPECT_EQ(Dvdi({"recover", "--owner", "x"}).out, "nothing to do\n");
+  EXPECT_EQ(Dvdi({"recover", "--wait"}).exit_code, 0);
 }
 
 TEST_F(Verbs, PolicyInstallGivesAbsolutePaths) {
