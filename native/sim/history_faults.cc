@@ -8,6 +8,11 @@ namespace {
 
 using Kind = Step::Kind;
 
+// Whether a lasting fault is there after the step.
+bool After(const Step& step, bool now) {
+  return step.turn == Step::Turn::kOther ? !now : step.turn == Step::Turn::kBegins;
+}
+
 }  // namespace
 
 void History::Happen(const Step& step) {
@@ -16,9 +21,9 @@ void History::Happen(const Step& step) {
   std::string driver = kDrivers[random().Below(3)];
   SimPluginProcess& plugin = world.processes[{driver, node.kernel.name()}];
   switch (step.kind) {
-    case Kind::kPluginDown: plugin.up = !plugin.up; break;
-    case Kind::kPluginBusy: plugin.busy = !plugin.busy; break;
-    case Kind::kPluginStuck: plugin.stuck = !plugin.stuck; break;
+    case Kind::kPluginDown: plugin.up = !After(step, !plugin.up); break;
+    case Kind::kPluginBusy: plugin.busy = After(step, plugin.busy); break;
+    case Kind::kPluginStuck: plugin.stuck = After(step, plugin.stuck); break;
     case Kind::kPluginForgets: world.Restart(driver, node.kernel, false); break;
     case Kind::kPluginRestart:
       for (auto& [scope, w] : node.live)
@@ -34,9 +39,9 @@ void History::Happen(const Step& step) {
     case Kind::kPowerLoss: Reboot(node, true); break;
     case Kind::kKill: Kill(node, step.process); break;
     case Kind::kClose: Close(node, step.process); break;
-    case Kind::kDiskFull: node.kernel.disk.Fill(!node.kernel.disk.full()); break;
-    case Kind::kBusyMounts: node.busy_mounts = !node.busy_mounts; break;
-    case Kind::kMountErrors: node.mount_errors = !node.mount_errors; break;
+    case Kind::kDiskFull: node.kernel.disk.Fill(After(step, node.kernel.disk.full())); break;
+    case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
+    case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;
     case Kind::kSwap: Swap(node, step.process); break;
     case Kind::kDamagePolicy: DamagePolicy(node); break;
     case Kind::kDamageLedger: DamageLedger(node); break;

@@ -15,7 +15,7 @@ namespace {
 
 struct Options {
   uint64_t from = 1, count = 100;
-  int operations = 200, shrink_runs = 400;
+  int operations = 200, shrink_runs = 400, plans = kNewestPlans;
   std::string second_policy, compiled;
   bool print = false, list = false;
 };
@@ -48,7 +48,7 @@ int Run(const Options& o) {
   Json failed = Json::array();
   const auto began = std::chrono::steady_clock::now();
   for (uint64_t seed = o.from; seed < o.from + o.count; ++seed) {
-    Plan plan = MakePlan(seed, o.operations);
+    Plan plan = MakePlan(seed, o.operations, o.plans);
     HistoryResult r = RunHistory(plan, shared, o.print);
     if (o.print) Print(r);
     sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused,
@@ -89,6 +89,8 @@ int main(int argc, char** argv) {
   app.add_option("--from", o.from, "the first seed");
   app.add_option("--count", o.count, "how many seeds");
   app.add_option("--operations", o.operations, "operations of a history");
+  app.add_option("--plans", o.plans, "how plans are made: as they were when a seed was kept")
+      ->check(CLI::Range(1, dvdi::sim::kNewestPlans));
   app.add_option("--shrink-runs", o.shrink_runs, "histories to run at most to make one short");
   app.add_option("--second-policy", o.second_policy,
                  "a blob to swap in; the stock one built again where not given");

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <iterator>
+#include <map>
 
 #include "sim/random.h"
 
@@ -51,6 +52,13 @@ constexpr Weight kKinds[] = {
     {Kind::kElsewhere, "elsewhere", 10, false},
 };
 
+bool Lasts(Kind kind) {
+  for (Kind lasting : {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull,
+                       Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy})
+    if (kind == lasting) return true;
+  return false;
+}
+
 }  // namespace
 
 const char* NameOf(Kind kind) {
@@ -64,12 +72,13 @@ std::string Describe(const Step& s) {
                      ", process " + std::to_string(s.process);
   if (s.kill_at > 0) text += ", killed at change " + std::to_string(s.kill_at);
   if (s.turns > 0) text += ", for " + std::to_string(s.turns) + " turns";
+  if (s.turn != Step::Turn::kOther) text += s.turn == Step::Turn::kBegins ? ", begins" : ", ends";
   return text;
 }
 
-Plan MakePlan(uint64_t seed, int operations) {
+Plan MakePlan(uint64_t seed, int operations, int generation) {
   // Mixed, or the numbers of one seed would be those of the next, shifted.
-  SimRandom mixer(seed);
+  SimRandom mixer(generation == 1 ? seed : seed ^ (0x9E3779B97F4A7C15U * static_cast<unsigned>(generation)));
   SimRandom random(mixer.Next() ^ (seed << 32));
   Plan plan;
   plan.seed = seed;
@@ -83,7 +92,14 @@ Plan MakePlan(uint64_t seed, int operations) {
     bool in = kKinds[i].always || random.OneIn(2);
     total += weights[i] = in ? kKinds[i].weight : 0;
   }
+  std::multimap<size_t, Step> ends;  // by the number of the step that they follow
+  auto add = [&plan](Step step) {
+    step.number = static_cast<int>(plan.steps.size());
+    plan.steps.push_back(step);
+  };
   for (int asked = 0; asked < operations;) {
+    for (auto due = ends.begin(); due != ends.end() && due->first <= plan.steps.size(); due = ends.erase(due))
+      add(due->second);
     uint64_t at = random.Below(total);
     size_t i = 0;
     while (at >= weights[i]) at -= weights[i++];
@@ -98,8 +114,15 @@ Plan MakePlan(uint64_t seed, int operations) {
         s.turns = 1 + static_cast<int>(random.Below(12));
       ++asked;
     }
-    s.number = static_cast<int>(plan.steps.size());
-    plan.steps.push_back(s);
+    if (generation > 1 && Lasts(s.kind) && !random.OneIn(8)) {
+      s.turn = Step::Turn::kBegins;
+      Step end = s;
+      end.turn = Step::Turn::kEnds;
+      // Who sees that no policy decides any more puts one in.
+      if (s.kind == Kind::kDamagePolicy) end.kind = Kind::kSwap;
+      ends.emplace(plan.steps.size() + 1 + random.Below(12), end);
+    }
+    add(s);
   }
   return plan;
 }

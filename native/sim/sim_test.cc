@@ -79,10 +79,11 @@ void ExpectKeptSeeds(const Shared& world) {
   while (std::getline(file, line)) {
     if (line.empty() || line[0] == '#') continue;
     std::istringstream words(line);
+    int generation = 0;
     uint64_t seed = 0;
     std::string why;
-    ASSERT_TRUE(words >> seed >> why) << "a seed, then why it is kept: " << line;
-    ExpectKept(seed, RunHistory(MakePlan(seed, kOperations), world, false));
+    ASSERT_TRUE(words >> generation >> seed >> why) << "a generation, a seed, then why it is kept: " << line;
+    ExpectKept(seed, RunHistory(MakePlan(seed, kOperations, generation), world, false));
     ++seeds;
   }
   EXPECT_GT(seeds, 0);
