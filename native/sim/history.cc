@@ -142,6 +142,7 @@ void History::Do(const Step& step) {
   }
   if (step.kill_at > 0)
     if (auto& p = NodeOf(step).processes[step.process]) p->sys.KillAt(0);
+  NodeOf(step).loses_power = false;
   Check(AlwaysTrue());
 }
 

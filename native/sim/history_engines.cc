@@ -1,5 +1,6 @@
 // The engines of a history: how they are opened, asked, closed and killed.
 #include <cerrno>
+#include <utility>
 
 #include "base/text.h"
 #include "sim/history_run.h"
@@ -94,7 +95,10 @@ void History::SetFaults(EngineProcess& p) {
 void History::BuryTheDead() {
   for (auto& node : state_.nodes)
     for (auto& slot : node->processes)
-      if (slot && slot->sys.dead()) Bury(*node, slot);
+      if (slot && slot->sys.dead()) {
+        Bury(*node, slot);
+        if (std::exchange(node->loses_power, false)) Reboot(*node, true);
+      }
 }
 
 void History::Bury(NodeState& node, std::unique_ptr<EngineProcess>& slot) {

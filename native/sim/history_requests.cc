@@ -58,6 +58,7 @@ void History::Request(const Step& step) {
   EngineProcess* p = Open(node, step.process);
   if (p == nullptr) return;
   if (step.kill_at > 0) p->sys.KillAt(step.kill_at);
+  node.loses_power = step.power;
   const Kind kind = KindOf(step, node);
   ++result_.operations;
   switch (kind) {

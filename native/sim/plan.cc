@@ -71,6 +71,7 @@ std::string Describe(const Step& s) {
   std::string text = std::to_string(s.number) + " " + NameOf(s.kind) + " on node " + std::to_string(s.node) +
                      ", process " + std::to_string(s.process);
   if (s.kill_at > 0) text += ", killed at change " + std::to_string(s.kill_at);
+  if (s.power) text += " by a loss of power";
   if (s.turns > 0) text += ", for " + std::to_string(s.turns) + " turns";
   if (s.turn != Step::Turn::kOther) text += s.turn == Step::Turn::kBegins ? ", begins" : ", ends";
   return text;
@@ -88,8 +89,10 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   const bool two_nodes = !random.OneIn(3), two_processes = !random.OneIn(3);
   std::array<unsigned, std::size(kKinds)> weights;
   unsigned total = 0;
+  bool power_is_lost = false;
   for (size_t i = 0; i < weights.size(); ++i) {
     bool in = kKinds[i].always || random.OneIn(2);
+    power_is_lost |= in && kKinds[i].kind == Kind::kPowerLoss;
     total += weights[i] = in ? kKinds[i].weight : 0;
   }
   std::multimap<size_t, Step> ends;  // by the number of the step that they follow
@@ -112,6 +115,7 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
       if (kill_one_in > 0 && random.OneIn(kill_one_in)) s.kill_at = 1 + static_cast<int>(random.Below(90));
       if (partial_one_in > 0 && random.OneIn(partial_one_in))
         s.turns = 1 + static_cast<int>(random.Below(12));
+      s.power = generation > 1 && power_is_lost && s.kill_at > 0 && random.OneIn(4);
       ++asked;
     }
     if (generation > 1 && Lasts(s.kind) && !random.OneIn(8)) {

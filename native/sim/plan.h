@@ -48,9 +48,10 @@ struct Step {
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
   int node = 0, process = 0;
-  int kill_at = 0;  // the process is killed at that change from here on; 0: not
-  int turns = 0;    // of tasks until the next step; 0: until nothing is going on
-  int number = 0;   // in the plan as it was made
+  int kill_at = 0;     // the process is killed at that change from here on; 0: not
+  bool power = false;  // and at that very moment its node loses its power
+  int turns = 0;       // of tasks until the next step; 0: until nothing is going on
+  int number = 0;      // in the plan as it was made
   // Of a fault that lasts: whether it begins, ends, or does what it does not do now.
   enum class Turn { kOther, kBegins, kEnds } turn = Turn::kOther;
 };
@@ -68,7 +69,9 @@ struct Plan {
 // How plans are made, which a seed that is kept depends on.
 //   1  a fault that lasts (a plugin that is down, a full disk) ends when chance has it once more: for half of
 //      the time something is broken that everything needs
-//   2  most such faults end within a dozen steps, so that most operations get far enough to be disturbed
+//   2  most such faults end within a dozen steps, so that most operations get far enough to be disturbed;
+//   power is
+//      lost also in the middle of them
 constexpr int kNewestPlans = 2;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not

@@ -35,6 +35,7 @@ Plan Shrink(const Plan& plan, const Shared& shared, int runs) {
   simplify([](Plan& p) { return std::exchange(p.fault_one_in, 0) != 0; });
   for (size_t i = 0; i < best.steps.size(); ++i) {
     simplify([i](Plan& p) { return std::exchange(p.steps[i].kill_at, 0) != 0; });
+    simplify([i](Plan& p) { return std::exchange(p.steps[i].power, false); });
     simplify([i](Plan& p) { return std::exchange(p.steps[i].turns, 0) != 0; });
     simplify([i](Plan& p) { return std::exchange(p.steps[i].process, 0) != 0; });
     simplify([i](Plan& p) { return std::exchange(p.steps[i].node, 0) != 0; });

@@ -66,6 +66,7 @@ struct NodeState {
   std::set<std::pair<std::string, std::string>> to_clean;  // owner, scope: of those that only a word ends
   std::string policy = "stock";                            // the active one; "" where it is damaged
   bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false;
+  bool loses_power = false;  // with the next of its processes that is killed
 };
 
 struct State {
