@@ -16,13 +16,17 @@ namespace {
 
 constexpr std::string_view kFile = ".json", kEnded = ".ended";
 
+std::string FileOf(const std::string& stage) { return stage + std::string(kFile); }
+// Where it lies once the stage has ended.
+std::string EndedFileOf(const std::string& stage) { return FileOf(stage + std::string(kEnded)); }
+
 }  // namespace
 
 Status WriteStageMeta(const Env& env, const StageMeta& m) {
   Json j = OperationToJson(m.operation);
   j["attachment"] = m.attach.attachment;
   j["target"] = m.attach.target, j["mode"] = m.attach.mode, j["access"] = m.attach.access;
-  std::string path = m.stage + ".json";
+  std::string path = FileOf(m.stage);
   int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make " + path, path);
   Status s = WriteAll(env.sys, fd, Dump(j), path);
@@ -56,17 +60,17 @@ std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_r
 }
 
 Status EndStageMeta(const Env& env, const std::string& stage) {
-  std::string path = stage + ".json", ended = stage + ".ended.json";
+  std::string path = FileOf(stage), ended = EndedFileOf(stage);
   int r = env.sys->RenameAt(AT_FDCWD, path.c_str(), AT_FDCWD, ended.c_str());
   if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot rename " + path, path);
   return Status();
 }
 
 Status RemoveStageMeta(const Env& env, const std::string& stage) {
-  std::string path = stage + ".json";
+  std::string path = FileOf(stage);
   int r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
   if (r == -ENOENT) {
-    path = stage + ".ended.json";
+    path = EndedFileOf(stage);
     r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
   }
   if (r < 0 && r != -ENOENT) return Status::FromErrno(-r, "cannot remove " + path, path);

@@ -83,6 +83,18 @@ Status ReadVersion(Db* db, int* version) {
   return read.status();
 }
 
+Status MigrateInTransaction(Db* db, int* found) {
+  // Read again: two engines may open a new file at once.
+  DVDI_RETURN_IF_ERROR(ReadVersion(db, found));
+  if (*found == 0)
+    DVDI_RETURN_IF_ERROR(db->Exec(("PRAGMA application_id = " + std::to_string(kNotWhole)).c_str()));
+  for (int i = *found; i < SchemaVersion(); ++i) {
+    DVDI_RETURN_IF_ERROR(db->Exec(kSteps[i]));
+    DVDI_RETURN_IF_ERROR(db->Exec(("PRAGMA user_version = " + std::to_string(i + 1)).c_str()));
+  }
+  return Status();
+}
+
 }  // namespace
 
 int SchemaVersion() { return static_cast<int>(std::size(kSteps)); }
@@ -96,7 +108,6 @@ Status CheckSchema(Db* db) {
 }
 
 Status MigrateSchema(Db* db, int* found) {
-  // Read again inside the write transaction: two engines may open a new file at once.
   int version = 0;
   DVDI_RETURN_IF_ERROR(ReadVersion(db, &version));
   if (version >= SchemaVersion()) {
@@ -104,27 +115,10 @@ Status MigrateSchema(Db* db, int* found) {
     return Status();
   }
   DVDI_RETURN_IF_ERROR(db->Exec("BEGIN IMMEDIATE"));
-  if (Status s = ReadVersion(db, &version); !s.ok()) {
-    (void)db->Exec("ROLLBACK");
-    return s;
-  }
-  *found = version;
-  if (version == 0) {
-    Status s = db->Exec(("PRAGMA application_id = " + std::to_string(kNotWhole)).c_str());
-    if (!s.ok()) {
-      (void)db->Exec("ROLLBACK");
-      return s;
-    }
-  }
-  for (int i = version; i < SchemaVersion(); ++i) {
-    Status s = db->Exec(kSteps[i]);
-    if (s.ok()) s = db->Exec(("PRAGMA user_version = " + std::to_string(i + 1)).c_str());
-    if (!s.ok()) {
-      (void)db->Exec("ROLLBACK");
-      return s;
-    }
-  }
-  return db->Exec("COMMIT");
+  Status s = MigrateInTransaction(db, found);
+  if (s.ok()) return db->Exec("COMMIT");
+  (void)db->Exec("ROLLBACK");
+  return s;
 }
 
 Status ReadWhole(Db* db, bool* whole) {

@@ -1,13 +1,11 @@
 #include "policy/checksum.h"
 
-// Its functions are compiled in: there is no library to load.
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "policy/checksum_body.h"
 
 namespace dvdi {
 
 void ChecksumPortable(const void* bytes, size_t n, uint64_t seed, unsigned char out[16]) {
-  XXH128_canonicalFromHash(reinterpret_cast<XXH128_canonical_t*>(out), XXH3_128bits_withSeed(bytes, n, seed));
+  ChecksumOf(bytes, n, seed, out);
 }
 
 void Checksum(const void* bytes, size_t n, uint64_t seed, unsigned char out[16]) {

@@ -211,7 +211,7 @@ class Runtime : public PolicyRuntime {
       DVDI_ASSIGN_OR_RETURN(form.compiled, CompileInto(WasmEngine::Quick(limits_), blob, key, form.note));
     }
     auto module = Add(sha256, std::move(manifest), std::move(form.compiled));
-    if (form.note.quick) Begin({key, std::string(blob), std::move(form.note), module});
+    if (form.note.quick) ImproveLater({key, std::string(blob), std::move(form.note), module});
     return std::shared_ptr<const PolicyModule>(module);
   }
 
@@ -240,15 +240,15 @@ class Runtime : public PolicyRuntime {
   }
 
   // Without a thread for it the quick form stays in use.
-  void Begin(Job job) {
+  void ImproveLater(Job job) {
     std::lock_guard<std::mutex> lock(jobs_mutex_);
     jobs_.push_back(std::move(job));
     if (working_) return;
-    working_ = env_.scheduler->Spawn([this] { Work(); }, "dvdi-compile", kOperationStackKb).ok();
+    working_ = env_.scheduler->Spawn([this] { ImproveAll(); }, "dvdi-compile", kOperationStackKb).ok();
     if (!working_) jobs_.clear();
   }
 
-  void Work() {
+  void ImproveAll() {
     std::unique_lock<std::mutex> lock(jobs_mutex_);
     while (!jobs_.empty()) {
       Job job = std::move(jobs_.front());
