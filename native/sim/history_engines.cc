@@ -144,7 +144,8 @@ void History::Ask(EngineProcess& p, const std::string& what, const Json& request
   asked.policy = p.node->policy.empty() ? "damaged" : p.node->policy;
   asked.deadline_ms = state_.clock.now_ms() + deadline_ms;
   std::string number = std::to_string(id);
-  Say(p.sys.name() + " #" + number + " " + what + " " + Dump(Public(request)));
+  auto sent = std::make_shared<const Json>(Public(request));
+  Say(p.sys.name() + " #" + number + " " + what + " " + Dump(*sent));
   EngineProcess* process = &p;
   auto done = [this, process, id, number](const Status& s, const Json& answer) {
     if (process->sys.dead()) return;
@@ -152,17 +153,18 @@ void History::Ask(EngineProcess& p, const std::string& what, const Json& request
     if (it == process->asked.end()) return Broken("answers", "#" + number + " was answered twice");
     Asked asked = std::move(it->second);
     process->asked.erase(it);
-    Say(process->sys.name() + " #" + number + " -> " + (s.ok() ? Dump(answer) : s.message()));
+    const std::string said = s.ok() ? Dump(answer) : s.message();
+    Say(process->sys.name() + " #" + number + " -> " + said);
     if (state_.clock.now_ms() > asked.deadline_ms + 1000 && !asked.late)
       Broken("answers-in-time", asked.what + " was answered " +
                                     std::to_string(state_.clock.now_ms() - asked.deadline_ms) +
                                     " ms after its deadline");
-    if (Dump(answer).find(kSecret) != std::string::npos || s.message().find(kSecret) != std::string::npos)
+    if (said.find(kSecret) != std::string::npos || s.hint().find(kSecret) != std::string::npos)
       Broken("no-secret", "a secret is in the answer to " + asked.what);
     Answered(*process, asked, s, answer);
   };
-  state_.tasks.Start(&p.sys, [engine = p.engine, verb, request, done] {
-    Status accepted = (engine.get()->*verb)(Public(request), done);
+  state_.tasks.Start(&p.sys, [engine = p.engine, verb, sent, done] {
+    Status accepted = (engine.get()->*verb)(*sent, done);
     if (!accepted.ok()) done(accepted, Json());
   });
 }

@@ -83,7 +83,8 @@ DVDI_API dvdi_code dvdi_prepare(dvdi_engine* engine, const char* request, dvdi_d
 
 /* Ends a scope: its stages are unmounted, its folders removed, volumes without another user released.
  * `request`: {"owner", "scope", "deadline_ms", "release_ms", "volumes": [{"driver","name"}]}. An unknown
- * scope is no error. Answers as soon as our own mounts are gone: {"released": [{"driver","name"}],
+ * scope is no error; a prepare of it that has not been answered yet is not ended: wait for its answer first.
+ * Answers as soon as our own mounts are gone: {"released": [{"driver","name"}],
  * "pending": [{"driver","name","why"}]}; what is pending is retried until done (promise 6). With a
  * "release_ms" it waits so long for the releases of its volumes, and of those in "volumes" that nobody
  * uses: what is pending then has failed, and "why" says how. */
