@@ -175,9 +175,14 @@ function hashOf(file: Uint8Array): Buffer {
   return createHash("blake2b512").update(file).digest();
 }
 
-/** `trustedComment` is signed too: one line. */
+/** What a trusted comment may not have: an engine refuses it. Tabs stand between the parts of one. */
+// eslint-disable-next-line no-control-regex -- control characters are what it looks for
+const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
+
+/** `trustedComment` is signed too: one line without control characters but tabs. */
 export function signFile(file: Uint8Array, key: SecretKey, trustedComment: string): Signature {
   if (/[\r\n]/.test(trustedComment)) throw new UserError("the comment has more than one line", null);
+  if (CONTROL.test(trustedComment)) throw new UserError("the comment holds control characters", null);
   const secret = privateKey(key);
   const signature = signBytes(null, hashOf(file), secret);
   const globalSignature = signBytes(null, Buffer.concat([signature, Buffer.from(trustedComment)]), secret);
@@ -207,6 +212,9 @@ export function readSignature(text: string, name: string): Signature {
     );
   }
   const trustedComment = trusted.slice(TRUSTED.length);
+  if (CONTROL.test(trustedComment)) {
+    throw new UserError(`${name} has a trusted comment that holds control characters`, "sign with another comment");
+  }
   return { keyId: bytes.subarray(2, 10), signature: bytes.subarray(10), trustedComment, globalSignature };
 }
 

@@ -61,6 +61,12 @@ test("what was changed does not hold", () => {
   const signature = readFileSync(`${blob}.minisig`, "utf8");
   writeFileSync(`${blob}.minisig`, signature.replace("für alle", "für jeden"));
   assert.match(tool("verify", blob, "--key", open).out, /the signature's trusted comment was changed/);
+  writeFileSync(`${blob}.minisig`, signature.replace("für alle", "\u001b[2J"));
+  assert.match(tool("verify", blob, "--key", open).out, /a trusted comment that holds control characters/);
+  assert.match(
+    tool("sign", blob, "--key", secret, "--comment", "\u001b[2J").out,
+    /the comment holds control characters/,
+  );
   writeFileSync(`${blob}.minisig`, signature);
   done(tool("verify", blob, "--key", open));
   writeFileSync(blob, Buffer.concat([BLOB, Buffer.from([0, 1, 0])]));

@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kMaxBody = 4096;
 constexpr size_t kMaxAnswers = 3;
-constexpr int kKeptMs = 3;  // for a next request on a connection that is kept
+constexpr int kKeptMs = 1000;  // at the longest, for a next request on a connection that is kept
 
 struct Script {
   std::vector<std::string> answers;
@@ -82,8 +82,9 @@ class Plugin {
   }
   void Talk(int fd) {
     for (bool first = true;; first = false) {
-      pollfd readable = {fd, POLLIN, 0};
-      if (!first && ::poll(&readable, 1, kKeptMs) <= 0) return;
+      // A next request, the end of the connection, or the client has gone over to another one.
+      pollfd ready[] = {{fd, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+      if (!first && (::poll(ready, 2, kKeptMs) <= 0 || ready[0].revents == 0)) return;
       char request[16384];  // each is one write of less
       if (::recv(fd, request, sizeof request, 0) <= 0) return;
       std::unique_lock lock(mu_);

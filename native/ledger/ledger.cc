@@ -17,6 +17,7 @@ constexpr int64_t kCheckWholeBelow = 4 << 20;
 // A log so small stays a log when the ledger is closed: a process that is started for one call pays for no
 // checkpoint, and the next one reads a log no longer than this.
 constexpr int64_t kKeepLogBelow = 512 << 10;
+constexpr size_t kLongestNote = 4096;  // bytes
 
 Status CheckIntegrity(Db* db) {
   Stmt check = db->Prepare("PRAGMA quick_check(1)");
@@ -116,7 +117,7 @@ Status Ledger::PutAside(const std::string& why) {
 }
 
 void Ledger::KeepNote(const std::string& note) {
-  note_ = note;
+  note_ = OneLine(note, kLongestNote);  // SQLite says in several lines what is wrong with a file
   int fd = env_.sys->OpenAt(AT_FDCWD, NotePath().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   if (fd < 0) return;
   (void)env_.sys->Write(fd, note.data(), note.size());
@@ -143,7 +144,7 @@ std::string Ledger::note() const {
   if (!note_.empty()) return note_;
   int fd = env_.sys->OpenAt(AT_FDCWD, NotePath().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return "";
-  char text[4096];
+  char text[kLongestNote];
   ssize_t n = env_.sys->Read(fd, text, sizeof text);
   env_.sys->Close(fd);
   return n <= 0 ? "" : OneLine(std::string_view(text, static_cast<size_t>(n)), sizeof text);

@@ -275,6 +275,7 @@ TEST_F(LedgerTest, AFileThatIsNoLedgerIsKeptAsideToo) {
     ASSERT_TRUE(s.ok()) << patch.at << ": " << s.message();
     EXPECT_TRUE(ledger.rebuilt()) << patch.at;
     EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos) << patch.at << ": " << ledger.note();
+    EXPECT_EQ(ledger.note().find('\n'), std::string::npos) << patch.at << ": " << ledger.note();
     EXPECT_TRUE(
         ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
             .ok());

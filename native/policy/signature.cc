@@ -27,6 +27,9 @@ std::vector<std::string_view> Lines(std::string_view text) {
   return lines;
 }
 
+// Tabs are what minisign and dvdi-policy put between the parts of their own comments.
+bool Control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7F; }
+
 // Exactly so many bytes of base64, to the letter.
 template <size_t N>
 bool FromBase64(std::string_view text, std::array<unsigned char, N>* out) {
@@ -93,8 +96,10 @@ Result<MinisignSignature> ParseMinisignSignature(std::string_view text, const st
   std::copy_n(bytes.begin() + 2, 8, s.key_id.begin());
   std::copy_n(bytes.begin() + 10, 64, s.signature.begin());
   s.trusted_comment = std::string(lines[2].substr(kTrusted.size()));
-  if (!IsValidUtf8(s.trusted_comment))
-    return Status(Code::kInvalid, name + " has a trusted comment that is not UTF-8",
+  if (!IsValidUtf8(s.trusted_comment) ||
+      std::any_of(s.trusted_comment.begin(), s.trusted_comment.end(), Control))
+    return Status(Code::kInvalid,
+                  name + " has a trusted comment that is not UTF-8 or holds control characters",
                   "sign with another comment");
   return s;
 }

@@ -22,7 +22,7 @@ struct MinisignSignature {
   std::array<unsigned char, 8> key_id;
   bool hashed = true;  // "ED"
   std::array<unsigned char, 64> signature, global;
-  std::string trusted_comment;  // signed too, by `global`
+  std::string trusted_comment;  // signed too, by `global`; of control characters it may have tabs alone
 };
 
 // As minisign prints it: "E7620F1842B4E81F".

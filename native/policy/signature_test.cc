@@ -61,7 +61,7 @@ class SignatureTest : public testing::Test {
   // The text of a signature of the blob by that key.
   std::string Sign(const std::string& key, std::vector<std::string> more = {}) {
     std::vector<std::string> arguments = {"-S",        "-s", Path(key) + ".key", "-m", Path("blob"), "-x",
-                                          Path("sig"), "-t", "house 1.0.0"};
+                                          Path("sig"), "-t", "house\t1.0.0"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     EXPECT_TRUE(Minisign(arguments));
     return FileBytes(Path("sig"));
@@ -80,7 +80,7 @@ TEST_F(SignatureTest, BothKindsOfTheStockProgram) {
     auto s = ParseMinisignSignature(text, "x");
     ASSERT_TRUE(s.ok()) << s.status().message();
     EXPECT_EQ(s->hashed, std::string(kind) == "-H");
-    EXPECT_EQ(s->trusted_comment, "house 1.0.0");
+    EXPECT_EQ(s->trusted_comment, "house\t1.0.0");
     EXPECT_TRUE(Verify(text, {Key("one")}).ok()) << Verify(text, {Key("one")}).message();
   }
 }
@@ -137,6 +137,9 @@ TEST_F(SignatureTest, WhatIsNoSignature) {
                                                    {1, "RA" + lines[1].substr(2)},
                                                    {2, "x" + lines[2]},
                                                    {2, lines[2] + std::string(9000, 'c')},
+                                                   {2, lines[2] + std::string(1, '\0')},
+                                                   {2, lines[2] + "\x1b[2J"},
+                                                   {2, lines[2] + "\x7f"},
                                                    {3, lines[3] + "AAAA"},
                                                    {3, "?" + lines[3].substr(1)}};
   for (const auto& [at, line] : kWrong) {
