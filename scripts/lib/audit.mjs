@@ -2,14 +2,17 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { compare, readAccepted, readDatabase } from "./advisories.mjs";
 import { ROOT } from "./paths.mjs";
 import { capture, run } from "./proc.mjs";
-import { ACCEPTED } from "./sbom.mjs";
+import { ACCEPTED, cargoComponents, npmComponents } from "./sbom.mjs";
 
 const CRATES = "registry+https://github.com/rust-lang/crates.io-index";
 const NPM = "https://registry.npmjs.org/";
 const LOCK = "native/wasmtime/Cargo.lock";
 const MANIFEST = "native/wasmtime/Cargo.toml";
+/** Advisories that apply and stay, each with its reason. */
+const ACCEPTED_ADVISORIES = "scripts/advisories-accepted.json";
 /** Those of crates beside the ones of npm packages; all go with Apache-2.0. */
 const OF_CRATES = new Set([...ACCEPTED, "Unicode-3.0", "Zlib"]);
 
@@ -70,19 +73,41 @@ export function readNpmAudit(log) {
   return { findings };
 }
 
-/** All of it. @returns {Promise<Audit[]>} */
-export async function audits() {
+/** What databases on this machine know against all that is locked. @returns {Audit[]} */
+export function localAdvisories(folders, locks, accepted) {
+  const packages = [
+    ...npmComponents(locks.npm).map(({ name, version }) => ({ type: "npm", name, version })),
+    ...cargoComponents(locks.cargo).map(({ name, version }) => ({ type: "cargo", name, version })),
+  ];
+  return folders.map((folder) => {
+    const database = readDatabase(folder);
+    const { findings, accepted: stay, asked } = compare(database, packages, accepted);
+    const size = `${database.layout}, ${database.advisories.length} advisories up to ${database.newest}`;
+    return { what: `advisories of ${folder} (${size}), against ${asked} packages; ${stay} accepted`, findings };
+  });
+}
+
+/**
+ * All of it.
+ * @param {string[]} advisories folders of databases of advisories (advisories.mjs)
+ * @returns {Promise<Audit[]>}
+ */
+export async function audits(advisories = []) {
   const read = (file) => readFileSync(join(ROOT, file), "utf8");
+  // First: what cannot be read of these is an error.
+  const locks = { npm: read("package-lock.json"), cargo: read(LOCK) };
+  const local = localAdvisories(advisories, locks, readAccepted(read(ACCEPTED_ADVISORIES)));
   const npm = await run("npm", ["audit", "--json"], { timeoutMs: 120_000 });
   const licences = (await run("cargo", ["metadata", "--locked", "--format-version", "1", "--manifest-path", MANIFEST], {
     timeoutMs: 120_000,
   }).catch((error) => ({ code: 1, log: error.message }))) ?? { code: 1, log: "" };
   return [
-    { what: "npm packages: from the registry, with hashes", findings: npmSources(read("package-lock.json")) },
-    { what: "crates: from crates.io, with checksums", findings: cargoSources(read(LOCK)) },
+    { what: "npm packages: from the registry, with hashes", findings: npmSources(locks.npm) },
+    { what: "crates: from crates.io, with checksums", findings: cargoSources(locks.cargo) },
     { what: "crates: licences", ...licencesOf(licences) },
     { what: "npm packages: advisories (npm audit)", ...readNpmAudit(npm.log) },
     { what: "crates: advisories (cargo audit)", ...(await cargoAdvisories()) },
+    ...local,
   ];
 }
 
