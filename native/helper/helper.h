@@ -18,7 +18,8 @@ namespace dvdi {
 
 struct HelperRequest {
   enum class Op {
-    kFolder,  // open the folder (or its subpath, beneath it), see that its filesystem lives, set its ownership
+    kFolder,  // open the folder (or its subpath, beneath it), see that its filesystem lives, set its
+              // ownership
     kStatfs,  // statfs(2) of the folder
   };
   Op op = Op::kFolder;
