@@ -93,10 +93,7 @@ void PrintDecision(const Json& answer, bool json) {
   for (const auto& note : GetMember(answer, "notes"))
     if (note.is_string()) text += Clean("note: " + note.get<std::string>()) + "\n";
   const Json& error = GetMember(answer, "error");
-  if (error.is_object()) {
-    std::string hint = GetString(error, "hint");
-    text += Clean("would fail: " + GetString(error, "message") + (hint.empty() ? "" : ". " + hint)) + "\n";
-  }
+  if (error.is_object()) text += "would fail: " + ErrorLine(error) + "\n";
   ::fputs(text.c_str(), stdout);
 }
 

@@ -58,6 +58,13 @@ std::string ErrorLine(const Status& status) {
   return Clean(line);
 }
 
+std::string ErrorLine(const Json& error) {
+  Status status(Code::kInternal, GetString(error, "message", GetString(error, "code", "error")),
+                GetString(error, "hint"));
+  status.WithVolume(GetString(error, "driver"), GetString(error, "volume"));
+  return ErrorLine(std::move(status).WithPath(GetString(error, "path")));
+}
+
 void PrintError(const Status& status, bool json) {
   if (json)
     Write(stdout, "{\"error\":" + SafeJson(ParseJson(status.ToJson(), "a status").value()) + "}\n");

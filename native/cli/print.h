@@ -26,6 +26,9 @@ int ExitCodeFor(const Status& status);
 
 // "MESSAGE (volume V, driver D). HINT" as one printable line.
 std::string ErrorLine(const Status& status);
+// The same of an error in one of the engine's answers: {"message", "hint", …}, "code" where it has no
+// message.
+std::string ErrorLine(const Json& error);
 // Prints a failure: `dvdi: …` on standard error, or {"error": …} on standard output with --json.
 void PrintError(const Status& status, bool json);
 // What stands in front of every line on standard error: "dvdi", unless set. A literal.

@@ -13,6 +13,16 @@ TEST(ErrorLines, SayWhatWhereAndWhatToDo) {
   EXPECT_EQ(ErrorLine(Status(Code::kSystem, "cannot open").WithPath("/x")), "cannot open (path /x)");
 }
 
+TEST(ErrorLines, AreTheSameForAnErrorInAnAnswer) {
+  Json error = {{"code", "driver"},
+                {"message", "no space."},
+                {"hint", "free some"},
+                {"volume", "data"},
+                {"driver", "d"}};
+  EXPECT_EQ(ErrorLine(error), "no space (volume data, driver d). Free some");
+  EXPECT_EQ(ErrorLine(Json{{"code", "timeout"}}), "timeout");
+}
+
 TEST(ErrorLines, AreOneLineWithoutControls) {
   Status status(Code::kDriver,
                 "a\nb\x1b[31mc\xc2\x9b"

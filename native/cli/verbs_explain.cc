@@ -22,10 +22,7 @@ std::string VolumeOf(const Json& volumes, const Json& request) {
 }
 
 std::string ErrorText(const Json& error) {
-  if (error.is_string()) return error.get<std::string>();
-  std::string text = GetString(error, "message", GetString(error, "code", "error"));
-  std::string hint = GetString(error, "hint");
-  return hint.empty() ? text : text + ". " + hint;
+  return error.is_string() ? error.get<std::string>() : ErrorLine(error);
 }
 
 // One answer of a plugin.

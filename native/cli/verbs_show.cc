@@ -58,7 +58,7 @@ void PutVolume(const Json& volume) {
   const Json& plugin = GetMember(volume, "plugin");
   if (!plugin.is_object()) return;
   std::string kind = GetString(plugin, "kind");
-  PutField("Plugin says", kind == "ok" ? "ok" : kind + " " + GetString(plugin, "error"));
+  PutField("Plugin says", kind == "ok" ? "ok" : kind + ": " + GetString(plugin, "error"));
   PutField("  Mountpoint", GetString(plugin, "mountpoint"));
   PutField("  Created", GetString(plugin, "created_at"));
   const Json& status = GetMember(plugin, "status");

@@ -275,7 +275,7 @@ TEST_F(Verbs, ExplainTellsTheCallsInOrder) {
       {"call": "stage", "ms": 1,
        "request": {"stages": [{"volume": 0, "read_only": true, "subpath": "x"}]},
        "answer": {"ok": {"stages": [{"error": {"message": "no such folder"}}]}}}],
-    "outcome": "driver", "error": {"message": "it failed", "hint": "Try"}, "notes": ["a note"],
+    "outcome": "driver", "error": {"message": "it failed", "hint": "try"}, "notes": ["a note"],
     "undone": ["Mount of data"]}]})",
                                             "it");
   Json& record = script_["explain"]["answer"]["operations"][0];

@@ -191,7 +191,7 @@ Status LeaseFile::Held(const Lease& lease, const Holder& self) const {
   std::string by = "node " + OneLine(lease.holder.node, 128) + " since " + OneLine(lease.since, 40);
   std::string dead = lease.holder.lease_ms > 0 ? "if that node is gone or cut off: "
                                                : "only if that node is known to be powered off: ";
-  dead += "dvdi fence " + volume_ + (lease.holder.lease_ms > 0 ? "" : " --node-is-dead");
+  dead += "dvdi fence DRIVER/" + volume_ + (lease.holder.lease_ms > 0 ? "" : " --node-is-dead");
   if (lease.holder.node != self.node)
     return Status(Code::kRefused, "volume " + volume_ + " is in use on " + by, "end its use there; " + dead);
   if (lease.holder.boot_id == self.boot_id)

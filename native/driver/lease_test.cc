@@ -52,6 +52,7 @@ TEST_F(LeaseTest, OneNodeAtATimeAndTheRefusalNamesIt) {
   auto refused = File().Acquire(b_);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.status().code(), Code::kRefused);
+  EXPECT_NE(refused.status().hint().find("dvdi fence DRIVER/v"), std::string::npos);
   EXPECT_NE(refused.status().message().find("volume v is in use on node A since " + lease->since),
             std::string::npos)
       << refused.status().message();

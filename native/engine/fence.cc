@@ -22,7 +22,7 @@ Status Engine::Fence(const Json& request, Done done) {
           if (answer.NoSuchMethod())
             return Status(Code::kUnsupported,
                           "driver " + task.driver() + " cannot fence (" + answer.error + ")",
-                          "dvdi-driver can; for others use what they ship with");
+                          "of those that are known, dvdi-driver can; for others use what they ship with");
           if (answer.kind == Answer::Kind::kError) return Status(Code::kDriver, answer.error);
           if (answer.kind == Answer::Kind::kUnknown)
             return Status(answer.reason == "timeout" ? Code::kTimeout : Code::kUnavailable, answer.error,

@@ -220,9 +220,11 @@ Json Doctor(Core& core) {
   add("counters", counters.ok(), false, counters.ok() ? "shared by all engines" : counters.message(),
       counters.hint());
   Json drivers = DescribeDrivers(core, true);
+  const std::vector<std::string>& folders = core.plugins->paths().sockets;
   add("drivers", !drivers.empty(), false, std::to_string(drivers.size()) + " found",
-      "start a volume plugin; its socket belongs in /run/docker/plugins, or name its folder with "
-      "plugins.sockets");
+      "start a volume plugin; its socket belongs in " +
+          (folders.empty() ? "a folder of plugins.sockets, which names none" : folders.front()) +
+          ", or name its folder with plugins.sockets");
   for (const Json& d : drivers) {
     std::string name = "driver " + GetString(d, "name");
     bool ok = GetBool(d, "reachable") && GetBool(d, "volume_driver");

@@ -127,7 +127,7 @@ test("a policy that does not come to an end costs its records alone, and then th
 test("what is no file of records is said to be none", () => {
   assert.match(tool("replay", join(folder, "none")).err, /none cannot be read: ENOENT/);
   const damaged = records("damaged.jsonl", `${exported([recordOf(stock)])}{"operation": `);
-  assert.match(tool("replay", damaged).err, /record 2 cannot be read: .*JSON/);
+  assert.match(tool("replay", damaged).err, /damaged\.jsonl: record 2 cannot be read: .*JSON/);
   const newer = records("newer.jsonl", '{"dvdi":"records","version":2}\n');
   assert.match(tool("replay", newer).err, /of a kind that this tool does not know/);
   const empty = tool("replay", records("empty.jsonl", exported([])));

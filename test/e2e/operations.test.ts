@@ -147,3 +147,9 @@ test("lines carry their priority where journald reads them, and only there", { s
   assert.match(await said("$(stat -L -c %d:%i /dev/stderr)"), /^<3>[^<]+\n$/);
   assert.match(await said("1:1"), /^dvdi: [^<]+\n$/);
 });
+
+test("doctor says where a plugin's socket belongs on this node, where it finds none", { skip }, async (t) => {
+  const world = await World.make(t);
+  const doctor = await world.dvdi(["doctor"]);
+  assert.ok(doctor.out.includes(`its socket belongs in ${world.plugins}, or `), doctor.all);
+});

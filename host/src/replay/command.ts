@@ -36,7 +36,7 @@ async function replay(file: string, flags: Flags, tool: string): Promise<boolean
   const stated = flags.settings === undefined ? head?.settings : await readStructured(flags.settings);
   const settings = stated as JsonObject | undefined;
   const summary = new Summary({ name: manifest?.name ?? "", version: manifest?.version ?? "", sha256 }, head);
-  const job = { blob, settings, tool: resolve(tool), patienceMs };
+  const job = { file, blob, settings, tool: resolve(tool), patienceMs };
   summary.end(
     await replayLines(lines, job, ({ index, result, trace }, line) => {
       summary.add(index, readRecord(line), result, trace);

@@ -11,6 +11,8 @@ const BATCH = 100;
 const MOST_STUCK = 3;
 
 export interface Job {
+  /** Where the lines are from, for errors. */
+  file: string;
   blob: Uint8Array;
   /** What `configure` gets; undefined where no settings are known. */
   settings: Json | undefined;
@@ -84,7 +86,10 @@ class Pool {
         for (const finding of next.done.findings) onFinding(finding, next.lines[finding.index - next.done.from] ?? "");
         if (next.done.damaged !== undefined) {
           const { index, why } = next.done.damaged;
-          throw new UserError(`record ${index + 1} cannot be read: ${why}`, "export the records anew");
+          throw new UserError(
+            `${this.job.file}: record ${index + 1} cannot be read: ${why}`,
+            "export the records anew",
+          );
         }
       }
     }
