@@ -28,6 +28,9 @@ void History::Happen(const Step& step) {
     case Kind::kPluginRestart:
       for (auto& [scope, w] : node.live)
         for (auto& use : w.uses) use.broken |= use.volume.first == driver;
+      for (auto& p : node.processes)
+        if (p)
+          for (auto& [id, asked] : p->asked) asked.restarted.insert(driver);
       world.Restart(driver, node.kernel, true);
       break;
     case Kind::kClock:

@@ -62,6 +62,9 @@ void History::Prepared(NodeState& node, const Asked& asked, const Json& answer, 
     use.mode = GetString(v, "mode"), use.target = GetString(v, "target"), use.stage = GetString(v, "stage");
     for (const Json& wanted : asked.request["wanted"])
       if (GetString(wanted, "container_path") == use.target) use.access = GetString(wanted, "access");
+    // What was lost between the engine's last look and its answer is lost as what is behind it.
+    use.broken =
+        asked.restarted.count(use.volume.first) != 0 && !state_.plugins.Mounted(node.kernel, use.volume);
     SimDisk::Node folder;
     if (node.kernel.disk.Find(use.target, &folder) < 0)
       Broken("targets", "there is no folder " + use.target + " for " + w.scope);

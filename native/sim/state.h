@@ -39,8 +39,9 @@ struct Asked {
   std::string what;
   Json request;
   int64_t deadline_ms = 0;
-  std::string policy;         // that was active when it was asked; "" where that changed since
-  mutable bool late = false;  // reported already
+  std::string policy;               // that was active when it was asked; "" where that changed since
+  std::set<std::string> restarted;  // drivers that lost their mounts since
+  mutable bool late = false;        // reported already
 };
 
 struct NodeState;
