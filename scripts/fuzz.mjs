@@ -17,7 +17,7 @@ function count(text) {
 }
 
 const command = new Command("fuzz")
-  .option("--target <name...>", "those alone", (name, before) => [...(before ?? []), name])
+  .option("--target <name>", "that alone; several times for several", (name, before) => [...(before ?? []), name])
   .option("--runs <n>", "inputs of each target (1000000)", count)
   .option("--seconds <s>", "as long, each, instead", count)
   .option("--merge", "take what was found into the corpora")

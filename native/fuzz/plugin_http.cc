@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kMaxBody = 4096;
 constexpr size_t kMaxAnswers = 3;
-constexpr int kKeptMs = 1000;  // at the longest, for a next request on a connection that is kept
+constexpr int kKeptMs = 3;  // for a next request on a connection that is kept, or the client waits for more
 
 struct Script {
   std::vector<std::string> answers;
@@ -91,10 +91,11 @@ class Plugin {
       if (next_ >= script_.answers.size()) return;
       const std::string answer = script_.answers[next_++];
       const Script script = script_;
+      const bool last = next_ >= script.answers.size();
       lock.unlock();
       for (std::string_view piece : Pieces(answer, script))
         if (::send(fd, piece.data(), piece.size(), MSG_NOSIGNAL) < 0) return;
-      if (!script.keep) return;
+      if (!script.keep || last) return;
     }
   }
 

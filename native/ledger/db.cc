@@ -96,10 +96,17 @@ int64_t Db::Changes() const { return sqlite3_changes64(db_); }
 
 int64_t Db::LastRowId() const { return sqlite3_last_insert_rowid(db_); }
 
+Status Db::Writable() {
+  return sqlite3_db_readonly(db_, "main") == 1 ? Error(SQLITE_READONLY, "write to it") : Status();
+}
+
 Status Db::Error(int rc, std::string_view what) {
   int primary = rc & 0xFF;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
   if (primary == SQLITE_ERROR) misfit_ = true;
+  // The file can be written to (Ledger::Open has opened it so), and SQLite gives no other reason: the format
+  // that it names is one that is only read.
+  if (rc == SQLITE_READONLY && sqlite3_extended_errcode(db_) >> 8 == 0) misfit_ = true;
   // Its index in shared memory is a file too, and that one's growth fails as any I/O does.
   int err = db_ != nullptr && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN)
                 ? sqlite3_system_errno(db_)

@@ -72,6 +72,8 @@ class Db {
   // `sql` must be a string that lives for ever (a literal): it is the key of the kept statement.
   Stmt Prepare(const char* sql);
   Status Exec(const char* sql);
+  // Once something was read: an error (misfit) where the file's format is one that can only be read.
+  Status Writable();
   int64_t Changes() const;
   // The rowid of the last insertion on this connection.
   int64_t LastRowId() const;

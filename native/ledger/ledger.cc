@@ -40,6 +40,7 @@ Status Ledger::OpenFiles() {
   bool whole = false;
   DVDI_RETURN_IF_ERROR(ReadWhole(&writer_, &whole));
   if (!whole) rebuilt_ = true;
+  DVDI_RETURN_IF_ERROR(writer_.Writable());
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
   if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);

@@ -253,6 +253,8 @@ TEST_F(LedgerTest, AFileThatIsNoLedgerIsKeptAsideToo) {
     std::string bytes;
   } kPatches[] = {
       {44, std::string("\0\0\0\x7", 4)},         // a format of schemas that SQLite does not know
+      {18, "\x79"},                              // a format that SQLite may read, not write
+      {18, "\x79\x01"},                          // the same, and it has no log
       {60, std::string("\0\0\0\0", 4)},          // version 0: every table is to be made, and is there
       {60, std::string("\xff\xff\xff\xff", 4)},  // version -1
       {0, ""},                                   // a column of another name
