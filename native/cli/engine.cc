@@ -17,11 +17,8 @@ Result<Json> Answer(dvdi_code code, std::string_view text) {
   if (code == DVDI_OK) return ParseJson(text.empty() ? "{}" : text, "the engine's answer");
   auto json = ParseJson(text, "the engine's answer");
   const Json& error = json.ok() ? GetMember(*json, "error") : GetMember(Json(), "");
-  std::string message = GetString(error, "message");
-  if (message.empty()) message = std::string("the engine refused the request: ") + dvdi_code_name(code);
-  Status status(static_cast<Code>(code), std::move(message), GetString(error, "hint"));
-  status.WithVolume(GetString(error, "driver"), GetString(error, "volume"));
-  return std::move(status).WithPath(GetString(error, "path"));
+  return ReadError(static_cast<Code>(code), error,
+                   std::string("the engine refused the request: ") + dvdi_code_name(code));
 }
 
 Result<Json> TakeAnswer(dvdi_code code, char* text) {

@@ -41,6 +41,13 @@ int ExitCodeFor(const Status& status) {
 
 std::string Clean(std::string_view text) { return OneLine(text, 1 << 20); }
 
+Status ReadError(Code code, const Json& error, const std::string& otherwise) {
+  const std::string message = GetString(error, "message");
+  Status status(code, message.empty() ? otherwise : message, GetString(error, "hint"));
+  status.WithVolume(GetString(error, "driver"), GetString(error, "volume"));
+  return std::move(status).WithPath(GetString(error, "path"));
+}
+
 std::string ErrorLine(const Status& status) {
   std::string line = status.message();
   while (!line.empty() && (line.back() == '.' || line.back() == ' ')) line.pop_back();
@@ -59,10 +66,7 @@ std::string ErrorLine(const Status& status) {
 }
 
 std::string ErrorLine(const Json& error) {
-  Status status(Code::kInternal, GetString(error, "message", GetString(error, "code", "error")),
-                GetString(error, "hint"));
-  status.WithVolume(GetString(error, "driver"), GetString(error, "volume"));
-  return ErrorLine(std::move(status).WithPath(GetString(error, "path")));
+  return ErrorLine(ReadError(Code::kInternal, error, GetString(error, "code", "error")));
 }
 
 void PrintError(const Status& status, bool json) {

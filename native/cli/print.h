@@ -24,6 +24,10 @@ enum ExitCode {
 };
 int ExitCodeFor(const Status& status);
 
+// An error in one of the engine's answers, {"message", "hint", "volume", "driver", "path"}; `otherwise` is
+// its message where it has none.
+Status ReadError(Code code, const Json& error, const std::string& otherwise);
+
 // "MESSAGE (volume V, driver D). HINT" as one printable line.
 std::string ErrorLine(const Status& status);
 // The same of an error in one of the engine's answers: {"message", "hint", …}, "code" where it has no

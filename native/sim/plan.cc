@@ -70,8 +70,8 @@ const char* NameOf(Kind kind) {
 std::string Describe(const Step& s) {
   std::string text = std::to_string(s.number) + " " + NameOf(s.kind) + " on node " + std::to_string(s.node) +
                      ", process " + std::to_string(s.process);
-  if (s.kill_at > 0) text += ", killed at change " + std::to_string(s.kill_at);
-  if (s.power) text += " by a loss of power";
+  if (s.kill_at > 0)
+    text += ", killed at change " + std::to_string(s.kill_at) + (s.power ? " by a loss of power" : "");
   if (s.turns > 0) text += ", for " + std::to_string(s.turns) + " turns";
   if (s.turn != Step::Turn::kOther) text += s.turn == Step::Turn::kBegins ? ", begins" : ", ends";
   return text;

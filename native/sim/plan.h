@@ -70,8 +70,7 @@ struct Plan {
 //   1  a fault that lasts (a plugin that is down, a full disk) ends when chance has it once more: for half of
 //      the time something is broken that everything needs
 //   2  most such faults end within a dozen steps, so that most operations get far enough to be disturbed;
-//   power is
-//      lost also in the middle of them
+//      power is lost also in the middle of them
 constexpr int kNewestPlans = 2;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
