@@ -191,13 +191,18 @@ int Explain(const Options& options) {
   query["last"] = options.last > 0 ? options.last : 1;
   auto answer = (*engine)->Ask(dvdi_explain, query);
   if (!answer.ok()) return Failed(options, answer.status());
+  const Json& operations = GetMember(*answer, "operations");
+  // A list may be empty; one operation that was named is there or is not.
+  if (!options.operation.empty() && operations.empty())
+    return Failed(options,
+                  Status(Code::kNotFound, "no operation " + OneLine(options.operation, 255) + " is recorded",
+                         "`dvdi explain --last 20` shows the last ones with their names"));
   if (options.global.json) {
     PrintJson(*answer);
     return kExitOk;
   }
   std::string text;
-  for (const auto& op : GetMember(*answer, "operations"))
-    text += (text.empty() ? "" : "\n") + OperationText(op);
+  for (const auto& op : operations) text += (text.empty() ? "" : "\n") + OperationText(op);
   if (text.empty()) PrintNote("no operation is recorded for that");
   ::fputs(text.c_str(), stdout);
   return kExitOk;

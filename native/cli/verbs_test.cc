@@ -305,6 +305,16 @@ TEST_F(Verbs, ExplainTellsTheCallsInOrder) {
             "  undone      Mount of data\n");
   Dvdi({"explain"});
   EXPECT_EQ(Calls("explain").back(), Json({{"last", 1}}));
+  // None of a volume's may be recorded; one that was named is there, or that fails.
+  script_["explain"]["answer"] = *ParseJson(R"({"operations": []})", "it");
+  EXPECT_EQ(Dvdi({"explain", "data"}).exit_code, 0);
+  for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--json"}}) {
+    std::vector<std::string> args = {"explain", "--operation", "none"};
+    args.insert(args.end(), more.begin(), more.end());
+    auto none = Dvdi(args);
+    EXPECT_EQ(none.exit_code, 13);
+    EXPECT_NE((none.out + none.err).find("no operation none is recorded"), std::string::npos) << none.err;
+  }
 }
 
 TEST_F(Verbs, ExplainExportsEachRecordAsALine) {

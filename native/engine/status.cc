@@ -191,7 +191,17 @@ Result<Json> Volume(Core& core, const Json& query) {
   get.driver = GetString(one, "driver"), get.method = Method::kGet, get.volume = name;
   int64_t wait = GetInt(query, "timeout_ms", 10'000);
   get.deadline_ms = core.env.clock->MonotonicMs() + std::clamp<int64_t>(wait, 1, core.settings.call_max_ms);
-  one["plugin"] = AnswerJson(core.plugins->RunOne(get));
+  const Answer answer = core.plugins->RunOne(get);
+  if (list.empty() && answer.kind != Answer::Kind::kOk) {
+    // Nobody is known to have it: there is nothing to tell of it but why.
+    const bool says_no = answer.kind == Answer::Kind::kError;
+    Status none(says_no ? Code::kNotFound : Code::kUnavailable,
+                std::string("the volume is not known on this node, and its driver ") +
+                    (says_no ? "says: " : "cannot be asked: ") + OneLine(answer.error),
+                "`dvdi ls` lists the volumes of this node, `dvdi drivers` the drivers");
+    return std::move(none.WithVolume(get.driver, name));
+  }
+  one["plugin"] = AnswerJson(answer);
   return one;
 }
 

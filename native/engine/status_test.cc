@@ -71,6 +71,23 @@ TEST_F(StatusOfTest, OneVolume) {
   EXPECT_EQ((*down)["state"], "attached");
 }
 
+TEST_F(StatusOfTest, AVolumeThatOnlyItsPluginKnowsOrNobody) {
+  const auto asked = [&](const char* name) {
+    return engine().StatusOf({{"what", "volume"}, {"driver", "red"}, {"name", name}, {"ask_plugin", true}});
+  };
+  MakeVolume("red", "theirs");
+  auto theirs = asked("theirs");
+  ASSERT_TRUE(theirs.ok()) << theirs.status().message();
+  EXPECT_EQ((*theirs)["state"], "unknown");
+  EXPECT_EQ((*theirs)["plugin"]["kind"], "ok");
+  EXPECT_EQ(asked("nobodys").status().code(), Code::kNotFound);
+  EXPECT_EQ(asked("nobodys").status().volume(), "nobodys");
+  EXPECT_NE(asked("nobodys").status().message().find("its driver says: "), std::string::npos)
+      << asked("nobodys").status().message();
+  world_.transport.plugins["red"].up = false;
+  EXPECT_EQ(asked("theirs").status().code(), Code::kUnavailable) << "it may well have it";
+}
+
 TEST_F(StatusOfTest, DriversAndDoctor) {
   world_.transport.plugins["blue"].up = false;
   Json drivers = Ask("drivers")["drivers"];
