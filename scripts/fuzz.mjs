@@ -1,5 +1,7 @@
-// `npm run fuzz [-- --target NAME] [--runs N | --seconds S]`: every target on a million inputs each; `--merge` takes what was
+// `npm run fuzz [-- --target NAME] [--runs N | --seconds S] [--jobs N]`: every target on a million inputs each; `--merge` takes what was
 // found on the way into the corpus; with FILEs it runs a target on these alone. docs/testing.md, "Fuzzing".
+import { cpus } from "node:os";
+
 import { Command, InvalidArgumentError } from "commander";
 
 import { buildTargets, fuzz, howTo, lacking, merge, reproduce, TARGETS } from "./lib/fuzz.mjs";
@@ -20,6 +22,7 @@ const command = new Command("fuzz")
   .option("--target <name>", "that alone; several times for several", (name, before) => [...(before ?? []), name])
   .option("--runs <n>", "inputs of each target (1000000)", count)
   .option("--seconds <s>", "as long, each, instead", count)
+  .option("--jobs <n>", "processes side by side", count, cpus().length)
   .option("--merge", "take what was found into the corpora")
   .argument("[files...]", "inputs to run the target on")
   .parse();
@@ -33,7 +36,7 @@ async function one(target) {
   const began = performance.now();
   process.stdout.write(`${bold(target.name)}  ${dim(target.about)}\n`);
   const onLine = (line) => /^#\d+\s+(pulse|INITED)/.test(line) && process.stdout.write(dim(`  ${line}\n`));
-  const done = await fuzz(target, { runs, seconds: options.seconds }, onLine);
+  const done = await fuzz(target, { runs, seconds: options.seconds, jobs: options.jobs }, onLine);
   const text = `${done.runs} inputs, ${done.edges} edges, ${done.features} features, ${seconds(began)}`;
   process.stdout.write(`  ${done.code === 0 ? green("ok") : red("✗ a finding:")} ${text}\n`);
   if (done.code === 0) return true;
