@@ -54,13 +54,13 @@ Json History::Wanted(Json* sources, bool with_targets) {
 }
 
 void History::Request(const Step& step) {
+  ++result_.operations;  // also where no engine opens: what is asked of a full disk is refused by that
   NodeState& node = NodeOf(step);
   EngineProcess* p = Open(node, step.process);
   if (p == nullptr) return;
   if (step.kill_at > 0) p->sys.KillAt(step.kill_at);
   node.loses_power = step.power;
   const Kind kind = KindOf(step, node);
-  ++result_.operations;
   switch (kind) {
     case Kind::kPrepare: return Prepare(*p);
     case Kind::kAgain: {
