@@ -15,13 +15,14 @@
 #include "driver/files.h"
 #include "mount/mountinfo.h"
 #include "sys/env.h"
+#include "sys/lock.h"
 #include "sys/sys.h"
 
 namespace dvdi {
 namespace {
 
 constexpr char kState[] = ".state";
-constexpr int64_t kLockMs = 500, kLockPauseMs = 5;
+constexpr int64_t kLockMs = 500;
 
 Status MakeFolders(const std::string& path) {
   for (size_t at = 1; at <= path.size(); ++at) {
@@ -72,13 +73,9 @@ Result<MountRoot> MountRoot::Open(const std::string& path) {
   if (!lock.valid())
     return Status::FromErrno(errno, "cannot open " + state_path + "/lock", state_path + "/lock");
   // Node-local, between processes of one kernel: what a lock is good for (the pool has leases).
-  int r = Sys::Real()->TryLock(lock.get());
   // A tool that the driver before was just starting as it died has its lock until execve(2) has closed that.
-  Clock* clock = Clock::Real();
-  for (const int64_t end = clock->MonotonicMs() + kLockMs; r == -EAGAIN && clock->MonotonicMs() < end;) {
-    Scheduler::Real()->SleepUntil(clock->MonotonicMs() + kLockPauseMs);
-    r = Sys::Real()->TryLock(lock.get());
-  }
+  const Env env = SystemEnv();
+  const int r = WaitForLock(env, lock.get(), env.clock->MonotonicMs() + kLockMs);
   if (r == -EAGAIN)
     return Status(Code::kRefused, "another dvdi-driver uses the mount root " + root,
                   "stop it, or give this one another --mount-root")

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "sys/lock.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -78,20 +79,14 @@ Result<std::unique_ptr<VolumeLocks>> VolumeLocks::Take(const Env& env, const std
   }
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.offset < b.offset; });
   for (const Place& p : places) {
-    for (int64_t pause = 1;; pause = std::min<int64_t>(2 * pause, 50)) {
-      int r = env.sys->TryLock(fd, p.offset, 1);
-      if (r >= 0) break;
-      if (r == -EINTR) continue;
-      if (r != -EAGAIN) return Status::FromErrno(-r, "cannot lock a volume in " + file, file);
-      int64_t now = env.clock->MonotonicMs();
-      if (now >= deadline_ms)
-        return Status(Code::kTimeout,
-                      "volume " + p.volume->second + " of driver " + p.volume->first +
-                          " is being worked on by another operation",
-                      "try again; `dvdi status` shows what is under way")
-            .WithVolume(p.volume->first, p.volume->second);
-      env.scheduler->SleepUntil(std::min(now + pause, deadline_ms));
-    }
+    const int r = WaitForLock(env, fd, deadline_ms, p.offset, 1);
+    if (r == -EAGAIN)
+      return Status(Code::kTimeout,
+                    "volume " + p.volume->second + " of driver " + p.volume->first +
+                        " is being worked on by another operation",
+                    "try again; `dvdi status` shows what is under way")
+          .WithVolume(p.volume->first, p.volume->second);
+    if (r < 0) return Status::FromErrno(-r, "cannot lock a volume in " + file, file);
   }
   return locks;
 }

@@ -9,6 +9,7 @@
 #include "mount/paths.h"
 #include "mount/stage.h"
 #include "mount/volume_folder.h"
+#include "sys/lock.h"
 
 namespace dvdi {
 namespace {
@@ -62,19 +63,14 @@ Result<SysFd> TakeLock(const Env& env, const std::string& root) {
   SysFd fd(env.sys, env.sys->OpenAt(AT_FDCWD, path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   if (fd.error() == ELOOP) return Symlink(path);
   if (!fd.valid()) return Status::FromErrno(fd.error(), "cannot open " + path, path);
-  int64_t deadline = env.clock->MonotonicMs() + kLockMs;
-  for (;;) {
-    int r = env.sys->TryLock(fd.get());
-    if (r == 0) return fd;
-    if (r != -EAGAIN) return Status::FromErrno(-r, "cannot lock " + path, path);
-    int64_t now = env.clock->MonotonicMs();
-    if (now >= deadline)
-      return Status(Code::kTimeout,
-                    "another process holds " + path + " since " + std::to_string(kLockMs) + " ms",
-                    "see who does: fuser " + path)
-          .WithPath(path);
-    env.scheduler->SleepUntil(now + 5);
-  }
+  const int r = WaitForLock(env, fd.get(), env.clock->MonotonicMs() + kLockMs);
+  if (r == -EAGAIN)
+    return Status(Code::kTimeout,
+                  "another process holds " + path + " since " + std::to_string(kLockMs) + " ms",
+                  "see who does: fuser " + path)
+        .WithPath(path);
+  if (r < 0) return Status::FromErrno(-r, "cannot lock " + path, path);
+  return fd;
 }
 
 }  // namespace

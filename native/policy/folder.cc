@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "policy/blob.h"
 #include "sys/files.h"
+#include "sys/lock.h"
 
 namespace dvdi {
 namespace {
@@ -119,15 +120,11 @@ Result<PolicyFolder::Writer> PolicyFolder::Write() const {
   const std::string path = path_ + "/lock";
   SysFd lock(sys, sys->OpenAt(folder.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!lock.valid()) return Status::FromErrno(lock.error(), "cannot open " + path, path);
-  const int64_t deadline = env_.clock->MonotonicMs() + kLockWaitMs;
-  for (;;) {
-    const int r = sys->TryLock(lock.get());
-    if (r >= 0) return Writer(this, std::move(folder), std::move(lock));
-    if (r != -EAGAIN && r != -EACCES) return Status::FromErrno(-r, "cannot lock " + path, path);
-    if (env_.clock->MonotonicMs() >= deadline)
-      return Status(Code::kRefused, "another installation is under way", "try again").WithPath(path);
-    env_.scheduler->SleepUntil(env_.clock->MonotonicMs() + 10);
-  }
+  const int r = WaitForLock(env_, lock.get(), env_.clock->MonotonicMs() + kLockWaitMs);
+  if (r == -EAGAIN)
+    return Status(Code::kRefused, "another installation is under way", "try again").WithPath(path);
+  if (r < 0) return Status::FromErrno(-r, "cannot lock " + path, path);
+  return Writer(this, std::move(folder), std::move(lock));
 }
 
 Result<PolicyState> PolicyFolder::Writer::Before(bool forget_damaged) const {
