@@ -33,7 +33,7 @@ try {
     UBSAN_OPTIONS: "print_stacktrace=1:halt_on_error=1",
     TSAN_OPTIONS: `halt_on_error=1:second_deadlock_stack=1:suppressions=${SUPPRESSIONS}`,
   };
-  lines.push(await runSuite({ ...ctest, name }, { build, match: process.argv[3], env }));
+  lines.push(await runSuite({ ...ctest, name }, { build, match: process.argv[3], env, slower: 4 }));
 } catch (error) {
   broken = true;
   fail(error);

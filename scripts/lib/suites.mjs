@@ -18,8 +18,9 @@ import { filesAt } from "./stamp.mjs";
  * @typedef {{tests: Test[], problem?: string, log?: string}} Results
  *   problem: why the suite failed as a whole (it crashed, it did not compile)
  * @typedef {{name: string, about: string, run: (context: Context) => Promise<Results>}} Suite
- * @typedef {{build: string, match?: string, env?: Record<string, string>, onTest: (test: Test) => void}} Context
- *   build: the native build folder; match: a regular expression that chooses tests by name; env: for the native tests
+ * @typedef {{build: string, match?: string, env?: Record<string, string>, slower?: number, onTest: (test: Test) => void}} Context
+ *   build: the native build folder; match: a regular expression that chooses tests by name; env: for the native tests; slower: than
+ *   an ordinary build they are, so many times
  */
 
 const LIMIT_MS = 40 * 60_000;
@@ -144,13 +145,13 @@ async function nodeTests(files, { build, match, onTest }) {
   return { tests, log: failed ? output : undefined };
 }
 
-async function ctest({ build = NATIVE, match, env, onTest }) {
+async function ctest({ build = NATIVE, match, env, slower = 1, onTest }) {
   const junit = join(build, "ctest.xml");
   rmSync(junit, { force: true });
   const sizes = ["--test-output-size-passed", "65536", "--test-output-size-failed", "1048576"];
   const args = [
     "--timeout",
-    "300",
+    String(300 * slower),
     "--test-dir",
     build,
     // One at a time: some tests look at what real time does to threads and mounts.
