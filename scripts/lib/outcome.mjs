@@ -57,6 +57,8 @@ export async function summary({ lines, broken = false, note }) {
     const text = Object.entries(numbers).map(([key, number]) => `${String(number).padStart(5)} ${key}`);
     process.stdout.write(`  ${line.name.padEnd(8)} ${text.join("")}   ${dim(line.time)}\n`);
   }
+  // What was chosen by name is in one suite or another; where it is in none, the name is wrong.
+  if (sums.passed + sums.failed + sums.skipped === 0) process.stdout.write(`  ${red("✗")} no test has such a name\n`);
   if (note) process.stdout.write(`  ${red(note)}\n`);
   process.exitCode = sums.failed > 0 || note || sums.passed === 0 ? 1 : 0;
   // What an error wrote is to be seen before the total, which is last.
