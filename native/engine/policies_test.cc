@@ -231,13 +231,29 @@ TEST_F(PoliciesTest, VerbsAreAuditedAlsoWhereTheyAreRefused) {
   EXPECT_TRUE(Verb("unbar", {{"policy", "1.0.0"}}).contains("ok"));
   const std::string audit = Audit();
   EXPECT_HAS(audit, "\"event\":\"installed\",\"outcome\":\"ok\",\"kind\":\"policy\",\"owner\":\"operator\"");
-  EXPECT_HAS(
-      audit,
-      "\"event\":\"installed\",\"outcome\":\"refused\",\"error\":\"the policy is not installed: version");
+  EXPECT_HAS(audit, "\"event\":\"installed\",\"outcome\":\"refused\",\"error\":\"" + File(Sound("0.9.0")) +
+                        ": the policy is not installed: version");
   EXPECT_HAS(audit, "\"event\":\"activated\",\"detail\":\"nobody\",\"outcome\":\"not-found\"");
   EXPECT_HAS(audit, "\"event\":\"rolled-back\"");
   EXPECT_HAS(audit, "\"event\":\"unbarred\"");
   EXPECT_HAS_NOT(audit, "sing");
+}
+
+TEST_F(PoliciesTest, WhatIsWrongWithAFileNamesIt) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  const std::string older = Sound("0.9.0"), nonsense = "no wasm";
+  for (const std::string& blob : {older, nonsense}) {
+    const std::string path = File(blob);
+    EXPECT_EQ(MessageOf(Install(blob)).find(path + ": "), 0u) << MessageOf(Install(blob));
+  }
+  const std::string path = File(nonsense);
+  EXPECT_EQ(MessageOf(Verb("shadow", {{"path", path}})).find(path + ": "), 0u);
+  EXPECT_EQ(MessageOf(Verb("inspect", {{"path", path}})).find(path + ": "), 0u);
+  const std::string pinned = MessageOf(Install(Sound("2.0.0"), {{"sha256", std::string(64, 'a')}}));
+  EXPECT_EQ(pinned.find(File(Sound("2.0.0")) + ": the policy is not installed: its SHA-256 is "), 0u);
+  // Said once where it says so itself.
+  const std::string gone = MessageOf(Verb("install", {{"path", "/nowhere/house.wasm"}}));
+  EXPECT_EQ(gone.find("/nowhere"), gone.rfind("/nowhere")) << gone;
 }
 
 TEST_F(PoliciesTest, OperatorsSeeWhatIsThere) {
@@ -254,6 +270,19 @@ TEST_F(PoliciesTest, OperatorsSeeWhatIsThere) {
   for (const Json& p : listed["policies"]) states[p["version"]] = p["state"];
   EXPECT_EQ(states["1.0.0"], "active");
   EXPECT_EQ(states["2.0.0"], "kept");
+  // The built-in one is still there, and can be active again.
+  const std::string builtin = list["policies"][0]["sha256"];
+  int seen = 0;
+  for (const Json& p : listed["policies"]) {
+    if (p["sha256"] != builtin) continue;
+    EXPECT_EQ(p["source"], "built-in") << p;
+    ++seen;
+  }
+  EXPECT_EQ(seen, 1) << listed;
+  EXPECT_EQ(Verb("inspect", {{"policy", "built-in"}})["ok"]["sha256"], builtin);
+  EXPECT_EQ(Verb("activate", {{"policy", "built-in"}, {"allow_downgrade", true}})["ok"]["sha256"], builtin);
+  ASSERT_TRUE(Verb("rollback").contains("ok"));
+  EXPECT_EQ(Active(), "1.0.0");
   Json one = Verb("inspect", {{"policy", "2.0.0"}})["ok"];
   EXPECT_EQ(one["state"], "kept") << one;
   EXPECT_FALSE(one.contains("problem")) << one;

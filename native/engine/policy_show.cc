@@ -20,7 +20,7 @@ Json Manifest(const PolicyManifest& m, const std::string& sha256, size_t bytes) 
 }
 
 const char* StateOf(const PolicyState& state, const std::string& sha256) {
-  if (state.active == sha256) return "active";
+  if (state.active.empty() ? sha256 == BuiltinPolicySha256() : state.active == sha256) return "active";
   if (state.IsBarred(sha256)) return "barred";
   if (state.shadow && state.shadow->sha256 == sha256) return "shadow";
   const auto& previous = state.previous;
@@ -28,6 +28,12 @@ const char* StateOf(const PolicyState& state, const std::string& sha256) {
 }
 
 }  // namespace
+
+Status AboutFile(const std::string& path, const Status& why) {
+  Status named = why;
+  if (why.message().find(path) != std::string::npos) return named;
+  return std::move(named).WithContext(OneLine(path, 255));
+}
 
 Result<PolicyTrust> TrustOf(Core& core) {
   PolicyTrust trust;
@@ -50,19 +56,14 @@ Result<Json> ShowPolicies(Core& core, const PolicyLife& life) {
   DVDI_ASSIGN_OR_RETURN(auto kept, life.Kept());
   DVDI_ASSIGN_OR_RETURN(PolicyTrust trust, TrustOf(core));
   Json list = Json::array(), barred = Json::array(), keys = Json::array();
-  if (state.active.empty()) {
-    DVDI_ASSIGN_OR_RETURN(auto builtin, core.policy->Current());
-    const PolicyManifest& m = builtin->module->manifest();
-    list.push_back({{"sha256", builtin->module->sha256()},
-                    {"name", m.name},
-                    {"version", m.version},
-                    {"state", "active"},
-                    {"source", "built-in"}});
-  }
   for (const KeptPolicy& k : kept) {
-    Json one = {{"sha256", k.entry.sha256},      {"name", k.manifest.name},
-                {"version", k.manifest.version}, {"state", StateOf(state, k.entry.sha256)},
-                {"bytes", k.entry.bytes},        {"kept_ms", k.entry.kept_ms}};
+    Json one = {{"sha256", k.entry.sha256},
+                {"name", k.manifest.name},
+                {"version", k.manifest.version},
+                {"state", StateOf(state, k.entry.sha256)},
+                {"bytes", k.entry.bytes}};
+    if (k.entry.kept_ms > 0) one["kept_ms"] = k.entry.kept_ms;
+    if (k.builtin) one["source"] = "built-in";
     if (!k.key_id.empty()) one["signed_by"] = k.key_id, one["comment"] = k.comment;
     if (!k.problem.empty()) one["problem"] = k.problem;
     list.push_back(std::move(one));
@@ -89,8 +90,9 @@ Result<Json> InspectPolicy(Core& core, const PolicyLife& life, const Json& reque
     else if (text.status().error_number() != ENOENT)
       return text.status();
     // What is no policy at all has nothing to be shown.
-    DVDI_ASSIGN_OR_RETURN(auto manifest, InspectBlob(blob, core.settings.limits));
-    Json answer = Manifest(manifest, BlobSha256(blob), blob.size());
+    auto manifest = InspectBlob(blob, core.settings.limits);
+    if (!manifest.ok()) return AboutFile(path, manifest.status());
+    Json answer = Manifest(*manifest, BlobSha256(blob), blob.size());
     auto checked = life.Check(std::move(blob), std::move(signature), trust, "");
     if (!checked.ok()) answer["problem"] = checked.status().message();
     if (checked.ok() && !checked->key_id.empty())
@@ -98,21 +100,16 @@ Result<Json> InspectPolicy(Core& core, const PolicyLife& life, const Json& reque
     return answer;
   }
   DVDI_ASSIGN_OR_RETURN(PolicyState state, life.State());
-  std::string sha256 = state.active;
+  std::string sha256 = state.active.empty() ? BuiltinPolicySha256() : state.active;
   if (!named.empty()) {
     DVDI_ASSIGN_OR_RETURN(sha256, life.Find(named));
   }
-  if (sha256.empty()) {
-    DVDI_ASSIGN_OR_RETURN(auto builtin, core.policy->Current());
-    Json answer = Manifest(builtin->module->manifest(), builtin->module->sha256(), BuiltinPolicy().size());
-    answer["state"] = "active", answer["source"] = "built-in", answer["config"] = builtin->config;
-    return answer;
-  }
   auto checked = life.CheckKept(sha256, trust);
-  DVDI_ASSIGN_OR_RETURN(auto blob, core.policy->folder().ReadBlob(sha256));
+  DVDI_ASSIGN_OR_RETURN(auto blob, life.Bytes(sha256));
   DVDI_ASSIGN_OR_RETURN(auto manifest, InspectBlob(blob, core.settings.limits));
   Json answer = Manifest(manifest, sha256, blob.size());
-  answer["state"] = StateOf(state, sha256), answer["source"] = core.policy->folder().BlobPath(sha256);
+  answer["state"] = StateOf(state, sha256);
+  answer["source"] = sha256 == BuiltinPolicySha256() ? "built-in" : core.policy->folder().BlobPath(sha256);
   if (!checked.ok()) {
     answer["problem"] = checked.status().message();
     return answer;

@@ -9,6 +9,9 @@
 
 namespace dvdi {
 
+// What is wrong with a policy that came as a file, with the file's name in front where it does not have it.
+Status AboutFile(const std::string& path, const Status& why);
+
 // The keys and the rule of the settings. kInvalid, naming the key, for one that is none; kRefused for a file
 // of one that others could have written.
 Result<PolicyTrust> TrustOf(Core& core);

@@ -48,9 +48,9 @@ struct Verb {
     DVDI_ASSIGN_OR_RETURN(PolicyTrust trust, TrustOf(core));
     DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core.env.sys, path, core.settings.limits.blob_bytes));
     DVDI_ASSIGN_OR_RETURN(auto signature, ReadSignature(core, request, path));
-    DVDI_ASSIGN_OR_RETURN(
-        auto c, life.Check(std::move(blob), std::move(signature), trust, GetString(request, "sha256")));
-    about = c.revision;
+    auto c = life.Check(std::move(blob), std::move(signature), trust, GetString(request, "sha256"));
+    if (!c.ok()) return AboutFile(path, c.status());
+    about = c->revision;
     return c;
   }
   Result<PolicyCandidate> FromKept() {
@@ -72,11 +72,16 @@ struct Verb {
     const std::string path = GetString(request, "path");
     if (path.empty()) return Status(Code::kInvalid, "policy install wants the path of a blob");
     DVDI_ASSIGN_OR_RETURN(auto c, FromFile(path));
-    if (!GetBool(request, "inactive")) return Activate(c, "installed");
-    DVDI_ASSIGN_OR_RETURN(Json canary, RunCanary(core, c, true));
+    if (!GetBool(request, "inactive")) {
+      auto active = Activate(c, "installed");
+      if (!active.ok()) return AboutFile(path, active.status());
+      return active;
+    }
+    auto canary = RunCanary(core, c, true);
+    if (!canary.ok()) return AboutFile(path, canary.status());
     DVDI_RETURN_IF_ERROR(life.Keep(c));
     Json answer = Described(c);
-    answer["canary"] = std::move(canary), answer["active"] = false;
+    answer["canary"] = std::move(*canary), answer["active"] = false;
     return answer;
   }
   Result<Json> ActivateKept() {
@@ -114,7 +119,8 @@ struct Verb {
     if (path.empty() && GetString(request, "policy").empty()) return ShowShadow(core, life, nullptr);
     auto c = path.empty() ? FromKept() : FromFile(path);
     if (!c.ok()) return c.status();
-    DVDI_ASSIGN_OR_RETURN(Json canary, RunCanary(core, *c, true));
+    auto canary = RunCanary(core, *c, true);
+    if (!canary.ok()) return path.empty() ? canary.status() : AboutFile(path, canary.status());
     if (!path.empty()) DVDI_RETURN_IF_ERROR(life.Keep(*c));
     ShadowState shadow{c->sha256(), core.env.clock->WallMs(), 0, GetInt(request, "operations")};
     const int64_t for_ms = GetInt(request, "for_ms");
@@ -125,7 +131,7 @@ struct Verb {
     if (for_ms == 0 && shadow.operations == 0) shadow.operations = kShadowOperations;
     DVDI_RETURN_IF_ERROR(life.SetShadow(shadow, "", ""));
     DVDI_ASSIGN_OR_RETURN(Json answer, ShowShadow(core, life, nullptr));
-    answer["canary"] = std::move(canary);
+    answer["canary"] = std::move(*canary);
     return answer;
   }
 };

@@ -11,6 +11,9 @@
 namespace dvdi {
 namespace {
 
+// What a revision's source is called that is no file, and what operators call it.
+constexpr std::string_view kBuiltinSource = "built-in";
+
 Status NotInstalled(const Status& why) {
   return Status(why.code(), "the policy is not installed: " + why.message(), why.hint());
 }
@@ -68,12 +71,21 @@ Result<PolicyCandidate> PolicyLife::CheckBytes(std::string blob, const std::stri
   return c;
 }
 
+Result<std::string> PolicyLife::Bytes(const std::string& sha256) const {
+  if (sha256 == BuiltinPolicySha256()) return std::string(BuiltinPolicy());
+  return selector_.folder().ReadBlob(sha256);
+}
+
 Result<PolicyCandidate> PolicyLife::CheckKept(const std::string& sha256, const PolicyTrust& trust) const {
-  DVDI_ASSIGN_OR_RETURN(std::string blob, selector_.folder().ReadBlob(sha256));
-  DVDI_ASSIGN_OR_RETURN(auto signature, selector_.folder().ReadSignature(sha256));
+  DVDI_ASSIGN_OR_RETURN(std::string blob, Bytes(sha256));
   PolicyTrust own = trust;
+  std::optional<std::string> signature;
   // What this library holds inside needs nobody's word.
-  own.unsigned_allowed |= sha256 == BuiltinPolicySha256();
+  if (sha256 == BuiltinPolicySha256()) {
+    own.unsigned_allowed = true;
+  } else {
+    DVDI_ASSIGN_OR_RETURN(signature, selector_.folder().ReadSignature(sha256));
+  }
   return CheckBytes(std::move(blob), sha256, std::move(signature), own);
 }
 
@@ -143,8 +155,10 @@ Result<std::shared_ptr<const Revision>> PolicyLife::GoBack(const std::string& fr
   DVDI_ASSIGN_OR_RETURN(PolicyState before, State());
   const std::string to = before.LastGood();
   if (to.empty())
-    return Status(Code::kNotFound, "there is no policy to go back to: none was active before this one",
-                  "install another one: dvdi policy install FILE");
+    return Status(
+        Code::kNotFound, "there is no policy to go back to: none before this one is left",
+        "`dvdi policy ls` lists those that `dvdi policy activate` takes; or install another one: dvdi "
+        "policy install FILE");
   if (!from.empty() && before.active != from)
     return Status(Code::kRefused, "the policy " + from + " is not the active one any more");
   // Everything that can fail comes before the state is touched.
@@ -153,7 +167,7 @@ Result<std::shared_ptr<const Revision>> PolicyLife::GoBack(const std::string& fr
     if (state->active != before.active || state->LastGood() != to)
       return Status(Code::kRefused, "the active policy was changed meanwhile", "look at `dvdi policy ls`");
     if (bar) state->Bar(before.active);
-    state->Activate(to, revision->module->manifest().version, selector_.env().clock->WallMs());
+    state->GoBack(to, revision->module->manifest().version, selector_.env().clock->WallMs());
     *history = Event(event, *revision->module);
     (*history)["from"] = before.active;
     if (bar) (*history)["barred"] = true;
@@ -168,7 +182,10 @@ Status PolicyLife::Bar(const std::string& sha256, const std::string& why) const 
   DVDI_ASSIGN_OR_RETURN(PolicyState before, State());
   if (before.active.empty())
     return Status(Code::kRefused, "no policy was ever installed on this node: there is nothing to bar");
-  if (before.active == sha256) return GoBack(sha256, true, "rolled-back", why).status();
+  if (before.active == sha256) {
+    Status back = GoBack(sha256, true, "rolled-back", why).status();
+    return back.ok() ? back : std::move(back).WithContext("the active policy is left before it is barred");
+  }
   auto change = [&](const PolicyFolder::Writer&, PolicyState* state, Json* history) -> Status {
     if (state->active == sha256)
       return Status(Code::kRefused, "the blob became the active one meanwhile", "try again");
@@ -227,11 +244,14 @@ Result<PolicyState> PolicyLife::State() const {
 
 Result<std::vector<KeptPolicy>> PolicyLife::Kept() const {
   DVDI_ASSIGN_OR_RETURN(auto entries, selector_.folder().Blobs());
+  const std::string builtin = BuiltinPolicySha256();
+  if (std::none_of(entries.begin(), entries.end(), [&](const auto& e) { return e.sha256 == builtin; }))
+    entries.insert(entries.begin(), {builtin, 0, static_cast<int64_t>(BuiltinPolicy().size())});
   std::vector<KeptPolicy> kept;
   for (auto& entry : entries) {
     KeptPolicy one;
     one.entry = entry;
-    auto blob = selector_.folder().ReadBlob(entry.sha256);
+    auto blob = Bytes(entry.sha256);
     if (blob.ok()) {
       if (auto manifest = InspectBlob(*blob, limits_); manifest.ok())
         one.manifest = std::move(*manifest);
@@ -240,7 +260,9 @@ Result<std::vector<KeptPolicy>> PolicyLife::Kept() const {
     } else {
       one.problem = blob.status().message();
     }
-    if (auto text = selector_.folder().ReadSignature(entry.sha256); text.ok() && *text) {
+    if (entry.sha256 == builtin) {
+      one.builtin = true;
+    } else if (auto text = selector_.folder().ReadSignature(entry.sha256); text.ok() && *text) {
       if (auto signature = ParseMinisignSignature(**text, "its signature"); signature.ok())
         one.key_id = KeyIdText(signature->key_id), one.comment = OneLine(signature->trusted_comment);
     }
@@ -251,6 +273,7 @@ Result<std::vector<KeptPolicy>> PolicyLife::Kept() const {
 
 Result<std::string> PolicyLife::Find(const std::string& text) const {
   if (IsSha256(text)) return text;
+  if (text == kBuiltinSource) return BuiltinPolicySha256();
   DVDI_ASSIGN_OR_RETURN(auto kept, Kept());
   std::vector<std::string> found;
   bool by_hash = false;

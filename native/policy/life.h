@@ -39,7 +39,8 @@ struct KeptPolicy {
   PolicyFolder::Entry entry;
   PolicyManifest manifest;  // empty where the blob is damaged
   std::string key_id, comment;
-  std::string problem;  // why it could not be read, or ""
+  std::string problem;   // why it could not be read, or ""
+  bool builtin = false;  // inside this library, whether it is kept in the folder or not
 };
 
 // Thread-safe, and safe beside other processes.
@@ -65,8 +66,9 @@ class PolicyLife {
   // Check and Activate of a blob that nobody signed.
   Result<std::shared_ptr<const Revision>> Install(std::string_view blob, bool allow_downgrade) const;
 
-  // Back to the one before. `from`: only where that one is still active ("" for whichever); `bar`: it may not
-  // become active again. kNotFound where there is nothing to go back to.
+  // Back to the one before; what is left is gone back to no more. `from`: only where that one is still active
+  // ("" for whichever); `bar`: it may not become active again. kNotFound where there is nothing to go back
+  // to.
   Result<std::shared_ptr<const Revision>> GoBack(const std::string& from, bool bar, const char* event,
                                                  const std::string& why) const;
   // One that is active is gone back from first.
@@ -78,9 +80,13 @@ class PolicyLife {
 
   // The state; one without an active blob where nothing was ever installed.
   Result<PolicyState> State() const;
+  // Those of the folder, the oldest first, and the built-in one, which is always there.
   Result<std::vector<KeptPolicy>> Kept() const;
-  // The SHA-256 that an operator means by a hash, its beginning (6 letters at least), NAME, VERSION or
-  // NAME@VERSION; the newest kept where several are of one name. kNotFound, kInvalid where it is not clear.
+  // The bytes of one of these.
+  Result<std::string> Bytes(const std::string& sha256) const;
+  // The SHA-256 that an operator means by a hash, its beginning (6 letters at least), NAME, VERSION,
+  // NAME@VERSION or "built-in"; the newest kept where several are of one name. kNotFound, kInvalid where it
+  // is not clear.
   Result<std::string> Find(const std::string& text) const;
 
  private:

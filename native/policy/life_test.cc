@@ -134,7 +134,8 @@ TEST_F(LifeTest, GoesBackStepByStep) {
   ASSERT_TRUE(life_->GoBack("", false, "rolled-back", "it is slow").ok());
   EXPECT_EQ(Active(), "house 1.1.0");
   ASSERT_TRUE(life_->GoBack(Sha("1.1.0"), true, "taken-back", "it traps").ok());
-  EXPECT_EQ(Active(), "house 1.2.0");  // active last before 1.1.0, and not barred
+  // Further back: who left 1.2.0 does not want it again.
+  EXPECT_EQ(Active(), "house 1.0.0");
   EXPECT_EQ(life_->GoBack(Sha("1.1.0"), true, "taken-back", "").status().code(), Code::kRefused);
   EXPECT_TRUE(life_->State()->IsBarred(Sha("1.1.0")));
   EXPECT_EQ(life_->State()->watermark, "1.2.0");
@@ -152,6 +153,61 @@ TEST_F(LifeTest, GoesBackStepByStep) {
   EXPECT_EQ(events, "installed installed installed rolled-back taken-back unbarred installed ");
   EXPECT_EQ(GetString(history[4], "why"), "it traps");
   EXPECT_EQ(GetString(history[4], "from"), Sha("1.1.0"));
+}
+
+TEST_F(LifeTest, EachRollbackGoesFurtherBack) {
+  for (const char* version : {"1.0.0", "1.1.0", "1.2.0"}) Install(version);
+  for (const char* expected : {"house 1.1.0", "house 1.0.0", "builtin 0.9.0"}) {
+    ASSERT_TRUE(life_->GoBack("", false, "rolled-back", "").ok());
+    EXPECT_EQ(Active(), expected);
+  }
+  const Status end = life_->GoBack("", false, "rolled-back", "").status();
+  EXPECT_EQ(end.code(), Code::kNotFound);
+  EXPECT_HAS(end.hint(), "dvdi policy activate");
+  EXPECT_EQ(Active(), "builtin 0.9.0");
+  // One that was left is still kept, and what is active then has a way back.
+  auto again = life_->CheckKept(Sha("1.2.0"), anybody_);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  ASSERT_TRUE(life_->Activate(*again, false, "activated").ok());
+  ASSERT_TRUE(life_->GoBack("", false, "rolled-back", "").ok());
+  EXPECT_EQ(Active(), "builtin 0.9.0");
+}
+
+TEST_F(LifeTest, TheBuiltInIsAlwaysThere) {
+  const std::string builtin = Sha256Hex(BuiltinPolicy());
+  auto listed = [&] {
+    auto kept = life_->Kept();
+    return std::count_if(kept->begin(), kept->end(),
+                         [&](const KeptPolicy& k) { return k.entry.sha256 == builtin; });
+  };
+  EXPECT_EQ(listed(), 1) << "before anything was installed";
+  // Long out of reach of a rollback, and not kept in the folder.
+  for (int i = 0; i < 40; ++i) Install("1.0." + std::to_string(i));
+  ASSERT_FALSE(fs::exists(selector_->folder().BlobPath(builtin)));
+  EXPECT_EQ(listed(), 1);
+  for (const char* name : {"built-in", "builtin", "0.9.0"}) {
+    auto found = life_->Find(name);
+    ASSERT_TRUE(found.ok()) << name;
+    EXPECT_EQ(*found, builtin);
+  }
+  auto c = life_->CheckKept(builtin, PolicyTrust{{key_}, false});
+  ASSERT_TRUE(c.ok()) << c.status().message();
+  EXPECT_EQ(life_->Activate(*c, false, "activated").status().code(), Code::kRefused) << "it is older";
+  ASSERT_TRUE(life_->Activate(*c, true, "activated").ok());
+  EXPECT_EQ(Active(), "builtin 0.9.0");
+  EXPECT_EQ(listed(), 1) << "kept in the folder, too";
+  ASSERT_TRUE(life_->GoBack("", false, "rolled-back", "").ok());
+  EXPECT_EQ(Active(), "house 1.0.39");
+}
+
+TEST_F(LifeTest, OneThatWasActiveBeforeAndIsAgainIsNoDeadEnd) {
+  Install("1.0.0");
+  Install("1.1.0");
+  Install("1.0.0");
+  for (const char* expected : {"house 1.1.0", "house 1.0.0", "builtin 0.9.0"}) {
+    ASSERT_TRUE(life_->GoBack("", false, "rolled-back", "").ok());
+    EXPECT_EQ(Active(), expected);
+  }
 }
 
 TEST_F(LifeTest, TheBuiltInCanBeGoneBackTo) {

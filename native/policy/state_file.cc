@@ -42,10 +42,16 @@ void PolicyState::Activate(const std::string& sha256, const std::string& blob_ve
     std::erase(previous, active);
     previous.push_back(active);
   }
-  std::erase(previous, sha256);
+  // One that was active before stays in its place, too: who leaves it again goes on from there.
   if (previous.size() > kMaxPrevious) previous.erase(previous.begin());
   active = sha256, version = blob_version, installed_ms = now_ms;
   if (shadow && shadow->sha256 == sha256) shadow.reset();
+}
+
+void PolicyState::GoBack(const std::string& sha256, const std::string& blob_version, int64_t now_ms) {
+  previous.erase(std::find(previous.begin(), previous.end(), sha256), previous.end());
+  active.clear();
+  Activate(sha256, blob_version, now_ms);
 }
 
 void PolicyState::Bar(const std::string& sha256) {

@@ -25,7 +25,7 @@ struct PolicyState {
   std::string version;                // of the active blob
   std::string watermark;              // the highest version that was ever active
   std::vector<std::string> barred;    // sha256 of blobs that must not become active
-  std::vector<std::string> previous;  // sha256 of those that were active before, the last one last
+  std::vector<std::string> previous;  // sha256 of what can be gone back to, the last one last
   int64_t installed_ms = 0;           // Unix time: when the active one became so
   std::optional<ShadowState> shadow;
 
@@ -34,6 +34,9 @@ struct PolicyState {
   std::string LastGood() const;
   // Makes a blob the active one. The one before it is remembered.
   void Activate(const std::string& sha256, const std::string& blob_version, int64_t now_ms);
+  // The same of one that was active before. Those that were active since are left for good: the next step
+  // goes further back, not to and fro.
+  void GoBack(const std::string& sha256, const std::string& blob_version, int64_t now_ms);
   void Bar(const std::string& sha256);
 };
 
