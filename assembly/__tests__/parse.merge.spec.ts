@@ -1,3 +1,4 @@
+import { JsonWriter } from "../json/writer";
 import { env, parseWith, Parsed, source } from "./parsing";
 
 function parse(sources: string[]): Parsed {
@@ -6,6 +7,53 @@ function parse(sources: string[]): Parsed {
 
 const MESOS =
   '{"volumes":[{"mode":"RW","container_path":"/d","source":{"type":"DOCKER_VOLUME","docker_volume":{"driver":"own","name":"v"}}}]}';
+
+/** A statement that was read from a file. */
+function statement(origin: string, volumes: string): string {
+  const w = new JsonWriter().beginObject().key("form").string("statement").key("origin").string(origin);
+  return w
+    .key("text")
+    .string('{"volumes":[' + volumes + "]}")
+    .endObject()
+    .toString();
+}
+
+describe("several files", () => {
+  const good = '{"name":"a","container_path":"/a"}';
+
+  it("are told apart in errors", () => {
+    const parsed = parse([
+      statement("one.yaml", good),
+      statement("two.yaml", '{"name":"b","container_path":"/b/../.."}'),
+    ]);
+    expect(parsed.message.startsWith("two.yaml: volumes[0].container_path")).toBe(true, parsed.message);
+    expect(parsed.field).toBe("volumes[0].container_path");
+    expect(parse([statement("one.yaml", "7")]).message.startsWith("one.yaml: volumes[0] must be")).toBe(true);
+    // What is no file's is told as it was.
+    const third = parse([statement("one.yaml", good), source("volume", "b")]);
+    expect(third.message.length > 0).toBe(true);
+    expect(third.message.includes("one.yaml")).toBe(false, third.message);
+  });
+
+  it("are told apart where they do not go together", () => {
+    const parsed = parse([statement("one.yaml", good), statement("two.yaml", '{"name":"b","container_path":"/a"}')]);
+    expect(parsed.message).toBe(
+      'two volumes are to be at /a: volume "a" (driver rexray) by statement volumes[0] of one.yaml and ' +
+        'volume "b" (driver rexray) by statement volumes[0] of two.yaml',
+    );
+    expect(parse([statement("one.yaml", good), statement("a\nb", good)]).notes.endsWith(" of a b: taken once")).toBe(
+      true,
+    );
+  });
+
+  it("have a name, which is text", () => {
+    expect(parse(['{"form":"volume","text":"a:/a","origin":7}']).message).toBe("sources[0].origin must be text, not 7");
+    expect(parse([statement("x".repeat(4096), good)]).message.startsWith("sources[0].origin is 4096 characters")).toBe(
+      true,
+    );
+    expect(parse(['{"form":"volume","text":"a:/a","origin":null}']).short).toBe("rexray a at /a rw {}");
+  });
+});
 
 describe("several forms", () => {
   it("are one workload's volumes, in order", () => {

@@ -18,6 +18,8 @@ export class Declaration {
 export class Context {
   declarations: Declaration[] = [];
   notes: string[] = [];
+  /** Where the source that is being read was written down (a file), for errors; "" where that goes without saying. */
+  origin: string = "";
 
   constructor(
     public config: Config,
@@ -28,7 +30,7 @@ export class Context {
   /** A request with the settings' defaults, to be filled by a form. */
   request(from: string): VolumeRequest {
     const out = new VolumeRequest();
-    out.from = from;
+    out.from = this.origin.length ? from + " of " + this.origin : from;
     out.access = this.config.access;
     out.create = this.config.create;
     out.ownership = this.config.ownership;

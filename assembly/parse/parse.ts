@@ -2,9 +2,9 @@
 import { Node } from "../json/reader";
 import { JsonWriter } from "../json/writer";
 import { Config } from "../model/config";
-import { MAX_DRIVER, checkDriverName, notOneOf } from "../model/errors";
+import { MAX_DRIVER, MAX_PATH, checkDriverName, notOneOf } from "../model/errors";
 import { VolumeRequest } from "../model/request";
-import { Failure, Result } from "../model/result";
+import { Failure, Result, oneLine } from "../model/result";
 import { Context } from "./context";
 import { parseEnv } from "./env";
 import { parseMarathon } from "./marathon";
@@ -47,9 +47,13 @@ export function parseSources(input: Node, config: Config): Result<ParseOutcome> 
     if (sources.length > MAX_SOURCES) sources.refuse("has more than " + MAX_SOURCES.toString() + " elements");
     for (let i = 0; i < sources.length; i++) {
       const source = sources.at(i);
+      context.origin = "";
       failure = parseSource(context, source);
       if (failure === null) failure = input.failure;
-      if (failure !== null) return Result.fail<ParseOutcome>(failure);
+      if (failure !== null) {
+        if (context.origin.length) failure.message = context.origin + ": " + failure.message;
+        return Result.fail<ParseOutcome>(failure);
+      }
     }
   }
   failure = merge(context);
@@ -64,7 +68,9 @@ export function parseSources(input: Node, config: Config): Result<ParseOutcome> 
 function parseSource(context: Context, source: Node): Failure | null {
   if (!source.mustBeObject()) return source.failure;
   const form = source.string("form");
+  const origin = source.string("origin", "", MAX_PATH);
   if (source.failure !== null) return source.failure;
+  context.origin = oneLine(origin);
   if (form == "env") {
     const env = source.object("env");
     if (env === null) {

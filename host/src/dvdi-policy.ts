@@ -15,8 +15,10 @@ import { lintPolicy } from "./lint.ts";
 import { keyIdText } from "./minisign.ts";
 import { addReplay } from "./replay/command.ts";
 import { serveReplay } from "./replay/worker.ts";
+import { numeric, repeated, SHARE, WHOLE } from "./options.ts";
 import { newProject, testProject } from "./project.ts";
 import {
+  BLOB_HINT,
   keygen,
   problemWithKeys,
   readBlob,
@@ -77,10 +79,10 @@ async function signatureBeside(file: string, blob: Uint8Array, keys: string[]) {
   };
 }
 
-async function inspect(file: string, flags: { json?: boolean; key: string[] }): Promise<void> {
+async function inspect(file: string, flags: { json?: boolean; key?: string[] }): Promise<void> {
   const blob = await readBlob(file);
   const inspection = inspectPolicy(blob);
-  const signature = await signatureBeside(file, blob, flags.key);
+  const signature = await signatureBeside(file, blob, flags.key ?? []);
   process.stdout.write(
     flags.json ? `${JSON.stringify({ ...inspection, signature }, null, 2)}\n` : inspectionText(inspection, signature),
   );
@@ -110,31 +112,32 @@ interface SimulateFlags {
   policy: string;
   form?: (typeof FORMS)[number];
   settings?: string;
-  missing: string[];
-  used: string[];
-  global: string[];
-  seed: string;
-  faults: string;
+  missing?: string[];
+  used?: string[];
+  global?: string[];
+  seed: number;
+  faults: number;
   json?: boolean;
 }
 
 /** A text that is a file's, or what was given itself: mounts and volumes are short. */
 async function runSimulation(given: string, flags: SimulateFlags): Promise<void> {
   const isLine = flags.form === "mount" || flags.form === "volume";
-  const faults = Number(flags.faults);
-  const seed = Number(flags.seed);
-  if (!(faults >= 0 && faults <= 1)) throw new UserError(`--faults ${flags.faults} is no share`, "give 0 to 1");
-  if (!Number.isSafeInteger(seed)) throw new UserError(`--seed ${flags.seed} is no whole number`, null);
+  const blob = await readBlob(flags.policy);
+  const { problems } = inspectPolicy(blob);
+  if (problems.length > 0)
+    throw new UserError(`${flags.policy}: an engine would refuse it: ${problems[0] ?? ""}`, BLOB_HINT);
   const settings = flags.settings === undefined ? {} : await readStructured(flags.settings);
-  const told = simulate(await readBlob(flags.policy), {
+  const told = simulate(blob, {
     form: flags.form ?? "statement",
     text: isLine ? given : JSON.stringify(await readStructured(given)),
+    ...(isLine ? {} : { origin: given }),
     settings: settings as Record<string, unknown>,
-    missing: flags.missing,
-    used: flags.used,
-    global: flags.global,
-    seed,
-    faults,
+    missing: flags.missing ?? [],
+    used: flags.used ?? [],
+    global: flags.global ?? [],
+    seed: flags.seed,
+    faults: flags.faults,
   });
   process.stdout.write(flags.json ? `${JSON.stringify(told, null, 2)}\n` : simulationText(told));
   if (told.ok === null) process.exitCode = EXIT.failed;
@@ -153,6 +156,9 @@ function program(version: string): Command {
     .enablePositionalOptions()
     .description("Builds, checks and signs policies: the WebAssembly blobs that decide a volume's lifecycle.")
     .exitOverride()
+    // As every other error of this program is written.
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "dvdi-policy: ")) })
+    .showHelpAfterError("  hint: `dvdi-policy help COMMAND` says what it takes")
     .addHelpText(
       "after",
       `\nExit codes: 0 done, 1 failed, ${EXIT.refused} the engine would refuse the blob, ${EXIT.otherwise} it would have decided otherwise, ${EXIT.usage} usage.`,
@@ -183,7 +189,7 @@ function program(version: string): Command {
     .description("show what is in a blob, and whether the engine would take it")
     .argument("<file>", "the blob")
     .option("--json", "as JSON")
-    .option("--key <key...>", "public keys, one of which must have signed it", [])
+    .addOption(repeated("--key <key>", "a public key; one of those must have signed it"))
     .action(inspect);
   command
     .command("lint")
@@ -198,11 +204,11 @@ function program(version: string): Command {
     .option("--policy <file>", "the blob", "build/policy.wasm")
     .addOption(new Option("--form <form>", "what the statement is written as (default: statement)").choices(FORMS))
     .option("--settings <file>", "the policy member of the engine's settings, YAML or JSON")
-    .option("--missing <volume...>", "volumes that their plugin does not know", [])
-    .option("--used <volume...>", "volumes that another workload uses on this node, single-writer", [])
-    .option("--global <driver...>", "drivers whose volumes are to be had on every node", [])
-    .option("--seed <number>", "which faults happen: the same seed, the same faults", "1")
-    .option("--faults <share>", "of how many plugin calls something goes wrong, 0 to 1", "0")
+    .addOption(repeated("--missing <volume>", "a volume that its plugin does not know"))
+    .addOption(repeated("--used <volume>", "a volume that another workload uses on this node, single-writer"))
+    .addOption(repeated("--global <driver>", "a driver whose volumes are to be had on every node"))
+    .addOption(numeric("--seed <number>", "which faults happen: the same seed, the same faults", WHOLE).default(1))
+    .addOption(numeric("--faults <share>", "of how many plugin calls something goes wrong, 0 to 1", SHARE).default(0))
     .option("--json", "as JSON")
     .action(runSimulation);
   addReplay(command, EXIT.otherwise, fileURLToPath(import.meta.url));
@@ -227,7 +233,12 @@ function program(version: string): Command {
     .command("verify")
     .description("check a blob's signature")
     .argument("<file>", "the blob")
-    .requiredOption("--key <key...>", "public keys (files, or their base64 lines), one of which must have signed it")
+    .addOption(
+      repeated(
+        "--key <key>",
+        "a public key (its file, or its base64 line); one of those must have signed it",
+      ).makeOptionMandatory(),
+    )
     .option("--signature <file>", "the signature (default: the blob's name and .minisig)")
     .action(told((file: string, flags: { key: string[]; signature?: string }) => verify(file, flags)));
   return command;

@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 
 import { parse as parseYaml } from "yaml";
 
-import { UserError } from "./errors.ts";
+import { UserError, whyFailed } from "./errors.ts";
 
 /**
  * Reads a file of at most `limit` bytes; a larger one is an error before it is in memory.
@@ -20,7 +20,7 @@ export async function readBounded(
 ): Promise<Uint8Array> {
   // O_NONBLOCK: a FIFO in the file's place must not hold us.
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
-    throw new UserError(`${file} cannot be read: ${error.code ?? error.message}`, hint);
+    throw new UserError(`${file} cannot be read: ${whyFailed(error)}`, hint);
   });
   try {
     const stat = await handle.stat();
@@ -45,13 +45,16 @@ export async function readBounded(
 
 const MAX_STRUCTURED_BYTES = 4 << 20;
 
+/** Without what it announces: the parser shows the place behind a colon. */
+const firstLine = (message: string): string => (message.split("\n")[0] ?? "").replace(/:$/, "");
+
 /** What a file of YAML or JSON holds. */
 export async function readStructured(file: string): Promise<unknown> {
   const bytes = await readBounded(file, MAX_STRUCTURED_BYTES, "name a file of YAML or JSON");
   try {
     return parseYaml(Buffer.from(bytes).toString()) as unknown; // JSON is YAML
   } catch (error) {
-    throw new UserError(`${file} is neither YAML nor JSON: ${(error as Error).message.split("\n")[0] ?? ""}`, null);
+    throw new UserError(`${file} is neither YAML nor JSON: ${firstLine((error as Error).message)}`, null);
   }
 }
 

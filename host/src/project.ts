@@ -4,7 +4,7 @@ import { access, mkdir, readdir, readFile, realpath, writeFile } from "node:fs/p
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 
 import { JSON_AS } from "./build.ts";
-import { UserError } from "./errors.ts";
+import { UserError, whyFailed } from "./errors.ts";
 import { textProblem } from "./manifest.ts";
 
 interface Package {
@@ -36,7 +36,7 @@ export async function newProject(folder: string, flags: { library?: string }, to
     throw new UserError(`${folder} cannot be a policy's folder: ${wrong}`, "its name is the policy's");
   const there = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
-    throw new UserError(`${folder} cannot be used: ${error.code ?? error.message}`, "name a new folder");
+    throw new UserError(`${folder} cannot be used: ${whyFailed(error)}`, "name a new folder");
   });
   if (there.length > 0) throw new UserError(`${folder} is not empty`, "name a new folder");
   const { root, json } = await ownPackage(tool);

@@ -25,7 +25,7 @@ import {
 } from "./minisign.ts";
 
 const MAX_KEY_BYTES = 4096;
-const BLOB_HINT = "name a policy blob (.wasm)";
+export const BLOB_HINT = "name a policy blob (.wasm)";
 
 export const readBlob = (file: string): Promise<Uint8Array> => readBounded(file, LIMITS.blobBytes * 4, BLOB_HINT);
 

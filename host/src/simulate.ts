@@ -13,6 +13,8 @@ export interface Simulation {
   /** The text of a form; of `env`, JSON of the variables. */
   form: (typeof FORMS)[number];
   text: string;
+  /** The file that it is from, for errors; undefined where it was given itself. */
+  origin?: string;
   /** The engine's settings for the policy. */
   settings: Record<string, unknown>;
   /** Volumes, by name, that their plugin does not know. */
@@ -76,12 +78,12 @@ export function simulate(blob: Uint8Array, simulation: Simulation): Told {
     return answer.ok ?? null;
   };
 
-  const { settings, form, text } = simulation;
+  const { settings, form, text, origin } = simulation;
   // Which volumes there are is known from parse on.
   const empty = createFake();
   const config = ask("configure", { settings, engine: { version: "0.0.0", abi: ABI } }, empty);
   if (config === null) return told;
-  const source = form === "env" ? { form, env: JSON.parse(text) as unknown } : { form, text };
+  const source = { form, origin, ...(form === "env" ? { env: JSON.parse(text) as unknown } : { text }) };
   const parsed = ask<{ volumes: Request[]; notes: string[] }>("parse", { config, sources: [source] }, empty);
   if (parsed === null) return told;
   told.volumes = parsed.volumes.map(({ driver, name, container_path }) => ({ driver, name, container_path }));
@@ -129,6 +131,7 @@ export function simulationText(told: Told): string {
   for (const { driver, name, container_path } of told.volumes) {
     lines.push(`volume    ${name} (driver ${driver})${container_path === "" ? "" : ` at ${container_path}`}`);
   }
+  if (told.volumes.length === 0 && told.error === null) lines.push("no volume is declared");
   for (const call of told.calls) {
     const entry = { ...call, at: call.at_ms } as unknown as Entry;
     const named = askedInWords(entry, told.volumes);

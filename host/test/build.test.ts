@@ -134,7 +134,10 @@ test("the tool builds and inspects, and says what is wrong with an exit code", (
 
   const missing = run("inspect", "none.wasm");
   assert.equal(missing.status, 1);
-  assert.equal(missing.stderr, "dvdi-policy: none.wasm cannot be read: ENOENT\n  hint: name a policy blob (.wasm)\n");
+  assert.equal(
+    missing.stderr,
+    "dvdi-policy: none.wasm cannot be read: no such file or directory\n  hint: name a policy blob (.wasm)\n",
+  );
   assert.equal(run("inspect").status, 64);
   assert.equal(run("build", "--name", "Not A Name").status, 1);
   assert.equal(run("--help").status, 0);

@@ -49,7 +49,10 @@ test("what is signed here holds here, and says what it is", () => {
   // Keys are rotated: one of several is enough, as a file or as its line.
   const other = prepared("other").open;
   const line = readFileSync(open, "utf8").split("\n")[1] ?? "";
-  done(tool("verify", blob, "--key", other, line));
+  done(tool("verify", blob, "--key", other, "--key", line));
+  // The blob may stand behind a key.
+  done(tool("verify", "--key", other, "--key", open, blob));
+  assert.match(done(tool("inspect", "--key", open, blob)), /\(holds\)/);
   const wrong = tool("verify", blob, "--key", other);
   assert.equal(wrong.status, 1);
   assert.match(wrong.out, /is signed by the key [0-9A-F]{16}, not by [0-9A-F]{16}/);

@@ -388,6 +388,7 @@ TEST_F(Run, AStatementComesFromStandardInput) {
   auto done = Dvdi({"run", "--statement", "-", "--", "true"}, "{\"volumes\": []}\n");
   EXPECT_EQ(done.exit_code, 0) << done.err;
   EXPECT_EQ(OneCall("prepare")["sources"][0]["text"], "{\"volumes\": []}\n");
+  EXPECT_EQ(OneCall("prepare")["sources"][0]["origin"], "standard input");
 }
 
 TEST_F(Run, WrongUsageIsDvdisOwnFailure) {

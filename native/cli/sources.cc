@@ -15,8 +15,10 @@ namespace {
 
 constexpr size_t kMostBytes = 1 << 20;
 
+std::string NameOf(const std::string& path) { return path == "-" ? "standard input" : path; }
+
 Result<std::string> ReadSource(const std::string& path) {
-  const std::string what = path == "-" ? "standard input" : path;
+  const std::string what = NameOf(path);
   UniqueFd file;
   if (path != "-") {
     file.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
@@ -73,17 +75,21 @@ Result<Json> LoadSources(const std::vector<SourceOption>& options) {
       continue;
     }
     std::string text = option.value;
+    Json source = {{"form", option.form}};
     if (option.from == SourceOption::From::kFile) {
       DVDI_ASSIGN_OR_RETURN(text, ReadSource(option.value));
+      const std::string origin = NameOf(option.value);
+      source["origin"] = origin;
       if (option.form == "statement" && IsYaml(option.value, text)) {
-        auto yaml = ParseYaml(text, option.value == "-" ? "standard input" : option.value);
+        auto yaml = ParseYaml(text, origin);
         if (!yaml.ok()) return yaml.status();
         text = Dump(*yaml);
       }
     } else if (!IsValidUtf8(text)) {
       return Status(Code::kInvalid, "--" + option.form + " is not valid UTF-8");
     }
-    sources.push_back({{"form", option.form}, {"text", text}});
+    source["text"] = std::move(text);
+    sources.push_back(std::move(source));
   }
   return sources;
 }

@@ -17,9 +17,10 @@ class Sources : public CommandTest {
 TEST_F(Sources, JsonGoesOnAsItWasWritten) {
   const std::string text = " { \"a\" : 1, \"a\" : 2 }\n";
   for (const char* form : {"statement", "marathon", "mesos"}) {
-    auto sources = Load(form, WriteFile("x.json", text));
+    const std::string path = WriteFile("x.json", text);
+    auto sources = Load(form, path);
     ASSERT_TRUE(sources.ok());
-    EXPECT_EQ((*sources)[0], Json({{"form", form}, {"text", text}}));
+    EXPECT_EQ((*sources)[0], Json({{"form", form}, {"origin", path}, {"text", text}}));
   }
 }
 

@@ -23,6 +23,7 @@ namespace dvdi {
 namespace {
 
 constexpr size_t kMaxSources = 1000;
+constexpr size_t kMaxOrigin = 255;  // bytes of it that errors and records show
 
 // The sources as the policy gets them: secrets taken out, text checked.
 Result<Json> ReadSources(Random* random, const Settings& settings, const Json& sources, SecretList* secrets) {
@@ -33,6 +34,12 @@ Result<Json> ReadSources(Random* random, const Settings& settings, const Json& s
   Json out = Json::array();
   for (const Json& s : sources) {
     std::string form = GetString(s, "form");
+    const Json& origin = GetMember(s, "origin");
+    if (!origin.is_null() && !origin.is_string())
+      return Status(Code::kInvalid, "the origin of a source of form " + OneLine(form, 40) + " is not text");
+    Json source = {{"form", form}};
+    if (std::string shown = OneLine(GetString(s, "origin"), kMaxOrigin); !shown.empty())
+      source["origin"] = std::move(shown);
     if (form == "env") {
       Json env = Json::object();
       for (const auto& [name, value] : GetMember(s, "env").items()) {
@@ -40,15 +47,15 @@ Result<Json> ReadSources(Random* random, const Settings& settings, const Json& s
           return Status(Code::kInvalid, "variable " + OneLine(name, 60) + " is not text");
         env[name] = TakeSecrets(random, settings, "env", value.get_ref<const std::string&>(), secrets);
       }
-      out.push_back({{"form", form}, {"env", std::move(env)}});
+      source["env"] = std::move(env);
+      out.push_back(std::move(source));
       continue;
     }
     const Json& text = GetMember(s, "text");
     if (!text.is_string())
       return Status(Code::kInvalid, "a source of form " + OneLine(form, 40) + " has no text");
-    out.push_back(
-        {{"form", form},
-         {"text", TakeSecrets(random, settings, form, text.get_ref<const std::string&>(), secrets)}});
+    source["text"] = TakeSecrets(random, settings, form, text.get_ref<const std::string&>(), secrets);
+    out.push_back(std::move(source));
   }
   return out;
 }
@@ -97,6 +104,10 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
   out->deadline_ms = core.env.clock->MonotonicMs() + wait;
   Json hashed = request;
   hashed.erase("deadline_ms");
+  // Where the same was written down makes it no other request.
+  if (hashed.contains("sources") && hashed["sources"].is_array())
+    for (Json& source : hashed["sources"])
+      if (source.is_object()) source.erase("origin");
   o.request_hash = Sha256Hex(Dump(hashed));
   return Status();
 }

@@ -49,7 +49,8 @@ TEST_F(OperationTest, RequestsThatAreWrongTouchNothing) {
   for (const Json& more : {Json{{"owner", ""}}, Json{{"scope", ""}}, Json{{"scope", "a\nb"}},
                            Json{{"scope", std::string(600, 'x')}}, Json{{"targets", "perhaps"}},
                            Json{{"sources", 7}}, Json{{"sources", {{{"form", "statement"}}}}},
-                           Json{{"sources", {{{"form", "env"}, {"env", {{"A", 7}}}}}}}}) {
+                           Json{{"sources", {{{"form", "env"}, {"env", {{"A", 7}}}}}}},
+                           Json{{"sources", {{{"form", "volume"}, {"text", "a:/a"}, {"origin", 7}}}}}}) {
     Json answer = Prepare("one", volumes, more);
     EXPECT_EQ(CodeOf(answer), "invalid") << more << ": " << answer;
   }
@@ -57,6 +58,23 @@ TEST_F(OperationTest, RequestsThatAreWrongTouchNothing) {
   EXPECT_EQ(CodeOf(Call(engine(), &Engine::Prepare, Json::array())), "invalid");
   EXPECT_TRUE(Sent().empty());
   ExpectNothingLeft();
+}
+
+TEST_F(OperationTest, WhereASourceWasWrittenDownIsToldAndDecidesNothing) {
+  Json seen;
+  policy_->scripts["parse"] = [&](const Json& input, ScriptHost&) -> Result<std::string> {
+    seen = input["sources"][0];
+    return Dump({{"ok", {{"volumes", {Volume("red", "a")}}, {"notes", Json::array()}}}});
+  };
+  auto from = [&](const std::string& origin) {
+    Json source = {{"form", "statement"}, {"text", "{}"}, {"origin", origin}};
+    return Prepare("one", {}, {{"sources", {source}}});
+  };
+  const Json first = from("/etc/a\nb\x1b.yaml");
+  ASSERT_TRUE(first.contains("ok")) << first;
+  EXPECT_EQ(seen["origin"], "/etc/a b?.yaml");
+  EXPECT_EQ(from(std::string(5'000, 'x')), first) << "the same request";
+  EXPECT_LE(seen["origin"].get<std::string>().size(), 260u);
 }
 
 TEST_F(OperationTest, DriversThatTheOperatorDoesNotAllowAreRefusedBeforeAnyCall) {

@@ -90,6 +90,23 @@ test("another policy's decisions are grouped, with the first call that differs, 
   assert.match(out, /prepare of run\/two \(0123456789abcdef, 2023-11-14 22:13:20\)\n +Create logs: was made/);
 });
 
+test("a call that came to nothing then is not told as one that was made", () => {
+  const one = recordOf(stock, { text: UNSIZED, missing: ["data"] }) as {
+    calls: { request: { calls?: { method: string }[] }; answer: unknown }[];
+    answer: { prepare: string };
+  };
+  const at = one.calls.findIndex(({ request }) => request.calls?.some(({ method }) => method === "Create"));
+  const create = one.calls[at];
+  assert.ok(create);
+  create.answer = { ok: { answers: [{ kind: "refused", error: "it can destroy data" }] } };
+  one.calls.splice(at + 1);
+  const error = { code: "refused", message: "Create was not sent", volume: "data", driver: "nfs" };
+  one.answer.prepare = JSON.stringify({ error });
+  const { groups } = replay(records("refused.jsonl", exported([one])), HOUSE);
+  const firsts = groups.map(({ title, examples }) => [title, examples[0]?.first_call]);
+  assert.deepEqual(firsts, [["prepare: no Create", "Create data: was asked for (refused), and would not be"]]);
+});
+
 test("the settings that came with the records, or others, configure the policy", () => {
   const settings = { default_driver: "nfs" };
   const one = recordOf(stock, { text: "type=volume,src=data,dst=/data", settings });
@@ -125,9 +142,11 @@ test("a policy that does not come to an end costs its records alone, and then th
 });
 
 test("what is no file of records is said to be none", () => {
-  assert.match(tool("replay", join(folder, "none")).err, /none cannot be read: ENOENT/);
+  assert.match(tool("replay", join(folder, "none")).err, /none cannot be read: no such file or directory\n/);
   const damaged = records("damaged.jsonl", `${exported([recordOf(stock)])}{"operation": `);
   assert.match(tool("replay", damaged).err, /damaged\.jsonl: record 2 cannot be read: .*JSON/);
+  const other = records("other.json", '{"volumes":[]}\n');
+  assert.match(tool("replay", other).err, /other\.json: record 1 cannot be read: it is no record of an operation/);
   const newer = records("newer.jsonl", '{"dvdi":"records","version":2}\n');
   assert.match(tool("replay", newer).err, /of a kind that this tool does not know/);
   const empty = tool("replay", records("empty.jsonl", exported([])));

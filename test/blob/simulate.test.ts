@@ -149,7 +149,32 @@ test("the tool reads YAML and JSON, and its exit code tells", () => {
   assert.equal(told.status, 0, String(told.stderr));
   assert.equal((JSON.parse(String(told.stdout)) as { operation: string }).operation, "prepare");
   assert.equal(tool(statement, "--used", "data").status, 1);
+  for (const option of ["--missing", "--used", "--global"]) {
+    const before = tool(option, option === "--global" ? "nfs" : "data", statement);
+    assert.doesNotMatch(String(before.stderr), /missing required argument/, option);
+  }
+  const wrong = join(folder, "wrong.json");
+  writeFileSync(wrong, '{"volumes":[{"container_path":"/data"}]}');
+  assert.match(String(tool(wrong).stdout), /wrong\.json: volumes\[0\] has no name/);
   assert.equal(tool(MOUNT, "--form", "mount").status, 0);
   assert.match(String(tool(join(folder, "none.yaml")).stderr), /none\.yaml cannot be read/);
-  assert.match(String(tool(statement, "--faults", "2").stderr), /--faults 2 is no share/);
+  const odd = tool(statement, "--faults", "2");
+  assert.equal(odd.status, 64);
+  assert.match(
+    String(odd.stderr),
+    /^dvdi-policy: option '--faults <share>' argument '2' is invalid\. It must be a share/,
+  );
+  assert.equal(tool(statement, "--seed", "").status, 64);
+  assert.match(
+    String(tool(statement, "--policy", statement).stderr),
+    /statement\.yaml: an engine would refuse it: not a/,
+  );
+  assert.equal(
+    String(tool("[]", "--form", "env").stderr).split("\n")[0],
+    "dvdi-policy: [] cannot be read: no such file or directory",
+  );
+  writeFileSync(join(folder, "none.json"), '{"volumes":[]}');
+  assert.equal(String(tool(join(folder, "none.json")).stdout), "no volume is declared\n");
+  writeFileSync(join(folder, "broken.yaml"), "volumes: [");
+  assert.match(String(tool(join(folder, "broken.yaml")).stderr), /neither YAML nor JSON: .*line 1, column \d+\n/);
 });

@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import { UserError } from "../errors.ts";
 import { readStructured, writeWhole } from "../files.ts";
 import { inspectPolicy } from "../inspect.ts";
+import { COUNT, numeric, SECONDS } from "../options.ts";
 import { readBlob } from "../signing.ts";
 import { page } from "./page.ts";
 import { replayLines } from "./pool.ts";
@@ -17,17 +18,12 @@ interface Flags {
   settings?: string;
   html?: string;
   json?: boolean;
-  allow: string;
-  patience: string;
+  allow: number;
+  patience: number;
 }
 
 /** Replays a file of records. @returns whether no more operations than allowed would have come out otherwise */
 async function replay(file: string, flags: Flags, tool: string): Promise<boolean> {
-  const allowed = Number(flags.allow);
-  if (!(Number.isSafeInteger(allowed) && allowed >= 0))
-    throw new UserError(`--allow ${flags.allow} is no number`, null);
-  const patienceMs = Number(flags.patience) * 1000;
-  if (!(patienceMs > 0)) throw new UserError(`--patience ${flags.patience} is no number of seconds`, null);
   const blob = await readBlob(flags.policy);
   const { manifest, sha256, problems } = inspectPolicy(blob);
   if (problems.length > 0)
@@ -36,7 +32,7 @@ async function replay(file: string, flags: Flags, tool: string): Promise<boolean
   const stated = flags.settings === undefined ? head?.settings : await readStructured(flags.settings);
   const settings = stated as JsonObject | undefined;
   const summary = new Summary({ name: manifest?.name ?? "", version: manifest?.version ?? "", sha256 }, head);
-  const job = { file, blob, settings, tool: resolve(tool), patienceMs };
+  const job = { file, blob, settings, tool: resolve(tool), patienceMs: flags.patience * 1000 };
   summary.end(
     await replayLines(lines, job, ({ index, result, trace }, line) => {
       summary.add(index, readRecord(line), result, trace);
@@ -46,11 +42,11 @@ async function replay(file: string, flags: Flags, tool: string): Promise<boolean
   process.stdout.write(flags.json ? `${JSON.stringify(summary, null, 2)}\n` : summaryText(summary));
   if (summary.counts.same + summary.otherwise === 0) {
     throw new UserError(
-      `${file}: nothing could be decided again`,
+      `${file === "-" ? "standard input" : file}: nothing could be decided again`,
       "export records of operations that a policy decided",
     );
   }
-  return summary.otherwise <= allowed;
+  return summary.otherwise <= flags.allow;
 }
 
 /** @param otherwise the exit code where operations would have come out otherwise @param tool the file of this tool */
@@ -64,9 +60,15 @@ export function addReplay(program: Command, otherwise: number, tool: string): vo
       "--settings <file>",
       "the policy member of the engine's settings (default: those that came with the records)",
     )
-    .option("--allow <number>", "of how many operations it is no failure that they come out otherwise", "0")
+    .addOption(
+      numeric(
+        "--allow <number>",
+        "of how many operations it is no failure that they come out otherwise",
+        COUNT,
+      ).default(0),
+    )
     .option("--html <file>", "write a page, too: each group, and operations call by call")
-    .option("--patience <seconds>", "how long one record may take", "20")
+    .addOption(numeric("--patience <seconds>", "how long one record may take", SECONDS).default(20))
     .option("--json", "as JSON")
     .action(async (file: string, flags: Flags) => {
       if (!(await replay(file, flags, tool))) process.exitCode = otherwise;

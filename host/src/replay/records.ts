@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 
-import { UserError } from "../errors.ts";
+import { UserError, whyFailed } from "../errors.ts";
 
 export type Json = null | boolean | number | string | Json[] | JsonObject;
 export interface JsonObject {
@@ -67,6 +67,7 @@ export function jsonOrNothing(text: unknown): Json | undefined {
 export function readRecord(line: string): OperationRecord {
   const value: unknown = JSON.parse(line);
   if (!isObject(value)) throw new Error("it is no object");
+  if (typeof value["operation"] !== "string") throw new Error("it is no record of an operation");
   for (const name of ["input", "answer", "policy", "error"]) {
     if (value[name] !== undefined && !isObject(value[name])) throw new Error(`its ${name} is no object`);
   }
@@ -111,8 +112,7 @@ export async function openRecords(file: string): Promise<Records> {
   const input: Readable = file === "-" ? process.stdin : createReadStream(file);
   const failed = new Promise<never>((_, reject) => {
     input.once("error", (error: NodeJS.ErrnoException) => {
-      const why = error.code ?? error.message;
-      reject(new UserError(`${file} cannot be read: ${why}`, "name what `dvdi explain --export` wrote"));
+      reject(new UserError(`${file} cannot be read: ${whyFailed(error)}`, "name what `dvdi explain --export` wrote"));
     });
   });
   failed.catch(() => undefined);

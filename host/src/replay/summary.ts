@@ -2,7 +2,7 @@
 import { printable } from "../printable.ts";
 import type { OperationRecord, RecordsHead } from "./records.ts";
 import type { Outcome, Result, Trace } from "./replay.ts";
-import { firstCall, kindOf, volumesOf } from "./words.ts";
+import { firstCall, kindOf } from "./words.ts";
 
 /** Operations that are shown of each group. */
 const SHOWN = 20;
@@ -53,7 +53,7 @@ export class Summary {
     this.byKind.set(key, group);
     group.count += 1;
     if (group.examples.length >= SHOWN) return;
-    const first = firstCall(result, volumesOf(record));
+    const first = firstCall(result, record);
     group.examples.push({ number: index + 1, record, result, trace, first_call: first });
   }
 
@@ -110,7 +110,7 @@ export function operationTitle({ kind, owner, scope, operation, started_ms }: Op
 export function summaryText(summary: Summary): string {
   const { counts, policy } = summary;
   const lines = [
-    `${summary.all} records, decided again by ${policy.name} ${policy.version} (sha256 ${policy.sha256.slice(0, 12)})`,
+    `${summary.all} ${summary.all === 1 ? "record" : "records"}, decided again by ${policy.name} ${policy.version} (sha256 ${policy.sha256.slice(0, 12)})`,
     ...(["same", "different", "failed", "undecidable", "skipped"] as const).map(
       (outcome) => `${String(counts[outcome]).padStart(8)}  ${outcome}`,
     ),

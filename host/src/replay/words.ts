@@ -1,7 +1,7 @@
 // Items, decisions and results as lines for a person.
 import { askedInWords, saidInWords } from "../words.ts";
-import { canonical, type Item } from "./items.ts";
-import { isObject, jsonOrNothing, type Json, type OperationRecord } from "./records.ts";
+import { canonical, recordedItems, type Item } from "./items.ts";
+import { isObject, jsonOrNothing, type Json, type OperationRecord, type RecordedCall } from "./records.ts";
 import type { Result } from "./replay.ts";
 
 export interface Named {
@@ -97,12 +97,24 @@ export function kindOf(record: OperationRecord, { outcome, export: name, at, was
     .replaceAll("ok.", "")}`;
 }
 
+/** Whether a recorded effect came to something: `made`, or `asked for (refused)`. */
+function done(item: Item, calls: RecordedCall[]): string {
+  const wanted = canonical(item);
+  const answers = recordedItems(calls)
+    .filter((recorded) => canonical(recorded.item) === wanted)
+    .map(({ answer }) => {
+      if (!isObject(answer)) return "no answer";
+      return typeof answer["kind"] === "string" ? answer["kind"] : "ok" in answer ? "ok" : "error";
+    });
+  return answers.includes("ok") ? "made" : `asked for (${answers[0] ?? "no answer"})`;
+}
+
 /** The first host call that differs, or null where the difference is none of a call. */
-export function firstCall({ at, was, now, missing }: Result, volumes: Named[]): string | null {
-  if (missing !== undefined) return `${itemInWords(missing, volumes)}: was made, and would not be`;
-  if (at !== "call") return null;
-  if (isObject(now)) return `${itemInWords(now as Item, volumes)}: was not made, and would be`;
-  return isObject(was) ? `${itemInWords(was as Item, volumes)}: was made, and would not be` : null;
+export function firstCall({ at, was, now, missing }: Result, record: OperationRecord): string | null {
+  const volumes = volumesOf(record);
+  const gone = missing ?? (at === "call" && !isObject(now) && isObject(was) ? (was as Item) : null);
+  if (gone !== null) return `${itemInWords(gone, volumes)}: was ${done(gone, record.calls ?? [])}, and would not be`;
+  return at === "call" && isObject(now) ? `${itemInWords(now as Item, volumes)}: was not made, and would be` : null;
 }
 
 /** The message of an answer's error, or its decision. */
