@@ -301,6 +301,23 @@ describe("prepare: create", () => {
     expect(outcome.message).toBe(
       'Create of volume "data" was not sent to driver rexray: overwritefs is not allowed for this driver',
     );
+    expect(outcome.hint).toBe("", "the engine says what to do");
+  });
+
+  it("says where a driver comes from that nobody named, and that is not there", () => {
+    const absent =
+      '{"kind":"unknown","reason":"not-found","error":"no plugin \\"it\\": looked for it.sock","sent":false}';
+    world.answer("Activate", absent, -1, "", 0);
+    const outcome = prepareOne(new Asked("data"));
+    expect(outcome.code).toBe("not-found");
+    expect(outcome.message.startsWith('no plugin "it": looked for it.sock')).toBe(true, outcome.message);
+    holds(outcome.hint, "rexray is the driver of volumes that name none");
+    holds(outcome.hint, "policy.default_driver");
+    world.reset();
+    world.answer("Activate", absent, -1, "", 0);
+    const named = new Asked("data");
+    named.driver = "nfs";
+    lacks(prepareOne(named).hint, "default_driver");
   });
 
   it("asks after a timeout, and never creates twice", () => {

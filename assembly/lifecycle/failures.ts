@@ -2,6 +2,8 @@
 import { Failure } from "../model/result";
 import { Call, Kind } from "./calls";
 
+const SHOWS_PLUGINS = "`dvdi doctor` shows the plugins that are found";
+
 /** The driver's own error, for a call that it answered with no. */
 export function pluginSaidNo(call: Call): Failure {
   const text = call.answer.error.length ? call.answer.error : "an error without a text";
@@ -28,8 +30,9 @@ export function nothingKnown(call: Call): Failure {
   let hint = "see whether the plugin runs (`dvdi doctor`) and what its log says, then run this again";
   if (reason == "not-found") {
     code = "not-found";
-    message = "there is no plugin for " + driver + tail;
-    hint = "check the driver's name, or start its plugin (`dvdi doctor` shows the plugins that are found)";
+    // The engine's text names it, and where it was looked for.
+    message = answer.error.length ? answer.error + tries(call.attempts) : "there is no plugin for " + driver;
+    hint = "check the driver's name, or start its plugin (" + SHOWS_PLUGINS + ")";
   } else if (reason == "unreachable") {
     message = driver + " cannot be reached for " + call.subject + tail;
     hint = "start its plugin, then run this again (`dvdi doctor` shows its socket)";
@@ -53,14 +56,27 @@ export function nothingKnown(call: Call): Failure {
   return new Failure(code, message, hint).of(call.name, call.driver);
 }
 
-/** The engine did not send the call, or does not take what a Mount was answered with. */
+/**
+ * The first call to a driver has failed. Where there is no such driver, and volumes that name none are given to it, whoever
+ * named none is to learn where the name comes from.
+ */
+export function noGreeting(call: Call, defaultDriver: string): Failure {
+  const failure = failureOfCall(call);
+  if (call.answer.kind == Kind.Unknown && call.answer.reason == "not-found" && call.driver == defaultDriver) {
+    failure.hint =
+      call.driver +
+      " is the driver of volumes that name none: name another one with the volume, or for the node (policy.default_driver in " +
+      "its settings), or start its plugin (" +
+      SHOWS_PLUGINS +
+      ")";
+  }
+  return failure;
+}
+
+/** The engine did not send the call, or does not take what a Mount was answered with. It says what to do itself. */
 export function engineRefused(call: Call): Failure {
   const refused = call.method == "Mount" ? " is refused: " : " was not sent to driver " + call.driver + ": ";
-  return new Failure(
-    "refused",
-    call.subject + refused + call.answer.error,
-    call.method == "Create" ? "see the engine's settings for this driver (`dvdi doctor`)" : "",
-  ).of(call.name, call.driver);
+  return new Failure("refused", call.subject + refused + call.answer.error).of(call.name, call.driver);
 }
 
 /** The failure of a call whose answer is not yes. */

@@ -5,7 +5,7 @@ import { Config } from "../model/config";
 import { Options } from "../model/request";
 import { Failure } from "../model/result";
 import { Call, Kind } from "./calls";
-import { existsAlready, failureOfCall, nothingKnown, pluginSaidNo, transient } from "./failures";
+import { existsAlready, failureOfCall, noGreeting, nothingKnown, pluginSaidNo, transient } from "./failures";
 import { Policy } from "./policy";
 import { Asker } from "./retry";
 import { contradiction, outsiders } from "./share";
@@ -137,7 +137,8 @@ export class Preparation {
     if (failure !== null) return failure;
     for (let i = 0; i < calls.length; i++) {
       const call = calls[i];
-      if (call.answer.kind != Kind.Ok) return named(failureOfCall(call), this.drivers[i].volumes[0]);
+      if (call.answer.kind != Kind.Ok)
+        return named(noGreeting(call, this.config.defaultDriver), this.drivers[i].volumes[0]);
       if (!call.answer.implements.includes("VolumeDriver")) {
         const what = call.answer.implements.length ? call.answer.implements.join(", ") : "nothing";
         return named(

@@ -43,6 +43,7 @@ void PrintRecovered(const Json& answer) {
   for (const auto& i : GetMember(answer, "released")) line("released", i);
   for (const auto& i : GetMember(answer, "pending")) line("still to be released:", i);
   for (const auto& i : GetMember(answer, "reported")) line("not ours, left alone:", i);
+  for (const auto& i : GetMember(answer, "notes")) line("note:", i);
   ::fputs(text.empty() ? "nothing to do\n" : text.c_str(), stdout);
 }
 
@@ -75,7 +76,7 @@ int Recover(const Options& options) {
     auto answer = (*engine)->Do(dvdi_recover, {{"owner", owner}, {"wait_ms", wait}}, "recovering");
     // One owner's trouble is no reason to leave the others.
     if (!answer.ok() && failure.ok()) failure = answer.status();
-    for (const char* key : {"undone", "ended", "released", "reported"})
+    for (const char* key : {"undone", "ended", "released", "reported", "notes"})
       Merge(answer.ok() ? *answer : Json(), key, &all);
     if (!answer.ok()) continue;
     // Volumes that are due are all of the node's: what was when one owner's turn ended may be released since.

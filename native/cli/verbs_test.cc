@@ -120,6 +120,13 @@ TEST_F(Verbs, ForgetAsksWhoseVolumeANameIs) {
   EXPECT_EQ(OneCall("forget")["driver"], "d") << "nothing more was forgotten";
 }
 
+TEST_F(Verbs, RecoverTellsStrangersFromOurOwn) {
+  script_["recover"]["answer"] = {{"reported", {"/x"}},
+                                  {"notes", {"volume \"v\" could not be released in 7 attempts"}}};
+  EXPECT_EQ(Dvdi({"recover", "--owner", "run"}).out,
+            "not ours, left alone: /x\nnote: volume \"v\" could not be released in 7 attempts\n");
+}
+
 TEST_F(Verbs, StatusSaysWhatIsPending) {
   script_["status"]["summary"]["answer"] = {
       {"node", "n1"},

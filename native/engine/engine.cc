@@ -192,7 +192,7 @@ Status Engine::Recover(const Json& request, Done done) {
         };
         std::map<std::string, const AttachmentRow*> still;  // `after` by id
         Status s = list(&before);
-        Json waiting = Json::array();
+        Json waiting = Json::array(), notes = Json::array();
         for (const auto& a : before)
           waiting.push_back(
               {{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"error", a.error}});
@@ -200,8 +200,7 @@ Status Engine::Recover(const Json& request, Done done) {
           // What the policy has to say of them goes to whoever asked for the recovery.
           EndAdvice advice =
               AskPolicy(*core, "recover", {{"owner", owner}, {"pending", std::move(waiting)}}, nullptr);
-          std::lock_guard lock(core->reported_mu);
-          for (auto& line : advice.report) core->reported.push_back(std::move(line));
+          for (auto& line : advice.report) notes.push_back(std::move(line));
         }
         const int64_t deadline = core->env.clock->MonotonicMs() + wait;
         bool all = wait > 0;  // those too whose next try is not due yet
@@ -244,7 +243,8 @@ Status Engine::Recover(const Json& request, Done done) {
                         {"ended", outcome->ended},
                         {"released", std::move(released)},
                         {"pending", std::move(pending)},
-                        {"reported", std::move(reported)}});
+                        {"reported", std::move(reported)},
+                        {"notes", std::move(notes)}});
         Wake();
       });
   return Status();

@@ -226,7 +226,8 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
     } else if (it->is_object() && it->size() == 1 && it->contains("secret")) {
       auto secret = ResolveSecret(core_.env, core_.settings, request_.secrets, GetString(*it, "secret"));
       if (!secret.ok()) {
-        *refused = secret.status().message();
+        const std::string& hint = secret.status().hint();
+        *refused = secret.status().message() + (hint.empty() ? "" : "; " + hint);
         forget();
         return out;
       }
@@ -240,7 +241,8 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
     if (DVDI_GUARD(overwrite) && core_.settings.IsOverwriteOption(it.key()) && !SaysNo(value) &&
         !core_.settings.OverwriteAllowed(v.driver, it.key())) {
       *refused = "option " + OneLine(it.key(), 60) +
-                 " can destroy data, and the settings of this node do not allow it for driver " + v.driver;
+                 " can destroy data, and the settings of this node do not allow it for driver " + v.driver +
+                 ": leave it out, or list it in their drivers." + v.driver + ".overwrite_options";
       Wipe(&value);
       forget();
       return out;

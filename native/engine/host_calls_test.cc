@@ -145,6 +145,8 @@ TEST_F(HostCallsTest, OptionsThatOverwriteNeedTheOperatorsWord) {
       answer = host.Plugin(call);
       return SaysError("refused", "enough");
     });
+    if (GetString(answer, "kind") == "refused")
+      EXPECT_HAS(GetString(answer, "error"), "drivers." + driver + ".overwrite_options");
     return GetString(answer, "kind");
   };
   for (const char* name :

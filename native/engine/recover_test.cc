@@ -38,6 +38,26 @@ class RecoverTest : public SimEngineTest {
   }
 };
 
+TEST_F(RecoverTest, WhatThePolicySaysOfOurOwnIsNotToldAsAStrangers) {
+  stock_ = true;
+  ASSERT_TRUE(Prepare("one", {},
+                      {{"sources", {{{"form", "volume"}, {"text", "a:/srv/a"}}}}, {"default_driver", "red"}})
+                  .contains("ok"));
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount") *reply = Says("{\"Err\":\"busy\"}", 500);
+    return method == "Unmount";
+  };
+  Cleanup("one");
+  Settle();
+  const Json answer = Recover()["ok"];
+  ASSERT_EQ(answer["notes"].size(), 1u) << answer;
+  EXPECT_HAS(answer["notes"][0].get<std::string>(), "could not be released in ");
+  EXPECT_EQ(answer["reported"], Json::array());
+  EXPECT_EQ(Ask("summary")["reported"], Json::array());
+  transport_.hook = nullptr;
+  Settle();
+}
+
 // The process dies at every call that changes something, in a prepare and in a cleanup.
 TEST_F(RecoverTest, ACrashAnywhereInAPrepareLeavesNothing) {
   std::vector<Json> volumes = {Volume("red", "a"), Volume("blue", "b"),

@@ -222,11 +222,11 @@ TEST(AnswerTest, AnErrorIsOneLineThatSaysAll) {
 
 TEST(EndTest, WhatIsLeftIsTold) {
   auto lines = ReadEnded(
-      R"({"taken":["t"],"ended":["c9"],"pending":[{"driver":"d","name":"n","why":"busy"},{"why":"odd"},{"driver":"d","name":"m"}],"reported":["r"]})");
+      R"({"taken":["t"],"ended":["c9"],"pending":[{"driver":"d","name":"n","why":"busy"},{"why":"odd"},{"driver":"d","name":"m"}],"reported":["r"],"notes":["n"]})");
   EXPECT_EQ(lines,
             (std::vector<std::string>{
                 "t", "container c9 has ended: its volumes are given back", "volume \"n\" (driver d): busy",
-                "odd", "volume \"m\" (driver d): giving it back is under way", "not touched: r"}));
+                "odd", "volume \"m\" (driver d): giving it back is under way", "not touched: r", "n"}));
   EXPECT_TRUE(ReadEnded("").empty());
 }
 

@@ -164,6 +164,8 @@ std::vector<std::string> ReadEnded(const std::string& answer) {
   }
   for (const Json& r : Member(json, "reported"))
     if (r.is_string()) lines.push_back("not touched: " + r.get<std::string>());
+  for (const Json& n : Member(json, "notes"))
+    if (n.is_string()) lines.push_back(n.get<std::string>());
   for (auto& line : lines) line = OneLine(std::move(line));
   return lines;
 }

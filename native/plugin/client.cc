@@ -47,8 +47,10 @@ Answer UnknownAnswer(const char* reason, std::string error) {
 }
 
 Answer NotDiscovered(const Status& status) {
-  const char* reason = status.code() == Code::kNotFound ? "not-found" : "invalid";
-  return UnknownAnswer(reason, status.message() + (status.hint().empty() ? "" : " (" + status.hint() + ")"));
+  // What to do about a plugin that is not there is said by whoever wanted it.
+  if (status.code() == Code::kNotFound) return UnknownAnswer("not-found", status.message());
+  return UnknownAnswer("invalid",
+                       status.message() + (status.hint().empty() ? "" : " (" + status.hint() + ")"));
 }
 
 }  // namespace

@@ -233,7 +233,10 @@ test("--dry-run takes the whole decision, and does nothing", { skip }, async (t)
   const bad = mount.replace("volume-opt=size=5", "volume-opt=overwritefs=true");
   const refused = await world.dvdi(["run", "--mount", bad, "--dry-run", "--", "true"]);
   assert.equal(refused.code, 125, refused.all);
-  assert.match(refused.out, /^would fail: .*overwritefs.* \(volume data, driver plain\)\. See /m);
+  assert.match(
+    refused.out,
+    /^would fail: .*overwritefs.*drivers\.plain\.overwrite_options \(volume data, driver plain\)$/m,
+  );
 });
 
 test("mount, ls, inspect, unmount: a volume for an operator, by name or at a path", { skip }, async (t) => {
