@@ -311,7 +311,7 @@ describe("prepare: create", () => {
     const outcome = prepareOne(new Asked("data"));
     expect(outcome.code).toBe("not-found");
     expect(outcome.message.startsWith('no plugin "it": looked for it.sock')).toBe(true, outcome.message);
-    holds(outcome.hint, "rexray is the driver of volumes that name none");
+    holds(outcome.hint, "a volume that names no driver is given to rexray: ");
     holds(outcome.hint, "policy.default_driver");
     world.reset();
     world.answer("Activate", absent, -1, "", 0);

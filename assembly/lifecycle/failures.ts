@@ -64,9 +64,9 @@ export function noGreeting(call: Call, defaultDriver: string): Failure {
   const failure = failureOfCall(call);
   if (call.answer.kind == Kind.Unknown && call.answer.reason == "not-found" && call.driver == defaultDriver) {
     failure.hint =
+      "a volume that names no driver is given to " +
       call.driver +
-      " is the driver of volumes that name none: name another one with the volume, or for the node (policy.default_driver in " +
-      "its settings), or start its plugin (" +
+      ": name another one with the volume, or for the node (policy.default_driver in its settings), or start its plugin (" +
       SHOWS_PLUGINS +
       ")";
   }
