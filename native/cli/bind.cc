@@ -67,8 +67,13 @@ Result<UniqueFd> MakeInRoot(const UniqueFd& root, const std::string& path) {
             .WithHint("Give the image a folder there");
       fd = sys->OpenAt2(root.get(), so_far.c_str(), how);
     }
-    if (fd < 0)
-      return Status::FromErrno(-fd, "cannot open the target " + so_far + " in the container's root", so_far);
+    if (fd < 0) {
+      Status s =
+          Status::FromErrno(-fd, "cannot open the target " + so_far + " in the container's root", so_far);
+      return fd == -ENOTDIR
+                 ? std::move(s).WithHint("A volume is a folder: choose a path where the image has no file")
+                 : s;
+    }
     folder.reset(fd);
   }
   return folder;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/path.h"
 #include "base/text.h"
 #include "cli/bind.h"
 #include "cli/child.h"
@@ -44,26 +45,36 @@ Result<State> ReadState() {
 
 // The volumes at their places in the container's namespace, outer targets first.
 Status Place(Child* child, const Json& answer, const OciConfig& config) {
-  std::vector<std::pair<std::string, std::string>> places;  // target, stage
+  struct Volume {
+    std::string target, stage, driver, name;
+  };
+  std::vector<Volume> places;
   for (const Json& v : GetMember(answer, "volumes")) {
     auto target = OciTarget(GetString(v, "target"), config.cwd);
     if (!target.ok()) return target.status().WithVolume(GetString(v, "driver"), GetString(v, "name"));
-    places.push_back({*target, GetString(v, "stage")});
+    places.push_back({*target, GetString(v, "stage"), GetString(v, "driver"), GetString(v, "name")});
   }
-  std::sort(places.begin(), places.end());
+  std::sort(places.begin(), places.end(),
+            [](const Volume& a, const Volume& b) { return a.target < b.target; });
   for (size_t i = 1; i < places.size(); ++i)
-    if (places[i].first == places[i - 1].first)
-      return Status(Code::kInvalid, "two volumes are to be at " + places[i].first + " in the container");
+    if (places[i].target == places[i - 1].target)
+      return Status(Code::kInvalid, "two volumes are to be at " + places[i].target + " in the container");
   Status sent;
-  for (const auto& [target, stage] : places) {
+  for (const auto& v : places) {
     if (!sent.ok()) break;
-    DVDI_ASSIGN_OR_RETURN(UniqueFd tree, CloneStage(stage, false));
-    sent = child->Bind(tree, stage, target);
+    DVDI_ASSIGN_OR_RETURN(UniqueFd tree, CloneStage(v.stage, false));
+    sent = child->Bind(tree, v.stage, v.target);
   }
   if (sent.ok()) sent = child->Go();
   if (!sent.ok() && !Child::IsLost(sent)) return sent;
   DVDI_ASSIGN_OR_RETURN(ChildReport report, child->Receive());
-  return report.kind == ChildReport::Kind::kFailed ? report.failure : OkStatus();
+  if (report.kind != ChildReport::Kind::kFailed) return OkStatus();
+  // It knows paths alone, and stops at the first that fails.
+  const std::string& path = report.failure.path();
+  for (const auto& place : places)
+    if (path == place.target || IsStrictlyBelow(path, place.target))
+      return std::move(report.failure).WithVolume(place.driver, place.name);
+  return report.failure;
 }
 
 // Its status; what it had to say came over its socket.

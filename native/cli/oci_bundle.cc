@@ -68,6 +68,13 @@ Status Replace(const std::string& path, const std::string& text) {
   return s;
 }
 
+// A runtime would refuse it: better said here than written over.
+Status WrongShape(const std::string& path, const std::string& member, const char* shape) {
+  return Status(Code::kInvalid, path + ": " + member + " is not " + shape,
+                "Mend it: nothing in the file was changed")
+      .WithPath(path);
+}
+
 Status AddHooks(const Options& options) {
   const std::string path = options.file + "/config.json";
   DVDI_ASSIGN_OR_RETURN(std::string text, ReadOciFile(path));
@@ -78,13 +85,14 @@ Status AddHooks(const Options& options) {
     return Status(Code::kInvalid, path + " is no configuration of a container").WithPath(path);
   DVDI_ASSIGN_OR_RETURN(Ordered hook, OurHook(options.global));
   Ordered& hooks = json["hooks"];
-  if (!hooks.is_object()) hooks = Ordered::object();
+  if (hooks.is_null()) hooks = Ordered::object();
+  if (!hooks.is_object()) return WrongShape(path, "hooks", "an object");
   for (const char* stage : {"createRuntime", "poststop"}) {
     Ordered& list = hooks[stage];
+    if (!list.is_null() && !list.is_array()) return WrongShape(path, std::string("hooks.") + stage, "a list");
     Ordered kept = Ordered::array();
-    if (list.is_array())
-      for (const Ordered& one : list)
-        if (!IsOurs(one)) kept.push_back(one);
+    for (const Ordered& one : list)
+      if (!IsOurs(one)) kept.push_back(one);
     kept.push_back(hook);
     list = std::move(kept);
   }

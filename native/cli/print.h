@@ -74,6 +74,9 @@ class Table {
 
 // "2024-05-06 07:08:09", local time; "-" for 0.
 std::string LocalTime(int64_t unix_ms);
+
+// "512 B", "1.5 GiB", "120 GiB".
+std::string SizeText(double bytes);
 int64_t NowMs();
 
 }  // namespace dvdi::cli

@@ -22,6 +22,7 @@
 #include "cli/prepare.h"
 #include "cli/print.h"
 #include "cli/progress.h"
+#include "cli/releases.h"
 #include "cli/signals.h"
 #include "cli/sources.h"
 #include "sys/env.h"
@@ -60,6 +61,7 @@ class Session {
   std::unique_ptr<Engine> engine_;
   std::string scope_;
   UniqueFd namespace_;
+  Json cleaned_;         // the answer of the cleanup
   int interrupted_ = 0;  // the signal that asked us to end before the command ran
   bool started_ = false;
 };
@@ -237,7 +239,9 @@ void Session::CleanUp() {
   namespace_.reset();
   Json request = {{"owner", "run"}, {"scope", scope_}, {"deadline_ms", options_.global.timeout_ms}};
   auto answer = engine_->Do(dvdi_cleanup, request);
-  if (!answer.ok())
+  if (answer.ok())
+    cleaned_ = std::move(*answer);
+  else
     PrintNote("note: the volumes are not released yet, `dvdi recover` tries again: " +
               ErrorLine(answer.status()));
 }
@@ -246,7 +250,7 @@ void Session::Close(int wait_ms) {
   namespace_.reset();
   // From here on a signal may end us: what is left is in the ledger.
   signals_.Unblock();
-  if (engine_ != nullptr) engine_->Close(wait_ms);
+  if (engine_ != nullptr) engine_->Close(AwaitReleases(engine_.get(), cleaned_, wait_ms));
 }
 
 int Session::Run() {

@@ -14,13 +14,7 @@ std::string Bytes(const Json& object, const char* key, const char* none = "0 B")
   const Json& member = GetMember(object, key);
   if (!member.is_number()) return "";
   if (member.get<double>() == 0) return none;
-  double value = member.get<double>();
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) value /= 1024, ++unit;
-  char text[64];
-  std::snprintf(text, sizeof text, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-  return text;
+  return SizeText(member.get<double>());
 }
 
 std::string AttributesText(const Json& attributes) {

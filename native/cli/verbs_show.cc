@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/bind.h"
+#include "cli/doctor.h"
 #include "cli/format.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -20,6 +21,11 @@ Color StateColor(const std::string& state) {
 }
 
 std::string When(int64_t unix_ms) { return unix_ms > 0 ? Ago(unix_ms, NowMs()) : "-"; }
+
+std::string TriedText(int64_t attempts) {
+  if (attempts == 0) return "no attempt has ended";
+  return attempts == 1 ? "tried once" : "tried " + std::to_string(attempts) + " times";
+}
 
 void Put(const std::string& text) { ::fputs(text.c_str(), stdout); }
 
@@ -166,6 +172,8 @@ int ShowStatus(const Options& options) {
   if (!engine.ok()) return Failed(options, engine.status());
   auto answer = (*engine)->Ask(dvdi_status, {{"what", "summary"}});
   if (!answer.ok()) return Failed(options, answer.status());
+  const auto free = FreeBytes(GetString(*answer, "state_dir"));
+  if (free.has_value()) (*answer)["state_free_bytes"] = *free;
   if (options.global.json) {
     PrintJson(*answer);
     return kExitOk;
@@ -174,7 +182,13 @@ int ShowStatus(const Options& options) {
   PutField("Version", GetString(a, "version", dvdi_version()));
   PutField("Node", GetString(a, "node"));
   PutField("Boot", GetString(a, "boot_id"));
-  PutField("State folder", GetString(a, "state_dir"));
+  PutField(
+      "State folder",
+      GetString(a, "state_dir") +
+          (free.has_value() && IsFull(*free)
+               ? ": full, " + SizeText(static_cast<double>(*free)) +
+                     " are free; until there is room no workload with volumes starts (those that run can end)"
+               : ""));
   const Json& ledger = GetMember(a, "ledger");
   std::string note = GetString(ledger, "note");
   PutField("Ledger", (GetBool(ledger, "ok") ? "ok" : "not ok") + (note.empty() ? "" : ": " + note));
@@ -197,8 +211,8 @@ int ShowStatus(const Options& options) {
   for (const auto& p : GetMember(a, "pending")) {
     int64_t left_s = (GetInt(p, "next_ms") - NowMs() + 999) / 1000;
     std::string error = GetString(p, "error");
-    PutField("Pending", "release of " + GetString(p, "name") + " (driver " + GetString(p, "driver") +
-                            "), tried " + std::to_string(GetInt(p, "attempts")) + " times, next " +
+    PutField("Pending", "release of " + GetString(p, "name") + " (driver " + GetString(p, "driver") + "), " +
+                            TriedText(GetInt(p, "attempts")) + ", next " +
                             (left_s > 0 ? "in " + std::to_string(left_s) + " s" : "now") +
                             (error.empty() ? "" : "; " + error));
   }

@@ -6,6 +6,7 @@
 #include "cli/bind.h"
 #include "cli/prepare.h"
 #include "cli/print.h"
+#include "cli/releases.h"
 #include "cli/sources.h"
 #include "cli/verbs.h"
 #include "sys/env.h"
@@ -161,9 +162,9 @@ int Unmount(const Options& options) {
   }
   auto answer =
       (*engine)->Do(dvdi_cleanup, CleanupRequest(options, GetString(*scope, "scope")), "unmounting");
-  engine->close_wait_ms = CloseWait(options, kReleaseWaitMs);
   if (!answer.ok()) return Failed(options, answer.status());
   if (options.global.json) PrintJson(*answer);
+  engine->close_wait_ms = AwaitReleases(engine->engine.get(), *answer, CloseWait(options, kReleaseWaitMs));
   return kExitOk;
 }
 

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "driver/files.h"
 #include "driver/lease.h"
+#include "sys/files.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -70,9 +71,8 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
   if (!fd.ok()) return fd.status();
   struct stat st;
   if (::fstat(fd->get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the pool " + path, path);
-  if ((st.st_mode & S_IWOTH) != 0)
-    return Status(Code::kRefused, "the pool " + path + " may be written by every user",
-                  "run: chmod 700 " + path);
+  // Who can replace an image has the node's kernel read a filesystem of their making.
+  DVDI_RETURN_IF_ERROR(CheckOurs(st, "the pool " + path));
   return Pool(real, node, std::move(*fd));
 }
 

@@ -115,12 +115,23 @@ TEST_F(PoolTest, AnImageThatIsASymlinkIsNotOpened) {
   EXPECT_FALSE(pool.OpenImage(fd->get(), "v").ok());
 }
 
-TEST_F(PoolTest, APoolThatEverybodyMayWriteToIsRefused) {
-  ASSERT_EQ(::mkdir((dir_ / "pool").c_str(), 0700), 0);
-  ASSERT_EQ(::chmod((dir_ / "pool").c_str(), 0777), 0);
-  auto r = Pool::Open(dir_ / "pool", "A");
-  ASSERT_FALSE(r.ok());
-  EXPECT_EQ(r.status().code(), Code::kRefused);
+TEST_F(PoolTest, APoolThatOthersMayWriteToIsRefused) {
+  const std::string pool = dir_ / "pool";
+  ASSERT_EQ(::mkdir(pool.c_str(), 0700), 0);
+  auto refused = [&] {
+    auto r = Pool::Open(pool, "A");
+    return !r.ok() && r.status().code() == Code::kRefused;
+  };
+  for (mode_t mode : {0777, 0770, 0702, 01777}) {
+    ASSERT_EQ(::chmod(pool.c_str(), mode), 0);
+    EXPECT_TRUE(refused()) << std::oct << mode;
+  }
+  ASSERT_EQ(::chmod(pool.c_str(), 0755), 0);
+  EXPECT_TRUE(Pool::Open(pool, "A").ok());
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(pool.c_str(), 1234, 0), 0);
+    EXPECT_TRUE(refused()) << "of another owner";
+  }
   EXPECT_FALSE(Pool::Open("pool", "A").ok());
   EXPECT_FALSE(Pool::Open(dir_ / "none/pool", "A").ok());
 }

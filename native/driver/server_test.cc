@@ -1,8 +1,15 @@
 #include "driver/server.h"
 
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <future>
 
 #include "driver/test_world.h"
@@ -246,6 +253,33 @@ TEST_F(ServerTest, TheSocketOfASuccessorStays) {
   ASSERT_TRUE(next.ok());
   server_->Stop();
   EXPECT_EQ(BodyOf(testing::Post(options_.socket, "/", "")), "next");
+}
+
+TEST_F(ServerTest, OtherUsersCannotConnect) {
+  if (::geteuid() != 0) GTEST_SKIP() << "becoming another user needs root";
+  const mode_t before = ::umask(0);
+  Start();
+  ::umask(before);
+  // The folders on the way keep nobody out.
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0755), 0);
+  auto connects_as = [&](uid_t uid) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      if (::setgroups(0, nullptr) < 0 || ::setresgid(uid, uid, uid) < 0 || ::setresuid(uid, uid, uid) < 0)
+        ::_exit(2);
+      struct sockaddr_un address = {};
+      address.sun_family = AF_UNIX;
+      options_.socket.copy(address.sun_path, sizeof address.sun_path - 1);
+      const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (::connect(fd, reinterpret_cast<struct sockaddr*>(&address), sizeof address) == 0) ::_exit(0);
+      ::_exit(errno == EACCES ? 1 : 2);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  EXPECT_EQ(connects_as(0), 0);
+  EXPECT_EQ(connects_as(65534), 1);
 }
 
 TEST_F(ServerTest, PathsThatNoSocketCanHave) {

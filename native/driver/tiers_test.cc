@@ -94,6 +94,13 @@ TEST_F(TiersTest, AFileThatOthersMayWriteIsRefused) {
   auto tiers = Read("tiers: [{name: a, pool: /a}]", 0666);
   ASSERT_FALSE(tiers.ok());
   EXPECT_EQ(tiers.status().code(), Code::kRefused);
+  EXPECT_EQ(Read("tiers: [{name: a, pool: /a}]", 0620).status().code(), Code::kRefused);
+  EXPECT_TRUE(Read("tiers: [{name: a, pool: /a}]", 0644).ok());
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown((dir_ / "driver.yaml").c_str(), 1234, 0), 0);
+    EXPECT_EQ(ReadTiers(dir_ / "driver.yaml").status().code(), Code::kRefused) << "another owner";
+    ASSERT_EQ(::chown((dir_ / "driver.yaml").c_str(), 0, 0), 0);
+  }
   EXPECT_FALSE(ReadTiers(dir_ / "none").ok());
   EXPECT_FALSE(ReadTiers(dir_.path()).ok());
 }

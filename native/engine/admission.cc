@@ -122,7 +122,7 @@ void Admission::Expire() {
         for (const auto& d : e.drivers) names += (names.empty() ? "" : ", ") + d;
         return Status(Code::kTimeout,
                       "too many operations of driver " + names + " were under way until the deadline",
-                      "the driver is slow or stuck: see `dvdi status`");
+                      "the driver is slow or stuck: see `dvdi doctor`, and its log");
       });
   Dispatch();
 }

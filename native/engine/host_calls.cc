@@ -2,6 +2,7 @@
 #include "engine/host_calls.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/guards.h"
 #include "base/path.h"
@@ -32,7 +33,7 @@ Result<std::string> PrepareOperation::HostCall(std::string_view name, std::strin
   } else if (LeftMs() == 0) {
     if (!unanswered_.empty())
       return Status(Code::kTimeout, unanswered_ + ", and the operation's deadline has passed",
-                    "see whether the driver is alive (`dvdi status`), and its log");
+                    "see whether the driver is alive (`dvdi doctor`), and its log");
     return Status(Code::kTimeout, "the operation's deadline passed while the policy was at work",
                   "`dvdi explain` shows what took so long");
   } else if (name == "plugin_call") {
@@ -263,7 +264,15 @@ Status PrepareOperation::BeforeEffects(const std::vector<size_t>& mounts,
       if (&volumes_[v.first] == &v && !v.attached)
         meta.attachments.push_back({v.attachment.id, v.driver, v.name});
     if (DVDI_GUARD(meta_first))
-      DVDI_RETURN_IF_ERROR(WriteMeta(core_.env, core_.stage_root, meta));  // promise 2
+      if (Status s = WriteMeta(core_.env, core_.stage_root, meta); !s.ok()) {  // promise 2
+        const VolumeState& v = volumes_[mounts.front()];
+        const bool full = s.error_number() == ENOSPC || s.error_number() == EDQUOT;
+        std::string hint = full ? "make room on the filesystem of the state folder" : s.hint();
+        return std::move(s)
+            .WithContext("no volume was mounted, as that cannot be recorded")
+            .WithHint(std::move(hint))
+            .WithVolume(v.driver, v.name);
+      }
     meta_written_ = true;
   }
   return Journal(mounts, creates);

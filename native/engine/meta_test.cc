@@ -117,6 +117,12 @@ TEST_F(MetaTest, WhatSomebodyElseCouldHaveWrittenIsNoProof) {
     ASSERT_FALSE(read.ok());
     EXPECT_EQ(read.status().code(), Code::kRefused) << read.status().message();
   }
+  ASSERT_EQ(::chmod(File(kA).c_str(), 0600), 0);
+  ASSERT_TRUE(ReadMeta(env(), stages_, kA).ok());
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(File(kA).c_str(), 1234, 0), 0);
+    EXPECT_EQ(ReadMeta(env(), stages_, kA).status().code(), Code::kRefused) << "another owner";
+  }
   fs::remove(File(kA));
   fs::create_symlink(File(kB), File(kA));
   EXPECT_FALSE(ReadMeta(env(), stages_, kA).ok()) << "a symlink";

@@ -109,6 +109,11 @@ TEST_F(LogFileTest, AFileThatOthersCanReadOrThatIsASymlinkIsRefused) {
   ASSERT_EQ(::chmod(path_.c_str(), 0600), 0);
   EXPECT_TRUE(log.Append("new\n").ok());  // at once, without being opened anew
   EXPECT_EQ(Text(path_), "old\nnew\n");
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(path_.c_str(), 1234, 0), 0);
+    EXPECT_EQ(LogFile(env_, path_, 1 << 20, 3).Append("told to 1234\n").code(), Code::kRefused);
+    ASSERT_EQ(::chown(path_.c_str(), 0, 0), 0);
+  }
   std::filesystem::rename(path_, folder_ + "/elsewhere");
   std::filesystem::create_symlink(folder_ + "/elsewhere", path_);
   EXPECT_FALSE(log.Append("through\n").ok());

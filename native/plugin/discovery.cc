@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "plugin/client.h"
 #include "plugin/socket.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {
@@ -50,6 +51,15 @@ std::string Trim(std::string_view text) {
   return std::string(text);
 }
 
+// Who can write to the folder of a socket or a file can be that plugin, and is told its secrets.
+Status CheckFolderOf(const std::string& path) {
+  const std::string folder = path.substr(0, path.rfind('/'));
+  struct stat st;
+  if (::stat(folder.c_str(), &st) != 0)
+    return Status::FromErrno(errno, "cannot look at the folder of plugins " + folder, folder);
+  return CheckOurs(st, "the folder of plugins " + folder);
+}
+
 // The file's text. A FIFO or a device in its place must not hold us up.
 Result<std::string> ReadSpec(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -59,6 +69,7 @@ Result<std::string> ReadSpec(const std::string& path) {
     return Status::FromErrno(errno, "cannot look at plugin file " + path, path);
   if (!S_ISREG(st.st_mode))
     return Status(Code::kInvalid, "plugin file " + path + " is not a regular file").WithPath(path);
+  DVDI_RETURN_IF_ERROR(CheckOurs(st, "plugin file " + path));
   std::string text;
   char buffer[4096];
   for (;;) {
@@ -122,11 +133,13 @@ Result<PluginAddress> ParseAddress(const std::string& url, const std::string& fi
 }
 
 Result<PluginAddress> ReadSpecFile(const std::string& path) {
+  DVDI_RETURN_IF_ERROR(CheckFolderOf(path));
   DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(path));
   return ParseAddress(Trim(text), path);
 }
 
 Result<PluginAddress> ReadJsonFile(const std::string& path) {
+  DVDI_RETURN_IF_ERROR(CheckFolderOf(path));
   DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(path));
   DVDI_ASSIGN_OR_RETURN(Json json, ParseJson(text, "plugin file " + path));
   if (!json.is_object()) return WrongFile(path, "holds no JSON object");
@@ -178,6 +191,7 @@ Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::str
   for (const std::string& folder : paths.sockets) {
     for (std::string& path : Places(folder, name, ".sock")) {
       if (IsSocket(path)) {
+        DVDI_RETURN_IF_ERROR(CheckFolderOf(path));
         PluginAddress address;
         address.path = std::move(path);
         return address;

@@ -154,5 +154,50 @@ TEST_F(DiscoveryTest, AFileThatCannotBeReadSaysWhy) {
   EXPECT_GE(told, 1);
 }
 
+TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
+  dir_.Write("run/deep/x", "");
+  ScriptedServer plain(dir_ / "run/plain.sock"), deep(dir_ / "run/deep/deep.sock");
+  const std::string spec = dir_.Write("etc/s.spec", "unix:///srv/p.sock"),
+                    json = dir_.Write("etc/j.json", R"({"Addr": "unix:///srv/p.sock"})");
+  const std::string run = dir_ / "run", etc = dir_ / "etc";
+  auto refused = [&](const char* name, const std::string& what) {
+    auto found = DiscoverPlugin(Paths(), name);
+    ASSERT_FALSE(found.ok()) << name;
+    EXPECT_EQ(found.status().code(), Code::kRefused) << name;
+    EXPECT_NE(found.status().message().find(what + " can be written by others"), std::string::npos)
+        << found.status().message();
+    EXPECT_FALSE(found.status().hint().empty());
+  };
+  auto all = [&] {
+    for (const char* name : {"plain", "deep", "s", "j"})
+      EXPECT_TRUE(DiscoverPlugin(Paths(), name).ok()) << name;
+  };
+  all();
+  for (mode_t mode : {0777, 0775, 01777}) {
+    ASSERT_EQ(::chmod(run.c_str(), mode), 0);
+    refused("plain", run);
+    ASSERT_EQ(::chmod(run.c_str(), 0755), 0);
+    ASSERT_EQ(::chmod((run + "/deep").c_str(), mode), 0);
+    refused("deep", run + "/deep");
+    ASSERT_EQ(::chmod((run + "/deep").c_str(), 0755), 0);
+    ASSERT_EQ(::chmod(etc.c_str(), mode), 0);
+    refused("s", etc), refused("j", etc);
+    ASSERT_EQ(::chmod(etc.c_str(), 0755), 0);
+  }
+  for (const std::string& file : {spec, json}) {
+    ASSERT_EQ(::chmod(file.c_str(), 0664), 0);
+    refused(file == spec ? "s" : "j", file);
+    ASSERT_EQ(::chmod(file.c_str(), 0644), 0);
+  }
+  all();
+  if (::geteuid() != 0) return;
+  ASSERT_EQ(::chown(run.c_str(), 1234, 0), 0);
+  auto found = DiscoverPlugin(Paths(), "plain");
+  ASSERT_FALSE(found.ok());
+  EXPECT_NE(found.status().message().find("belongs to user 1234"), std::string::npos);
+  ASSERT_EQ(::chown(run.c_str(), 0, 0), 0);
+  all();
+}
+
 }  // namespace
 }  // namespace dvdi

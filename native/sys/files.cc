@@ -16,26 +16,6 @@ namespace {
 constexpr uint64_t kSmallFileBytes = 1 << 20;
 constexpr char kTemporary[] = ".tmp";
 
-Status CheckOurs(const struct stat& st, const std::string& path) {
-  if (!DVDI_GUARD(proof_is_ours)) return Status();
-  if (st.st_uid != ::geteuid() && st.st_uid != 0)
-    return Status(Code::kRefused,
-                  path + " belongs to user " + std::to_string(st.st_uid) + ", not to root or " +
-                      std::to_string(::geteuid()) + ": it could have been written by somebody else",
-                  "find out who made it, then chown it")
-        .WithPath(path);
-  if ((st.st_mode & 022) != 0) {
-    char mode[16];
-    std::snprintf(mode, sizeof mode, "%04o", st.st_mode & 07777U);
-    return Status(Code::kRefused,
-                  path + " can be written by others (mode " + mode +
-                      "): it could have been written by somebody else",
-                  "check its content, then chmod go-w it")
-        .WithPath(path);
-  }
-  return Status();
-}
-
 // `own`: it must be ours, and is no symbolic link.
 Result<SysFd> OpenRegular(Sys* sys, int folder, const std::string& name, uint64_t max,
                           const std::string& path, bool own, struct stat* st) {
@@ -77,6 +57,26 @@ Result<std::string> ReadRegular(Sys* sys, int folder, const std::string& name, u
 }
 
 }  // namespace
+
+Status CheckOurs(const struct stat& st, const std::string& path) {
+  if (!DVDI_GUARD(proof_is_ours)) return Status();
+  if (st.st_uid != ::geteuid() && st.st_uid != 0)
+    return Status(Code::kRefused,
+                  path + " belongs to user " + std::to_string(st.st_uid) + ", not to root or " +
+                      std::to_string(::geteuid()) + ": it could have been written by somebody else",
+                  "find out who made it, then chown it")
+        .WithPath(path);
+  if ((st.st_mode & 022) != 0) {
+    char mode[16];
+    std::snprintf(mode, sizeof mode, "%04o", st.st_mode & 07777U);
+    return Status(Code::kRefused,
+                  path + " can be written by others (mode " + mode +
+                      "): it could have been written by somebody else",
+                  "check its content, then chmod go-w it")
+        .WithPath(path);
+  }
+  return Status();
+}
 
 Result<SysFd> OpenOwnFolder(Sys* sys, const std::string& path, bool create) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;

@@ -65,7 +65,13 @@ for (const [kind, disk] of Object.entries(DISKS)) {
     const refused = await world.dvdi(third);
     assert.equal(refused.code, 125, refused.all);
     assert.match(refused.err, /^dvdi: [^\n]*(no room|full|No space)[^\n]*make room on the filesystem[^\n]*\n$/i);
+    assert.match(refused.err, /\(volume third, driver plain\)\. Make room/);
     assert.equal(plugin.count("Mount third"), 0);
+    const full = await world.dvdi(["status"]);
+    assert.match(full.out, /^State folder: +\S+: full, .* are free; until there is room no workload/m);
+    const doctor = await world.dvdi(["doctor"]);
+    assert.equal(doctor.code, 1, doctor.all);
+    assert.match(doctor.out, /state folder .* free\. To get it: make room on its filesystem/);
 
     // The one that lives ends, and one whose process is gone: each writes to the ledger.
     assert.equal((await held.release()).code, 0);
@@ -81,6 +87,7 @@ for (const [kind, disk] of Object.entries(DISKS)) {
     );
 
     rmSync(filler);
+    assert.match((await world.dvdi(["status"])).out, new RegExp(`^State folder: +${world.state}$`, "m"));
     const done = await world.dvdi(third);
     assert.equal(done.code, 0, done.all);
     assert.equal(statSync(reserve).size, 1 << 20, "and it is set aside anew");

@@ -117,7 +117,13 @@ test("a container whose volumes are not to be had does not start", { skip }, asy
   const refusals: [string, Record<string, string>, RegExp][] = [
     ["wrong", { "dvdi.statement": "volumes: [{name: data, driver: dvdi, pathh: /srv}]" }, /"pathh" is not known/],
     ["in-proc", { "dvdi.volume": "data:/proc/x", "dvdi.driver": "dvdi" }, /a volume cannot be at \/proc\/x/],
+    [
+      "on-file",
+      { "dvdi.volume.a": "data:/srv/x", "dvdi.volume.b": "other:/file", "dvdi.driver": "dvdi" },
+      /target \/file in the container's root: Not a directory \(volume other, driver dvdi\)\. A volume is a folder/,
+    ],
   ];
+  writeFileSync(join(runtime.rootfs, "file"), "");
   for (const [name, annotations, why] of refusals) {
     const refused = await runtime.run(name, { annotations, script: "echo it runs" });
     assert.notEqual(refused.code, 0, refused.all);
@@ -200,4 +206,14 @@ test("the hooks are added once, and the rest of a bundle stays as it is", { skip
   assert.deepEqual(Object.keys(config.hooks), ["createRuntime", "poststop"]);
   assert.deepEqual(config.hooks["poststop"]?.[0]?.args, ["dvdi", "--config", runtime.world.config, "oci", "hook"]);
   assert.equal("run.oci.hooks.stderr" in config.annotations, true);
+
+  // What is no list is not written over.
+  for (const hooks of [[], { createRuntime: { path: "/bin/true" } }, { poststop: "none" }]) {
+    const wrong = JSON.stringify({ ...config, hooks });
+    writeFileSync(join(bundle, "config.json"), wrong);
+    const refused = await runtime.world.dvdi(["oci", "bundle", bundle]);
+    assert.equal(refused.code, 11, refused.all);
+    assert.match(refused.err, /config\.json: hooks\S* is not an? (object|list)\. Mend it/);
+    assert.equal(readFileSync(join(bundle, "config.json"), "utf8"), wrong);
+  }
 });

@@ -1,6 +1,6 @@
 // The policy is swapped on a node that runs: the house rule of examples/ in place of the stock policy.
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -259,6 +259,14 @@ test("what dvdi-policy signs is taken, and nothing of it that was changed", { sk
   );
   const audit = readFileSync(join(world.state, "audit.log"), "utf8");
   assert.equal(audit.match(/"event":"installed"[^\n]*"outcome":"(refused|invalid)"/g)?.length, refused.length);
+  // Nor where somebody else could have named the key.
+  writeFileSync(blob, bytes);
+  writeFileSync(minisig, signature);
+  chmodSync(path("ours.pub"), 0o664);
+  const anybodys = await world.dvdi(["policy", "install", blob]);
+  assert.equal(anybodys.code, 12, anybodys.all);
+  assert.match(anybodys.err, /^dvdi: \S+ours\.pub can be written by others \(mode 0664\)[^\n]*\n$/);
+  chmodSync(path("ours.pub"), 0o644);
   // What is not signed in a signature may be another.
   writeFileSync(minisig, signature.replace(/^untrusted comment: .*/, "untrusted comment: no matter"));
   writeFileSync(blob, bytes);
