@@ -227,8 +227,8 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
     } else if (it->is_object() && it->size() == 1 && it->contains("secret")) {
       auto secret = ResolveSecret(core_.env, core_.settings, request_.secrets, GetString(*it, "secret"));
       if (!secret.ok()) {
-        const std::string& hint = secret.status().hint();
-        *refused = secret.status().message() + (hint.empty() ? "" : "; " + hint);
+        const Status why = secret.status();
+        *refused = why.message() + (why.hint().empty() ? "" : "; " + why.hint());
         forget();
         return out;
       }

@@ -334,7 +334,7 @@ test("get, list, remove", { skip }, async (t) => {
     driver: Get v
     driver: Remove v
     $ dvdcli get --volumedriver=d --volumename=v
-    err: dvdcli: no volume v (volume v, driver d)
+    err: dvdcli: the volume is not known on this node, and its driver says: no volume v (volume v, driver d). \`dvdi ls\` lists the volumes of this node, \`dvdi drivers\` the drivers
     exit 1
     driver: Get v
     `,
