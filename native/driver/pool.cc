@@ -72,7 +72,7 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
   struct stat st;
   if (::fstat(fd->get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the pool " + path, path);
   // Who can replace an image has the node's kernel read a filesystem of their making.
-  DVDI_RETURN_IF_ERROR(CheckOurs(st, "the pool " + path));
+  DVDI_RETURN_IF_ERROR(CheckOurs(st, path, "the pool"));
   return Pool(real, node, std::move(*fd));
 }
 

@@ -110,6 +110,7 @@ Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta
     int fd = env.sys->OpenAt(root, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0) return Status::FromErrno(-fd, "cannot make " + stage_root + "/" + temporary, stage_root);
     Status s = WriteAll(env.sys, fd, Dump(ToJson(meta)) + "\n", "meta.json in " + stage_root);
+    if (!s.ok()) s = Status(std::move(s).WithPath(stage_root));
     std::vector<std::string> made;
     for (const auto& a : meta.attachments) {
       if (!s.ok()) break;

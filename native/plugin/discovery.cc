@@ -57,7 +57,7 @@ Status CheckFolderOf(const std::string& path) {
   struct stat st;
   if (::stat(folder.c_str(), &st) != 0)
     return Status::FromErrno(errno, "cannot look at the folder of plugins " + folder, folder);
-  return CheckOurs(st, "the folder of plugins " + folder);
+  return CheckOurs(st, folder, "the folder of plugins");
 }
 
 // The file's text. A FIFO or a device in its place must not hold us up.
@@ -69,7 +69,7 @@ Result<std::string> ReadSpec(const std::string& path) {
     return Status::FromErrno(errno, "cannot look at plugin file " + path, path);
   if (!S_ISREG(st.st_mode))
     return Status(Code::kInvalid, "plugin file " + path + " is not a regular file").WithPath(path);
-  DVDI_RETURN_IF_ERROR(CheckOurs(st, "plugin file " + path));
+  DVDI_RETURN_IF_ERROR(CheckOurs(st, path, "plugin file"));
   std::string text;
   char buffer[4096];
   for (;;) {

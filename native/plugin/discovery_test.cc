@@ -166,6 +166,7 @@ TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
     EXPECT_EQ(found.status().code(), Code::kRefused) << name;
     EXPECT_NE(found.status().message().find(what + " can be written by others"), std::string::npos)
         << found.status().message();
+    EXPECT_EQ(found.status().path(), what);
     EXPECT_FALSE(found.status().hint().empty());
   };
   auto all = [&] {

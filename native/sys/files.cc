@@ -58,11 +58,12 @@ Result<std::string> ReadRegular(Sys* sys, int folder, const std::string& name, u
 
 }  // namespace
 
-Status CheckOurs(const struct stat& st, const std::string& path) {
+Status CheckOurs(const struct stat& st, const std::string& path, std::string_view what) {
   if (!DVDI_GUARD(proof_is_ours)) return Status();
+  const std::string named = what.empty() ? path : std::string(what) + " " + path;
   if (st.st_uid != ::geteuid() && st.st_uid != 0)
     return Status(Code::kRefused,
-                  path + " belongs to user " + std::to_string(st.st_uid) + ", not to root or " +
+                  named + " belongs to user " + std::to_string(st.st_uid) + ", not to root or " +
                       std::to_string(::geteuid()) + ": it could have been written by somebody else",
                   "find out who made it, then chown it")
         .WithPath(path);
@@ -70,7 +71,7 @@ Status CheckOurs(const struct stat& st, const std::string& path) {
     char mode[16];
     std::snprintf(mode, sizeof mode, "%04o", st.st_mode & 07777U);
     return Status(Code::kRefused,
-                  path + " can be written by others (mode " + mode +
+                  named + " can be written by others (mode " + mode +
                       "): it could have been written by somebody else",
                   "check its content, then chmod go-w it")
         .WithPath(path);

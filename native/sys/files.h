@@ -17,8 +17,8 @@ namespace dvdi {
 // decides what runs and what is undone. What is not is kRefused. Where a call fails, the Status has its
 // errno. `path` is what messages call the file or folder.
 
-// kRefused where what `st` is of is not ours.
-Status CheckOurs(const struct stat& st, const std::string& path);
+// kRefused where what `st` is of is not ours. `what`: what messages say before its path.
+Status CheckOurs(const struct stat& st, const std::string& path, std::string_view what = "");
 // A folder that is ours. `create` makes it, 0700, where it is missing; its parent must be there.
 Result<SysFd> OpenOwnFolder(Sys* sys, const std::string& path, bool create);
 // Makes the folder (0700) where it is missing, with its parents (0755), and checks that it is ours.
