@@ -17,7 +17,7 @@ test("a missing and a failing driver: one line, and nothing is left", { skip }, 
     const volumes = (driver: string): object[] => [docker("good", "g"), docker("v", "d", { driver })];
     const missing = await framework.run({ id: "missing", command: "true", volumes: volumes("nosuch") });
     assert.equal(missing.state, "TASK_FAILED");
-    assert.match(missing.message ?? "", /^Failed to launch container: DVDI: [^\n]*no plugin for driver nosuch[^\n]*$/);
+    assert.match(missing.message ?? "", /^Failed to launch container: DVDI: [^\n]*no plugin "nosuch"[^\n]*$/);
     const failing = await framework.run({ id: "failing", command: "true", volumes: volumes("failing") });
     assert.match(failing.message ?? "", /^Failed to launch container: DVDI: [^\n]*the array is on fire[^\n]*$/);
     await cluster.settled();
