@@ -18,12 +18,12 @@ import { serveReplay } from "./replay/worker.ts";
 import { numeric, repeated, SHARE, WHOLE } from "./options.ts";
 import { newProject, testProject } from "./project.ts";
 import {
-  BLOB_HINT,
   keygen,
   problemWithKeys,
   readBlob,
   readKeys,
   readSignatureFile,
+  readSoundBlob,
   sign,
   verify,
   type KeygenFlags,
@@ -123,10 +123,7 @@ interface SimulateFlags {
 /** A text that is a file's, or what was given itself: mounts and volumes are short. */
 async function runSimulation(given: string, flags: SimulateFlags): Promise<void> {
   const isLine = flags.form === "mount" || flags.form === "volume";
-  const blob = await readBlob(flags.policy);
-  const { problems } = inspectPolicy(blob);
-  if (problems.length > 0)
-    throw new UserError(`${flags.policy}: an engine would refuse it: ${problems[0] ?? ""}`, BLOB_HINT);
+  const { blob } = await readSoundBlob(flags.policy);
   const settings = flags.settings === undefined ? {} : await readStructured(flags.settings);
   const told = simulate(blob, {
     form: flags.form ?? "statement",

@@ -7,7 +7,7 @@ import { Writable } from "node:stream";
 import { LIMITS } from "./abi.ts";
 import { UserError } from "./errors.ts";
 import { readBounded, writeNew, writeWhole } from "./files.ts";
-import { inspectPolicy } from "./inspect.ts";
+import { inspectPolicy, type Inspection } from "./inspect.ts";
 import {
   generateKey,
   isEncrypted,
@@ -25,9 +25,18 @@ import {
 } from "./minisign.ts";
 
 const MAX_KEY_BYTES = 4096;
-export const BLOB_HINT = "name a policy blob (.wasm)";
+const BLOB_HINT = "name a policy blob (.wasm)";
 
 export const readBlob = (file: string): Promise<Uint8Array> => readBounded(file, LIMITS.blobBytes * 4, BLOB_HINT);
+
+/** A blob that is to decide something, and what is in it. @throws UserError where an engine would refuse it */
+export async function readSoundBlob(file: string): Promise<{ blob: Uint8Array; inspection: Inspection }> {
+  const blob = await readBlob(file);
+  const inspection = inspectPolicy(blob);
+  const problem = inspection.problems[0];
+  if (problem !== undefined) throw new UserError(`${file}: an engine would refuse it: ${problem}`, BLOB_HINT);
+  return { blob, inspection };
+}
 
 const readText = async (file: string, hint: string, secret = false): Promise<string> =>
   Buffer.from(await readBounded(file, MAX_KEY_BYTES, hint, { secret })).toString("utf8");

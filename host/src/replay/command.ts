@@ -5,9 +5,8 @@ import type { Command } from "commander";
 
 import { UserError } from "../errors.ts";
 import { readStructured, writeWhole } from "../files.ts";
-import { inspectPolicy } from "../inspect.ts";
 import { COUNT, numeric, SECONDS } from "../options.ts";
-import { readBlob } from "../signing.ts";
+import { readSoundBlob } from "../signing.ts";
 import { page } from "./page.ts";
 import { replayLines } from "./pool.ts";
 import { openRecords, readRecord, type JsonObject } from "./records.ts";
@@ -24,10 +23,8 @@ interface Flags {
 
 /** Replays a file of records. @returns whether no more operations than allowed would have come out otherwise */
 async function replay(file: string, flags: Flags, tool: string): Promise<boolean> {
-  const blob = await readBlob(flags.policy);
-  const { manifest, sha256, problems } = inspectPolicy(blob);
-  if (problems.length > 0)
-    throw new UserError(`${flags.policy}: an engine would refuse it: ${problems[0] ?? ""}`, null);
+  const { blob, inspection } = await readSoundBlob(flags.policy);
+  const { manifest, sha256 } = inspection;
   const { head, lines } = await openRecords(file);
   const stated = flags.settings === undefined ? head?.settings : await readStructured(flags.settings);
   const settings = stated as JsonObject | undefined;
