@@ -23,14 +23,13 @@
 #include "cli/engine.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
+#include "ledger/reserve.h"
 #include "sys/sys.h"
 
 namespace dvdi::cli {
 namespace {
 
 constexpr char kDefaultStateDir[] = "/var/lib/dvdi";
-// What the engine sets aside for cleanups; without it nothing begins (ledger/reserve.h).
-constexpr uint64_t kReserveBytes = 1 << 20;
 
 // Runs `work` in a child; its result, 0 or an errno.
 template <class Work>
@@ -287,7 +286,7 @@ std::optional<uint64_t> FreeBytes(const std::string& folder) {
   return static_cast<uint64_t>(st.f_bfree) * st.f_frsize;
 }
 
-bool IsFull(uint64_t free_bytes) { return free_bytes < kReserveBytes; }
+bool IsFull(uint64_t free_bytes) { return free_bytes < static_cast<uint64_t>(Reserve::kBytes); }
 
 int Doctor(const Options& options) {
   std::vector<DoctorCheck> checks = CheckKernel();

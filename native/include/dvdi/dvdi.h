@@ -60,14 +60,17 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  *   "user": {"uid": n, "gid": n} or {"name": "…"} for ownership modes,
  *   "default_driver": name for volumes that name none (else the policy's),
  *   "sources": [{"form": "volume"|"mount"|"statement"|"marathon"|"mesos", "text": "…"},
- *               {"form": "env", "env": {"DVDI_VOLUME_NAME": "…"}}], each with an "origin"?: the file that it
- * was read from, which errors name, "target_base": {"relative": folder, "absolute": folder}: where container
- * paths lie on this node, relative ones beneath the first and absolute ones beneath the second (without it:
- * as they are). A workload's own folders, without a symlink; targets in them are checked for symlinks alone,
- * "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
- * "deadline_ms": n from now (0: the settings'), "goal": "create" where the volumes are only to exist: nothing
- * is attached, and no scope is begun "dry_run": true: the whole decision, without acting on it. Drivers are
- * asked (Get, List, …) and told nothing; nothing is made, recorded or attached
+ *               {"form": "env", "env": {"DVDI_VOLUME_NAME": "…"}}],
+ *              each with an "origin"?: the file that it was read from, which errors name,
+ *   "target_base": {"relative": folder, "absolute": folder}: where container paths lie on this node,
+ *              relative ones beneath the first and absolute ones beneath the second (without it: as they
+ *              are). A workload's own folders, without a symlink; targets in them are checked for symlinks
+ *              alone,
+ *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
+ *   "deadline_ms": n from now (0: the settings'),
+ *   "goal": "create" where the volumes are only to exist: nothing is attached, and no scope is begun,
+ *   "dry_run": true: the whole decision, without acting on it. Drivers are asked (Get, List, …) and told
+ *              nothing; nothing is made, recorded or attached
  * }
  * Answer: {"operation", "scope", "volumes": [{"driver", "name", "id", "stage": folder to bind at
  * "target" (on this node), "mode": "rw"|"ro", "what": "created"|"re-attached"|"shared", "last_used": ms or
