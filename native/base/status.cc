@@ -22,6 +22,11 @@ Code CodeFromName(std::string_view name) {
   return Code::kInternal;
 }
 
+const Status& Status::Ok() {
+  static const Status* const ok = new Status;  // never destroyed: threads may end later than statics
+  return *ok;
+}
+
 Status Status::FromErrno(int err, std::string_view what, std::string path) {
   char buffer[128];
   Status s(Code::kSystem, std::string(what) + ": " + strerror_r(err, buffer, sizeof buffer));

@@ -41,6 +41,9 @@ class [[nodiscard]] Status {
   Status(Code code, std::string message, std::string hint = "")
       : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
 
+  // An OK that lives as long as the process.
+  static const Status& Ok();
+
   // "what: strerror(err)", code kSystem; `path` is kept apart. `err` is a positive errno.
   static Status FromErrno(int err, std::string_view what, std::string path = "");
 
@@ -105,8 +108,9 @@ class [[nodiscard]] Result {
   const T& operator*() const& { return value(); }
   T* operator->() { return &std::get<T>(v_); }
   const T* operator->() const { return &std::get<T>(v_); }
-  // The failure; OK where there is a value.
-  Status status() const { return ok() ? Status() : std::get<Status>(v_); }
+  // The failure, which lives as long as this does; OK where there is a value.
+  const Status& status() const& { return ok() ? Status::Ok() : std::get<Status>(v_); }
+  Status status() && { return ok() ? Status() : std::get<Status>(std::move(v_)); }
 
  private:
   std::variant<T, Status> v_;
@@ -124,7 +128,7 @@ class [[nodiscard]] Result {
 #define DVDI_ASSIGN_OR_RETURN(lhs, expr) DVDI_ASSIGN_OR_RETURN_IMPL(DVDI_CONCAT(r_, __LINE__), lhs, expr)
 #define DVDI_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr) \
   auto tmp = (expr);                               \
-  if (!tmp.ok()) return tmp.status();              \
+  if (!tmp.ok()) return std::move(tmp).status();   \
   lhs = std::move(tmp).value()
 
 }  // namespace dvdi

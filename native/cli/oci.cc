@@ -51,7 +51,7 @@ Status Place(Child* child, const Json& answer, const OciConfig& config) {
   std::vector<Volume> places;
   for (const Json& v : GetMember(answer, "volumes")) {
     auto target = OciTarget(GetString(v, "target"), config.cwd);
-    if (!target.ok()) return target.status().WithVolume(GetString(v, "driver"), GetString(v, "name"));
+    if (!target.ok()) return Status(target.status()).WithVolume(GetString(v, "driver"), GetString(v, "name"));
     places.push_back({*target, GetString(v, "stage"), GetString(v, "driver"), GetString(v, "name")});
   }
   std::sort(places.begin(), places.end(),

@@ -178,7 +178,7 @@ Result<ParsedArguments> ParseArguments(const std::vector<std::string>& arguments
   if (has_separator) o.command.assign(separator + 1, arguments.end());
   if (!raw.timeout.empty()) {
     auto ms = ParseDuration(raw.timeout);
-    if (!ms.ok()) return ms.status().WithContext("--timeout");
+    if (!ms.ok()) return Status(ms.status()).WithContext("--timeout");
     o.global.timeout_ms = *ms;
   }
   TakeSources(raw, &o);

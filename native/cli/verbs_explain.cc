@@ -181,7 +181,7 @@ int Explain(const Options& options) {
   }
   if (!options.duration.empty()) {
     auto ms = ParseDuration(options.duration);
-    if (!ms.ok()) return Failed(options, ms.status().WithContext("--since"));
+    if (!ms.ok()) return Failed(options, Status(ms.status()).WithContext("--since"));
     query["since_ms"] = NowMs() - *ms;
   }
   if (options.export_records) {

@@ -37,7 +37,7 @@ Result<Json> RequestOf(const Options& o) {
   if (o.operations > 0) request["operations"] = o.operations;
   if (!o.duration.empty()) {
     auto ms = ParseDuration(o.duration);
-    if (!ms.ok()) return ms.status().WithContext("--for");
+    if (!ms.ok()) return Status(ms.status()).WithContext("--for");
     request["for_ms"] = *ms;
   }
   return request;

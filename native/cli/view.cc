@@ -103,7 +103,7 @@ Result<Filters> Filters::Parse(const std::vector<std::string>& texts, bool prune
       return Status(Code::kInvalid, "--filter " + text + ": true or false is wanted");
     if (key == "until") {
       auto ms = ParseDuration(condition.value);
-      if (!ms.ok()) return ms.status().WithContext("--filter until");
+      if (!ms.ok()) return Status(ms.status()).WithContext("--filter until");
       condition.ms = *ms;
     }
     filters.conditions_.push_back(std::move(condition));

@@ -75,7 +75,7 @@ Status CheckXfs(int image_fd, const std::string& volume, const std::string& path
   {
     DVDI_ASSIGN_OR_RETURN(LoopDevice device, AttachLoop(image_fd, volume));
     auto mount = MountDetached(device.path, "xfs");
-    if (!mount.ok()) return mount.status().WithContext("cannot replay the log of volume " + volume);
+    if (!mount.ok()) return Status(mount.status()).WithContext("cannot replay the log of volume " + volume);
   }
   DVDI_ASSIGN_OR_RETURN(bool detached, WaitDetached(image_fd, kDetachMs));
   if (!detached)

@@ -140,7 +140,7 @@ Result<Driver::Options> Driver::ReadOptions(const std::string& name,
   std::vector<TierConfig> configs;
   for (const auto& tier : tiers_) configs.push_back(tier->config);
   auto options = ParseCreateOptions(opts, AttributeNames(configs));
-  if (!options.ok()) return options.status().WithContext("volume " + name);
+  if (!options.ok()) return Status(options.status()).WithContext("volume " + name);
   return options;
 }
 

@@ -20,7 +20,7 @@ Result<LocalState> LocalStates::Read(const std::string& volume) const {
   auto text = ReadSmallFile(dirfd_, volume + kSuffix, kMaxState);
   if (!text.ok()) {
     if (text.status().code() == Code::kNotFound) return state;
-    return text.status().WithContext("volume " + volume + ": node-local state");
+    return Status(text.status()).WithContext("volume " + volume + ": node-local state");
   }
   auto json = ParseJson(*text, "it", 4);
   const Json& ids = json.ok() ? GetMember(*json, "ids") : GetMember(Json(), "");

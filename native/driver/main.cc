@@ -82,9 +82,9 @@ void AddServing(CLI::App& app, Arguments* a) {
 Status Settle(Arguments* a) {
   DriverOptions& o = a->options;
   auto bytes = ParseSize(a->size);
-  if (!bytes.ok()) return bytes.status().WithContext("--default-size");
+  if (!bytes.ok()) return Status(bytes.status()).WithContext("--default-size");
   auto fs = ParseFilesystem(a->filesystem);
-  if (!fs.ok()) return fs.status().WithContext("--default-fs");
+  if (!fs.ok()) return Status(fs.status()).WithContext("--default-fs");
   o.default_size = *bytes;
   o.default_filesystem = *fs;
   if (!(a->overcommit >= 1 && a->overcommit <= 100))

@@ -96,7 +96,7 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   if (made < 0) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);
   DVDI_RETURN_IF_ERROR(WriteStageMeta(core_.env, meta));
   auto result = MakeStage(core_.env, r);
-  if (!result.ok()) return result.status().WithVolume(v.driver, v.name);
+  if (!result.ok()) return Status(result.status()).WithVolume(v.driver, v.name);
   if (result->chowned > 0)
     v.owned = ownership + " " + std::to_string(r.uid) + ":" + std::to_string(r.gid) + ", " +
               std::to_string(result->chowned) + " changed";

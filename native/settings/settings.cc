@@ -219,7 +219,7 @@ Result<Settings> LoadSettings(const std::string& path, bool must_exist, const Js
   if (text.ok()) {
     const std::string what = "settings file " + path;
     auto document = ParseYamlDocument(*text, what);
-    if (!document.ok()) return document.status().WithPath(path);
+    if (!document.ok()) return Status(document.status()).WithPath(path);
     Status s = Taker(what, &document->lines, &settings).Take(document->value);
     if (!s.ok()) return std::move(s).WithPath(path);
   }
