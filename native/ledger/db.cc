@@ -6,6 +6,11 @@
 
 namespace dvdi {
 
+void ConfigureSqlite() {
+  static const int once = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  (void)once;  // where SQLite was in use before, it goes on as it was
+}
+
 Stmt::Stmt(Stmt&& other) noexcept
     : db_(other.db_), stmt_(other.stmt_), status_(std::move(other.status_)), next_(other.next_) {
   other.stmt_ = nullptr;
@@ -55,6 +60,7 @@ std::string Stmt::Text(int column) const {
 int64_t Stmt::Int(int column) const { return sqlite3_column_int64(stmt_, column); }
 
 Status Db::Open(const std::string& path, const char* vfs) {
+  ConfigureSqlite();
   path_ = path;
   damaged_ = false, misfit_ = false, full_ = false;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;

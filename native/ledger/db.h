@@ -16,6 +16,11 @@ namespace dvdi {
 
 class Db;
 
+// SQLite without statistics of its memory, for which each of its allocations would take a lock, and which
+// nobody reads (sqlite3_config(3), SQLITE_CONFIG_MEMSTATUS). In force where it comes before all else that a
+// process asks of SQLite; whoever registers a VFS calls it first. Any thread.
+void ConfigureSqlite();
+
 // One run of a prepared statement: bind in order, step, read columns in order. Reset by the
 // destructor. An error sticks: check status() (or the result of Step) at the end.
 class Stmt {

@@ -50,6 +50,12 @@ class LedgerTest : public ::testing::Test {
   Env env_;
 };
 
+TEST_F(LedgerTest, SqliteCountsNoMemory) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_EQ(sqlite3_memory_used(), 0) << "each of its allocations takes a lock for that";
+}
+
 TEST_F(LedgerTest, RemembersAcrossOpenings) {
   {
     Ledger ledger(env_, path());

@@ -8,6 +8,8 @@
 #include <new>
 #include <vector>
 
+#include "ledger/db.h"
+
 namespace dvdi::sim {
 
 struct SimStore::File {
@@ -242,6 +244,7 @@ SimStore::SimStore(SimDisk* disk, Clock* clock, std::string name, std::function<
   vfs_->xOpen = Methods::Open, vfs_->xDelete = Methods::Delete, vfs_->xAccess = Methods::Access;
   vfs_->xFullPathname = Methods::FullPath, vfs_->xRandomness = Methods::Randomness;
   vfs_->xSleep = Methods::Sleep, vfs_->xCurrentTime = Methods::Time;
+  ConfigureSqlite();
   sqlite3_vfs_register(vfs_.get(), 0);
 }
 

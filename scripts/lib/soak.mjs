@@ -48,19 +48,21 @@ export function readSummary(log) {
 /**
  * Runs the seeds.
  * @param {{program: string, second?: string, from: number, seeds: number, jobs: number, progress: Progress,
- *   block?: number, onBlock?: (seeds: {from: number, to: number, failed: number[], log: string}) => void}} what
- *   block: so many are run by one process, and told together
+ *   block?: number, onBlock?: (seeds: {from: number, to: number, failed: number[], log: string}) => void, forMs?: number}} what
+ *   block: so many are run by one process, and told together; forMs: no block is begun later than that, where given
  * @param {(line: string) => void} say
  * @returns {Promise<{seeds: number, operations: number, failed: number[]}>}
  */
-export async function soak({ program, second, from, seeds, jobs, progress, block = BLOCK, onBlock }, say) {
+export async function soak({ program, second, from, seeds, jobs, progress, block = BLOCK, onBlock, forMs }, say) {
+  const began = performance.now();
+  const inTime = () => forMs === undefined || performance.now() - began < forMs;
   const blocks = [];
   for (let at = from; at < from + seeds; at += block) if (!progress.has(at)) blocks.push(at);
   // Compiled once, not by each of the processes.
   const compiled = mkdtempSync(join(tmpdir(), "dvdi-soak-"));
   if (progress.state.histories > 0) say(`  ${progress.state.histories} seeds were done before`);
   const one = async () => {
-    for (let at = blocks.shift(); at !== undefined; at = blocks.shift()) {
+    for (let at = blocks.shift(); at !== undefined && inTime(); at = blocks.shift()) {
       const count = Math.min(block, from + seeds - at);
       const args = ["--from", String(at), "--count", String(count), "--compiled", join(compiled, "policies")];
       if (second) args.push("--second-policy", second);

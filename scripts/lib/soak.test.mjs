@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { Progress, readSummary } from "./soak.mjs";
+import { Progress, readSummary, soak } from "./soak.mjs";
 
 test("a soak goes on where it was ended, unless it is another one", () => {
   const folder = mkdtempSync(join(tmpdir(), "dvdi-soak-"));
@@ -28,4 +28,22 @@ test("what the simulation writes last is its summary, and nothing else is", () =
   assert.equal(readSummary("Segmentation fault\n"), null);
   assert.equal(readSummary('{"count":4}\n'), null);
   assert.equal(readSummary(""), null);
+});
+
+test("a soak begins no block when its time is over, and says how many seeds it came to", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "dvdi-soak-"));
+  try {
+    const program = join(folder, "sim");
+    const summary = '{"failed":[],"count":10,"operations":2000,"ms":1}';
+    writeFileSync(program, `#!/bin/sh\nsleep 0.2\necho '${summary}'\n`, { mode: 0o755 });
+    const some = { program, from: 1, seeds: 40, jobs: 1, block: 10 };
+    const all = await soak({ ...some, progress: new Progress("", some) }, () => {});
+    assert.equal(all.seeds, 40);
+    const first = await soak({ ...some, progress: new Progress("", some), forMs: 100 }, () => {});
+    assert.equal(first.seeds, 10);
+    const none = await soak({ ...some, progress: new Progress("", some), forMs: 0 }, () => {});
+    assert.equal(none.seeds, 0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

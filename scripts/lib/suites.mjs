@@ -24,8 +24,9 @@ import { filesAt } from "./stamp.mjs";
  */
 
 const LIMIT_MS = 40 * 60_000;
-// About 0.2 s of CPU time each.
-const SEEDS = 2_000;
+// Seeds cost 0.1 to 0.2 s of CPU time each: the time decides how many of them a machine comes to.
+const SEEDS = 10_000;
+const SEEDS_FOR_MS = 5 * 60_000;
 const CRASH = /\/test\/crash\//;
 const MESOS = /\/test\/mesos\//;
 
@@ -98,7 +99,14 @@ async function simulation({ build = NATIVE, match, onTest }) {
   const program = join(build, "native/sim/dvdi-sim");
   const progress = new Progress("", { from: 1, seeds: SEEDS });
   const jobs = cpus().length;
-  await soak({ program, second: HOUSE_POLICY, from: 1, seeds: SEEDS, jobs, progress, block: 50, onBlock }, () => {});
+  const what = { program, second: HOUSE_POLICY, from: 1, seeds: SEEDS, jobs, progress, block: 50, onBlock };
+  const done = await soak({ ...what, forMs: SEEDS_FOR_MS }, () => {});
+  if (done.seeds < SEEDS) {
+    const detail = `${done.seeds} of ${SEEDS} seeds took the five minutes that they have here; npm run soak runs all`;
+    const rest = { name: `seeds ${done.seeds + 1} to ${SEEDS}`, outcome: "skipped", detail };
+    tests.push(rest);
+    onTest(rest);
+  }
   return { tests };
 }
 
