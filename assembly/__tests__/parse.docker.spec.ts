@@ -45,7 +45,7 @@ describe("docker run -v", () => {
     expect(parse("volume", "data").message).toBe('volume "data" has no ":/path"');
     expect(parse("volume", "/data").message).toBe('volume "/data" has no ":/path"');
     expect(parse("volume", ":/data").message).toBe('volume ":/data" has no name before the colon');
-    expect(parse("volume", "data:").message).toBe('volume path "" is empty');
+    expect(parse("volume", "data:").message).toBe("volume path is empty");
     expect(parse("volume", "data:data").message).toBe('volume path "data" must be absolute');
     expect(parse("volume", "data:/").message).toBe(
       'volume path "/" is the root of the workload\'s files, which no volume can replace',

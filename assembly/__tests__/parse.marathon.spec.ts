@@ -177,7 +177,7 @@ describe("a Marathon app that is nearly right", () => {
     expect(slip.hint).toBe('"dvdi/drivr": did you mean "dvdi/driver"?');
     expect(slip.field).toBe('container.volumes[0].external.options["dvdi/driver"]');
     expect(app('{"name":"v","provider":"dvdi","options":{"dvdi/driver":"own"}}', '"mode":"RW"').message).toBe(
-      'container.volumes[0].containerPath "" is empty',
+      "container.volumes[0] has no containerPath",
     );
   });
 

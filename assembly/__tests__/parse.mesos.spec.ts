@@ -58,7 +58,7 @@ describe("Mesos ContainerInfo", () => {
       'volumes[0].mode must be one of RW, RO, not "ro"',
     );
     expect(parse("mesos", SNAKE.replace('"container_path": "data"', '"container_path": ""')).message).toBe(
-      'volumes[0].container_path "" is empty',
+      "volumes[0] has no container_path",
     );
     expect(parse("mesos", one('{"name":"v","driver_options":{"parameter":[{"key":"size"}]}}')).message).toBe(
       "volumes[0].source.docker_volume.driver_options.parameter[0] needs a key and a value",

@@ -68,7 +68,11 @@ describe("the statement", () => {
 
   it("refuses wrong values, naming them and what is accepted", () => {
     expect(parse("statement", '{"volumes":[{"container_path":"/d"}]}').message).toBe("volumes[0] has no name");
-    expect(parse("statement", '{"volumes":[{"name":"v"}]}').message).toBe('volumes[0].container_path "" is empty');
+    const nowhere = parse("statement", '{"volumes":[{"name":"v","driver":"d"}]}');
+    expect(nowhere.message).toBe("volumes[0] has no container_path");
+    expect(nowhere.hint).toBe('write "container_path": "/data", with the folder where the workload wants the volume');
+    expect(nowhere.field).toBe("volumes[0].container_path");
+    expect(nowhere.failure!.volume + " of " + nowhere.failure!.driver).toBe("v of d");
     expect(parse("statement", volume(',"mode":"RO"')).message).toBe('volumes[0].mode must be one of rw, ro, not "RO"');
     expect(parse("statement", volume(',"mode":"RO"')).hint).toBe('did you mean "ro"?');
     expect(parse("statement", volume(',"access":"multi_reader"')).hint).toBe('did you mean "multi-reader"?');

@@ -6,7 +6,7 @@ import { OptionValue, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
 import { parseEnv } from "./env";
-import { containerPath } from "./paths";
+import { memberPath } from "./paths";
 
 const PREFIX: string = "dvdi/";
 const DRIVER: string = "dvdi/driver";
@@ -144,7 +144,7 @@ function parseExternal(context: Context, volume: Node, external: Node): Failure 
   const path = volume.string("containerPath", "", MAX_PATH);
   failure = volume.failure;
   if (failure !== null) return failure;
-  const target = containerPath(volume.path() + ".containerPath", path, false);
+  const target = memberPath(volume.path(), "containerPath", path);
   const badTarget = target.error;
   if (badTarget !== null) return badTarget.of(request.name, request.driver);
   request.containerPath = target.value!;

@@ -7,7 +7,7 @@ import { MAX_DRIVER, MAX_NAME, MAX_OPTION_NAME, MAX_OPTION_VALUE, MAX_PATH } fro
 import { OptionValue, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
-import { containerPath } from "./paths";
+import { memberPath } from "./paths";
 
 const MODES: string[] = ["RW", "RO"];
 const DOCKER_VOLUME: string = "DOCKER_VOLUME";
@@ -76,7 +76,7 @@ function parseDockerVolume(context: Context, volume: Node, docker: Node): Failur
   if (options !== null && options.mustBeObject()) readParameters(options, request);
   const failure = volume.failure;
   if (failure !== null) return failure;
-  const result = containerPath(volume.path() + ".container_path", path, false);
+  const result = memberPath(volume.path(), "container_path", path);
   const error = result.error;
   if (error !== null) return error.of(request.name, request.driver);
   request.containerPath = result.value!;

@@ -11,7 +11,11 @@ const MAX_PART: i32 = 255;
  * workload's working folder (a Mesos sandbox); `absolute` refuses them.
  */
 export function containerPath(field: string, text: string, absolute: bool): Result<string> {
-  if (text.length == 0) return fail(field, text, "is empty", "name the folder where the workload wants the volume");
+  if (text.length == 0) {
+    return Result.fail<string>(
+      new Failure("invalid", field + " is empty", "name the folder where the workload wants the volume").at(field),
+    );
+  }
   if (absolute && text.charCodeAt(0) != 0x2f) {
     return fail(field, text, "must be absolute", 'begin it with "/"');
   }
@@ -21,6 +25,18 @@ export function containerPath(field: string, text: string, absolute: bool): Resu
     return fail(field, text, "is the root of the workload's files, which no volume can replace", "name a folder");
   }
   return result;
+}
+
+/** The same of a volume that is an object at `place`, whose member `key` it is; "" where it does not have it. */
+export function memberPath(place: string, key: string, text: string): Result<string> {
+  if (text.length) return containerPath(place + "." + key, text, false);
+  return Result.fail<string>(
+    new Failure(
+      "invalid",
+      place + " has no " + key,
+      'write "' + key + '": "/data", with the folder where the workload wants the volume',
+    ).at(place + "." + key),
+  );
 }
 
 /** A folder in the volume: relative, "" for the volume itself. A slash at the front is taken as the volume's root. */

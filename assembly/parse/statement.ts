@@ -16,7 +16,7 @@ import { Failure } from "../model/result";
 import { sizeFor } from "../options/check";
 import { policyInPlace } from "../lifecycle/policy";
 import { Context, Declaration } from "./context";
-import { containerPath, subpath } from "./paths";
+import { memberPath, subpath } from "./paths";
 
 const MEMBERS: string[] = ["volumes", "$schema"];
 const VOLUME_MEMBERS: string[] = [
@@ -76,9 +76,9 @@ function parseOne(context: Context, node: Node): Failure | null {
     node.refuse("has no name", "a volume needs a name");
     return node.failure;
   }
-  const target = containerPath(place + ".container_path", path, false);
+  const target = memberPath(place, "container_path", path);
   const badTarget = target.error;
-  if (badTarget !== null) return badTarget.of(request.name);
+  if (badTarget !== null) return badTarget.of(request.name, request.driver);
   request.containerPath = target.value!;
   const inside = subpath(place + ".subpath", folder);
   const badInside = inside.error;
