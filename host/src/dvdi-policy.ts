@@ -1,6 +1,6 @@
 // `dvdi-policy`: for people who write and ship policies, on a workstation or in CI.
 import { spawnSync } from "node:child_process";
-import { access } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
@@ -52,6 +52,7 @@ async function build(flags: BuildFlags): Promise<void> {
     description: flags.description,
   };
   const blob = await buildPolicy({ root, entry: resolve(flags.entry), text });
+  await mkdir(dirname(resolve(flags.out)), { recursive: true }); // build/, as compilers make it
   await writeWhole(flags.out, blob);
   const { sha256 } = inspectPolicy(blob);
   process.stdout.write(`${flags.out}: ${text.name} ${text.version}, ${blob.length} bytes, sha256 ${sha256}\n`);
@@ -68,7 +69,7 @@ async function signatureBeside(file: string, blob: Uint8Array, keys: string[]) {
     ))
   )
     return null;
-  const signature = await readSignatureFile(beside);
+  const signature = await readSignatureFile(beside, "sign the blob first (`dvdi-policy sign`), or leave --key out");
   const problem = keys.length === 0 ? null : problemWithKeys(blob, signature, await readKeys(keys));
   return {
     file: beside,

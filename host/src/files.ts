@@ -1,6 +1,6 @@
 // Files that a person named: bounded, and secrets only where nobody else can read them.
 import { constants } from "node:fs";
-import { mkdir, open, rename, rm, writeFile } from "node:fs/promises";
+import { open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 import { parse as parseYaml } from "yaml";
@@ -58,24 +58,29 @@ export async function readStructured(file: string): Promise<unknown> {
   }
 }
 
+/** A folder that is not there is a slip of who named it: none is made for it. */
+function notWritten(file: string, error: NodeJS.ErrnoException): Error {
+  if (error.code !== "ENOENT") return error;
+  const folder = dirname(resolve(file));
+  return new UserError(`${file} cannot be written: there is no folder ${folder}`, "make it, or name another file");
+}
+
 /** Writes a file so that a reader sees the old one or the new one, never a part. */
 export async function writeWhole(file: string, bytes: Uint8Array | string): Promise<void> {
-  await mkdir(dirname(resolve(file)), { recursive: true });
   const part = `${file}.${process.pid}.tmp`;
   try {
     await writeFile(part, bytes);
     await rename(part, file);
   } catch (error) {
     await rm(part, { force: true });
-    throw error;
+    throw notWritten(file, error as NodeJS.ErrnoException);
   }
 }
 
 /** Writes a file that must not be there yet. */
 export async function writeNew(file: string, text: string, mode: number): Promise<void> {
-  await mkdir(dirname(resolve(file)), { recursive: true });
   await writeFile(file, text, { mode, flag: "wx" }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "EEXIST") throw error;
+    if (error.code !== "EEXIST") throw notWritten(file, error);
     throw new UserError(`${file} is there already`, "name another, or move it away");
   });
 }

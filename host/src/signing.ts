@@ -101,8 +101,9 @@ export async function readKeys(keys: string[]): Promise<PublicKey[]> {
   );
 }
 
-export const readSignatureFile = async (file: string): Promise<Signature> =>
-  readSignature(await readText(file, "sign the blob first (`dvdi-policy sign`), or name its signature"), file);
+/** @param hint what to do where it cannot be read */
+export const readSignatureFile = async (file: string, hint: string): Promise<Signature> =>
+  readSignature(await readText(file, hint), file);
 
 /** Why no key of these made the signature; null where one did. */
 export function problemWithKeys(blob: Uint8Array, signature: Signature, keys: PublicKey[]): string | null {
@@ -115,7 +116,10 @@ export function problemWithKeys(blob: Uint8Array, signature: Signature, keys: Pu
 /** Checks a signature. Returns what to tell; throws where it does not hold. */
 export async function verify(file: string, flags: { key: string[]; signature?: string }): Promise<string> {
   const blob = await readBlob(file);
-  const signature = await readSignatureFile(flags.signature ?? `${file}.minisig`);
+  const signature = await readSignatureFile(
+    flags.signature ?? `${file}.minisig`,
+    "sign the blob first (`dvdi-policy sign`), or name its signature (--signature)",
+  );
   const problem = problemWithKeys(blob, signature, await readKeys(flags.key));
   if (problem !== null) throw new UserError(`${file}: ${problem}`, "install nothing of it; ask who made it");
   return `${file}: signed by the key ${keyIdText(signature.keyId)}\n${signature.trustedComment}\n`;

@@ -55,6 +55,19 @@ interface Request {
   container_path: string;
 }
 
+/** The variables of a text of JSON, as an environment has them: an engine gets no others. */
+function variables(text: string): Record<string, string> {
+  const given = JSON.parse(text) as unknown;
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new UserError("the variables are no object of names and values", 'write {"DVDI_VOLUME_NAME": "data"}');
+  }
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value === "string") continue;
+    throw new UserError(`variable ${name} is not text`, "put its value in quotes");
+  }
+  return given as Record<string, string>;
+}
+
 /** Runs configure, parse and prepare as the engine does. @throws UserError where the blob traps or answers no JSON */
 export function simulate(blob: Uint8Array, simulation: Simulation): Told {
   const instance = new PolicyBlob(blob).begin();
@@ -83,7 +96,7 @@ export function simulate(blob: Uint8Array, simulation: Simulation): Told {
   const empty = createFake();
   const config = ask("configure", { settings, engine: { version: "0.0.0", abi: ABI } }, empty);
   if (config === null) return told;
-  const source = { form, origin, ...(form === "env" ? { env: JSON.parse(text) as unknown } : { text }) };
+  const source = { form, origin, ...(form === "env" ? { env: variables(text) } : { text }) };
   const parsed = ask<{ volumes: Request[]; notes: string[] }>("parse", { config, sources: [source] }, empty);
   if (parsed === null) return told;
   told.volumes = parsed.volumes.map(({ driver, name, container_path }) => ({ driver, name, container_path }));

@@ -91,6 +91,23 @@ test("inspect shows the signature that lies beside", () => {
     signature: { verified: boolean };
   };
   assert.equal(signature.verified, true);
+  rmSync(`${blob}.minisig`);
+  const none = tool("inspect", blob, "--key", open);
+  assert.equal(none.status, 1);
+  assert.match(none.out, /beside\.wasm\.minisig cannot be read[^]*sign the blob first/);
+  assert.doesNotMatch(none.out, /name its signature/, "inspect has no option for it");
+});
+
+test("no folder is made for a slip in a file's name", () => {
+  const { secret, blob } = prepared("slip");
+  const lost = at("no-such-folder");
+  const signed = tool("sign", blob, "--key", secret, "--out", join(lost, "x.minisig"));
+  assert.equal(signed.status, 1);
+  assert.match(signed.out, /x\.minisig cannot be written: there is no folder \S+no-such-folder\n/);
+  const made = tool("keygen", "--secret-key", join(lost, "a"), "--public-key", at("slip2.pub"), "--no-password");
+  assert.equal(made.status, 1);
+  assert.match(made.out, /cannot be written: there is no folder/);
+  assert.ok(!existsSync(lost));
 });
 
 test("minisign takes what is made here", { skip: no }, () => {

@@ -173,6 +173,15 @@ test("the tool reads YAML and JSON, and its exit code tells", () => {
     String(tool("[]", "--form", "env").stderr).split("\n")[0],
     "dvdi-policy: [] cannot be read: no such file or directory",
   );
+  const variables = join(folder, "env.json");
+  for (const value of ["5", '{"secret": "x"}', "null"]) {
+    writeFileSync(variables, `{"DVDI_VOLUME_NAME": "data", "DVDI_VOLUME_OPTS": ${value}}`);
+    const refused = tool(variables, "--form", "env");
+    assert.equal(refused.status, 1);
+    assert.match(String(refused.stderr), /^dvdi-policy: variable DVDI_VOLUME_OPTS is not text\n/);
+  }
+  writeFileSync(variables, '["DVDI_VOLUME_NAME"]');
+  assert.match(String(tool(variables, "--form", "env").stderr), /the variables are no object of names and values/);
   writeFileSync(join(folder, "none.json"), '{"volumes":[]}');
   assert.equal(String(tool(join(folder, "none.json")).stdout), "no volume is declared\n");
   writeFileSync(join(folder, "broken.yaml"), "volumes: [");
