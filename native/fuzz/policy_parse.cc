@@ -1,7 +1,7 @@
 // What users write, in every form that `parse` takes, through the shipped blob.
 //
-// Input: a choice of configuration, then the sources, separated: each a choice of form and its text. Of `env`
-// the text has a variable in each line.
+// Input: a choice of configuration, then the sources, separated: each a choice of form, with or without an
+// origin, and its text, of which the first line is the origin. Of `env` the text has a variable in each line.
 #include <algorithm>
 #include <array>
 
@@ -39,8 +39,14 @@ const Json& Config(size_t choice) {
 }
 
 Json Source(Input whole) {
-  Json source = {{"form", kForms[whole.Choice(std::size(kForms))]}};
+  const size_t choice = whole.Choice(2 * std::size(kForms));
+  Json source = {{"form", kForms[choice % std::size(kForms)]}};
   std::string_view text = whole.Rest();
+  if (choice >= std::size(kForms)) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    source["origin"] = line;
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
   if (source["form"] != "env") {
     source["text"] = text;
     return source;
