@@ -104,6 +104,20 @@ TEST_F(PoliciesTest, AShadowHasItsTime) {
   EXPECT_EQ(CodeOf(Verb("shadow", {{"stop", true}})), "not-found");
 }
 
+TEST_F(PoliciesTest, AShadowOfNoPossibleLengthCostsNoCanary) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Workload("w1", "mount the moon").contains("ok"));
+  const std::string path = File(Trapping("1.1.0", "moon"));
+  EXPECT_EQ(CodeOf(Verb("shadow", {{"path", path}})), "policy") << "its canary fails";
+  for (const Json& length : {Json{{"operations", -1}}, Json{{"operations", 100'001}}, Json{{"for_ms", -1}}}) {
+    Json request = length;
+    request["path"] = path;
+    const Json answer = Verb("shadow", request);
+    EXPECT_EQ(CodeOf(answer), "invalid") << answer;
+    EXPECT_HAS(MessageOf(answer), path + ": a shadow has a time, or 1 to 100000 operations");
+  }
+}
+
 TEST_F(PoliciesTest, WhatIsRefusedByTheActiveOneIsDecidedInShadowToo) {
   const ScriptSteps no = {{'a', R"({"error":{"code":"refused","message":"not today"}})"}};
   ASSERT_TRUE(Install(ScriptBlob(no, PrepareSteps(), "1.0.0")).contains("ok"));
@@ -251,6 +265,16 @@ TEST_F(PoliciesTest, WhatIsWrongWithAFileNamesIt) {
   EXPECT_EQ(MessageOf(Verb("inspect", {{"path", path}})).find(path + ": "), 0u);
   const std::string pinned = MessageOf(Install(Sound("2.0.0"), {{"sha256", std::string(64, 'a')}}));
   EXPECT_EQ(pinned.find(File(Sound("2.0.0")) + ": the policy is not installed: its SHA-256 is "), 0u);
+  // Also what comes behind its check: the folder of policies takes nothing, as a file lies in its place.
+  const std::string blobs = settings_.policy_dir + "/blobs";
+  std::filesystem::rename(blobs, blobs + ".aside");
+  std::ofstream(blobs) << "no folder";
+  for (const char* verb : {"install", "shadow"}) {
+    const Json answer = Verb(verb, {{"path", File(Sound("3.0.0"))}, {"inactive", true}});
+    EXPECT_EQ(MessageOf(answer).find(File(Sound("3.0.0")) + ": "), 0u) << answer;
+  }
+  std::filesystem::remove(blobs);
+  std::filesystem::rename(blobs + ".aside", blobs);
   // Said once where it says so itself.
   const std::string gone = MessageOf(Verb("install", {{"path", "/nowhere/house.wasm"}}));
   EXPECT_EQ(gone.find("/nowhere"), gone.rfind("/nowhere")) << gone;

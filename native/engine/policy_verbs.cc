@@ -49,8 +49,7 @@ struct Verb {
     DVDI_ASSIGN_OR_RETURN(auto blob, ReadNamedFile(core.env.sys, path, core.settings.limits.blob_bytes));
     DVDI_ASSIGN_OR_RETURN(auto signature, ReadSignature(core, request, path));
     auto c = life.Check(std::move(blob), std::move(signature), trust, GetString(request, "sha256"));
-    if (!c.ok()) return AboutFile(path, c.status());
-    about = c->revision;
+    if (c.ok()) about = c->revision;
     return c;
   }
   Result<PolicyCandidate> FromKept() {
@@ -72,16 +71,11 @@ struct Verb {
     const std::string path = GetString(request, "path");
     if (path.empty()) return Status(Code::kInvalid, "policy install wants the path of a blob");
     DVDI_ASSIGN_OR_RETURN(auto c, FromFile(path));
-    if (!GetBool(request, "inactive")) {
-      auto active = Activate(c, "installed");
-      if (!active.ok()) return AboutFile(path, active.status());
-      return active;
-    }
-    auto canary = RunCanary(core, c, true);
-    if (!canary.ok()) return AboutFile(path, canary.status());
+    if (!GetBool(request, "inactive")) return Activate(c, "installed");
+    DVDI_ASSIGN_OR_RETURN(Json canary, RunCanary(core, c, true));
     DVDI_RETURN_IF_ERROR(life.Keep(c));
     Json answer = Described(c);
-    answer["canary"] = std::move(*canary), answer["active"] = false;
+    answer["canary"] = std::move(canary), answer["active"] = false;
     return answer;
   }
   Result<Json> ActivateKept() {
@@ -117,21 +111,19 @@ struct Verb {
     }
     const std::string path = GetString(request, "path");
     if (path.empty() && GetString(request, "policy").empty()) return ShowShadow(core, life, nullptr);
-    auto c = path.empty() ? FromKept() : FromFile(path);
-    if (!c.ok()) return c.status();
-    auto canary = RunCanary(core, *c, true);
-    if (!canary.ok()) return path.empty() ? canary.status() : AboutFile(path, canary.status());
-    if (!path.empty()) DVDI_RETURN_IF_ERROR(life.Keep(*c));
-    ShadowState shadow{c->sha256(), core.env.clock->WallMs(), 0, GetInt(request, "operations")};
-    const int64_t for_ms = GetInt(request, "for_ms");
-    if (shadow.operations < 0 || shadow.operations > kMaxShadowOperations || for_ms < 0)
+    const int64_t operations = GetInt(request, "operations"), for_ms = GetInt(request, "for_ms");
+    if (operations < 0 || operations > kMaxShadowOperations || for_ms < 0)
       return Status(Code::kInvalid, "a shadow has a time, or 1 to " + std::to_string(kMaxShadowOperations) +
                                         " operations, or both");
+    DVDI_ASSIGN_OR_RETURN(auto c, path.empty() ? FromKept() : FromFile(path));
+    DVDI_ASSIGN_OR_RETURN(Json canary, RunCanary(core, c, true));
+    if (!path.empty()) DVDI_RETURN_IF_ERROR(life.Keep(c));
+    ShadowState shadow{c.sha256(), core.env.clock->WallMs(), 0, operations};
     if (for_ms > 0) shadow.until_ms = shadow.began_ms + for_ms;
     if (for_ms == 0 && shadow.operations == 0) shadow.operations = kShadowOperations;
     DVDI_RETURN_IF_ERROR(life.SetShadow(shadow, "", ""));
     DVDI_ASSIGN_OR_RETURN(Json answer, ShowShadow(core, life, nullptr));
-    answer["canary"] = std::move(*canary);
+    answer["canary"] = std::move(canary);
     return answer;
   }
 };
@@ -166,6 +158,8 @@ Result<Json> Engine::Policy(const Json& request) {
   else if (verb == "bar" || verb == "unbar")
     answer = work.Bar(verb == "bar"), event = verb == "bar" ? "barred" : "unbarred";
   if (event == nullptr) return answer;
+  const std::string path = GetString(request, "path");
+  if (!answer.ok() && !path.empty()) answer = AboutFile(path, answer.status());
   if (work.detail.empty() && work.about == nullptr)
     work.detail = GetString(request, "path", GetString(request, "policy"));
   TellPolicy(core, "operator", event, work.about == nullptr ? nullptr : work.about->module.get(), work.detail,
