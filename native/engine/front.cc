@@ -136,8 +136,7 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
       return Status();
     }
   }
-  return Status(Code::kRefused, "scope " + o.scope + " of " + o.owner + " has volumes already",
-                "end it first (`dvdi unmount`), or give this one another name");
+  return ScopeTaken(o);
 }
 
 // A name becomes numbers. Whatever the system looks users up in may be slow, so this has a thread of its own.

@@ -2,11 +2,25 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "engine/watch.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
 
 namespace dvdi {
+
+Status ScopeTaken(const OperationRow& operation) {
+  const std::string& owner = operation.owner;
+  std::string hint = "end it first, or give this one another name";
+  if (owner == "manual")
+    hint = "end it first (`dvdi unmount --name " + OneLine(operation.scope, 255) +
+           "`), or give this one another name";
+  if (owner == "oci")
+    hint =
+        "a container with this ID still has a process: delete that container with its runtime, or give this "
+        "one another ID";
+  return Status(Code::kRefused, "scope " + operation.scope + " of " + owner + " has volumes already", hint);
+}
 
 PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
                                    std::shared_ptr<const Revision> revision, Recorder recorder)
@@ -156,9 +170,7 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
       return Status();
     }
     DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(request_.operation.owner, request_.operation.scope));
-    if (other)
-      return Status(Code::kRefused, "scope " + request_.operation.scope + " has volumes already",
-                    "clean it up first, or use another name");
+    if (other) return ScopeTaken(request_.operation);
     DVDI_RETURN_IF_ERROR(tx.PutOperation(request_.operation));
     for (size_t i = 0; i < volumes_.size(); ++i) {
       VolumeState& v = volumes_[i];

@@ -44,6 +44,10 @@ struct PrepareRequest {
   std::unique_ptr<PolicyInstance> policy;                    // that parsed it
 };
 
+// Why a scope that has volumes gets no others. How one is ended depends on who began it: the owners are those
+// of the command line, and of a caller that is not known here only the rule is told.
+Status ScopeTaken(const OperationRow& operation);
+
 // One volume request on its way.
 struct VolumeState {
   Json request;  // VolumeRequest

@@ -34,6 +34,23 @@ TEST_F(OperationTest, NoDeclaredVolumeIsNoError) {
   ExpectNothingLeft();
 }
 
+TEST_F(OperationTest, WhoseScopeIsTakenIsToldHowItIsEnded) {
+  MakeVolume("red", "a");
+  MakeVolume("red", "b");
+  const std::pair<const char*, const char*> kHints[] = {{"manual", "`dvdi unmount --name one`"},
+                                                        {"oci", "delete that container"},
+                                                        {"mesos", "end it first, or"}};
+  for (const auto& [owner, hint] : kHints) {
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"owner", owner}}).contains("ok"));
+    const Json taken = Prepare("one", {Volume("red", "b")}, {{"owner", owner}});
+    EXPECT_EQ(CodeOf(taken), "refused") << taken;
+    EXPECT_HAS(MessageOf(taken), "has volumes already");
+    EXPECT_HAS(taken["error"]["hint"].get<std::string>(), hint);
+    EXPECT_EQ(taken["error"]["hint"].get<std::string>().find("unmount") != std::string::npos,
+              std::string_view(owner) == "manual");
+  }
+}
+
 TEST_F(OperationTest, TheSameRequestAgainGetsTheSameAnswer) {
   std::vector<Json> volumes = {Volume("red", "a")};
   Json first = Prepare("one", volumes), again = Prepare("one", volumes);
