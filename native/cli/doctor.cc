@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -268,22 +267,16 @@ DoctorCheck CheckStateFolder(const std::string& folder) {
     check.fix = "it must be a folder";
   else
     check.fix = "chown root " + folder + " && chmod 0700 " + folder;
-  const auto free = FreeBytes(existing);
-  if (check.ok && free.has_value()) {
-    check.found += ", " + SizeText(static_cast<double>(*free)) + " free";
-    if (IsFull(*free)) {
+  uint64_t free = 0;
+  if (check.ok && Sys::Real()->FsFree(existing.c_str(), &free) >= 0) {
+    check.found += ", " + SizeText(static_cast<double>(free)) + " free";
+    if (IsFull(free)) {
       check.ok = false;
       check.fix =
           "make room on its filesystem: until then no workload with volumes starts (those that run can end)";
     }
   }
   return check;
-}
-
-std::optional<uint64_t> FreeBytes(const std::string& folder) {
-  struct statvfs st = {};
-  if (::statvfs(folder.c_str(), &st) < 0) return std::nullopt;
-  return static_cast<uint64_t>(st.f_bfree) * st.f_frsize;
 }
 
 bool IsFull(uint64_t free_bytes) { return free_bytes < static_cast<uint64_t>(Reserve::kBytes); }

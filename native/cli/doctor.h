@@ -3,7 +3,6 @@
 #define DVDI_CLI_DOCTOR_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,9 +27,7 @@ std::vector<DoctorCheck> CheckTools();
 // Owner, mode and filesystem of a state folder. That it does not exist yet is fine.
 DoctorCheck CheckStateFolder(const std::string& folder);
 
-// The bytes that root can still write on the filesystem of that folder; none where that cannot be told.
-std::optional<uint64_t> FreeBytes(const std::string& folder);
-// So few that workloads with volumes may not start: less than what is set aside for cleanups.
+// So few bytes are free that workloads with volumes may not start: less than what is set aside for cleanups.
 bool IsFull(uint64_t free_bytes);
 
 // All of it and the engine's own checks (sockets, plugins, ledger). 1 where something required is missing.

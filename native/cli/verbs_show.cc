@@ -172,21 +172,20 @@ int ShowStatus(const Options& options) {
   if (!engine.ok()) return Failed(options, engine.status());
   auto answer = (*engine)->Ask(dvdi_status, {{"what", "summary"}});
   if (!answer.ok()) return Failed(options, answer.status());
-  const auto free = FreeBytes(GetString(*answer, "state_dir"));
-  if (free.has_value()) (*answer)["state_free_bytes"] = *free;
   if (options.global.json) {
     PrintJson(*answer);
     return kExitOk;
   }
   const Json& a = *answer;
+  const int64_t free = GetInt(a, "state_free_bytes", -1);
   PutField("Version", GetString(a, "version", dvdi_version()));
   PutField("Node", GetString(a, "node"));
   PutField("Boot", GetString(a, "boot_id"));
   PutField(
       "State folder",
       GetString(a, "state_dir") +
-          (free.has_value() && IsFull(*free)
-               ? ": full, " + SizeText(static_cast<double>(*free)) +
+          (free >= 0 && IsFull(static_cast<uint64_t>(free))
+               ? ": full, " + SizeText(static_cast<double>(free)) +
                      " are free; until there is room no workload with volumes starts (those that run can end)"
                : ""));
   const Json& ledger = GetMember(a, "ledger");

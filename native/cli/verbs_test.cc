@@ -144,6 +144,17 @@ TEST_F(Verbs, StatusSaysWhatIsPending) {
     EXPECT_NE(done.out.find(part), std::string::npos) << part << "\n" << done.out;
 }
 
+TEST_F(Verbs, StatusSaysThatTheStateFolderIsFull) {
+  Json& summary = script_["status"]["summary"]["answer"];
+  summary = {{"state_dir", "/s"}, {"state_free_bytes", 512}};
+  EXPECT_NE(Dvdi({"status"}).out.find("/s: full, 512"), std::string::npos) << Dvdi({"status"}).out;
+  EXPECT_EQ(*ParseJson(Dvdi({"status", "--json"}).out, "out"), summary) << "shown as the engine tells it";
+  summary["state_free_bytes"] = int64_t{1} << 40;
+  EXPECT_EQ(Dvdi({"status"}).out.find("full"), std::string::npos);
+  summary.erase("state_free_bytes");
+  EXPECT_EQ(Dvdi({"status"}).out.find("full"), std::string::npos) << "nobody has told";
+}
+
 TEST_F(Verbs, MountOfANamePrintsTheStage) {
   script_["prepare"]["answer"] = {
       {"volumes", {{{"name", "da.ta"}, {"stage", "/st/1"}, {"message", "re-attached da.ta"}}}}};

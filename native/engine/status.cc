@@ -142,7 +142,7 @@ Result<Json> Summary(Core& core) {
     std::lock_guard lock(core.reported_mu);
     for (const auto& r : core.reported) reported.push_back(r);
   }
-  return Json{
+  Json summary = {
       {"node", core.settings.node},
       {"boot_id", core.boot_id},
       {"state_dir", core.settings.state_dir},
@@ -155,6 +155,9 @@ Result<Json> Summary(Core& core) {
       {"pending", pending},
       {"drivers", drivers},
       {"reported", reported}};
+  if (uint64_t free = 0; core.env.sys->FsFree(core.settings.state_dir.c_str(), &free) >= 0)
+    summary["state_free_bytes"] = free;
+  return summary;
 }
 
 Json AnswerJson(const Answer& a) {

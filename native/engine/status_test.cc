@@ -1,4 +1,9 @@
 // What the engine says about itself.
+#include <sys/statfs.h>
+
+#include <cerrno>
+#include <string_view>
+
 #include "engine/testing/sim_engine.h"
 
 namespace dvdi {
@@ -13,6 +18,17 @@ TEST_F(StatusOfTest, SummaryOfAnEmptyNode) {
   EXPECT_EQ(s["policy"]["name"], "scripted");
   for (const char* count : {"volumes", "scopes", "operations"}) EXPECT_EQ(s[count], 0) << count;
   for (const char* list : {"pending", "reported"}) EXPECT_EQ(s[list], Json::array()) << list;
+}
+
+TEST_F(StatusOfTest, TheSummaryHasTheRoomOfTheStateFolder) {
+  const Json s = Ask("summary");
+  struct statfs st = {};
+  ASSERT_EQ(::statfs(settings_.state_dir.c_str(), &st), 0);
+  ASSERT_TRUE(s.contains("state_free_bytes")) << s;
+  EXPECT_LE(s["state_free_bytes"].get<uint64_t>(), st.f_blocks * static_cast<uint64_t>(st.f_bsize));
+  world_.sys.look_fault = [](const char* call) { return std::string_view(call) == "statfs" ? EIO : 0; };
+  EXPECT_FALSE(Ask("summary").contains("state_free_bytes")) << "where the system does not tell";
+  world_.sys.look_fault = nullptr;
 }
 
 TEST_F(StatusOfTest, VolumesScopesAndUsers) {

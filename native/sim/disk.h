@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -72,6 +73,7 @@ class SimDisk {
   // No more bytes than there are now (what is freed can be used again), or without limit.
   void Fill(bool full) { capacity_ = full ? used_ : UINT64_MAX; }
   bool full() const { return capacity_ != UINT64_MAX; }
+  uint64_t Free() const { return capacity_ - std::min(used_, capacity_); }
   void PowerLoss(SimRandom& random);
   // All locks and shared memory are gone: the processes that had them are.
   void Reboot();

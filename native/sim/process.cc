@@ -240,6 +240,13 @@ int SimProcess::FsType(int fd, int64_t* type) {
   return Get(fd) == nullptr ? -EBADF : 0;
 }
 
+int SimProcess::FsFree(const char* path, uint64_t* bytes) {
+  SimDisk::Node node;
+  if (int r = kernel_->disk.Find(path, &node); r < 0) return r;
+  *bytes = kernel_->disk.Free();
+  return 0;
+}
+
 int SimProcess::TryLock(int fd, int64_t offset, int64_t length) {
   if (dead_) return -EIO;
   File* f = Get(fd);

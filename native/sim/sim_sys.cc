@@ -57,6 +57,10 @@ int SimSys::FsType(int fd, int64_t* type) {
   if (int r = Look("statfs"); r < 0) return r;
   return Sys::FsType(fd, type);
 }
+int SimSys::FsFree(const char* path, uint64_t* bytes) {
+  if (int r = Look("statfs"); r < 0) return r;
+  return Sys::FsFree(path, bytes);
+}
 int SimSys::TryLock(int fd, int64_t offset, int64_t length) {
   if (int r = Look("fcntl"); r < 0) return r;
   return Sys::TryLock(fd, offset, length);

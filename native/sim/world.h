@@ -46,6 +46,7 @@ class SimSys : public Sys {
   int Fstat(int fd, struct stat* st) override;
   int FstatAt(int dirfd, const char* path, struct stat* st, int flags) override;
   int FsType(int fd, int64_t* type) override;
+  int FsFree(const char* path, uint64_t* bytes) override;
   int TryLock(int fd, int64_t offset, int64_t length) override;
   int ListDir(int dirfd, const char* path, std::vector<std::string>* names) override;
   ssize_t Write(int fd, const void* data, size_t n) override;

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -84,6 +85,12 @@ int Sys::FsType(int fd, int64_t* type) {
   struct statfs st;
   int r = Check(::fstatfs(fd, &st));
   if (r >= 0) *type = static_cast<int64_t>(st.f_type);
+  return r;
+}
+int Sys::FsFree(const char* path, uint64_t* bytes) {
+  struct statvfs st;
+  int r = Check(::statvfs(path, &st));
+  if (r >= 0) *bytes = static_cast<uint64_t>(st.f_bfree) * st.f_frsize;
   return r;
 }
 int Sys::TryLock(int fd, int64_t offset, int64_t length) {

@@ -47,6 +47,7 @@ TEST_F(SysFaultsTest, EachCallAnswersWithItsErrno) {
       {"list: no memory", SYS_fcntl, ENOMEM, -ENOMEM, [&] { return sys_->ListDir(AT_FDCWD, "/", &names); }},
       {"list: read", SYS_getdents64, EIO, -EIO, [&] { return sys_->ListDir(AT_FDCWD, "/", &names); }},
       {"filesystem", SYS_fstatfs, EIO, -EIO, [&] { return sys_->FsType(root, &type); }},
+      {"room", SYS_statfs, EIO, -EIO, [&] { return sys_->FsFree("/", &number); }},
       {"lock held", SYS_fcntl, EACCES, -EAGAIN, [&] { return sys_->TryLock(root); }},
       {"old kernel", SYS_statx, ENOSYS, -EOPNOTSUPP, [&] { return sys_->IsMountRoot("/", &is_root); }},
       {"kernel before 5.8", SYS_statx, 0, -EOPNOTSUPP, [&] { return sys_->IsMountRoot("/", &is_root); }},

@@ -342,6 +342,7 @@ const LOOKS = [
   "Fstat",
   "FstatAt",
   "FsType",
+  "FsFree",
   "TryLock",
   "ListDir",
   "IsMountRoot",

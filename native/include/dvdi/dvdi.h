@@ -117,8 +117,8 @@ DVDI_API dvdi_code dvdi_fence(dvdi_engine* engine, const char* request, dvdi_don
 /* What the ledger knows; asks no plugin unless told to. `query`: {"what": "summary" | "volumes" |
  * "volume" ("driver" optional, "name", "ask_plugin": bool, "timeout_ms") | "scopes" |
  * "drivers" ("ask": false to call none) | "listed" ("driver", "timeout_ms") | "pools" ("driver"
- * optional) | "doctor" | "metrics"}.
- * Answers in docs/cli.md. */
+ * optional) | "doctor" | "metrics"}. "summary" also tells how much room the filesystem of the state folder
+ * has. Answers in docs/cli.md. */
 DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer);
 
 /* The same for who must not wait: the answer goes to the callback. Also for "usage" ("owner" optional,
