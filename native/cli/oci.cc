@@ -14,6 +14,7 @@
 #include "cli/oci_config.h"
 #include "cli/prepare.h"
 #include "cli/print.h"
+#include "cli/releases.h"
 #include "cli/verbs.h"
 
 namespace dvdi::cli {
@@ -124,7 +125,8 @@ Status Begin(const Options& options, const State& state) {
     if (s.ok()) s = ended;
     if (s.ok())
       PrintPrepared(*answer, false);
-    else if (auto undone = (*engine)->Do(dvdi_cleanup, {{"owner", kOwner}, {"scope", state.id}});
+    else if (auto undone =
+                 (*engine)->Do(dvdi_cleanup, {{"owner", kOwner}, {"scope", state.id}, {"held_ms", kHeldMs}});
              !undone.ok())
       PrintNote("note: the volumes are not released yet, `dvdi recover` tries again: " +
                 ErrorLine(undone.status()));

@@ -8,6 +8,10 @@
 
 namespace dvdi::cli {
 
+// What a cleanup waits for volumes that others hold (an operation of another command, say): who is closed
+// behind it does not look again, and what it left would wait for the next command.
+inline constexpr int kHeldMs = 5000;
+
 // Waits until the volumes that `cleaned`, an answer of dvdi_cleanup, names as pending are released or their
 // drivers have failed to, at most `wait_ms`. Those that are not released are named in a note, with the
 // reason. Returns what is left of `wait_ms`.

@@ -237,7 +237,8 @@ bool Session::ProcessesLeft() {
 void Session::CleanUp() {
   // Its mounts would hold the volumes' devices.
   namespace_.reset();
-  Json request = {{"owner", "run"}, {"scope", scope_}, {"deadline_ms", options_.global.timeout_ms}};
+  Json request = {
+      {"owner", "run"}, {"scope", scope_}, {"deadline_ms", options_.global.timeout_ms}, {"held_ms", kHeldMs}};
   auto answer = engine_->Do(dvdi_cleanup, request);
   if (answer.ok())
     cleaned_ = std::move(*answer);

@@ -189,7 +189,8 @@ TEST_F(Verbs, UnmountNeedsOneScope) {
   EXPECT_EQ(Dvdi({"unmount", "--name", "r"}).exit_code, 13);  // not a manual one
   EXPECT_TRUE(Calls("cleanup").empty());
   EXPECT_EQ(Dvdi({"unmount", "e/data"}).exit_code, 0);
-  EXPECT_EQ(OneCall("cleanup"), Json({{"owner", "manual"}, {"scope", "m2"}, {"deadline_ms", 0}}));
+  EXPECT_EQ(OneCall("cleanup"),
+            Json({{"owner", "manual"}, {"scope", "m2"}, {"deadline_ms", 0}, {"held_ms", 5000}}));
 }
 
 TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {

@@ -61,7 +61,8 @@ Status BindAll(const Json& volumes, std::vector<std::pair<std::string, std::stri
 }
 
 Json CleanupRequest(const Options& options, const std::string& scope) {
-  return {{"owner", kOwner}, {"scope", scope}, {"deadline_ms", options.global.timeout_ms}};
+  return {
+      {"owner", kOwner}, {"scope", scope}, {"deadline_ms", options.global.timeout_ms}, {"held_ms", kHeldMs}};
 }
 
 // The manual scope that a volume's name (or --name) means.

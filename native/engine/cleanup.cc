@@ -11,6 +11,8 @@ namespace {
 // A scope that another operation is just ending is waited for so long.
 constexpr int64_t kOthersMs = 2000;
 constexpr int64_t kPauseMs = 5;
+// A volume of which another operation holds the lock, where the caller does not say: the keeper looks again.
+constexpr int64_t kHeldMs = 200;
 
 struct Ended {
   std::optional<OperationRow> found;  // null: it had no volumes, or has none any more
@@ -20,8 +22,10 @@ struct Ended {
 };
 
 // Ends the scope, or waits until whoever is at it has. A look of the keeper's holds an operation for a moment
-// too, without ending it: a cleanup that left it at that would be lost.
-Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& scope, int64_t deadline_ms) {
+// too, without ending it: a cleanup that left it at that would be lost. `held_ms`: how long volumes are
+// waited for that others hold.
+Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& scope, int64_t deadline_ms,
+                       int64_t held_ms) {
   Ended ended;
   const int64_t begun = core.env.clock->MonotonicMs();
   for (;;) {
@@ -37,8 +41,11 @@ Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& 
     ended.elsewhere = others && o.state != kUndoing;
     if (ended.elsewhere) return ended;
     if (!others) {
-      DVDI_ASSIGN_OR_RETURN(ended.tried, TakeDown(core, o, "cleanup", Status(),
-                                                  core.env.clock->MonotonicMs() + 200, &ended.outcome));
+      const int64_t now = core.env.clock->MonotonicMs();
+      DVDI_ASSIGN_OR_RETURN(
+          ended.tried,
+          TakeDown(core, o, "cleanup", Status(),
+                   now + std::max(kHeldMs, std::min(held_ms, deadline_ms - now)), &ended.outcome));
       if (ended.tried) return ended;
     }
     int64_t now = core.env.clock->MonotonicMs();
@@ -69,6 +76,7 @@ Status Engine::Cleanup(const Json& request, Done done) {
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core_->settings.cleanup_ms;
   int64_t release_ms = GetInt(request, "release_ms");
+  int64_t held_ms = std::max({kHeldMs, GetInt(request, "held_ms"), release_ms});
   Json volumes = GetMember(request, "volumes");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
@@ -77,10 +85,10 @@ Status Engine::Cleanup(const Json& request, Done done) {
   // Not counted with the drivers' operations: it calls no driver, and its answer waits for none.
   core->admission->Submit(
       "cleanup", {}, deadline,
-      [this, self = shared_from_this(), core, owner, scope, deadline, release_ms, volumes,
+      [this, self = shared_from_this(), core, owner, scope, deadline, held_ms, release_ms, volumes,
        done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());
-        auto tried = EndScope(*core, owner, scope, deadline);
+        auto tried = EndScope(*core, owner, scope, deadline, held_ms);
         if (!tried.ok()) return done(tried.status(), Json());
         Ended ended = std::move(*tried);
         UndoOutcome& outcome = ended.outcome;

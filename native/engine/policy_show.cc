@@ -31,7 +31,8 @@ const char* StateOf(const PolicyState& state, const std::string& sha256) {
 
 Status AboutFile(const std::string& path, const Status& why) {
   Status named = why;
-  if (why.message().find(path) != std::string::npos) return named;
+  // What is about another file, or says itself which, stays as it is.
+  if (!why.path().empty() || why.message().find(path) != std::string::npos) return named;
   return std::move(named).WithContext(OneLine(path, 255));
 }
 

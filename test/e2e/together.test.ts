@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { must, until } from "./lib/process.ts";
 import { ScriptedPlugin } from "./lib/plugin.ts";
@@ -169,6 +170,53 @@ test("what a live dvdi is doing is undone by nobody else", { skip }, async (t) =
   assert.equal(done.code, 0, done.all);
   assert.equal(plugin.count("Mount data"), 1);
   await until("it is released", () => plugin.count("Unmount data") === 1);
+});
+
+test("a run that ends while another one holds its volume leaves nothing", { skip }, async (t) => {
+  const world = await World.make(t);
+  const gate = (): { opened: Promise<void>; open: () => void } => {
+    let open: () => void = () => undefined;
+    return { opened: new Promise<void>((done) => (open = done)), open: () => open() };
+  };
+  const mounting = gate(),
+    answer = gate();
+  const plugin = await ScriptedPlugin.serve(world, "plain", {
+    volumes: ["shared", "slow"],
+    Mount: async ({ Name }) => {
+      if (Name === "slow") {
+        mounting.open();
+        await answer.opened;
+      }
+      return { Mountpoint: join(world.home, "plain", Name) };
+    },
+  });
+  const statement = (name: string, volumes: string[]): string[] => {
+    const file = join(world.home, `${name}.json`);
+    const of = (volume: string): object => ({
+      name: volume,
+      driver: "plain",
+      container_path: world.target(`${name}-${volume}`),
+      access: "multi-writer",
+    });
+    writeFileSync(file, JSON.stringify({ volumes: volumes.map(of) }));
+    return ["run", "--statement", file, "--"];
+  };
+  const [began, goOn] = [join(world.home, "began"), join(world.home, "go-on")];
+  const first = world.begin([
+    ...statement("first", ["shared"]),
+    ...["sh", "-c", 'touch "$0"; while [ ! -e "$1" ]; do sleep 0.02; done', began, goOn],
+  ]);
+  await until("the first one's command runs", () => existsSync(began));
+  const second = world.begin([...statement("second", ["shared", "slow"]), "true"]);
+  await mounting.opened;
+  writeFileSync(goOn, "");
+  await sleep(700); // longer than an engine that goes on waits
+  answer.open();
+  for (const run of [first, second]) {
+    const done = await run.end();
+    assert.equal(done.code, 0, done.all);
+  }
+  await until("all is released", () => plugin.count("Unmount shared") === 1 && plugin.count("Unmount slow") === 1);
 });
 
 test("many at once share one attachment, and each has its end", { skip }, async (t) => {
