@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include "ledger/db.h"
+
 namespace dvdi {
 namespace {
 
@@ -84,6 +86,7 @@ int Open(sqlite3_vfs* vfs, sqlite3_filename path, sqlite3_file* file, int flags,
 FaultyVfs::FaultyVfs() {
   static int count = 0;
   name_ = "faulty-" + std::to_string(++count);
+  ConfigureSqlite();
   sqlite3_initialize();
   vfs_ = *Default();
   vfs_.pNext = nullptr;
