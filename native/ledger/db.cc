@@ -27,7 +27,7 @@ Stmt& Stmt::Bind(std::string_view text) & {
   // A null pointer would bind NULL: an empty view may hold one.
   const char* data = text.data() == nullptr ? "" : text.data();
   int rc = sqlite3_bind_text64(stmt_, next_++, data, text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
-  if (rc != SQLITE_OK) status_ = db_->Error(rc, "bind");
+  if (rc != SQLITE_OK) status_ = db_->Error(rc, "bind", Db::Does::kWrite);
   return *this;
 }
 
@@ -42,7 +42,8 @@ bool Stmt::Step() {
   if (!status_.ok()) return false;
   int rc = sqlite3_step(stmt_);
   if (rc == SQLITE_ROW) return true;
-  if (rc != SQLITE_DONE) status_ = db_->Error(rc, "query");
+  if (rc != SQLITE_DONE)
+    status_ = db_->Error(rc, "query", sqlite3_stmt_readonly(stmt_) ? Db::Does::kRead : Db::Does::kWrite);
   return false;
 }
 
@@ -106,8 +107,10 @@ Status Db::Writable() {
   return sqlite3_db_readonly(db_, "main") == 1 ? Error(SQLITE_READONLY, "write to it") : Status();
 }
 
-Status Db::Error(int rc, std::string_view what) {
+Status Db::Error(int rc, std::string_view what, Does does) {
   int primary = rc & 0xFF;
+  // Nothing that was written is so long.
+  if (primary == SQLITE_TOOBIG && does == Does::kRead) damaged_ = true;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
   if (primary == SQLITE_ERROR) misfit_ = true;
   // The file can be written to (Ledger::Open has opened it so), and SQLite gives no other reason: the format

@@ -82,8 +82,10 @@ class Db {
   int64_t Changes() const;
   // The rowid of the last insertion on this connection.
   int64_t LastRowId() const;
-  // kInternal-free mapping of a SQLite error; remembers that the file is damaged.
-  Status Error(int rc, std::string_view what);
+  // kInternal-free mapping of a SQLite error; remembers that the file is damaged. `does`: what failed brought
+  // something of its caller's, and may have failed for that.
+  enum class Does { kRead, kWrite };
+  Status Error(int rc, std::string_view what, Does does = Does::kRead);
   bool damaged() const { return damaged_; }
   // Whether SQL did not fit the file since Open: tables that are not as they should be, or a format that this
   // SQLite does not know. All SQL is ours, so that it is the file that is wrong.

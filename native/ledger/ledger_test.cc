@@ -257,21 +257,23 @@ TEST_F(LedgerTest, AFileThatIsNoLedgerIsKeptAsideToo) {
   const struct {
     size_t at;  // in the file's header
     std::string bytes;
+    std::string sql;  // in their place
   } kPatches[] = {
       {44, std::string("\0\0\0\x7", 4)},         // a format of schemas that SQLite does not know
       {18, "\x79"},                              // a format that SQLite may read, not write
       {18, "\x79\x01"},                          // the same, and it has no log
       {60, std::string("\0\0\0\0", 4)},          // version 0: every table is to be made, and is there
       {60, std::string("\xff\xff\xff\xff", 4)},  // version -1
-      {0, ""},                                   // a column of another name
+      {0, "", "ALTER TABLE effect RENAME COLUMN done TO made"},
+      // Longer than all that is ever written, and than what is read.
+      {0, "", "CREATE TABLE long(text TEXT DEFAULT '" + std::string(65 << 20, 'x') + "')"},
   };
   for (const auto& patch : kPatches) {
     { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
     if (patch.bytes.empty()) {
       sqlite3* db = nullptr;
       ASSERT_EQ(sqlite3_open(path().c_str(), &db), SQLITE_OK);
-      ASSERT_EQ(sqlite3_exec(db, "ALTER TABLE effect RENAME COLUMN done TO made", nullptr, nullptr, nullptr),
-                SQLITE_OK);
+      ASSERT_EQ(sqlite3_exec(db, patch.sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
       sqlite3_close(db);
     } else {
       std::fstream f(path(), std::ios::binary | std::ios::in | std::ios::out);
@@ -280,10 +282,11 @@ TEST_F(LedgerTest, AFileThatIsNoLedgerIsKeptAsideToo) {
     }
     Ledger ledger(env_, path());
     Status s = ledger.Open();
-    ASSERT_TRUE(s.ok()) << patch.at << ": " << s.message();
-    EXPECT_TRUE(ledger.rebuilt()) << patch.at;
-    EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos) << patch.at << ": " << ledger.note();
-    EXPECT_EQ(ledger.note().find('\n'), std::string::npos) << patch.at << ": " << ledger.note();
+    const std::string which = std::to_string(patch.at) + patch.sql.substr(0, 40) + ": ";
+    ASSERT_TRUE(s.ok()) << which << s.message();
+    EXPECT_TRUE(ledger.rebuilt()) << which;
+    EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos) << which << ledger.note();
+    EXPECT_EQ(ledger.note().find('\n'), std::string::npos) << which << ledger.note();
     EXPECT_TRUE(
         ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
             .ok());
