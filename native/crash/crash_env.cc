@@ -47,6 +47,9 @@ class CrashSys : public Sys {
   int Fsync(int fd) override {
     return Effect("fsync", fd, "", [&] { return Sys::Fsync(fd); });
   }
+  int Allocate(int fd, int64_t bytes) override {
+    return Effect("allocate", fd, "", [&] { return Sys::Allocate(fd, bytes); });
+  }
   int MkdirAt(int dirfd, const char* path, mode_t mode) override {
     struct stat st;
     auto act = [&] { return Sys::MkdirAt(dirfd, path, mode); };

@@ -48,7 +48,7 @@ Json TierJson(const std::string& driver, const Json& tier) {
 
 Json DescribeDrivers(Core& core, bool ask) {
   auto breakers = core.plugins->Breakers();
-  std::vector<std::string> names = ListPlugins(core.plugins->paths());
+  std::vector<std::string> names = ListPlugins(core.env.sys, core.plugins->paths());
   std::vector<Answer> answers, capabilities;
   if (ask) {
     answers = AskAll(core, names, Method::kActivate);
@@ -62,7 +62,7 @@ Json DescribeDrivers(Core& core, bool ask) {
   }
   Json list = Json::array();
   for (size_t i = 0; i < names.size(); ++i) {
-    auto address = DiscoverPlugin(core.plugins->paths(), names[i]);
+    auto address = DiscoverPlugin(core.env.sys, core.plugins->paths(), names[i]);
     Json one = {{"name", names[i]},
                 {"address", address.ok() ? address->ToString() : address.status().message()},
                 {"found", address.ok()},
@@ -85,7 +85,7 @@ Json DescribeDrivers(Core& core, bool ask) {
 
 Result<Json> DescribePools(Core& core, const std::string& driver) {
   std::vector<std::string> names =
-      driver.empty() ? ListPlugins(core.plugins->paths()) : std::vector<std::string>{driver};
+      driver.empty() ? ListPlugins(core.env.sys, core.plugins->paths()) : std::vector<std::string>{driver};
   std::vector<Answer> answers = AskAll(core, names, Method::kTiers);
   Json tiers = Json::array();
   for (size_t i = 0; i < names.size(); ++i) {

@@ -16,6 +16,16 @@ bool Reserve::Whole() const {
          st.st_size >= kBytes;
 }
 
+Status Reserve::Fill(int fd, const std::string& path) {
+  const int r = env_.sys->Allocate(fd, kBytes);
+  if (r >= 0) return Status();
+  if (r != -EOPNOTSUPP && r != -ENOSYS) return Status::FromErrno(-r, "cannot make room in " + path, path);
+  const std::string zeros(64 << 10, '\0');
+  for (int64_t done = 0; done < kBytes; done += static_cast<int64_t>(zeros.size()))
+    DVDI_RETURN_IF_ERROR(WriteAll(env_.sys, fd, zeros, path));
+  return Status();
+}
+
 Status Reserve::Keep() {
   if (Whole()) return Status();
   // One name for all who try at once: all write the same, and one that died leaves no more than that.
@@ -25,9 +35,7 @@ Status Reserve::Keep() {
     SysFd file(env_.sys,
                env_.sys->OpenAt(AT_FDCWD, part.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600));
     if (!file.valid()) s = Status::FromErrno(file.error(), "cannot make " + part, part);
-    const std::string zeros(64 << 10, '\0');
-    for (int64_t done = 0; s.ok() && done < kBytes; done += static_cast<int64_t>(zeros.size()))
-      s = WriteAll(env_.sys, file.get(), zeros, part);
+    if (s.ok()) s = Fill(file.get(), part);
   }
   if (s.ok()) {
     int r = env_.sys->RenameAt(AT_FDCWD, part.c_str(), AT_FDCWD, path_.c_str());

@@ -26,6 +26,7 @@ class Reserve {
 
  private:
   bool Whole() const;
+  Status Fill(int fd, const std::string& path);
   const Env& env_;
   const std::string path_;
 };

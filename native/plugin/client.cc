@@ -67,7 +67,7 @@ Answer PluginClient::RunOne(const Call& call) { return std::move(Run({call})[0])
 bool PluginClient::AnswerKnown(const Call& call, const PluginAddress& address, SocketIdentity* socket,
                                Answer* answer) {
   if (call.method != Method::kActivate && call.method != Method::kCapabilities) return false;
-  *socket = IdentifySocket(address);
+  *socket = IdentifySocket(env_.sys, address);
   if (*socket == SocketIdentity()) return false;  // what cannot be told from its successor
   std::lock_guard<std::mutex> lock(mu_);
   auto it = known_.find(call.driver);
@@ -115,7 +115,7 @@ std::vector<Answer> PluginClient::RunAll(const std::vector<Call>& calls) {
     }
     auto found = addresses.find(call.driver);
     if (found == addresses.end())
-      found = addresses.emplace(call.driver, DiscoverPlugin(paths_, call.driver)).first;
+      found = addresses.emplace(call.driver, DiscoverPlugin(env_.sys, paths_, call.driver)).first;
     if (!found->second.ok()) {
       answers[i] = NotDiscovered(found->second.status());
       continue;

@@ -28,9 +28,9 @@ struct DiscoveryPaths {
 // kInvalid for a name that is no plain name (slash, dot-dot, control characters, empty, over 128
 // bytes) and for a spec file that is wrong; kNotFound (all the places looked at) where there is
 // none; kUnsupported for TLS.
-Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::string& name);
+Result<PluginAddress> DiscoverPlugin(Sys* sys, const DiscoveryPaths& paths, const std::string& name);
 // All names that discovery would find, sorted.
-std::vector<std::string> ListPlugins(const DiscoveryPaths& paths);
+std::vector<std::string> ListPlugins(Sys* sys, const DiscoveryPaths& paths);
 
 // The protocol's methods, and two of `dvdi-driver`'s own that operators use: its tiers, and taking a volume
 // away from another node.

@@ -1,6 +1,5 @@
 // Where plugins listen, as Docker has it: sockets in one list of folders, then .spec and .json files
 // in another.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,13 +9,13 @@
 #include <cstdlib>
 #include <set>
 
-#include "base/fd.h"
 #include "base/guards.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "plugin/client.h"
 #include "plugin/socket.h"
 #include "sys/files.h"
+#include "sys/sys_fd.h"
 
 namespace dvdi {
 namespace {
@@ -52,30 +51,30 @@ std::string Trim(std::string_view text) {
 }
 
 // Who can write to the folder of a socket or a file can be that plugin, and is told its secrets.
-Status CheckFolderOf(const std::string& path) {
+Status CheckFolderOf(Sys* sys, const std::string& path) {
   const std::string folder = path.substr(0, path.rfind('/'));
-  struct stat st;
-  if (::stat(folder.c_str(), &st) != 0)
-    return Status::FromErrno(errno, "cannot look at the folder of plugins " + folder, folder);
+  struct stat st = {};
+  if (const int r = sys->FstatAt(AT_FDCWD, folder.c_str(), &st, 0); r < 0)
+    return Status::FromErrno(-r, "cannot look at the folder of plugins " + folder, folder);
   return CheckOurs(st, folder, "the folder of plugins");
 }
 
 // The file's text. A FIFO or a device in its place must not hold us up.
-Result<std::string> ReadSpec(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd.valid()) return Status::FromErrno(errno, "cannot open plugin file " + path, path);
-  struct stat st;
-  if (::fstat(fd.get(), &st) != 0)
-    return Status::FromErrno(errno, "cannot look at plugin file " + path, path);
+Result<std::string> ReadSpec(Sys* sys, const std::string& path) {
+  SysFd fd(sys, sys->OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd.valid()) return Status::FromErrno(fd.error(), "cannot open plugin file " + path, path);
+  struct stat st = {};
+  if (const int r = sys->Fstat(fd.get(), &st); r < 0)
+    return Status::FromErrno(-r, "cannot look at plugin file " + path, path);
   if (!S_ISREG(st.st_mode))
     return Status(Code::kInvalid, "plugin file " + path + " is not a regular file").WithPath(path);
   DVDI_RETURN_IF_ERROR(CheckOurs(st, path, "plugin file"));
   std::string text;
   char buffer[4096];
   for (;;) {
-    ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Status::FromErrno(errno, "cannot read plugin file " + path, path);
+    const ssize_t n = sys->Read(fd.get(), buffer, sizeof buffer);
+    if (n == -EINTR) continue;
+    if (n < 0) return Status::FromErrno(static_cast<int>(-n), "cannot read plugin file " + path, path);
     if (n == 0) return text;
     text.append(buffer, static_cast<size_t>(n));
     if (text.size() > kMaxSpec)
@@ -132,15 +131,15 @@ Result<PluginAddress> ParseAddress(const std::string& url, const std::string& fi
   return address;
 }
 
-Result<PluginAddress> ReadSpecFile(const std::string& path) {
-  DVDI_RETURN_IF_ERROR(CheckFolderOf(path));
-  DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(path));
+Result<PluginAddress> ReadSpecFile(Sys* sys, const std::string& path) {
+  DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, path));
+  DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(sys, path));
   return ParseAddress(Trim(text), path);
 }
 
-Result<PluginAddress> ReadJsonFile(const std::string& path) {
-  DVDI_RETURN_IF_ERROR(CheckFolderOf(path));
-  DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(path));
+Result<PluginAddress> ReadJsonFile(Sys* sys, const std::string& path) {
+  DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, path));
+  DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(sys, path));
   DVDI_ASSIGN_OR_RETURN(Json json, ParseJson(text, "plugin file " + path));
   if (!json.is_object()) return WrongFile(path, "holds no JSON object");
   const Json& tls = GetMemberNoCase(json, "TLSConfig");
@@ -155,23 +154,14 @@ std::vector<std::string> Places(const std::string& folder, const std::string& na
   return {folder + "/" + name + extension, folder + "/" + name + "/" + name + extension};
 }
 
-bool IsSocket(const std::string& path) {
-  struct stat st;
-  return ::stat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode);
+bool IsSocket(Sys* sys, const std::string& path) {
+  struct stat st = {};
+  return sys->FstatAt(AT_FDCWD, path.c_str(), &st, 0) == 0 && S_ISSOCK(st.st_mode);
 }
 
-bool Exists(const std::string& path) {
-  struct stat st;
-  return ::stat(path.c_str(), &st) == 0;
-}
-
-std::vector<std::string> Entries(const std::string& folder) {
-  std::vector<std::string> names;
-  DIR* dir = ::opendir(folder.c_str());  // opens with O_CLOEXEC
-  if (dir == nullptr) return names;
-  while (const dirent* entry = ::readdir(dir)) names.push_back(entry->d_name);
-  ::closedir(dir);
-  return names;
+bool Exists(Sys* sys, const std::string& path) {
+  struct stat st = {};
+  return sys->FstatAt(AT_FDCWD, path.c_str(), &st, 0) == 0;
 }
 
 // The plugin that an entry of a folder stands for by its name, or "".
@@ -183,28 +173,28 @@ std::string StemOf(const std::string& entry, const std::string& extension) {
 
 }  // namespace
 
-Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::string& name) {
+Result<PluginAddress> DiscoverPlugin(Sys* sys, const DiscoveryPaths& paths, const std::string& name) {
   if (DVDI_GUARD(plain_driver_name) && !PlainName(name)) return NotPlain(name);
   std::string looked;
   auto look = [&](const std::string& path) { looked += (looked.empty() ? "" : ", ") + path; };
   std::string no_socket;
   for (const std::string& folder : paths.sockets) {
     for (std::string& path : Places(folder, name, ".sock")) {
-      if (IsSocket(path)) {
-        DVDI_RETURN_IF_ERROR(CheckFolderOf(path));
+      if (IsSocket(sys, path)) {
+        DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, path));
         PluginAddress address;
         address.path = std::move(path);
         return address;
       }
-      if (Exists(path)) no_socket = "; " + path + " is there, but is no socket";
+      if (Exists(sys, path)) no_socket = "; " + path + " is there, but is no socket";
     }
     look(folder + "/" + name + ".sock");
   }
   for (const std::string& folder : paths.specs) {
     for (const std::string& path : Places(folder, name, ".spec"))
-      if (Exists(path)) return ReadSpecFile(path);
+      if (Exists(sys, path)) return ReadSpecFile(sys, path);
     for (const std::string& path : Places(folder, name, ".json"))
-      if (Exists(path)) return ReadJsonFile(path);
+      if (Exists(sys, path)) return ReadJsonFile(sys, path);
     look(folder + "/" + name + ".spec or .json");
   }
   return Status(Code::kNotFound, "no plugin \"" + name + "\": looked for " + looked + no_socket,
@@ -212,15 +202,17 @@ Result<PluginAddress> DiscoverPlugin(const DiscoveryPaths& paths, const std::str
       .WithVolume(name, "");
 }
 
-std::vector<std::string> ListPlugins(const DiscoveryPaths& paths) {
+std::vector<std::string> ListPlugins(Sys* sys, const DiscoveryPaths& paths) {
   std::set<std::string> found;
   auto scan = [&](const std::string& folder, const char* extension, bool sockets) {
-    for (const std::string& entry : Entries(folder)) {
+    std::vector<std::string> entries;
+    if (sys->ListDir(AT_FDCWD, folder.c_str(), &entries) < 0) return;
+    for (const std::string& entry : entries) {
       std::string stem = StemOf(entry, extension);
-      if (!stem.empty() && (!sockets || IsSocket(folder + "/" + entry))) found.insert(stem);
+      if (!stem.empty() && (!sockets || IsSocket(sys, folder + "/" + entry))) found.insert(stem);
       if (!PlainName(entry)) continue;
       std::string deep = folder + "/" + entry + "/" + entry + extension;
-      if (sockets ? IsSocket(deep) : Exists(deep)) found.insert(entry);
+      if (sockets ? IsSocket(sys, deep) : Exists(sys, deep)) found.insert(entry);
     }
   };
   for (const std::string& folder : paths.sockets) scan(folder, ".sock", true);

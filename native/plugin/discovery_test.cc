@@ -15,7 +15,7 @@ class DiscoveryTest : public ::testing::Test {
   // What NAME.spec (or .json) leads to, as text: the address, or "CODE: message".
   std::string Find(const std::string& file, const std::string& text) {
     std::string path = dir_.Write("etc/" + file, text);
-    auto found = DiscoverPlugin(Paths(), file.substr(0, file.find('.')));
+    auto found = DiscoverPlugin(Sys::Real(), Paths(), file.substr(0, file.find('.')));
     ::unlink(path.c_str());
     return found.ok() ? found->ToString()
                       : CodeName(found.status().code()) + (": " + found.status().message());
@@ -27,10 +27,10 @@ class DiscoveryTest : public ::testing::Test {
 TEST_F(DiscoveryTest, Sockets) {
   dir_.Write("run/deep/x", "");
   ScriptedServer flat(dir_ / "run/flat.sock"), deep(dir_ / "run/deep/deep.sock");
-  auto found = DiscoverPlugin(Paths(), "flat");
+  auto found = DiscoverPlugin(Sys::Real(), Paths(), "flat");
   ASSERT_TRUE(found.ok());
   EXPECT_EQ(found->ToString(), "unix://" + dir_.path() + "/run/flat.sock");
-  found = DiscoverPlugin(Paths(), "deep");
+  found = DiscoverPlugin(Sys::Real(), Paths(), "deep");
   ASSERT_TRUE(found.ok());
   EXPECT_EQ(found->ToString(), "unix://" + dir_.path() + "/run/deep/deep.sock");
 }
@@ -38,17 +38,17 @@ TEST_F(DiscoveryTest, Sockets) {
 TEST_F(DiscoveryTest, SocketsComeFirstThenTheFoldersInOrder) {
   dir_.Write("run/x", "");
   dir_.Write("etc/p.json", R"({"Addr": "tcp://10.0.0.3:3"})");
-  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "tcp://10.0.0.3:3");
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "p")->ToString(), "tcp://10.0.0.3:3");
   dir_.Write("etc/p.spec", "tcp://10.0.0.2:2");
   dir_.Write("lib/p.spec", "tcp://10.0.0.4:4");
-  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "tcp://10.0.0.2:2");
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "p")->ToString(), "tcp://10.0.0.2:2");
   ScriptedServer server(dir_ / "run/p.sock");
-  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "unix://" + dir_.path() + "/run/p.sock");
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "p")->ToString(), "unix://" + dir_.path() + "/run/p.sock");
 }
 
 TEST_F(DiscoveryTest, SpecsOneFolderDeep) {
   dir_.Write("lib/p/p.spec", "unix:///srv/p.sock\n");
-  EXPECT_EQ(DiscoverPlugin(Paths(), "p")->ToString(), "unix:///srv/p.sock");
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "p")->ToString(), "unix:///srv/p.sock");
 }
 
 TEST_F(DiscoveryTest, Specs) {
@@ -85,7 +85,7 @@ TEST_F(DiscoveryTest, TlsIsRefused) {
 
 TEST_F(DiscoveryTest, NoSuchPlugin) {
   dir_.Write("run/file.sock", "not a socket");
-  auto found = DiscoverPlugin(Paths(), "file");
+  auto found = DiscoverPlugin(Sys::Real(), Paths(), "file");
   ASSERT_EQ(found.status().code(), Code::kNotFound);
   EXPECT_EQ(found.status().driver(), "file");
   for (const char* place : {"run/file.sock", "etc/file.spec", "lib/file.spec", "is no socket"})
@@ -96,11 +96,11 @@ TEST_F(DiscoveryTest, PlainNamesOnly) {
   dir_.Write("etc/p.spec", "unix:///srv/p.sock");
   for (std::string name : {"", ".", "..", "../etc/p", "a/b", "/p", "p\n", "-p", ".p", "p p", "a..b",
                            "p\x1b[0m", "p:latest", "p\xc3\xa9"})
-    EXPECT_EQ(DiscoverPlugin(Paths(), name).status().code(), Code::kInvalid) << name;
-  EXPECT_EQ(DiscoverPlugin(Paths(), std::string("p\0", 2)).status().code(), Code::kInvalid);
-  EXPECT_EQ(DiscoverPlugin(Paths(), std::string(129, 'a')).status().code(), Code::kInvalid);
-  EXPECT_EQ(DiscoverPlugin(Paths(), std::string(128, 'a')).status().code(), Code::kNotFound);
-  Status managed = DiscoverPlugin(Paths(), "rexray/ebs:latest").status();
+    EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), name).status().code(), Code::kInvalid) << name;
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), std::string("p\0", 2)).status().code(), Code::kInvalid);
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), std::string(129, 'a')).status().code(), Code::kInvalid);
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), std::string(128, 'a')).status().code(), Code::kNotFound);
+  Status managed = DiscoverPlugin(Sys::Real(), Paths(), "rexray/ebs:latest").status();
   EXPECT_NE(managed.message().find("1 to 128 letters"), std::string::npos);
   EXPECT_NE(managed.hint().find("managed plugin"), std::string::npos);
 }
@@ -108,11 +108,11 @@ TEST_F(DiscoveryTest, PlainNamesOnly) {
 TEST_F(DiscoveryTest, FifoDoesNotHoldUs) {
   dir_.Write("etc/x", "");
   ASSERT_EQ(::mkfifo((dir_ / "etc/p.spec").c_str(), 0600), 0);
-  EXPECT_EQ(DiscoverPlugin(Paths(), "p").status().code(), Code::kInvalid);
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "p").status().code(), Code::kInvalid);
 }
 
 TEST_F(DiscoveryTest, Lists) {
-  EXPECT_TRUE(ListPlugins(Paths()).empty());
+  EXPECT_TRUE(ListPlugins(Sys::Real(), Paths()).empty());
   dir_.Write("run/deep/x", "");
   dir_.Write("run/file.sock", "");
   dir_.Write("run/.sock", "");
@@ -123,7 +123,7 @@ TEST_F(DiscoveryTest, Lists) {
   dir_.Write("lib/c/c.json", "");
   dir_.Write("lib/d/c.json", "");
   ScriptedServer flat(dir_ / "run/flat.sock"), deep(dir_ / "run/deep/deep.sock");
-  EXPECT_EQ(ListPlugins(Paths()), (std::vector<std::string>{"a", "b", "c", "deep", "flat"}));
+  EXPECT_EQ(ListPlugins(Sys::Real(), Paths()), (std::vector<std::string>{"a", "b", "c", "deep", "flat"}));
 }
 
 TEST_F(DiscoveryTest, AFileThatCannotBeReadSaysWhy) {
@@ -136,18 +136,20 @@ TEST_F(DiscoveryTest, AFileThatCannotBeReadSaysWhy) {
   for (const Case& c :
        {Case{SYS_openat, "cannot open plugin file "}, Case{SYS_read, "cannot read plugin file "}}) {
     std::string message;
-    EXPECT_TRUE(WithCallFaults({{{c.call}, EIO, 1}},
-                               [&] { message = DiscoverPlugin(Paths(), "a_b").status().message(); }));
+    EXPECT_TRUE(WithCallFaults({{{c.call}, EIO, 1}}, [&] {
+      message = DiscoverPlugin(Sys::Real(), Paths(), "a_b").status().message();
+    }));
     EXPECT_EQ(c.message + path + ": Input/output error", message);
   }
   EXPECT_EQ(
-      FailEachCall({SYS_read}, EINTR,
-                   [&] { EXPECT_EQ("unix:///srv/p.sock", DiscoverPlugin(Paths(), "a_b")->ToString()); }),
+      FailEachCall(
+          {SYS_read}, EINTR,
+          [&] { EXPECT_EQ("unix:///srv/p.sock", DiscoverPlugin(Sys::Real(), Paths(), "a_b")->ToString()); }),
       2);
   // What is there, and cannot be looked at: nothing else is taken in its place.
   int told = 0;
   FailEachCall({SYS_newfstatat}, EIO, [&] {
-    auto found = DiscoverPlugin(Paths(), "a_b");
+    auto found = DiscoverPlugin(Sys::Real(), Paths(), "a_b");
     if (!found.ok())
       told += found.status().message().find(path.substr(0, path.rfind('.'))) != std::string::npos;
   });
@@ -161,7 +163,7 @@ TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
                     json = dir_.Write("etc/j.json", R"({"Addr": "unix:///srv/p.sock"})");
   const std::string run = dir_ / "run", etc = dir_ / "etc";
   auto refused = [&](const char* name, const std::string& what) {
-    auto found = DiscoverPlugin(Paths(), name);
+    auto found = DiscoverPlugin(Sys::Real(), Paths(), name);
     ASSERT_FALSE(found.ok()) << name;
     EXPECT_EQ(found.status().code(), Code::kRefused) << name;
     EXPECT_NE(found.status().message().find(what + " can be written by others"), std::string::npos)
@@ -171,7 +173,7 @@ TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
   };
   auto all = [&] {
     for (const char* name : {"plain", "deep", "s", "j"})
-      EXPECT_TRUE(DiscoverPlugin(Paths(), name).ok()) << name;
+      EXPECT_TRUE(DiscoverPlugin(Sys::Real(), Paths(), name).ok()) << name;
   };
   all();
   for (mode_t mode : {0777, 0775, 01777}) {
@@ -193,7 +195,7 @@ TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
   all();
   if (::geteuid() != 0) return;
   ASSERT_EQ(::chown(run.c_str(), 1234, 0), 0);
-  auto found = DiscoverPlugin(Paths(), "plain");
+  auto found = DiscoverPlugin(Sys::Real(), Paths(), "plain");
   ASSERT_FALSE(found.ok());
   EXPECT_NE(found.status().message().find("belongs to user 1234"), std::string::npos);
   ASSERT_EQ(::chown(run.c_str(), 0, 0), 0);

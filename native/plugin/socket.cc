@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
@@ -63,9 +64,10 @@ Result<std::vector<SocketTarget>> SocketTargets(const PluginAddress& address) {
                                     "since a resolver can block)");
 }
 
-SocketIdentity IdentifySocket(const PluginAddress& address) {
-  struct stat st;
-  if (address.kind != PluginAddress::Kind::kUnix || ::stat(address.path.c_str(), &st) != 0) return {};
+SocketIdentity IdentifySocket(Sys* sys, const PluginAddress& address) {
+  struct stat st = {};
+  if (address.kind != PluginAddress::Kind::kUnix) return {};
+  if (sys->FstatAt(AT_FDCWD, address.path.c_str(), &st, 0) < 0) return {};
   return {st.st_dev, st.st_ino, st.st_ctim.tv_sec * 1'000'000'000LL + st.st_ctim.tv_nsec};
 }
 

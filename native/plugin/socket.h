@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/status.h"
 #include "plugin/transport.h"
+#include "sys/sys.h"
 
 namespace dvdi {
 
@@ -33,7 +34,7 @@ struct SocketIdentity {
 // not fit into a socket address.
 Result<std::vector<SocketTarget>> SocketTargets(const PluginAddress& address);
 
-SocketIdentity IdentifySocket(const PluginAddress& address);
+SocketIdentity IdentifySocket(Sys* sys, const PluginAddress& address);
 
 // Starts to connect. 0: connected; EINPROGRESS: poll for writing, then ConnectOutcome; EAGAIN: a Unix
 // socket's queue is full, try again later (poll does not tell when); else errno. `fd` is set for

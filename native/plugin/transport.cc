@@ -102,7 +102,7 @@ void Batch::Start(Flight& f) {
   f.targets = std::move(targets).value();
   // The identity is taken before connecting: a socket file replaced meanwhile then only costs the
   // connection its reuse.
-  f.connection.identity = IdentifySocket(f.request->address);
+  f.connection.identity = IdentifySocket(Sys::Real(), f.request->address);
   PooledConnection found;
   f.began = true;
   ++open_[f.key];
@@ -214,7 +214,7 @@ void Batch::Broken(Flight& f, const std::string& why) {
     f.sent_before = !untouched;
     f.written = 0;
     f.connection = {};
-    f.connection.identity = IdentifySocket(f.request->address);
+    f.connection.identity = IdentifySocket(Sys::Real(), f.request->address);
     return Connect(f);
   }
   if (untouched && !f.sent_before)

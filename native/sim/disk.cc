@@ -26,15 +26,15 @@ SimDisk::SimDisk() : root_(std::make_shared<Inode>()) {
 }
 
 int SimDisk::Find(const std::string& path, Node* node) const {
-  Node at = root_;
+  const Node* at = &root_;
   std::string_view rest = path;
   for (std::string_view name = NextName(&rest); !name.empty(); name = NextName(&rest)) {
-    if (!at->folder()) return -ENOTDIR;
-    auto it = at->children.find(std::string(name));
-    if (it == at->children.end()) return -ENOENT;
-    at = it->second;
+    if (!(*at)->folder()) return -ENOTDIR;
+    auto it = (*at)->children.find(name);
+    if (it == (*at)->children.end()) return -ENOENT;
+    at = &it->second;
   }
-  *node = std::move(at);
+  *node = *at;
   return 0;
 }
 
@@ -49,7 +49,7 @@ int SimDisk::FindParent(const std::string& path, Node* folder, std::string* name
 void SimDisk::Set(const Node& folder, const std::string& name, Node to) {
   Node& slot = folder->children[name];
   journal_.push_back({folder, name, slot, to});
-  if (slot != nullptr && --slot->links == 0) used_ -= std::min(used_, slot->data.size() + kNameBytes);
+  if (slot != nullptr && --slot->links == 0) used_ -= std::min(used_, slot->size() + kNameBytes);
   if (to != nullptr) ++to->links;
   if (to == nullptr)
     folder->children.erase(name);
@@ -107,25 +107,36 @@ int SimDisk::Unlink(const std::string& path, bool folder) {
 }
 
 int SimDisk::Write(Inode& node, uint64_t at, std::string_view bytes) {
-  uint64_t end = at + bytes.size(), size = node.data.size();
+  const uint64_t end = at + bytes.size(), size = node.size();
   if (end > size) {
     if (used_ + (end - size) > capacity_) return -ENOSPC;
     used_ += end - size;
   }
-  Undo undo{at, size, at < size ? node.data.substr(at, std::min<uint64_t>(bytes.size(), size - at)) : ""};
-  node.unsynced.push_back(std::move(undo));
-  if (end > size) node.data.resize(end);
+  node.unsynced.push_back({at, size, at < node.data.size() ? node.data.substr(at, bytes.size()) : ""});
+  if (end > node.data.size()) node.data.resize(end);
   node.data.replace(at, bytes.size(), bytes);
   node.changed = next_++;
   return static_cast<int>(bytes.size());
 }
 
+int SimDisk::Allocate(Inode& node, uint64_t bytes) {
+  const uint64_t size = node.size();
+  if (bytes <= size) return 0;
+  if (used_ + (bytes - size) > capacity_) return -ENOSPC;
+  used_ += bytes - size;
+  node.unsynced.push_back({size, size, ""});
+  node.allocated = bytes;
+  node.changed = next_++;
+  return 0;
+}
+
 void SimDisk::Truncate(Inode& node, uint64_t size) {
-  uint64_t before = node.data.size();
+  const uint64_t before = node.size();
   if (size == before) return;
-  node.unsynced.push_back({size, before, size < before ? node.data.substr(size) : ""});
+  node.unsynced.push_back({size, before, size < node.data.size() ? node.data.substr(size) : ""});
   if (size < before) used_ -= std::min(used_, before - size);
   node.data.resize(size);
+  node.allocated = 0;
   node.changed = next_++;
 }
 
@@ -171,17 +182,23 @@ void SimDisk::PowerLoss(SimRandom& random) {
     auto& node = const_cast<Inode&>(seen);
     node.links = 0;
     if (!files.insert(&node).second) return;
+    if (node.fixed) {
+      used_ += node.size() + kNameBytes;
+      return;
+    }
     bool lose = random.OneIn(2);  // the kernel may have written everything long ago
     for (size_t i = node.unsynced.size(); i-- > 0 && lose;) {
       const Undo& u = node.unsynced[i];
       if (random.OneIn(3) && i + 1 < node.unsynced.size()) continue;
       if (node.data.size() < u.at + u.old.size()) node.data.resize(u.at + u.old.size());
       node.data.replace(u.at, u.old.size(), u.old);
-      if (i == 0 || random.OneIn(2)) node.data.resize(u.size);
+      if (i != 0 && !random.OneIn(2)) continue;
+      node.data.resize(u.size);
+      node.allocated = 0;
     }
     node.unsynced.clear();
     node.changed = next_++;
-    used_ += node.data.size() + kNameBytes;
+    used_ += node.size() + kNameBytes;
   });
   // Links are counted anew: names came back.
   std::function<void(Inode&)> count = [&](Inode& folder) {

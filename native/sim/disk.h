@@ -46,10 +46,13 @@ class SimDisk {
     mode_t mode = 0;
     int links = 0;
     std::string data;
-    std::map<std::string, Node> children;
+    std::map<std::string, Node, std::less<>> children;
     std::vector<Undo> unsynced;
     std::vector<Lock> locks;
     Shared shared;
+    bool fixed = false;      // was there before, and nobody writes it: power losses are not about it
+    uint64_t allocated = 0;  // what lies beyond the data is zeros
+    uint64_t size() const { return std::max<uint64_t>(data.size(), allocated); }
     bool folder() const { return S_ISDIR(mode); }
   };
 
@@ -64,6 +67,8 @@ class SimDisk {
   int Rename(const std::string& from, const std::string& to);
   int Unlink(const std::string& path, bool folder);
   int Write(Inode& node, uint64_t at, std::string_view bytes);
+  // It has at least so many bytes then: zeros, which are on no page of ours.
+  int Allocate(Inode& node, uint64_t bytes);
   void Truncate(Inode& node, uint64_t size);
   // Its data, and all names that were made before.
   void Sync(Inode& node);

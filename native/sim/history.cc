@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "ledger/db.h"
 #include "policy/checksum.h"
 #include "sim/history_run.h"
 
@@ -71,8 +72,29 @@ void History::Broken(const std::string& invariant, const std::string& what) {
   Say("BROKEN " + invariant + ": " + what);
 }
 
+namespace {
+
+// Where the drivers listen, as an administrator has written it.
+void PlantPlugins(NodeState& node) {
+  SimDisk& disk = node.kernel.disk;
+  for (const char* folder : {"/etc", "/etc/docker", kPluginDir}) {
+    SimDisk::Node made;
+    if (disk.Make(folder, S_IFDIR | 0755, &made) == 0) made->fixed = true;
+  }
+  for (const char* driver : kDrivers) {
+    SimDisk::Node made;
+    if (disk.Make(std::string(kPluginDir) + "/" + driver + ".spec", S_IFREG | 0644, &made) != 0) continue;
+    disk.Write(*made, 0, "unix:///sim/" + std::string(driver) + ".sock\n");
+    disk.Sync(*made);
+    made->fixed = true;
+  }
+}
+
+}  // namespace
+
 void History::Begin() {
   result_.digest = 0xCBF29CE484222325U;
+  ConfigureSqlite();
   sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, static_cast<int>(plan_.seed & 0x7FFFFFFF) | 1, nullptr);
   random().Seed(plan_.seed);
   PluginWorld& w = state_.plugins;
@@ -106,6 +128,7 @@ void History::Begin() {
   for (const char* name : {"one", "two"}) {
     state_.nodes.push_back(std::make_unique<NodeState>(name));
     NodeState& node = *state_.nodes.back();
+    PlantPlugins(node);
     PlantStrangers(node);
     node.kernel.disk.Make("/blobs", S_IFDIR | 0755, nullptr);
     for (const auto& [file, blob] :
@@ -225,7 +248,8 @@ void History::End() {
     }
     node->kernel.disk.Walk([&](const std::string& path, const SimDisk::Inode& file) {
       bool ledger = path.starts_with(std::string(kStateDir) + "/ledger.db");
-      Say(path + " " + std::to_string(file.mode) + (ledger ? "" : " " + Sum(file.data)));
+      Say(path + " " + std::to_string(file.mode) +
+          (ledger ? "" : " " + std::to_string(file.size()) + " " + Sum(file.data)));
     });
   }
   result_.switches = state_.tasks.switches();
@@ -233,8 +257,7 @@ void History::End() {
 Shared::Shared(const std::string& second_policy, const std::string& compiled) {
   char folder[] = "/tmp/dvdi-sim-XXXXXX";
   if (::mkdtemp(folder) == nullptr) std::abort();
-  specs = folder;
-  for (const char* d : kDrivers) std::ofstream(specs + "/" + d + ".spec") << "unix:///sim/" << d << ".sock\n";
+  folder_ = folder;
   stock = std::string(BuiltinPolicy());
   if (!second_policy.empty()) {
     std::ifstream in(second_policy, std::ios::binary);
@@ -242,7 +265,7 @@ Shared::Shared(const std::string& second_policy, const std::string& compiled) {
   }
   if (second.empty()) second = SecondBuild(stock);
   auto created =
-      PolicyRuntime::Create(RealEnv(), PolicyLimits{}, compiled.empty() ? specs + "/compiled" : compiled);
+      PolicyRuntime::Create(RealEnv(), PolicyLimits{}, compiled.empty() ? folder_ + "/compiled" : compiled);
   if (!created.ok()) std::abort();
   runtime = std::move(*created);
   for (const std::string* blob : {&stock, &second}) {
@@ -259,7 +282,7 @@ Shared::Shared(const std::string& second_policy, const std::string& compiled) {
 
 Shared::~Shared() {
   std::error_code ignored;
-  std::filesystem::remove_all(specs, ignored);
+  std::filesystem::remove_all(folder_, ignored);
 }
 
 HistoryResult RunHistory(const Plan& plan, const Shared& shared, bool keep_transcript) {

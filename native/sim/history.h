@@ -13,7 +13,7 @@
 
 namespace dvdi::sim {
 
-// What histories of one process share: compiled policies, the folder in which drivers are discovered.
+// What histories of one process share: compiled policies.
 class Shared {
  public:
   // `second_policy`: another blob to swap in; "": the stock one, built a second time (with another version).
@@ -24,12 +24,12 @@ class Shared {
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
-  std::string specs;  // a folder with a file for each driver
   std::string stock, second;
   std::string second_name, second_version, second_sha256;
   std::shared_ptr<PolicyRuntime> runtime;
 
  private:
+  std::string folder_;  // its own, gone with it
   std::vector<std::shared_ptr<const PolicyModule>> kept_;
 };
 

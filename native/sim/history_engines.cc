@@ -32,7 +32,7 @@ EngineProcess* History::Open(NodeState& node, int number) {
   s.state_dir = kStateDir, s.runtime_dir = "/run/dvdi", s.policy_dir = std::string(kStateDir) + "/policy";
   s.node = node.kernel.name();
   s.plugin_paths.sockets.clear();
-  s.plugin_paths.specs = {shared_.specs};
+  s.plugin_paths.specs = {kPluginDir};
   s.prepare_ms = kPrepareMs, s.call_max_ms = 20'000;
   s.records_keep = 100, s.canary_operations = 10;
   s.secret_options = {"password"};

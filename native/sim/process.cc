@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "base/text.h"
 #include "helper/helper.h"
@@ -140,9 +141,10 @@ ssize_t SimProcess::Read(int fd, void* buffer, size_t n) {
   if (f == nullptr || f->tree) return -EBADF;
   if (f->node->folder()) return -EISDIR;
   const std::string& data = f->node->data;
-  if (f->at >= data.size()) return 0;
-  n = std::min<size_t>(n, data.size() - f->at);
-  data.copy(static_cast<char*>(buffer), n, f->at);
+  if (f->at >= f->node->size()) return 0;
+  n = std::min<size_t>(n, f->node->size() - f->at);
+  const size_t held = f->at < data.size() ? data.copy(static_cast<char*>(buffer), n, f->at) : 0;
+  std::memset(static_cast<char*>(buffer) + held, 0, n - held);
   f->at += n;
   return static_cast<ssize_t>(n);
 }
@@ -151,10 +153,17 @@ ssize_t SimProcess::Write(int fd, const void* data, size_t n) {
   File* f = Get(fd);
   if (f == nullptr || f->tree) return -EBADF;
   if (int err = Change("write", f->path); err != 0) return -err;
-  if (f->append) f->at = f->node->data.size();
+  if (f->append) f->at = f->node->size();
   int r = kernel_->disk.Write(*f->node, f->at, {static_cast<const char*>(data), n});
   if (r > 0) f->at += static_cast<uint64_t>(r);
   return r;
+}
+
+int SimProcess::Allocate(int fd, int64_t bytes) {
+  File* f = Get(fd);
+  if (f == nullptr || f->tree) return -EBADF;
+  if (int err = Change("allocate", f->path); err != 0) return -err;
+  return kernel_->disk.Allocate(*f->node, static_cast<uint64_t>(bytes));
 }
 
 int SimProcess::Fsync(int fd) {
@@ -215,7 +224,7 @@ int SimProcess::Fchmod(int fd, mode_t mode) {
 void SimProcess::Fill(const SimDisk::Inode& node, struct stat* st) {
   *st = {};
   st->st_dev = 8, st->st_ino = node.number, st->st_mode = node.mode, st->st_uid = ::geteuid();
-  st->st_nlink = static_cast<nlink_t>(node.links), st->st_size = static_cast<off_t>(node.data.size());
+  st->st_nlink = static_cast<nlink_t>(node.links), st->st_size = static_cast<off_t>(node.size());
   st->st_mtim.tv_sec = st->st_ctim.tv_sec = static_cast<time_t>(node.changed);
 }
 

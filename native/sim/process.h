@@ -52,6 +52,7 @@ class SimProcess : public Sys {
   ssize_t Read(int fd, void* buffer, size_t n) override;
   ssize_t Write(int fd, const void* data, size_t n) override;
   int Fsync(int fd) override;
+  int Allocate(int fd, int64_t bytes) override;
   int MkdirAt(int dirfd, const char* path, mode_t mode) override;
   int UnlinkAt(int dirfd, const char* path, int flags) override;
   int RenameAt(int olddir, const char* from, int newdir, const char* to) override;

@@ -73,6 +73,10 @@ ssize_t SimSys::Write(int fd, const void* data, size_t n) {
   if (int r = Change("write"); r < 0) return r;
   return Sys::Write(fd, data, n);
 }
+int SimSys::Allocate(int fd, int64_t bytes) {
+  if (int r = Change("allocate"); r < 0) return r;
+  return Sys::Allocate(fd, bytes);
+}
 int SimSys::Fsync(int fd) {
   if (int r = Change("fsync"); r < 0) return r;
   (void)fd;  // power loss is not simulated: nothing to wait for

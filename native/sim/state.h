@@ -16,6 +16,7 @@
 
 namespace dvdi::sim {
 
+inline constexpr const char* kPluginDir = "/etc/docker/plugins";
 inline constexpr const char* kStateDir = "/var/lib/dvdi";
 inline constexpr const char* kStageRoot = "/var/lib/dvdi/stage";
 inline constexpr const char* kTargets = "/srv";

@@ -51,6 +51,7 @@ class SimSys : public Sys {
   int ListDir(int dirfd, const char* path, std::vector<std::string>* names) override;
   ssize_t Write(int fd, const void* data, size_t n) override;
   int Fsync(int fd) override;
+  int Allocate(int fd, int64_t bytes) override;
   int Close(int fd) override;
   int MkdirAt(int dirfd, const char* path, mode_t mode) override;
   int UnlinkAt(int dirfd, const char* path, int flags) override;

@@ -68,6 +68,7 @@ ssize_t Sys::Write(int fd, const void* data, size_t n) {
   return r < 0 ? -errno : r;
 }
 int Sys::Fsync(int fd) { return Check(::fsync(fd)); }
+int Sys::Allocate(int fd, int64_t bytes) { return Check(::fallocate(fd, 0, 0, bytes)); }
 int Sys::MkdirAt(int dirfd, const char* path, mode_t mode) { return Check(::mkdirat(dirfd, path, mode)); }
 int Sys::UnlinkAt(int dirfd, const char* path, int flags) { return Check(::unlinkat(dirfd, path, flags)); }
 int Sys::RenameAt(int olddir, const char* from, int newdir, const char* to) {

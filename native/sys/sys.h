@@ -39,6 +39,9 @@ class Sys {
   virtual ssize_t Read(int fd, void* buffer, size_t n);
   virtual ssize_t Write(int fd, const void* data, size_t n);
   virtual int Fsync(int fd);
+  // Room on the disk for the file's first `bytes`, which has at least so many from then on, zeros where it
+  // had none (fallocate(2)). -EOPNOTSUPP where the filesystem has no such call.
+  virtual int Allocate(int fd, int64_t bytes);
   virtual int MkdirAt(int dirfd, const char* path, mode_t mode);
   virtual int UnlinkAt(int dirfd, const char* path, int flags);  // AT_REMOVEDIR for a folder
   virtual int RenameAt(int olddir, const char* from, int newdir, const char* to);

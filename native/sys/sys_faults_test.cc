@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ class SysFaultsTest : public ::testing::Test {
 
 TEST_F(SysFaultsTest, EachCallAnswersWithItsErrno) {
   int root = ::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  UniqueFd folder(root);
+  UniqueFd folder(root), memory(::memfd_create("room", MFD_CLOEXEC));
   std::vector<std::string> names;
   uint64_t number = 0;
   int64_t type = 0;
@@ -48,6 +49,8 @@ TEST_F(SysFaultsTest, EachCallAnswersWithItsErrno) {
       {"list: read", SYS_getdents64, EIO, -EIO, [&] { return sys_->ListDir(AT_FDCWD, "/", &names); }},
       {"filesystem", SYS_fstatfs, EIO, -EIO, [&] { return sys_->FsType(root, &type); }},
       {"room", SYS_statfs, EIO, -EIO, [&] { return sys_->FsFree("/", &number); }},
+      {"no allocation", SYS_fallocate, EOPNOTSUPP, -EOPNOTSUPP,
+       [&] { return sys_->Allocate(memory.get(), 1); }},
       {"lock held", SYS_fcntl, EACCES, -EAGAIN, [&] { return sys_->TryLock(root); }},
       {"old kernel", SYS_statx, ENOSYS, -EOPNOTSUPP, [&] { return sys_->IsMountRoot("/", &is_root); }},
       {"kernel before 5.8", SYS_statx, 0, -EOPNOTSUPP, [&] { return sys_->IsMountRoot("/", &is_root); }},

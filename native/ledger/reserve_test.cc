@@ -1,0 +1,82 @@
+#include "ledger/reserve.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+class WithoutRoom : public Sys {
+ public:
+  explicit WithoutRoom(int err) : err_(err) {}
+  int Allocate(int, int64_t) override { return -err_; }
+
+ private:
+  const int err_;
+};
+
+class ReserveTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/dvdi-reserve-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    dir_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  std::string path() const { return dir_ + "/reserve"; }
+  std::string dir_;
+  Env env_ = SystemEnv();
+};
+
+struct stat Look(const std::string& path) {
+  struct stat st = {};
+  EXPECT_EQ(::stat(path.c_str(), &st), 0) << path;
+  return st;
+}
+
+TEST_F(ReserveTest, HasRoomOnTheDiskUntilItIsSpent) {
+  Reserve reserve(env_, path());
+  ASSERT_TRUE(reserve.Keep().ok());
+  const struct stat st = Look(path());
+  EXPECT_EQ(st.st_size, Reserve::kBytes);
+  EXPECT_GE(st.st_blocks * 512, Reserve::kBytes) << "a size alone keeps no room";
+  EXPECT_EQ(st.st_mode & 07777, 0600);
+  ASSERT_TRUE(reserve.Keep().ok());
+  EXPECT_EQ(Look(path()).st_ino, st.st_ino) << "what is whole is left alone";
+  EXPECT_TRUE(reserve.Spend());
+  EXPECT_FALSE(std::filesystem::exists(path()));
+  EXPECT_FALSE(reserve.Spend());
+}
+
+TEST_F(ReserveTest, IsWrittenWhereTheFilesystemCannotAllocate) {
+  for (const int err : {EOPNOTSUPP, ENOSYS}) {
+    WithoutRoom sys(err);
+    env_.sys = &sys;
+    Reserve reserve(env_, path());
+    ASSERT_TRUE(reserve.Keep().ok()) << err;
+    EXPECT_EQ(Look(path()).st_size, Reserve::kBytes);
+    EXPECT_GE(Look(path()).st_blocks * 512, Reserve::kBytes);
+    EXPECT_TRUE(reserve.Spend());
+  }
+}
+
+TEST_F(ReserveTest, SaysThatThereIsNoRoomAndLeavesNoPart) {
+  WithoutRoom sys(ENOSPC);
+  env_.sys = &sys;
+  Reserve reserve(env_, path());
+  const Status s = reserve.Keep();
+  EXPECT_EQ(s.code(), Code::kSystem);
+  EXPECT_NE(s.message().find("No space left on device"), std::string::npos) << s.message();
+  EXPECT_EQ(s.path(), path());
+  EXPECT_TRUE(std::filesystem::is_empty(dir_));
+}
+
+}  // namespace
+}  // namespace dvdi
