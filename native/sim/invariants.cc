@@ -101,7 +101,12 @@ void LedgerCoversStages(const State& state, const Report& broken) {
     EngineProcess* p = nullptr;
     for (const auto& process : node->processes)
       if (process && process->engine && !process->sys.dead()) p = process.get();
-    if (p == nullptr) continue;
+    std::vector<std::string> stages = node->kernel.MountsBelow(kStageRoot);
+    std::erase_if(stages, [](const std::string& path) {
+      return std::find(std::begin(kStrangeMounts), std::end(kStrangeMounts), path) !=
+             std::end(kStrangeMounts);
+    });
+    if (p == nullptr || stages.empty()) continue;
     std::set<std::string> known;
     Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
@@ -109,9 +114,7 @@ void LedgerCoversStages(const State& state, const Report& broken) {
       return Status();
     });
     if (!s.ok()) continue;
-    for (const auto& path : node->kernel.MountsBelow(kStageRoot)) {
-      if (std::find(std::begin(kStrangeMounts), std::end(kStrangeMounts), path) != std::end(kStrangeMounts))
-        continue;
+    for (const auto& path : stages) {
       if (known.count(path) == 0) broken("mounted, and not in the ledger: " + path);
       SimDisk::Node meta;
       if (node->kernel.disk.Find(path.substr(0, path.rfind('/')) + "/meta.json", &meta) < 0)

@@ -74,11 +74,12 @@ struct Worker {
   void Loop() {
     for (;;) {
       turn.Await();
-      current = task;
-      task->run();
-      task->run = nullptr;
-      current = nullptr;
-      tasks->Finished(task);
+      do {
+        current = task;
+        task->run();
+        task->run = nullptr;
+        current = nullptr;
+      } while (tasks->Finished(task));
     }
   }
 };
@@ -143,14 +144,23 @@ void Tasks::Begin(Task* task) {
 // Whoever gives up its turn: the next task goes on, or the driver.
 Tasks::Task* Tasks::Next() { return interrupted_ || draining_ != nullptr || turns_ <= 0 ? nullptr : Pick(); }
 
-void Tasks::Finished(Task* task) {
+bool Tasks::Finished(Task* task) {
   ++progress_;
-  Worker::Idle().push_back(task->worker);
+  Worker* worker = task->worker;
   std::erase_if(tasks_, [task](const auto& t) { return t.get() == task; });
-  if (Task* next = Next())
+  Task* next = Next();
+  if (next != nullptr && next->worker == nullptr) {  // this thread is as good as another one
+    ++switches_;
+    Begin(next);
+    next->worker = worker, worker->task = next;
+    return true;
+  }
+  Worker::Idle().push_back(worker);
+  if (next != nullptr)
     Resume(next);
   else
     driver.Give();
+  return false;
 }
 
 void Tasks::Park(Task* task) {

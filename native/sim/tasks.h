@@ -63,7 +63,8 @@ class Tasks {
   void Resume(Task* task);
   void Begin(Task* task);
   Task* Next();
-  void Finished(Task* task);
+  // True where the thread that ended it has another one to begin.
+  bool Finished(Task* task);
   void Park(Task* task);
   static Task*& Current();
 
