@@ -22,12 +22,13 @@ struct Ended {
 };
 
 // Ends the scope, or waits until whoever is at it has. A look of the keeper's holds an operation for a moment
-// too, without ending it: a cleanup that left it at that would be lost. `held_ms`: how long volumes are
-// waited for that others hold.
+// too, without ending it: a cleanup that left it at that would be lost. `patience_ms`: until when others are
+// waited for, who are at the scope or hold its volumes, if that is longer than is usual.
 Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& scope, int64_t deadline_ms,
-                       int64_t held_ms) {
+                       int64_t patience_ms) {
   Ended ended;
-  const int64_t begun = core.env.clock->MonotonicMs();
+  const int64_t others_ms =
+      std::min(deadline_ms, std::max(patience_ms, core.env.clock->MonotonicMs() + kOthersMs));
   for (;;) {
     DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(ended.found, tx.FindOperation(owner, scope));
@@ -42,14 +43,12 @@ Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& 
     if (ended.elsewhere) return ended;
     if (!others) {
       const int64_t now = core.env.clock->MonotonicMs();
-      DVDI_ASSIGN_OR_RETURN(
-          ended.tried,
-          TakeDown(core, o, "cleanup", Status(),
-                   now + std::max(kHeldMs, std::min(held_ms, deadline_ms - now)), &ended.outcome));
+      DVDI_ASSIGN_OR_RETURN(ended.tried, TakeDown(core, o, "cleanup", Status(),
+                                                  std::max(now + kHeldMs, patience_ms), &ended.outcome));
       if (ended.tried) return ended;
     }
     int64_t now = core.env.clock->MonotonicMs();
-    if (now >= std::min(deadline_ms, begun + kOthersMs)) return ended;
+    if (now >= others_ms) return ended;
     core.env.scheduler->SleepUntil(now + kPauseMs);
   }
 }
@@ -76,7 +75,7 @@ Status Engine::Cleanup(const Json& request, Done done) {
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core_->settings.cleanup_ms;
   int64_t release_ms = GetInt(request, "release_ms");
-  int64_t held_ms = std::max({kHeldMs, GetInt(request, "held_ms"), release_ms});
+  int64_t held_ms = std::max(GetInt(request, "held_ms"), release_ms);
   Json volumes = GetMember(request, "volumes");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
@@ -88,7 +87,8 @@ Status Engine::Cleanup(const Json& request, Done done) {
       [this, self = shared_from_this(), core, owner, scope, deadline, held_ms, release_ms, volumes,
        done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());
-        auto tried = EndScope(*core, owner, scope, deadline, held_ms);
+        const int64_t begun = core->env.clock->MonotonicMs();
+        auto tried = EndScope(*core, owner, scope, deadline, std::min(deadline, begun + held_ms));
         if (!tried.ok()) return done(tried.status(), Json());
         Ended ended = std::move(*tried);
         UndoOutcome& outcome = ended.outcome;
@@ -98,8 +98,7 @@ Status Engine::Cleanup(const Json& request, Done done) {
         if (release_ms > 0) {
           outcome.locks.reset();  // each release takes its own, and looks again
           AddReleasing(*core, volumes, &outcome.releasing);
-          ReleaseNow(*core, outcome.releasing,
-                     std::min(deadline, core->env.clock->MonotonicMs() + release_ms), &released, &pending);
+          ReleaseNow(*core, outcome.releasing, std::min(deadline, begun + release_ms), &released, &pending);
           core->plugins->CloseIdle();
           outcome.releasing.clear();
         } else {

@@ -176,6 +176,31 @@ TEST_F(ReleaseTest, ACleanupThatReleasesAnswersInTimeThoughNothingAnswersIt) {
   ExpectNothingLeft();
 }
 
+TEST_F(ReleaseTest, ACleanupThatReleasesAnswersInTimeThoughOthersHoldTheVolumes) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  ASSERT_TRUE(Prepare("two", {Volume("red", "b")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  Cleanup("two");
+  ASSERT_EQ(Pending().size(), 1u);
+  world_.transport.plugins["red"].up = true;
+  {
+    auto lock = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", "a"}, {"red", "b"}}, 0);
+    ASSERT_TRUE(lock.ok());
+    const int64_t began = world_.clock.MonotonicMs();
+    Json answer = Call(engine(), &Engine::Cleanup,
+                       {{"owner", "run"},
+                        {"scope", "one"},
+                        {"release_ms", 5000},
+                        {"volumes", {{{"driver", "red"}, {"name", "b"}}}}});
+    EXPECT_EQ(answer["ok"]["pending"].size(), 2u) << answer;
+    EXPECT_LE(world_.clock.MonotonicMs(), began + 5000) << "one wait for the locks and the releases";
+  }
+  Cleanup("one");
+  world_.clock.Advance(60'000);
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(ReleaseTest, ARemovalThatReleasesFirstAnswersInTimeThoughNothingAnswersIt) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   world_.transport.plugins["red"].up = false;

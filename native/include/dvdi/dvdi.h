@@ -89,10 +89,10 @@ DVDI_API dvdi_code dvdi_prepare(dvdi_engine* engine, const char* request, dvdi_d
  * scope is no error; a prepare of it that has not been answered yet is not ended: wait for its answer first.
  * Answers as soon as our own mounts are gone: {"released": [{"driver","name"}],
  * "pending": [{"driver","name","why"}]}; what is pending is retried until done (promise 6), by this engine
- * or the next one. Volumes that another operation holds are waited for 200 ms, or "held_ms": longer where
- * the engine is closed behind it, so that nobody of this process looks again. With a
- * "release_ms" it waits so long for the releases of its volumes, and of those in "volumes" that nobody
- * uses: what is pending then has failed, and "why" says how. */
+ * or the next one. Volumes that another operation holds are waited for 200 ms, and another cleanup of the
+ * scope 2 s, or both "held_ms": longer where the engine is closed behind it, so that nobody of this process
+ * looks again. With a "release_ms" all of it takes so long, the releases of its volumes, and of those in
+ * "volumes" that nobody uses, included: what is pending then has failed, and "why" says how. */
 DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
 /* Brings ledger and reality together for one owner: `request`: {"owner", "live": [scope, …] (those the
