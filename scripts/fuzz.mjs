@@ -4,7 +4,7 @@ import { cpus } from "node:os";
 
 import { Command, InvalidArgumentError } from "commander";
 
-import { buildTargets, fuzz, howTo, lacking, merge, reproduce, TARGETS } from "./lib/fuzz.mjs";
+import { buildTargets, fuzz, howTo, INTERRUPTED, lacking, merge, reproduce, TARGETS } from "./lib/fuzz.mjs";
 import { runSuite, summary } from "./lib/outcome.mjs";
 import { NATIVE } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
@@ -37,6 +37,8 @@ async function one(target) {
   process.stdout.write(`${bold(target.name)}  ${dim(target.about)}\n`);
   const onLine = (line) => /^#\d+\s+(pulse|INITED)/.test(line) && process.stdout.write(dim(`  ${line}\n`));
   const done = await fuzz(target, { runs, seconds: options.seconds, jobs: options.jobs }, onLine);
+  if (done.code === INTERRUPTED)
+    throw new StepError(`${target.name} was interrupted after ${done.runs} inputs without a finding`);
   const text = `${done.runs} inputs, ${done.edges} edges, ${done.features} features, ${seconds(began)}`;
   process.stdout.write(`  ${done.code === 0 ? green("ok") : red("✗ a finding:")} ${text}\n`);
   if (done.code === 0) return true;

@@ -36,6 +36,8 @@ export const TARGETS = [
   },
 ];
 
+/** How libFuzzer ends whom somebody has ended (its option -interrupted_exit_code). */
+export const INTERRUPTED = 72;
 const BUILD = join(ROOT, "build/fuzz");
 /** What a run finds worth keeping is there for the next one; findings lie beside it. */
 const WORK = join(ROOT, "build/fuzz-work");
@@ -133,7 +135,8 @@ export async function fuzz(target, { runs, seconds, fresh = false, seed, jobs = 
   ];
   const processes = Array.from({ length: jobs }, () => run(program(target.name), args, { env: SPARING, onLine }));
   const done = (await Promise.all(processes)).map(({ code, log }) => ({ code, log, ...readFuzzer(log) }));
-  const shown = done.find(({ code }) => code !== 0) ?? done[0];
+  const failed = done.filter(({ code }) => code !== 0);
+  const shown = failed.find(({ code }) => code !== INTERRUPTED) ?? failed[0] ?? done[0];
   const most = (what) => Math.max(...done.map((one) => one[what]));
   const all = done.reduce((sum, one) => sum + one.runs, 0);
   return { ...shown, runs: all, edges: most("edges"), features: most("features") };
