@@ -17,7 +17,10 @@ bool Reserve::Whole() const {
 }
 
 Status Reserve::Fill(int fd, const std::string& path) {
-  const int r = env_.sys->Allocate(fd, kBytes);
+  int r = 0;
+  do {
+    r = env_.sys->Allocate(fd, kBytes);
+  } while (r == -EINTR);
   if (r >= 0) return Status();
   if (r != -EOPNOTSUPP && r != -ENOSYS) return Status::FromErrno(-r, "cannot make room in " + path, path);
   const std::string zeros(64 << 10, '\0');
