@@ -52,6 +52,10 @@ const Json& GetMember(const Json& object, const char* key) {
   return it == object.end() ? kNull : *it;
 }
 
+void AddMembers(Json* object, const Json& more) {
+  if (more.is_object()) object->update(more);
+}
+
 const Json& GetMemberNoCase(const Json& object, std::string_view key) {
   if (!object.is_object()) return kNull;
   for (auto it = object.begin(); it != object.end(); ++it)

@@ -25,6 +25,9 @@ int64_t GetInt(const Json& object, const char* key, int64_t fallback = 0);
 bool GetBool(const Json& object, const char* key, bool fallback = false);
 // The member, or a static null.
 const Json& GetMember(const Json& object, const char* key);
+// Puts the members of `more` into the object; nothing where it is no object, as what was kept may have been
+// damaged.
+void AddMembers(Json* object, const Json& more);
 // The member whose name matches without case (as the reference client does), or a static null.
 const Json& GetMemberNoCase(const Json& object, std::string_view key);
 

@@ -130,7 +130,7 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
   }
   if (found->state == kCommitted && found->request_hash == o.request_hash && !found->answer.empty()) {
     auto stored = ParseJson(found->answer, "a stored answer");
-    if (stored.ok()) {
+    if (stored.ok() && stored->is_object()) {
       *answer = std::move(*stored);
       (*answer)["hide"] = Json::array();
       return Status();

@@ -104,6 +104,22 @@ TEST_F(PoliciesTest, AShadowHasItsTime) {
   EXPECT_EQ(CodeOf(Verb("shadow", {{"stop", true}})), "not-found");
 }
 
+TEST_F(PoliciesTest, ADamagedVerdictOfAShadowIsShownForWhatIsLeft) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Verb("shadow", {{"path", File(Sound("2.0.0"))}}).contains("ok"));
+  const Json begun = Verb("shadow")["ok"]["shadow"];
+  VerdictRow row;
+  row.sha256 = begun["sha256"], row.kind = kShadowVerdict, row.operation = "damaged",
+  row.outcome = "different";
+  row.detail = "7", row.at_ms = world_.clock.WallMs();
+  ASSERT_TRUE(engine()
+                  .core()
+                  .ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) { return tx.PutVerdict(row); })
+                  .ok());
+  const Json seen = Verb("shadow");
+  EXPECT_EQ(seen["ok"]["shadow"]["examples"][0]["operation"], "damaged") << seen;
+}
+
 TEST_F(PoliciesTest, AShadowOfNoPossibleLengthCostsNoCanary) {
   ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
   ASSERT_TRUE(Workload("w1", "mount the moon").contains("ok"));

@@ -122,6 +122,43 @@ TEST_F(RecorderTest, AnExportIsReadInPartsOldestFirst) {
   EXPECT_EQ((*engine().Explain({{"after", 0}, {"last", 9}, {"since_ms", since}}))["operations"].size(), 2u);
 }
 
+TEST_F(RecorderTest, WhatIsLeftOfADamagedRecordIsShown) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  for (const char* body : {"", "{", "7", "[7]", R"({"calls":7})", R"({"calls":[7,{"us":5},"x"]})"}) {
+    RecordRow row;
+    row.operation = "damaged", row.kind = "prepare", row.scope = "s", row.body = body;
+    ASSERT_TRUE(
+        engine()
+            .core()
+            .ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) { return tx.PutRecord(row, {}, 9); })
+            .ok());
+    auto answer = engine().Explain({{"operation", "damaged"}});
+    ASSERT_TRUE(answer.ok()) << body;
+    EXPECT_EQ((*answer)["operations"][0]["scope"], "s") << body;
+  }
+}
+
+TEST_F(RecorderTest, ADamagedAnswerIsNotGivenAgain) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok")) << "the same request, the same answer";
+  for (const char* damaged : {"7", "[]", "null", "{"}) {
+    ASSERT_TRUE(engine()
+                    .core()
+                    .ledger
+                    ->Apply(Commit::recorded, false,
+                            [&](LedgerTx& tx) -> Status {
+                              DVDI_ASSIGN_OR_RETURN(auto o, tx.FindOperation("run", "one"));
+                              o->answer = damaged;
+                              return tx.PutOperation(*o);
+                            })
+                    .ok());
+    EXPECT_HAS(MessageOf(Prepare("one", {Volume("red", "a")})), "has volumes already");
+  }
+  Cleanup("one");
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(RecorderTest, OldRecordsGo) {
   settings_.records_keep = 3;
   for (int i = 0; i < 6; ++i)

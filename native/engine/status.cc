@@ -310,8 +310,9 @@ Result<Json> Engine::Explain(const Json& query) {
                 {"duration_ms", static_cast<double>(r.duration_us) / 1000.0},
                 {"outcome", r.outcome}};
     auto body = ParseJson(r.body, "a record", 80);  // a host call may be 64 deep
-    if (body.ok()) one.update(*body);
+    if (body.ok()) AddMembers(&one, *body);
     for (Json& c : one["calls"]) {
+      if (!c.is_object()) continue;
       c["ms"] = static_cast<double>(GetInt(c, "us")) / 1000.0;
       c.erase("us");
     }

@@ -133,7 +133,7 @@ Result<Json> ShadowSoFar(Core& core, const ShadowState& shadow, int examples) {
     DVDI_ASSIGN_OR_RETURN(auto rows, tx.Verdicts(shadow.sha256, kShadowVerdict, shadow.began_ms, examples));
     for (const VerdictRow& row : rows) {
       Json one = {{"operation", row.operation}, {"at_ms", row.at_ms}};
-      if (auto detail = ParseJson(row.detail, "a verdict", 80); detail.ok()) one.update(*detail);
+      if (auto detail = ParseJson(row.detail, "a verdict", 80); detail.ok()) AddMembers(&one, *detail);
       list.push_back(std::move(one));
     }
     return Status();
