@@ -31,7 +31,8 @@ try {
   const env = {
     ASAN_OPTIONS: "detect_leaks=1:abort_on_error=1:strict_string_checks=1",
     UBSAN_OPTIONS: "print_stacktrace=1:halt_on_error=1",
-    TSAN_OPTIONS: `halt_on_error=1:second_deadlock_stack=1:suppressions=${SUPPRESSIONS}`,
+    // Tests fork too: a driver that breaks off begins threads in the child.
+    TSAN_OPTIONS: `halt_on_error=1:die_after_fork=0:second_deadlock_stack=1:suppressions=${SUPPRESSIONS}`,
   };
   lines.push(await runSuite({ ...ctest, name }, { build, match: process.argv[3], env, slower: 4 }));
 } catch (error) {
