@@ -11,6 +11,17 @@ void ConfigureSqlite() {
   (void)once;  // where SQLite was in use before, it goes on as it was
 }
 
+namespace {
+
+// More than opening a ledger takes, or any row of it.
+bool MemoryIsThere() {
+  void* memory = sqlite3_malloc64(64 << 20);
+  sqlite3_free(memory);
+  return memory != nullptr;
+}
+
+}  // namespace
+
 Stmt::Stmt(Stmt&& other) noexcept
     : db_(other.db_), stmt_(other.stmt_), status_(std::move(other.status_)), next_(other.next_) {
   other.stmt_ = nullptr;
@@ -109,8 +120,9 @@ Status Db::Writable() {
 
 Status Db::Error(int rc, std::string_view what, Does does) {
   int primary = rc & 0xFF;
-  // Nothing that was written is so long.
-  if (primary == SQLITE_TOOBIG && does == Does::kRead) damaged_ = true;
+  // Nothing that was written is so long; SQLite says both of lengths that damage has made.
+  if (does == Does::kRead && (primary == SQLITE_TOOBIG || (primary == SQLITE_NOMEM && MemoryIsThere())))
+    damaged_ = true;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) damaged_ = true;
   if (primary == SQLITE_ERROR) misfit_ = true;
   // The file can be written to (Ledger::Open has opened it so), and SQLite gives no other reason: the format
