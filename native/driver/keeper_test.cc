@@ -26,7 +26,7 @@ class KeeperTest : public ::testing::Test {
     o.pool = dir_.path();
     o.node = "A";
     o.lease_ms = lease_ms;
-    o.now = [this] { return now_.load(); };
+    o.now = [clock = clock_] { return clock->load(); };
     o.lost = [this](const std::vector<std::string>& names, const std::string& why) {
       std::lock_guard<std::mutex> hold(mu_);
       lost_.insert(lost_.end(), names.begin(), names.end());
@@ -48,7 +48,9 @@ class KeeperTest : public ::testing::Test {
   }
 
   TempDir dir_;
-  std::atomic<int64_t> now_{1'000'000};
+  // A renewer that is left behind may still look at it.
+  const std::shared_ptr<std::atomic<int64_t>> clock_ = std::make_shared<std::atomic<int64_t>>(1'000'000);
+  std::atomic<int64_t>& now_ = *clock_;
   std::mutex mu_;
   std::vector<std::string> lost_;
   std::string why_;
