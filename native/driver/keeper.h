@@ -37,8 +37,8 @@ struct KeeperOptions {
   std::string pool;  // absolute path
   std::string node;
   int64_t lease_ms = 0;  // 0: leases last for ever, nothing is renewed, the functions below do nothing
-  std::function<int64_t()> now =
-      BootMs;  // called after the keeper's end too, by a thread that is left behind
+  // Called after the keeper's end too, by a thread that is left behind.
+  std::function<int64_t()> now = BootMs;
   // The leases of these volumes end, or are lost: called on a thread that never touches the pool. What it
   // does must not wait for the pool either.
   std::function<void(const std::vector<std::string>& volumes, const std::string& why)> lost;

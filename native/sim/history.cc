@@ -34,6 +34,22 @@ std::string Sum(std::string_view bytes) {
   return Hex(sum, sizeof sum);
 }
 
+// Where the drivers listen, as an administrator has written it.
+void PlantPlugins(NodeState& node) {
+  SimDisk& disk = node.kernel.disk;
+  for (const char* folder : {"/etc", "/etc/docker", kPluginDir}) {
+    SimDisk::Node made;
+    if (disk.Make(folder, S_IFDIR | 0755, &made) == 0) made->fixed = true;
+  }
+  for (const char* driver : kDrivers) {
+    SimDisk::Node made;
+    if (disk.Make(std::string(kPluginDir) + "/" + driver + ".spec", S_IFREG | 0644, &made) != 0) continue;
+    disk.Write(*made, 0, "unix:///sim/" + std::string(driver) + ".sock\n");
+    disk.Sync(*made);
+    made->fixed = true;
+  }
+}
+
 }  // namespace
 
 SimKernel& EngineProcess::state_kernel(NodeState* node) { return node->kernel; }
@@ -71,26 +87,6 @@ void History::Broken(const std::string& invariant, const std::string& what) {
   result_.violations.push_back({invariant, what, last_});
   Say("BROKEN " + invariant + ": " + what);
 }
-
-namespace {
-
-// Where the drivers listen, as an administrator has written it.
-void PlantPlugins(NodeState& node) {
-  SimDisk& disk = node.kernel.disk;
-  for (const char* folder : {"/etc", "/etc/docker", kPluginDir}) {
-    SimDisk::Node made;
-    if (disk.Make(folder, S_IFDIR | 0755, &made) == 0) made->fixed = true;
-  }
-  for (const char* driver : kDrivers) {
-    SimDisk::Node made;
-    if (disk.Make(std::string(kPluginDir) + "/" + driver + ".spec", S_IFREG | 0644, &made) != 0) continue;
-    disk.Write(*made, 0, "unix:///sim/" + std::string(driver) + ".sock\n");
-    disk.Sync(*made);
-    made->fixed = true;
-  }
-}
-
-}  // namespace
 
 void History::Begin() {
   result_.digest = 0xCBF29CE484222325U;
