@@ -19,6 +19,8 @@ constexpr int64_t kCheckWholeBelow = 4 << 20;
 constexpr int64_t kKeepLogBelow = 512 << 10;
 constexpr size_t kLongestNote = 4096;  // bytes
 
+Status Closed() { return Status(Code::kInternal, "the ledger is closed"); }
+
 Status CheckIntegrity(Db* db) {
   Stmt check = db->Prepare("PRAGMA quick_check(1)");
   if (check.Step() && check.Text(0) != "ok")
@@ -51,7 +53,7 @@ Status Ledger::OpenFiles() {
       checked_.Set(st);
     }
   }
-  DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
+  may_read_ = true;
   return Status();
 }
 
@@ -133,6 +135,7 @@ void Ledger::Close() {
   const bool keep_log = !is_new_ && LogIsSmall();
   writer_.Close(keep_log);
   reader_.Close(keep_log);
+  may_read_ = false;
 }
 
 bool Ledger::LogIsSmall() const {
@@ -194,7 +197,7 @@ void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
     for (Waiting* w : batch)
       if (w->status.ok()) CommitPoint(w->commit, moment);
   };
-  if (!writer_.is_open()) return fail_all(Status(Code::kInternal, "the ledger is closed"));
+  if (!writer_.is_open()) return fail_all(Closed());
   bool durable = false;
   for (Waiting* w : batch) durable |= w->durable;
   if (durable != full_sync_) {
@@ -229,12 +232,22 @@ void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
 }
 
 Status Ledger::Read(const Body& body) {
+  // Where nobody writes, with the writer's connection: another one would read the schema and prepare all
+  // statements once more, and most engines that are opened do not read and write at the same time.
+  if (std::unique_lock write(write_mu_, std::try_to_lock); write.owns_lock()) return ReadBy(&writer_, body);
   std::lock_guard read(read_mu_);
-  if (!reader_.is_open()) return Status(Code::kInternal, "the ledger is closed");
-  DVDI_RETURN_IF_ERROR(reader_.Prepare("BEGIN").Run());
-  LedgerTx tx(&reader_);
+  if (!may_read_) return Closed();
+  if (!reader_.is_open()) DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
+  return ReadBy(&reader_, body);
+}
+
+Status Ledger::ReadBy(Db* db, const Body& body) {
+  if (!db->is_open()) return Closed();
+  DVDI_RETURN_IF_ERROR(db->Prepare("BEGIN").Run());
+  LedgerTx tx(db);
   Status s = body(tx);
-  Status end = reader_.Prepare("COMMIT").Run();
+  Status end = db->Prepare("COMMIT").Run();
+  if (!end.ok()) (void)db->Exec("ROLLBACK");
   return s.ok() ? end : s;
 }
 

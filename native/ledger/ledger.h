@@ -154,6 +154,7 @@ class Ledger {
   std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(const std::vector<Waiting*>& batch);
   void TryBatch(const std::vector<Waiting*>& batch);
+  static Status ReadBy(Db* db, const Body& body);
 
   const Env env_;
   const std::string path_;
@@ -169,7 +170,8 @@ class Ledger {
   bool leading_ = false;
 
   std::mutex write_mu_, read_mu_;
-  Db writer_, reader_;
+  Db writer_, reader_;  // reader_: opened when somebody reads while somebody writes
+  bool may_read_ = false;  // by reader_, with read_mu_
   bool full_sync_ = false;
 };
 
