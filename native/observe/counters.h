@@ -39,7 +39,8 @@ class Counters {
   Counters() = default;
   Status Map(const Env& env, const std::string& path);
 
-  File* file_ = nullptr;
+  File* file_ = nullptr;       // mapped, or
+  std::unique_ptr<File> own_;  // what counts for this process alone
   Status status_;
 };
 

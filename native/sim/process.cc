@@ -16,6 +16,7 @@ namespace dvdi::sim {
 namespace {
 
 constexpr int64_t kExt4 = 0xEF53;
+const uid_t kUid = ::geteuid();  // whoever runs the simulation owns all files in it
 
 class NoHelper : public HelperRunner {
  public:
@@ -223,7 +224,7 @@ int SimProcess::Fchmod(int fd, mode_t mode) {
 
 void SimProcess::Fill(const SimDisk::Inode& node, struct stat* st) {
   *st = {};
-  st->st_dev = 8, st->st_ino = node.number, st->st_mode = node.mode, st->st_uid = ::geteuid();
+  st->st_dev = 8, st->st_ino = node.number, st->st_mode = node.mode, st->st_uid = kUid;
   st->st_nlink = static_cast<nlink_t>(node.links), st->st_size = static_cast<off_t>(node.size());
   st->st_mtim.tv_sec = st->st_ctim.tv_sec = static_cast<time_t>(node.changed);
 }
