@@ -32,7 +32,7 @@ Json Decision(const std::string& export_name, const std::string& text, std::stri
     const Json said = ParseJson(text, "it").value();
     Json error = Json::object();
     for (const char* member : {"code", "volume", "driver"})
-      if (std::string value = GetString(said["error"], member); !value.empty())
+      if (std::string value = GetString(GetMember(said, "error"), member); !value.empty())
         error[member] = std::move(value);
     return {{"error", std::move(error)}};
   }
