@@ -113,8 +113,12 @@ int SimDisk::Write(Inode& node, uint64_t at, std::string_view bytes) {
     used_ += end - size;
   }
   node.unsynced.push_back({at, size, at < node.data.size() ? node.data.substr(at, bytes.size()) : ""});
-  if (end > node.data.size()) node.data.resize(end);
-  node.data.replace(at, bytes.size(), bytes);
+  if (at == node.data.size()) {
+    node.data.append(bytes);
+  } else {
+    if (end > node.data.size()) node.data.resize(end);
+    node.data.replace(at, bytes.size(), bytes);
+  }
   node.changed = next_++;
   return static_cast<int>(bytes.size());
 }

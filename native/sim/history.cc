@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -79,7 +80,9 @@ HistoryResult History::Run() {
 }
 
 void History::Say(const std::string& line) {
-  for (unsigned char c : line) result_.digest = (result_.digest ^ c) * 0x100000001B3U;
+  unsigned char sum[16];
+  Checksum(line.data(), line.size(), result_.digest, sum);
+  std::memcpy(&result_.digest, sum, sizeof result_.digest);
   if (keep_) result_.transcript.push_back(line);
 }
 
@@ -89,7 +92,6 @@ void History::Broken(const std::string& invariant, const std::string& what) {
 }
 
 void History::Begin() {
-  result_.digest = 0xCBF29CE484222325U;
   ConfigureSqlite();
   sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, static_cast<int>(plan_.seed & 0x7FFFFFFF) | 1, nullptr);
   random().Seed(plan_.seed);

@@ -1,5 +1,7 @@
 // dvdi-sim: runs seeds. A line for each that breaks a promise, with the history made short; a line of JSON at
 // the end.
+#include <sched.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
@@ -15,7 +17,7 @@ namespace {
 
 struct Options {
   uint64_t from = 1, count = 100;
-  int operations = 200, shrink_runs = 400, plans = kNewestPlans;
+  int operations = 200, shrink_runs = 400, plans = kNewestPlans, processor = -1;
   std::string second_policy, compiled;
   bool print = false, list = false;
 };
@@ -37,12 +39,25 @@ void Explain(const Options& o, const Shared& shared, const Plan& plan, const His
   Print(again);
 }
 
+// One task runs at a time, whichever thread has it: where all of them share a processor, none that passes its
+// turn on wakes another processor up. Nothing is lost where it cannot be.
+void StayOn(unsigned number) {
+  cpu_set_t usable, one;
+  if (::sched_getaffinity(0, sizeof usable, &usable) != 0) return;
+  number %= static_cast<unsigned>(CPU_COUNT(&usable));
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &usable) && number-- == 0) CPU_SET(cpu, &one);
+  (void)::sched_setaffinity(0, sizeof one, &one);
+}
+
 int Run(const Options& o) {
   if (o.list) {
     for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd()})
       for (const Invariant& i : *all) std::printf("%-18s %s\n", i.name, i.promise);
     return 0;
   }
+  if (o.processor >= 0) StayOn(static_cast<unsigned>(o.processor));
   Shared shared(o.second_policy, o.compiled);
   HistoryResult sum;
   Json failed = Json::array();
@@ -96,6 +111,8 @@ int main(int argc, char** argv) {
                  "a blob to swap in; the stock one built again where not given");
   app.add_option("--compiled", o.compiled,
                  "a folder for compiled policies, for several processes; one of its own where not given");
+  app.add_option("--processor", o.processor,
+                 "the processor to run on, counted from 0 among those that it may use; any where not given");
   app.add_flag("--print", o.print, "print each history");
   app.add_flag("--list", o.list, "list what is checked, and end");
   CLI11_PARSE(app, argc, argv);

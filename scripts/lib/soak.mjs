@@ -61,10 +61,11 @@ export async function soak({ program, second, from, seeds, jobs, progress, block
   // Compiled once, not by each of the processes.
   const compiled = mkdtempSync(join(tmpdir(), "dvdi-soak-"));
   if (progress.state.histories > 0) say(`  ${progress.state.histories} seeds were done before`);
-  const one = async () => {
+  const one = async (_, job) => {
     for (let at = blocks.shift(); at !== undefined && inTime(); at = blocks.shift()) {
       const count = Math.min(block, from + seeds - at);
       const args = ["--from", String(at), "--count", String(count), "--compiled", join(compiled, "policies")];
+      args.push("--processor", String(job));
       if (second) args.push("--second-policy", second);
       const { code, log } = await run(program, args);
       const summary = readSummary(log);
