@@ -134,6 +134,55 @@ TEST_F(LedgerTest, AFailedBodyLeavesNothing) {
                   .ok());
 }
 
+// The connections to the file that this process has open.
+int Connections(const std::string& path) {
+  int found = 0;
+  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // the iterator's own
+    found += std::filesystem::read_symlink(fd.path(), gone) == path ? 1 : 0;
+  }
+  return found;
+}
+
+TEST_F(LedgerTest, AReadDoesNotWaitForAWriteAndSeesNothingOfIt) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  auto count = [&](size_t* seen) {
+    return ledger.Read([seen](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto all, tx.Attachments());
+      *seen = all.size();
+      return Status();
+    });
+  };
+  size_t before = 9, meanwhile = 9, after = 9;
+  EXPECT_TRUE(count(&before).ok());
+  EXPECT_EQ(before, 0u);
+  EXPECT_EQ(Connections(path()), 1) << "a second one takes time, and nobody writes";
+  Status s = ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("a")));
+    Status read;
+    std::thread([&] { read = count(&meanwhile); }).join();
+    return read;
+  });
+  ASSERT_TRUE(s.ok()) << s.message();
+  EXPECT_EQ(meanwhile, 0u);
+  EXPECT_TRUE(count(&after).ok());
+  EXPECT_EQ(after, 1u);
+}
+
+TEST_F(LedgerTest, AReadThatFailsIsInNobodysWay) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  Status read = ledger.Read([](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(int64_t count, tx.Count("SELECT count(*) FROM nothing_of_the_kind"));
+    return count == 0 ? Status() : Status(Code::kInternal, "there is something");
+  });
+  EXPECT_FALSE(read.ok());
+  Status s = ledger.Apply(Commit::intent, false,
+                          [&](LedgerTx& tx) -> Status { return tx.PutAttachment(Attachment("a")); });
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
 TEST_F(LedgerTest, ConcurrentCommitsAreEachWholeAndFailAlone) {
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());

@@ -72,6 +72,8 @@ class SimDisk {
   void Truncate(Inode& node, uint64_t size);
   // Its data, and all names that were made before.
   void Sync(Inode& node);
+  // Another one after each change of a name or of a file's bytes.
+  uint64_t version() const { return next_; }
   // Whether path and data would be there after a power loss.
   bool Durable(const std::string& path) const;
 

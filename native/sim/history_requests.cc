@@ -32,7 +32,8 @@ VolumeKey History::AnyVolume() { return {kDrivers[random().Below(3)], kNames[ran
 Json History::Wanted(Json* sources, bool with_targets) {
   Json wanted = Json::array();
   std::set<VolumeKey> chosen;
-  size_t n = 1 + random().Below(3);
+  const bool single = plan_.single_one_in > 0 && random().OneIn(plan_.single_one_in);
+  const size_t n = single ? 1 : 1 + random().Below(3);
   for (size_t i = 0; i < n; ++i) {
     VolumeKey v = AnyVolume();
     if (!chosen.insert(v).second) continue;

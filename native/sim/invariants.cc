@@ -107,6 +107,7 @@ void LedgerCoversStages(const State& state, const Report& broken) {
              std::end(kStrangeMounts);
     });
     if (p == nullptr || stages.empty()) continue;
+    if (node->covered_at == node->kernel.disk.version() && node->covered == stages) continue;
     std::set<std::string> known;
     Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
@@ -120,6 +121,7 @@ void LedgerCoversStages(const State& state, const Report& broken) {
       if (node->kernel.disk.Find(path.substr(0, path.rfind('/')) + "/meta.json", &meta) < 0)
         broken("mounted, and nothing proves that it is ours: " + path);
     }
+    node->covered_at = node->kernel.disk.version(), node->covered = std::move(stages);
   }
 }
 

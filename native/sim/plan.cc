@@ -83,6 +83,7 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   SimRandom random(mixer.Next() ^ (seed << 32));
   Plan plan;
   plan.seed = seed;
+  plan.single_one_in = generation > 2 ? 2 : 0;
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
   const uint64_t kill_one_in = random.OneIn(4) ? 0 : 5 + random.Below(20);
   const uint64_t partial_one_in = random.OneIn(3) ? 0 : 2 + random.Below(4);

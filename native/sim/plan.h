@@ -62,7 +62,8 @@ std::string Describe(const Step& step);
 
 struct Plan {
   uint64_t seed = 0;
-  uint64_t fault_one_in = 0;  // plugin calls
+  uint64_t fault_one_in = 0;   // plugin calls
+  uint64_t single_one_in = 0;  // requests that are for one volume whatever chance has; 0: none
   std::vector<Step> steps;
 };
 
@@ -71,7 +72,9 @@ struct Plan {
 //      the time something is broken that everything needs
 //   2  most such faults end within a dozen steps, so that most operations get far enough to be disturbed;
 //      power is lost also in the middle of them
-constexpr int kNewestPlans = 2;
+//   3  half of the requests are for one volume, as most workloads have it: fewer are refused for one of several,
+//      more come to hold what they asked for, and a history takes less time
+constexpr int kNewestPlans = 3;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.

@@ -68,6 +68,9 @@ struct NodeState {
   std::set<std::pair<std::string, std::string>> to_clean;  // owner, scope: of those that only a word ends
   std::string policy = "stock";                            // the active one; "" where it is damaged
   bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false;
+  // Stages that the ledger was seen to cover, and the disk's version then: invariants.cc.
+  std::vector<std::string> covered;
+  uint64_t covered_at = 0;
   bool loses_power = false;  // with the next of its processes that is killed
 };
 
