@@ -8,6 +8,13 @@ namespace dvdi {
 namespace {
 const Json kNull;
 
+// The brackets that open, in strings too: most texts have fewer than may be open at once.
+int Opening(std::string_view text) {
+  int found = 0;
+  for (char c : text) found += (c | 0x20) == '{' ? 1 : 0;  // '[' | 0x20 is '{' too
+  return found;
+}
+
 // Levels of brackets that are open at once at most, outside of strings. More than that is for the parser to
 // say.
 int Depth(std::string_view text) {
@@ -32,7 +39,7 @@ int Depth(std::string_view text) {
 
 Result<Json> ParseJson(std::string_view text, std::string_view what, int max_depth) {
   // Before it is parsed: a filter that the parser asks at each bracket makes it half as fast.
-  if (Depth(text) > max_depth)
+  if (Opening(text) > max_depth && Depth(text) > max_depth)
     return Status(Code::kInvalid, std::string(what) + " is nested deeper than " + std::to_string(max_depth));
   try {
     return Json::parse(text.begin(), text.end());

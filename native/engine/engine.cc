@@ -171,17 +171,24 @@ Status Engine::Recover(const Json& request, Done done) {
   int64_t wait = GetInt(request, "wait_ms");
   std::string original = GetString(request, "original");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
-  done = Promise(std::move(done));
   auto core = core_;
+  // The list is of now: what is prepared behind it lives without being named.
+  std::optional<std::vector<OperationRow>> known;
+  if (live.is_array() && original.empty() && DVDI_GUARD(living_at_the_call)) {
+    DVDI_ASSIGN_OR_RETURN(known, AllOperations(*core));
+  }
+  done = Promise(std::move(done));
   core->admission->Submit(
       "recover", {}, INT64_MAX,
-      [this, self = shared_from_this(), core, owner, live, wait, original, done](const Status& admitted) {
+      [this, self = shared_from_this(), core, owner, live, wait, original, known = std::move(known),
+       done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());
         Json taken = original.empty() ? Json::array() : TakeOver(owner, original);
-        auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr);
-        if (!outcome.ok()) return done(outcome.status(), Json());
+        Result<std::vector<OperationRow>> operations = known ? *known : AllOperations(*core);
+        if (!operations.ok()) return done(operations.status(), Json());
+        auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr, *operations);
         Status swept = SweepStageRoot(*core);
-        if (!swept.ok()) outcome->problems.push_back(swept.message());
+        if (!swept.ok()) outcome.problems.push_back(swept.message());
         ReportStrangers(*core);
         std::vector<AttachmentRow> before, after;
         auto list = [&core](std::vector<AttachmentRow>* to) {
@@ -237,10 +244,10 @@ Status Engine::Recover(const Json& request, Done done) {
           std::lock_guard lock(core->reported_mu);
           for (const auto& r : core->reported) reported.push_back(r);
         }
-        for (const auto& p : outcome->problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
+        for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
         done(Status(), {{"taken", std::move(taken)},
-                        {"undone", outcome->undone},
-                        {"ended", outcome->ended},
+                        {"undone", outcome.undone},
+                        {"ended", outcome.ended},
                         {"released", std::move(released)},
                         {"pending", std::move(pending)},
                         {"reported", std::move(reported)},

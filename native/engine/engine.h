@@ -108,12 +108,16 @@ class Engine : public std::enable_shared_from_this<Engine> {
 // Fills a ledger that is new from the stage folder and mountinfo, and one that has lost what is mounted
 // (promise 8).
 Status RebuildLedger(Core& core);
-// Takes up unfinished operations of engines that have ended; committed ones of `owner` whose scope is over.
-// `live`: the scopes that the owner knows to be alive, null where it does not say.
+// What the ledger has of operations now.
+Result<std::vector<OperationRow>> AllOperations(Core& core);
+// Of `operations` takes up the unfinished ones of engines that have ended, and committed ones of `owner`
+// whose scope is over. `live`: the scopes that the owner knew to be alive when `operations` were read, null
+// where it does not say.
 struct RecoverOutcome {
   Json undone = Json::array(), ended = Json::array(), problems = Json::array();
 };
-Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live);
+RecoverOutcome RecoverOwner(Core& core, const std::string& owner, const Json* live,
+                            const std::vector<OperationRow>& operations);
 // Folders of attachments that the ledger does not know: removed where they are only left over, taken into the
 // ledger where the row was lost.
 Status SweepStageRoot(Core& core);

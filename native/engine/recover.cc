@@ -312,13 +312,18 @@ Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, co
   return true;
 }
 
-Result<RecoverOutcome> RecoverOwner(Core& core, const std::string& owner, const Json* live) {
-  RecoverOutcome out;
+Result<std::vector<OperationRow>> AllOperations(Core& core) {
   std::vector<OperationRow> operations;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
     return Status();
   }));
+  return operations;
+}
+
+RecoverOutcome RecoverOwner(Core& core, const std::string& owner, const Json* live,
+                            const std::vector<OperationRow>& operations) {
+  RecoverOutcome out;
   for (const auto& o : operations) {
     bool unfinished = o.state != kCommitted;
     bool over = false;

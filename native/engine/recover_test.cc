@@ -58,6 +58,22 @@ TEST_F(RecoverTest, WhatThePolicySaysOfOurOwnIsNotToldAsAStrangers) {
   Settle();
 }
 
+TEST_F(RecoverTest, WhatIsPreparedBehindTheListOfTheLivingIsAlive) {
+  ASSERT_TRUE(Prepare("gone", {Volume("red", "a")}).contains("ok"));
+  Json recovered;
+  Status accepted = engine().Recover({{"owner", "run"}, {"live", Json::array()}},
+                                     [&](const Status&, const Json& answer) { recovered = answer; });
+  ASSERT_TRUE(accepted.ok()) << accepted.message();
+  auto late = world_.scheduler.Take();
+  Json prepared = Prepare("new", {Volume("blue", "b")});
+  ASSERT_TRUE(prepared.contains("ok")) << prepared;
+  ASSERT_TRUE(world_.scheduler.Spawn(late, "late", 256).ok());
+  world_.scheduler.RunAll();
+  EXPECT_EQ(recovered["ended"], Json::array({"gone"})) << recovered;
+  EXPECT_TRUE(world_.sys.IsMounted(StageOf(prepared))) << "its volume was unmounted under it";
+  EXPECT_EQ(Recover({{"live", Json::array()}})["ok"]["ended"], Json::array({"new"}));
+}
+
 // The process dies at every call that changes something, in a prepare and in a cleanup.
 TEST_F(RecoverTest, ACrashAnywhereInAPrepareLeavesNothing) {
   std::vector<Json> volumes = {Volume("red", "a"), Volume("blue", "b"),

@@ -10,6 +10,7 @@ namespace {
 
 // What a name costs of the disk's room.
 constexpr uint64_t kNameBytes = 256;
+constexpr uint64_t kLogBytes = 16384;  // no other file grows so large by what is appended to it
 
 std::string_view NextName(std::string_view* rest) {
   while (!rest->empty() && rest->front() == '/') rest->remove_prefix(1);
@@ -114,6 +115,8 @@ int SimDisk::Write(Inode& node, uint64_t at, std::string_view bytes) {
   }
   node.unsynced.push_back({at, size, at < node.data.size() ? node.data.substr(at, bytes.size()) : ""});
   if (at == node.data.size()) {
+    // Of a log each growth copies all that it holds.
+    if (end > node.data.capacity() && end > kLogBytes) node.data.reserve(4 * end);
     node.data.append(bytes);
   } else {
     if (end > node.data.size()) node.data.resize(end);

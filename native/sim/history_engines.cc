@@ -124,7 +124,8 @@ void History::Abandoned(NodeState& node, const Asked& asked) {
   if (asked.what == "prepare") {
     node.kernel.EndProcess(static_cast<pid_t>(GetInt(asked.request, "container")));
     if (owner != "run") node.to_clean.insert({owner, scope});
-  } else if (asked.what == "cleanup" && owner != "run") {
+  } else if ((asked.what == "cleanup" || (asked.what == "again" && node.live.count(scope) == 0)) &&
+             owner != "run") {
     node.to_clean.insert({owner, scope});
   }
 }
@@ -163,8 +164,14 @@ void History::Ask(EngineProcess& p, const std::string& what, const Json& request
       Broken("no-secret", "a secret is in the answer to " + asked.what);
     Answered(*process, asked, s, answer);
   };
-  state_.tasks.Start(&p.sys, [engine = p.engine, verb, sent, done] {
-    Status accepted = (engine.get()->*verb)(*sent, done);
+  state_.tasks.Start(&p.sys, [this, process, number, engine = p.engine, verb, sent, done] {
+    Json request = *sent;
+    if (request.contains("live")) {
+      // Of the call, and not of the step: others may have got what they asked for in between.
+      request["live"] = LiveAgents(*process->node);
+      Say(process->sys.name() + " #" + number + " live " + Dump(request["live"]));
+    }
+    Status accepted = (engine.get()->*verb)(request, done);
     if (!accepted.ok()) done(accepted, Json());
   });
 }

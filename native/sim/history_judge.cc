@@ -34,8 +34,12 @@ void History::Answered(EngineProcess& p, const Asked& asked, const Status& s, co
     Prepared(node, asked, answer, pid);
   } else if (asked.what == "again" && s.ok()) {
     auto it = node.live.find(scope);
-    if (it != node.live.end() && it->second.answer["volumes"] != answer["volumes"])
+    if (it == node.live.end()) {
+      // It came after the end of what it repeats, and began that anew: who asked is gone with the first.
+      if (owner != "run") node.to_clean.insert({owner, scope});
+    } else if (it->second.answer["volumes"] != answer["volumes"]) {
       Broken("idempotent", "the same request of " + scope + " got another answer");
+    }
   } else if (asked.what == "cleanup") {
     if (s.ok() && answer["pending"].empty()) node.to_clean.erase({owner, scope});
   } else if (asked.what == "remove" && s.ok()) {

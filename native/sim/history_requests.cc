@@ -75,8 +75,7 @@ void History::Request(const Step& step) {
       return Ask(*p, "recover", {{"owner", "run"}, {"wait_ms", random().OneIn(2) ? 1000 : 0}},
                  &Engine::Recover, kPrepareMs);
     case Kind::kReconcile:
-      return Ask(*p, "recover", {{"owner", "agent"}, {"live", LiveAgents(node)}}, &Engine::Recover,
-                 kPrepareMs);
+      return Ask(*p, "recover", {{"owner", "agent"}, {"live", Json::array()}}, &Engine::Recover, kPrepareMs);
     case Kind::kCreate: {
       Json sources;
       Json wanted = Wanted(&sources, false);

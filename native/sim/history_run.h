@@ -60,7 +60,7 @@ class History {
   void SetFaults(EngineProcess& p);
   // Starts a request; its answer comes to Answered, on the thread of a task, unless the process is killed
   // first. `deadline_ms` is from now on. The member "container" of a request is ours and the engine does not
-  // see it.
+  // see it; a member "live" is filled at the call.
   void Ask(EngineProcess& p, const std::string& what, const Json& request, Verb verb, int64_t deadline_ms);
   void Close(NodeState& node, int number);
   void Kill(NodeState& node, int number);

@@ -52,6 +52,9 @@ constexpr Weight kKinds[] = {
     {Kind::kElsewhere, "elsewhere", 10, false},
 };
 
+// Of generation 3: a step about a workload, where none lives, is a prepare too.
+constexpr unsigned kPreparesNow = 160;
+
 bool Lasts(Kind kind) {
   for (Kind lasting : {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull,
                        Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy})
@@ -85,7 +88,9 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   plan.seed = seed;
   plan.single_one_in = generation > 2 ? 2 : 0;
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
-  const uint64_t kill_one_in = random.OneIn(4) ? 0 : 5 + random.Below(20);
+  const uint64_t kill_one_in = random.OneIn(4)  ? 0
+                               : generation > 2 ? 8 + random.Below(30)
+                                                : 5 + random.Below(20);
   const uint64_t partial_one_in = random.OneIn(3) ? 0 : 2 + random.Below(4);
   const bool two_nodes = !random.OneIn(3), two_processes = !random.OneIn(3);
   std::array<unsigned, std::size(kKinds)> weights;
@@ -94,7 +99,8 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   for (size_t i = 0; i < weights.size(); ++i) {
     bool in = kKinds[i].always || random.OneIn(2);
     power_is_lost |= in && kKinds[i].kind == Kind::kPowerLoss;
-    total += weights[i] = in ? kKinds[i].weight : 0;
+    const bool fewer = generation > 2 && kKinds[i].kind == Kind::kPrepare;
+    total += weights[i] = !in ? 0 : fewer ? kPreparesNow : kKinds[i].weight;
   }
   std::multimap<size_t, Step> ends;  // by the number of the step that they follow
   auto add = [&plan](Step step) {

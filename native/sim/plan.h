@@ -72,8 +72,9 @@ struct Plan {
 //      the time something is broken that everything needs
 //   2  most such faults end within a dozen steps, so that most operations get far enough to be disturbed;
 //      power is lost also in the middle of them
-//   3  half of the requests are for one volume, as most workloads have it: fewer are refused for one of several,
-//      more come to hold what they asked for, and a history takes less time
+//   3  half of the requests are for one volume, as most workloads have it, so that more of them come to hold
+//      what they asked for; fewer steps are prepares, so that more of what else can be asked, of ticks and of
+//      faults falls between them; as many kills as before
 constexpr int kNewestPlans = 3;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not

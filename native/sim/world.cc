@@ -25,6 +25,12 @@ Status SimScheduler::Spawn(std::function<void()> task, const char*, size_t) {
   return Status();
 }
 
+std::function<void()> SimScheduler::Take() {
+  auto task = std::move(tasks_.front());
+  tasks_.pop_front();
+  return task;
+}
+
 void SimScheduler::RunAll() {
   while (!tasks_.empty()) {
     auto task = std::move(tasks_.front());

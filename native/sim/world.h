@@ -29,6 +29,8 @@ class SimScheduler : public Scheduler {
   void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t deadline_ms) override;
   void SleepUntil(int64_t deadline_ms) override { clock_->AdvanceTo(deadline_ms); }
   void RunAll();
+  // The task that would be next, which is as if its thread had not begun: whoever takes it spawns it again.
+  std::function<void()> Take();
 
  private:
   SimClock* clock_;
