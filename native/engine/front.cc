@@ -222,8 +222,9 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
       });
   if (!text.ok()) return policy_failed(text.status());
   recorder->Answer("parse", *text);
-  auto parsed = ParsePolicyAnswer("parse", *text);
-  if (!parsed.ok()) return fail(parsed.status(), !IsPolicyError("parse", *text));
+  Json said;
+  auto parsed = ParsePolicyAnswer("parse", *text, &said);
+  if (!parsed.ok()) return fail(parsed.status(), said.is_null());
   request->volumes = GetMember(*parsed, "volumes");
   request->notes = GetMember(*parsed, "notes").is_array() ? GetMember(*parsed, "notes") : Json::array();
   if (!request->volumes.is_array())

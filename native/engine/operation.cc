@@ -201,10 +201,11 @@ Status PrepareOperation::Decide() {
   policy_failed_ = !text.ok() && text.status().code() == Code::kPolicy && !core_.closing;
   if (!text.ok()) return text.status();
   recorder_.Answer("prepare", *text);
-  auto answer = ParsePolicyAnswer("prepare", *text);
-  policy_failed_ = !answer.ok() && !IsPolicyError("prepare", *text);
+  Json said;
+  auto answer = ParsePolicyAnswer("prepare", *text, &said);
   if (!answer.ok()) {
-    if (!policy_failed_) again_ms_ = GetInt(GetMember(ParseJson(*text, "it").value(), "error"), "again_ms");
+    policy_failed_ = said.is_null();
+    again_ms_ = GetInt(said, "again_ms");
     return answer.status();
   }
   policy_answer_ = std::move(*answer);

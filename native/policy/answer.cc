@@ -4,7 +4,8 @@
 
 namespace dvdi {
 
-Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view answer) {
+Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view answer, Json* said) {
+  if (said != nullptr) *said = Json();
   auto malformed = [&](const std::string& why) {
     return Status(Code::kPolicy, "the policy's answer to " + export_name + " is malformed: " + why);
   };
@@ -22,17 +23,9 @@ Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view 
   if (code == Code::kOk || (code == Code::kInternal && name != "internal"))
     return malformed("its error has the unknown code \"" + OneLine(name, 40) + "\"");
   Status status(code, message, OneLine(GetString(error, "hint"), 2'000));
+  if (said != nullptr) *said = error;
   return std::move(status).WithVolume(OneLine(GetString(error, "driver")),
                                       OneLine(GetString(error, "volume")));
-}
-
-bool IsPolicyError(const std::string& export_name, std::string_view answer) {
-  auto json = ParseJson(answer, "it");
-  if (!json.ok() || !json->is_object() || !json->contains("error")) return false;
-  const Json& error = GetMember(*json, "error");
-  auto read = ParsePolicyAnswer(export_name, answer);
-  return !read.ok() && !GetString(error, "message").empty() &&
-         CodeName(read.status().code()) == GetString(error, "code");
 }
 
 }  // namespace dvdi

@@ -11,11 +11,10 @@
 namespace dvdi {
 
 // The `ok` member of an export's answer; the Status that `error` says (code, message, hint, volume, driver;
-// each one line); kPolicy where the answer is neither. `export_name` is for messages.
-Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view answer);
-
-// Whether it is an error that a policy meant to say, and not a malformed answer.
-bool IsPolicyError(const std::string& export_name, std::string_view answer);
+// each one line); kPolicy where the answer is neither. `export_name` is for messages. `error`, where it is
+// wanted: the error as the policy said it, or null where there is none, also where the answer is malformed.
+Result<Json> ParsePolicyAnswer(const std::string& export_name, std::string_view answer,
+                               Json* error = nullptr);
 
 }  // namespace dvdi
 

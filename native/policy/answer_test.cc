@@ -12,9 +12,12 @@ TEST(PolicyAnswer, Ok) {
 }
 
 TEST(PolicyAnswer, ErrorKeepsItsFields) {
-  auto r =
-      ParsePolicyAnswer("prepare", R"({"error":{"code":"refused","message":"in use\nby B","hint":"wait",)"
-                                   R"("volume":"data","driver":"rexray"}})");
+  Json said;
+  auto r = ParsePolicyAnswer("prepare",
+                             R"({"error":{"code":"refused","message":"in use\nby B","hint":"wait",)"
+                             R"("volume":"data","driver":"rexray","again_ms":250}})",
+                             &said);
+  EXPECT_EQ(said["again_ms"], 250);
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), Code::kRefused);
   EXPECT_EQ(r.status().message(), "in use by B");  // one line
@@ -28,8 +31,11 @@ TEST(PolicyAnswer, AnythingElseIsThePolicysFault) {
        {"", "x", "[]", "1", "{}", R"({"OK":{}})", R"({"ok":1,"error":{}})", R"({"error":{}})",
         R"({"error":"no"})", R"({"error":{"code":"refused"}})", R"({"error":{"message":"x"}})",
         R"({"error":{"code":"strange","message":"x"}})", R"({"error":{"code":"ok","message":"x"}})",
-        R"({"error":{"code":1,"message":"x"}})", R"({"ok":{}} {"ok":{}})"}) {
-    auto r = ParsePolicyAnswer("parse", bad);
+        R"({"error":{"code":1,"message":"x"}})", R"({"ok":{}} {"ok":{}})",
+        R"({"error":{"code":"policy","message":"x"},"more":1})"}) {
+    Json said = "of before";
+    auto r = ParsePolicyAnswer("parse", bad, &said);
+    EXPECT_TRUE(said.is_null()) << bad;
     ASSERT_FALSE(r.ok()) << bad;
     EXPECT_EQ(r.status().code(), Code::kPolicy) << bad;
   }

@@ -23,17 +23,16 @@ void DropFromEach(Json* list, const char* member) {
 // What is compared of an answer: texts for people do not count. Null where it is no answer at all; *why says
 // what is wrong with it then.
 Json Decision(const std::string& export_name, const std::string& text, std::string* why) {
-  auto ok = ParsePolicyAnswer(export_name, text);
+  Json said;
+  auto ok = ParsePolicyAnswer(export_name, text, &said);
   if (!ok.ok()) {
-    if (!IsPolicyError(export_name, text)) {
+    if (said.is_null()) {
       *why = ok.status().message();
       return Json();
     }
-    const Json said = ParseJson(text, "it").value();
     Json error = Json::object();
     for (const char* member : {"code", "volume", "driver"})
-      if (std::string value = GetString(GetMember(said, "error"), member); !value.empty())
-        error[member] = std::move(value);
+      if (std::string value = GetString(said, member); !value.empty()) error[member] = std::move(value);
     return {{"error", std::move(error)}};
   }
   Json decided = std::move(*ok);

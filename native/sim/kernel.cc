@@ -16,6 +16,7 @@ void SimKernel::AddMount(const std::string& mountpoint, const std::string& devic
   e.device = device, e.root = "/", e.mountpoint = mountpoint;
   e.options = options, e.type = "ext4", e.source = "sim", e.super_options = "rw";
   mounts_.push_back(std::move(e));
+  table_.clear();
 }
 
 bool SimKernel::RemoveMount(const std::string& mountpoint) {
@@ -23,6 +24,7 @@ bool SimKernel::RemoveMount(const std::string& mountpoint) {
                          [&](const MountEntry& e) { return e.mountpoint == mountpoint; });
   if (it == mounts_.rend()) return false;
   mounts_.erase(std::next(it).base());
+  table_.clear();
   return true;
 }
 
@@ -39,17 +41,19 @@ std::vector<std::string> SimKernel::MountsBelow(const std::string& folder) const
 }
 
 void SimKernel::Propagate(const std::string& mountpoint, bool shared) {
+  table_.clear();
   for (auto& e : mounts_)
     if (e.mountpoint == mountpoint) e.propagation = shared ? "shared:" + std::to_string(e.id) : "";
 }
 
 std::string SimKernel::Mountinfo(pid_t pid) const {
-  std::string text;
-  for (const auto& e : mounts_) {
-    text += std::to_string(e.id) + " " + std::to_string(e.parent) + " " + e.device + " " + e.root + " " +
-            e.mountpoint + " " + e.options + (e.propagation.empty() ? "" : " " + e.propagation) + " - " +
-            e.type + " " + e.source + " " + e.super_options + "\n";
-  }
+  if (table_.empty())
+    for (const auto& e : mounts_) {
+      table_ += std::to_string(e.id) + " " + std::to_string(e.parent) + " " + e.device + " " + e.root + " " +
+                e.mountpoint + " " + e.options + (e.propagation.empty() ? "" : " " + e.propagation) + " - " +
+                e.type + " " + e.source + " " + e.super_options + "\n";
+    }
+  std::string text = table_;
   auto it = binds_.find(pid);
   if (it == binds_.end()) return text;
   int id = 1'000'000;
@@ -68,6 +72,7 @@ pid_t SimKernel::StartProcess() {
 void SimKernel::Reboot() {
   ++boot_;
   mounts_.clear();
+  table_.clear();
   processes_.clear();
   binds_.clear();
   disk.Reboot();

@@ -57,6 +57,7 @@ class SimKernel {
  private:
   const std::string name_;
   std::vector<MountEntry> mounts_;
+  mutable std::string table_;  // mounts_ as mountinfo has them; empty: not written since they changed
   std::map<pid_t, uint64_t> processes_;  // start time
   std::map<pid_t, std::set<std::string>> binds_;
   int next_mount_ = 100, boot_ = 1;
