@@ -95,6 +95,8 @@ void Db::Close(bool keep_log) {
   db_ = nullptr;
 }
 
+void Db::LimitLog(int pages) { sqlite3_wal_autocheckpoint(db_, pages); }
+
 Stmt Db::Prepare(const char* sql) {
   auto it = kept_.find(sql);
   if (it != kept_.end()) return Stmt(this, it->second, Status());

@@ -73,6 +73,8 @@ class Db {
   // `keep_log`: what the log holds stays in it. Else the last connection of all processes writes it into the
   // file, which takes two fsyncs.
   void Close(bool keep_log = false);
+  // The commit that makes the log longer writes it into the file.
+  void LimitLog(int pages);
   bool is_open() const { return db_ != nullptr; }
   // `sql` must be a string that lives for ever (a literal): it is the key of the kept statement.
   Stmt Prepare(const char* sql);

@@ -35,6 +35,7 @@ Status Ledger::OpenFiles() {
   DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName()));
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA journal_mode = WAL"));
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA synchronous = NORMAL"));
+  writer_.LimitLog(env_.store->LogPages());
   full_sync_ = false;
   DVDI_RETURN_IF_ERROR(MigrateSchema(&writer_, &found));
   is_new_ = found == 0;

@@ -170,6 +170,26 @@ TEST_F(LedgerTest, AReadDoesNotWaitForAWriteAndSeesNothingOfIt) {
   EXPECT_EQ(after, 1u);
 }
 
+TEST_F(LedgerTest, ItsLogGrowsAsFarAsItsStoreSays) {
+  struct ShortLog : Store {
+    int LogPages() override { return 8; }
+  } shortly;
+  auto log_bytes = [&](Store* store, const std::string& at) {
+    env_.store = store;
+    Ledger ledger(env_, at);
+    EXPECT_TRUE(ledger.Open().ok());
+    for (int i = 0; i < 60; ++i) {
+      Status s = ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
+        return tx.PutAttachment(Attachment(std::to_string(i)));
+      });
+      EXPECT_TRUE(s.ok()) << s.message();
+    }
+    return std::filesystem::file_size(at + "-wal");
+  };
+  const auto usual = log_bytes(Store::Real(), path()), small = log_bytes(&shortly, dir_ + "/short.db");
+  EXPECT_GT(usual, 3 * small) << small;
+}
+
 TEST_F(LedgerTest, AReadThatFailsIsInNobodysWay) {
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());

@@ -89,7 +89,7 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   plan.single_one_in = generation > 2 ? 2 : 0;
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
   const uint64_t kill_one_in = random.OneIn(4)  ? 0
-                               : generation > 2 ? 8 + random.Below(30)
+                               : generation > 2 ? 12 + random.Below(40)
                                                 : 5 + random.Below(20);
   const uint64_t partial_one_in = random.OneIn(3) ? 0 : 2 + random.Below(4);
   const bool two_nodes = !random.OneIn(3), two_processes = !random.OneIn(3);

@@ -23,6 +23,8 @@ class SimStore : public Store {
            const bool* dead);
   ~SimStore() override;
   const char* VfsName() override { return name_.c_str(); }
+  // So that a history of a few hundred operations has some dozen such moments, also to be killed in.
+  int LogPages() override { return 200; }
 
   // The process was killed: its locks are free. What its code does to the shared memory until it has ended is
   // taken back by Buried.

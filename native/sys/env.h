@@ -53,6 +53,9 @@ class Store {
  public:
   virtual ~Store() = default;
   virtual const char* VfsName() { return nullptr; }
+  // How long the log grows before what it holds is written into the file, in pages: SQLite's own measure,
+  // which is a few hundred operations.
+  virtual int LogPages() { return 1000; }
   static Store* Real();
 };
 

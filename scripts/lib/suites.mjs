@@ -99,7 +99,7 @@ async function simulation({ build = NATIVE, match, onTest }) {
   const program = join(build, "native/sim/dvdi-sim");
   const progress = new Progress("", { from: 1, seeds: SEEDS });
   const jobs = cpus().length;
-  const what = { program, second: HOUSE_POLICY, from: 1, seeds: SEEDS, jobs, progress, block: 50, onBlock };
+  const what = { program, second: HOUSE_POLICY, from: 1, seeds: SEEDS, jobs, progress, block: 100, onBlock };
   const done = await soak({ ...what, forMs: SEEDS_FOR_MS }, () => {});
   if (done.seeds < SEEDS) {
     const detail = `${done.seeds} of ${SEEDS} seeds took the five minutes that they have here; npm run soak runs all`;
