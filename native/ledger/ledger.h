@@ -170,7 +170,7 @@ class Ledger {
   bool leading_ = false;
 
   std::mutex write_mu_, read_mu_;
-  Db writer_, reader_;  // reader_: opened when somebody reads while somebody writes
+  Db writer_, reader_;     // reader_: opened when somebody reads while somebody writes
   bool may_read_ = false;  // by reader_, with read_mu_
   bool full_sync_ = false;
 };
