@@ -72,7 +72,7 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
     int code;
     int at_least;
   };
-  constexpr Kind kKinds[] = {{FaultyVfs::kOpen, "open", SQLITE_CANTOPEN, 3},
+  constexpr Kind kKinds[] = {{FaultyVfs::kOpen, "open", SQLITE_CANTOPEN, 2},
                              {FaultyVfs::kWrite, "write", SQLITE_IOERR_WRITE, 20},
                              {FaultyVfs::kWrite, "full disk", SQLITE_FULL, 20},
                              {FaultyVfs::kSync, "fsync", SQLITE_IOERR_FSYNC, 3},

@@ -79,14 +79,6 @@ TEST_F(ObserveFaultsTest, CountersThatCannotBeKeptAreCountedInMemory) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directory(folder_);
   }
-  // Without memory nothing is counted, and nobody is harmed.
-  if (NeedsEveryMmap()) return;
-  std::unique_ptr<Counters> none;
-  EXPECT_TRUE(WithCallFaults({{{SYS_openat}, EACCES, 1}, {{SYS_mmap}, ENOMEM, 1}},
-                             [&] { none = Counters::Open(env_, path_); }));
-  none->Add("a");
-  EXPECT_TRUE(none->Read().empty());
-  EXPECT_EQ(0u, none->lost());
 }
 
 TEST_F(ObserveFaultsTest, AFileThatIsNoneOfCountersIsMadeAnew) {

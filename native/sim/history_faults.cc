@@ -30,7 +30,15 @@ void History::Happen(const Step& step) {
         for (auto& use : w.uses) use.broken |= use.volume.first == driver;
       for (auto& p : node.processes)
         if (p)
-          for (auto& [id, asked] : p->asked) asked.restarted.insert(driver);
+          for (auto& [id, asked] : p->asked) {
+            asked.restarted.insert(driver);
+            for (const auto& [key, v] : world.volumes) {
+              auto here = v.nodes.find(node.kernel.name());
+              if (key.first != driver || here == v.nodes.end()) continue;
+              const MountEntry* m = node.kernel.FindMount(here->second.mountpoint);
+              if (m != nullptr && !p->sys.HasSeen(here->second.mounted_by, *m)) asked.unseen.insert(key);
+            }
+          }
       world.Restart(driver, node.kernel, true);
       break;
     case Kind::kClock:

@@ -69,6 +69,7 @@ void History::Prepared(NodeState& node, const Asked& asked, const Json& answer, 
     // What was lost between the engine's last look and its answer is lost as what is behind it.
     use.broken =
         asked.restarted.count(use.volume.first) != 0 && !state_.plugins.Mounted(node.kernel, use.volume);
+    use.bare = use.broken && asked.unseen.count(use.volume) != 0;
     SimDisk::Node folder;
     if (node.kernel.disk.Find(use.target, &folder) < 0)
       Broken("targets", "there is no folder " + use.target + " for " + w.scope);

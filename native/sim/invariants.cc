@@ -30,7 +30,7 @@ void StagesStay(const State& state, const Report& broken) {
     if (!use.stage.starts_with(std::string(kStageRoot) + "/"))
       broken("live " + w.scope + " was given " + use.stage + ", which is no stage");
     const VolumeKey* shown = state.plugins.VolumeOf(m->device);
-    if (shown == nullptr || *shown != use.volume)
+    if (shown == nullptr ? !use.bare : *shown != use.volume)
       broken("the stage of " + w.scope + " for " + Title(use.volume) + " shows " +
              (shown == nullptr ? "no volume" : Title(*shown)));
     if (use.mode == "ro" && !HasOption(m->options, "ro"))

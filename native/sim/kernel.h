@@ -31,6 +31,7 @@ class SimKernel {
   void Propagate(const std::string& mountpoint, bool shared);
   // As that process sees it; 0: as the engines do.
   std::string Mountinfo(pid_t pid) const;
+  int next_mount() const { return next_mount_; }  // the ID of the next mount that is made
   // A workload has bound something at a path of its own mount namespace.
   void Bind(pid_t pid, const std::string& target) { binds_[pid].insert(target); }
   bool Bound(pid_t pid, const std::string& target) const {

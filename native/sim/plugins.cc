@@ -190,7 +190,7 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
     SimVolume::Here& here = v.nodes[node.name()];
     here.ids.insert(id);
     if (here.mountpoint.empty()) {
-      here.mountpoint = MountpointOf(key);
+      here.mountpoint = MountpointOf(key), here.mounted_by = Tasks::CurrentTask();
       node.disk.Make("/vol", S_IFDIR | 0755, nullptr);
       node.disk.Make(here.mountpoint, S_IFDIR | 0755, nullptr);
       if (node.FindMount(here.mountpoint) == nullptr) {

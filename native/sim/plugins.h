@@ -33,6 +33,7 @@ struct SimVolume {
   struct Here {  // on one node
     std::set<std::string> ids;
     std::string mountpoint;
+    const void* mounted_by = nullptr;  // the task that asked for that
   };
   std::map<std::string, Here> nodes;
   std::string holder;  // of a global driver: the node that has the lease

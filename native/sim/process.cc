@@ -342,7 +342,10 @@ int SimProcess::IsMountRoot(const char* path, bool* root) {
   return 0;
 }
 
-Result<std::string> SimProcess::Mountinfo(pid_t pid) { return kernel_->Mountinfo(pid); }
+Result<std::string> SimProcess::Mountinfo(pid_t pid) {
+  seen_mounts_[Tasks::CurrentTask()] = kernel_->next_mount();
+  return kernel_->Mountinfo(pid);
+}
 
 int SimProcess::ProcessStart(pid_t pid, uint64_t* start_time) {
   if (!kernel_->Runs(pid)) return -ESRCH;

@@ -73,6 +73,11 @@ class SimProcess : public Sys {
   int Umount(const char* target, int flags) override;
   int IsMountRoot(const char* path, bool* root) override;
   Result<std::string> Mountinfo(pid_t pid) override;
+  // Whether that task has looked at the mounts of its node since this one was made.
+  bool HasSeen(const void* task, const MountEntry& mount) const {
+    auto seen = seen_mounts_.find(task);
+    return seen != seen_mounts_.end() && mount.id < seen->second;
+  }
   Result<std::string> BootId() override { return kernel_->BootId(); }
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* inode) override;
@@ -111,6 +116,7 @@ class SimProcess : public Sys {
   Tasks* tasks_;
   const std::string name_;
   bool dead_ = false;
+  std::map<const void*, int> seen_mounts_;  // by task: IDs below it were in a mountinfo that it has read
   int64_t kill_at_ = 0, ahead_ms_ = 0;
   std::map<int, File> files_;
   int next_fd_ = 1 << 20;

@@ -31,6 +31,7 @@ struct Workload {
     VolumeKey volume;
     std::string mode, access, target, stage;
     bool broken = false;  // its plugin was restarted beneath it: nobody can keep what is gone
+    bool bare = false;    // before the engine saw its mount: as if the driver's volumes were plain folders
   };
   std::vector<Use> uses;
 };
@@ -42,6 +43,7 @@ struct Asked {
   int64_t deadline_ms = 0;
   std::string policy;               // that was active when it was asked; "" where that changed since
   std::set<std::string> restarted;  // drivers that lost their mounts since
+  std::set<VolumeKey> unseen;       // volumes whose mounts were lost before the engine had seen them
   mutable bool late = false;        // reported already
 };
 

@@ -44,6 +44,8 @@ class Tasks {
   void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t deadline_ms);
   // The process that runs now, or null.
   static const void* CurrentOwner();
+  // The task that runs now, or null. Another one may have the same address once it has ended.
+  static const void* CurrentTask() { return Current(); }
 
   int64_t switches() const { return switches_; }
 
