@@ -145,8 +145,9 @@ void History::Ask(EngineProcess& p, const std::string& what, const Json& request
   asked.policy = p.node->policy.empty() ? "damaged" : p.node->policy;
   asked.deadline_ms = state_.clock.now_ms() + deadline_ms;
   std::string number = std::to_string(id);
-  auto sent = std::make_shared<const Json>(Public(request));
-  Say(p.sys.name() + " #" + number + " " + what + " " + Dump(*sent));
+  auto sent = std::make_shared<Json>(Public(request));
+  Say(p.sys.name() + " #" + number + " " + what);
+  if (keep_) result_.transcript.push_back("  " + Dump(*sent));  // the seed alone makes it
   EngineProcess* process = &p;
   auto done = [this, process, id, number](const Status& s, const Json& answer) {
     if (process->sys.dead()) return;
@@ -165,13 +166,12 @@ void History::Ask(EngineProcess& p, const std::string& what, const Json& request
     Answered(*process, asked, s, answer);
   };
   state_.tasks.Start(&p.sys, [this, process, number, engine = p.engine, verb, sent, done] {
-    Json request = *sent;
-    if (request.contains("live")) {
-      // Of the call, and not of the step: others may have got what they asked for in between.
-      request["live"] = LiveAgents(*process->node);
-      Say(process->sys.name() + " #" + number + " live " + Dump(request["live"]));
+    // Of the call, and not of the step: others may have got what they asked for in between.
+    if (sent->contains("live")) {
+      (*sent)["live"] = LiveAgents(*process->node);
+      Say(process->sys.name() + " #" + number + " live " + Dump((*sent)["live"]));
     }
-    Status accepted = (engine.get()->*verb)(request, done);
+    Status accepted = (engine.get()->*verb)(*sent, done);
     if (!accepted.ok()) done(accepted, Json());
   });
 }
