@@ -192,7 +192,8 @@ await main(async () => {
         env: { DVDI_NATIVE_BUILD: NATIVE, DVDI_POLICY: POLICY },
         onLine,
       });
-      report.programs[name] = JSON.parse(readFileSync(out, "utf8"));
+      // Google Benchmark writes nothing at all where no name matches.
+      report.programs[name] = JSON.parse(readFileSync(out, "utf8") || '{"benchmarks":[]}');
       return `${report.programs[name].benchmarks.length} figures`;
     });
   }
