@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <new>
 
 #include "sys/sys.h"
 #include "sys/sys_fd.h"
@@ -53,7 +54,7 @@ std::unique_ptr<Counters> Counters::Open(const Env& env, const std::string& path
   std::unique_ptr<Counters> counters(new Counters());
   counters->status_ = counters->Map(env, path);
   if (counters->file_ == nullptr) {
-    counters->own_ = std::make_unique<File>();
+    counters->own_.reset(new (std::nothrow) File());
     counters->file_ = counters->own_.get();
   }
   return counters;
@@ -121,6 +122,7 @@ Status Counters::Map(const Env& env, const std::string& path) {
 }
 
 void Counters::Add(std::string_view series, uint64_t n) {
+  if (file_ == nullptr) return;
   if (series.size() <= kNameBytes) {
     uint32_t at = HashOf(series);
     for (uint32_t probe = 0; probe < kSlots; ++probe) {
@@ -147,6 +149,7 @@ void Counters::Add(std::string_view series, uint64_t n) {
 
 std::map<std::string, uint64_t> Counters::Read() const {
   std::map<std::string, uint64_t> out;
+  if (file_ == nullptr) return out;
   for (const Slot& s : file_->slot) {
     if (s.state.load(std::memory_order_acquire) != kNamed || s.length > kNameBytes) continue;
     out[std::string(s.name, s.length)] += s.value.load(std::memory_order_relaxed);
@@ -154,6 +157,6 @@ std::map<std::string, uint64_t> Counters::Read() const {
   return out;
 }
 
-uint64_t Counters::lost() const { return file_->lost.load(std::memory_order_relaxed); }
+uint64_t Counters::lost() const { return file_ == nullptr ? 0 : file_->lost.load(std::memory_order_relaxed); }
 
 }  // namespace dvdi

@@ -2,6 +2,7 @@
 // the log or its loss is told, and what cannot be had is named with its path.
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -79,6 +80,22 @@ TEST_F(ObserveFaultsTest, CountersThatCannotBeKeptAreCountedInMemory) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directory(folder_);
   }
+  // Without memory nothing is counted, and nobody is harmed.
+  if (NeedsEveryMmap()) return;
+  ASSERT_TRUE(Counters::Open(env_, path_)->status().ok());
+  const size_t bytes = Text(path_).size();
+  std::vector<std::unique_ptr<char[]>> held(4096);
+  rlimit before;
+  ASSERT_EQ(0, ::getrlimit(RLIMIT_AS, &before));
+  const rlimit no_more = {0, before.rlim_max};
+  ASSERT_EQ(0, ::setrlimit(RLIMIT_AS, &no_more));
+  for (auto& block : held) block.reset(new (std::nothrow) char[bytes]);  // what the heap has of such
+  EXPECT_EQ(nullptr, held.back());
+  std::unique_ptr<Counters> none = Counters::Open(env_, folder_ + "/missing/counters");
+  ASSERT_EQ(0, ::setrlimit(RLIMIT_AS, &before));
+  none->Add("a");
+  EXPECT_TRUE(none->Read().empty());
+  EXPECT_EQ(0u, none->lost());
 }
 
 TEST_F(ObserveFaultsTest, AFileThatIsNoneOfCountersIsMadeAnew) {
