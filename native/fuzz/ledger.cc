@@ -35,9 +35,22 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxPatches = 64;
 constexpr uint8_t kCut = 255;
 
-std::string ReadFile(const std::string& path) {
+// A file's bytes after what is in `bytes`: a caller who comes a million times keeps the memory.
+void AppendFile(const std::string& path, std::string& bytes) {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(path, error);
+  if (error) return;
+  const size_t before = bytes.size();
+  bytes.resize(before + size);
   std::ifstream in(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  in.read(bytes.data() + before, static_cast<std::streamsize>(size));
+  bytes.resize(before + static_cast<size_t>(in.gcount()));
+}
+
+std::string ReadFile(const std::string& path) {
+  std::string bytes;
+  AppendFile(path, bytes);
+  return bytes;
 }
 
 void WriteFile(const std::string& path, std::string_view bytes) {
@@ -46,7 +59,9 @@ void WriteFile(const std::string& path, std::string_view bytes) {
 }
 
 void Patch(const std::string& path, Input input) {
-  std::string bytes = ReadFile(path);
+  static std::string bytes;
+  bytes.clear();
+  AppendFile(path, bytes);
   for (size_t n = 0; n < kMaxPatches && !input.empty() && !bytes.empty(); ++n) {
     size_t at = input.Byte();
     at |= static_cast<size_t>(input.Byte()) << 8;
@@ -146,19 +161,17 @@ class Kept {
   std::map<std::string, File> files_;
 };
 
-// A database's pages, as a reader sees them: those that its log holds are newer than the file's.
-std::string Pages(const std::string& path) {
+// Appends a database's pages, as a reader sees them: those that its log holds are newer than the file's.
+void AppendPages(const std::string& path, std::string& bytes) {
   sqlite3* db = nullptr;
-  std::string bytes;
   if (sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK) {
     sqlite3_int64 size = 0;
     if (unsigned char* pages = sqlite3_serialize(db, "main", &size, 0); pages != nullptr) {
-      bytes.assign(reinterpret_cast<const char*>(pages), static_cast<size_t>(size));
+      bytes.append(reinterpret_cast<const char*>(pages), static_cast<size_t>(size));
       sqlite3_free(pages);
     }
   }
   sqlite3_close(db);
-  return bytes;
 }
 
 class Node {
@@ -248,7 +261,9 @@ class Node {
   // A hash of all that the engine goes on from, which has no more than that: two nodes of the same go the
   // same way. "" where the ledger cannot be read as a whole.
   std::string Standing() {
-    std::string all = Pages(Ledger());
+    static std::string all;
+    all.clear();
+    AppendPages(Ledger(), all);
     if (all.empty()) return "";
     std::map<std::string, std::string> files;  // sorted
     for (const auto& entry : fs::recursive_directory_iterator(options_.settings.state_dir))
@@ -260,7 +275,8 @@ class Node {
     FUZZ_EXPECT(mounts.ok(), mounts.status().message());
     sim::SimRandom random = world_.random;
     all += *mounts + std::to_string(world_.clock.MonotonicNs()) + ' ' + std::to_string(random.Next());
-    return Sha256Hex(all + (SaysDamaged() ? "damaged" : "sound"));
+    all += SaysDamaged() ? "damaged" : "sound";
+    return Sha256Hex(all);
   }
   sim::World& world() { return world_; }
 

@@ -43,38 +43,44 @@ constexpr Family kFamilies[] = {
     {"dvdi_series_lost_total", "counter", "Counts that were lost because there were too many series."},
 };
 
-std::string Number(double value) {
+void AppendNumber(std::string& text, double value) {
   // Not by printf: an agent may have set a locale that writes a comma.
-  char text[400];
+  char digits[400];
   bool whole = value == std::floor(value);
-  auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::fixed, whole ? 0 : 6);
-  return std::string(text, end.ptr);
+  auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed, whole ? 0 : 6);
+  text.append(digits, end.ptr);
 }
 
-// name{labels} taken apart.
+// name{labels} taken apart: views of it.
 struct Series {
-  std::string name, labels;
+  std::string_view name, labels;
 };
-Series Split(const std::string& series) {
+Series Split(std::string_view series) {
   size_t brace = series.find('{');
-  if (brace == std::string::npos || series.back() != '}') return {series, ""};
+  if (brace == std::string_view::npos || series.back() != '}') return {series, ""};
   return {series.substr(0, brace), series.substr(brace + 1, series.size() - brace - 2)};
 }
 
-std::string Line(const std::string& name, const std::string& labels, double value) {
-  return name + (labels.empty() ? "" : "{" + labels + "}") + " " + Number(value) + "\n";
+void AppendLine(std::string& text, std::string_view name, std::string_view labels, double value) {
+  text += name;
+  if (!labels.empty()) text.append("{").append(labels).append("}");
+  text += ' ';
+  AppendNumber(text, value);
+  text += '\n';
 }
 
 // The buckets were counted one by one and are shown added up, in the order of their bounds.
 std::string HistogramText(const std::string& family, const std::map<std::string, uint64_t>& counters) {
-  std::map<std::string, std::map<double, std::pair<std::string, uint64_t>>> buckets;  // labels -> bound -> le
-  std::map<std::string, uint64_t> sums;
-  for (const auto& [series, value] : counters) {
-    Series s = Split(series);
-    if (s.name == family + "_sum") sums[s.labels] = value;
+  std::map<std::string_view, std::map<double, std::pair<std::string_view, uint64_t>>> buckets;  // by labels
+  std::map<std::string_view, uint64_t> sums;
+  const std::string sum_name = family + "_sum", bucket_name = family + "_bucket";
+  for (auto it = counters.lower_bound(family); it != counters.end() && it->first.starts_with(family); ++it) {
+    const auto& [series, value] = *it;
+    const Series s = Split(series);
+    if (s.name == sum_name) sums[s.labels] = value;
     size_t le = s.labels.rfind(",le=\"");
-    if (s.name != family + "_bucket" || le == std::string::npos) continue;
-    std::string bound = s.labels.substr(le + 5, s.labels.size() - le - 6);
+    if (s.name != bucket_name || le == std::string_view::npos) continue;
+    std::string_view bound = s.labels.substr(le + 5, s.labels.size() - le - 6);
     double at = INFINITY;
     if (bound != "+Inf") std::from_chars(bound.data(), bound.data() + bound.size(), at);
     buckets[s.labels.substr(0, le)][at] = {bound, value};
@@ -85,10 +91,11 @@ std::string HistogramText(const std::string& family, const std::map<std::string,
     uint64_t total = 0;
     for (const auto& [bound, entry] : bounds) {
       total += entry.second;
-      text += Line(family + "_bucket", labels + "," + Label("le", entry.first), static_cast<double>(total));
+      const std::string with_le = std::string(labels) + "," + Label("le", entry.first);
+      AppendLine(text, bucket_name, with_le, static_cast<double>(total));
     }
-    text += Line(family + "_sum", labels, static_cast<double>(sums[labels]) / 1e6);
-    text += Line(family + "_count", labels, static_cast<double>(total));
+    AppendLine(text, sum_name, labels, static_cast<double>(sums[labels]) / 1e6);
+    AppendLine(text, family + "_count", labels, static_cast<double>(total));
   }
   return text;
 }
@@ -111,14 +118,16 @@ std::string PrometheusText(const Counters& counters, const std::vector<Gauge>& g
   for (const Family& f : kFamilies) {
     std::string lines;
     for (const Gauge& g : gauges)
-      if (g.family == f.name) lines += Line(g.family, g.labels, g.value);
+      if (g.family == f.name) AppendLine(lines, g.family, g.labels, g.value);
     if (std::string_view(f.type) == "histogram") {
       lines += HistogramText(f.name, counted);
     } else {
-      for (const auto& [series, value] : counted) {
-        Series s = Split(series);
+      for (auto it = counted.lower_bound(f.name); it != counted.end() && it->first.starts_with(f.name);
+           ++it) {
+        const auto& [series, value] = *it;
+        const Series s = Split(series);
         if (s.name != f.name) continue;
-        lines += Line(s.name, s.labels, static_cast<double>(value) / (f.microseconds ? 1e6 : 1));
+        AppendLine(lines, s.name, s.labels, static_cast<double>(value) / (f.microseconds ? 1e6 : 1));
       }
     }
     if (lines.empty()) continue;
