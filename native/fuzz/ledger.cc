@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -20,7 +22,7 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
+#include <vector>
 
 #include "base/text.h"
 #include "engine/engine.h"
@@ -138,7 +140,7 @@ class Kept {
       const bool there = ::stat(path.c_str(), &st) == 0;
       if (S_ISDIR(file.st.st_mode)) {
         if (!there) fs::create_directory(path);
-      } else if (!there || st.st_mtim.tv_sec != kMark.tv_sec) {
+      } else if (!there || st.st_mtim.tv_sec != kMark.tv_sec || path.ends_with("/counters")) {
         WriteFile(path, file.bytes);
         Mark(path);
       }
@@ -151,7 +153,7 @@ class Kept {
     struct stat st;
     std::string bytes;
   };
-  // A file of this time was not written to since.
+  // A file of this time was not written to since, unless through a mapping, as the counters are.
   static constexpr timespec kMark = {1, 0};
   static void Mark(const std::string& path) {
     const timespec times[] = {kMark, kMark};
@@ -299,6 +301,30 @@ class Node {
   std::optional<State> kept_;
 };
 
+// Standings that were worked with, by the first bits of their hashes. Of one size from the start: what grows
+// as inputs come is to libFuzzer a leak to look for, and it runs the input once more.
+class Known {
+ public:
+  // Whether it was new. A table that is full forgets all.
+  bool Insert(const std::string& standing) {
+    uint64_t hash = 0;
+    std::from_chars(standing.data(), standing.data() + 16, hash, 16);
+    hash |= 1;  // 0 is no entry
+    if (2 * held_ > table_.size()) std::fill(table_.begin(), table_.end(), 0), held_ = 0;
+    for (size_t at = hash >> 1;; ++at) {
+      uint64_t& entry = table_[at % table_.size()];
+      if (entry == hash) return false;
+      if (entry != 0) continue;
+      entry = hash, ++held_;
+      return true;
+    }
+  }
+
+ private:
+  std::vector<uint64_t> table_ = std::vector<uint64_t>(1 << 20);
+  size_t held_ = 0;
+};
+
 // With a volume in use, and one that was. Made once: the most of an input's time would go into it.
 Node& Sound() {
   static Node* node = [] {
@@ -346,9 +372,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ExpectLine(node.Note(), "the ledger's note");
   // Most damages end in one of few ledgers: what an engine does with one that it had before in this process
   // it has shown.
-  static std::set<std::string> worked_with;
-  if (const std::string standing = node.Standing();
-      !standing.empty() && !worked_with.insert(standing).second) {
+  static Known worked_with;
+  if (const std::string standing = node.Standing(); !standing.empty() && !worked_with.Insert(standing)) {
     node.Close();
     return 0;
   }
