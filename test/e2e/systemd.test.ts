@@ -29,6 +29,17 @@ mountpoint -q "$1/cgroup" || mount -t cgroup2 cgroup2 "$1/cgroup"
 find "$1/cgroup/$2" -depth -type d -exec rmdir {} +
 umount "$1/cgroup"`;
 
+/** What a process runs, or "" where it is gone: the shell that begins systemd has others before. */
+function nameOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ESRCH") return "";
+    throw error;
+  }
+}
+
 class Systemd {
   private constructor(
     readonly world: World,
@@ -56,9 +67,9 @@ class Systemd {
     const booted = world.serve(["sh", "-c", BEGIN, "sh", world.home, group, BOOT]);
     let pid = "";
     await until("systemd is there", async () => {
-      pid = readFileSync(`/proc/${booted.pid}/task/${booted.pid}/children`, "utf8").trim();
       if (!booted.running) assert.fail(`systemd did not start:\n${booted.err}${booted.out}`);
-      if (!pid || readFileSync(`/proc/${pid}/comm`, "utf8").trim() !== "systemd") return false;
+      pid = readFileSync(`/proc/${booted.pid}/task/${booted.pid}/children`, "utf8").trim();
+      if (!pid || nameOf(pid) !== "systemd") return false;
       return (await new Systemd(world, pid).run(["systemctl", "is-active", "default.target"])).code === 0;
     });
     return new Systemd(world, pid);
