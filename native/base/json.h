@@ -25,6 +25,8 @@ Result<Json> ParseJson(std::string_view text, std::string_view what, int max_dep
 
 // Compact text; invalid UTF-8 is replaced, never thrown about.
 std::string Dump(const Json& value);
+// Appends the text as a JSON string, in quotes, as Dump writes one.
+void AppendJson(std::string* to, std::string_view text);
 
 // Members read without exceptions: the fallback where the key is missing or of another type.
 std::string GetString(const Json& object, const char* key, std::string_view fallback = "");

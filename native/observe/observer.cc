@@ -19,25 +19,12 @@ constexpr Bound kBounds[] = {{1'000, "0.001"},   {5'000, "0.005"},   {10'000, "0
                              {100'000, "0.1"},   {500'000, "0.5"},   {1'000'000, "1"},   {5'000'000, "5"},
                              {10'000'000, "10"}, {60'000'000, "60"}, {INT64_MAX, "+Inf"}};
 
-// The text as a JSON string. Most texts are plain, and a line must cost little.
-void AppendString(std::string* to, std::string_view text) {
-  bool plain = std::all_of(text.begin(), text.end(),
-                           [](unsigned char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
-  if (!plain) {
-    *to += Dump(Json(std::string(text)));
-    return;
-  }
-  *to += '"';
-  *to += text;
-  *to += '"';
-}
-
 void AppendMember(std::string* to, const char* key, std::string_view text) {
   if (text.empty()) return;
   *to += ",\"";
   *to += key;
   *to += "\":";
-  AppendString(to, text);
+  AppendJson(to, text);
 }
 
 // RFC 3339, in UTC, with milliseconds.
