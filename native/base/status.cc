@@ -27,22 +27,27 @@ const Status& Status::Ok() {
   return *ok;
 }
 
+const Status::Failure& Status::Get() const {
+  static const auto* const none = new Failure;  // never destroyed, as above
+  return failure_ == nullptr ? *none : *failure_;
+}
+
 Status Status::FromErrno(int err, std::string_view what, std::string path) {
   char buffer[128];
   Status s(Code::kSystem, std::string(what) + ": " + strerror_r(err, buffer, sizeof buffer));
-  s.errno_ = err;
-  if (err == ENOSPC || err == EDQUOT) s.hint_ = "make room on the filesystem";
-  if (err == EMFILE || err == ENFILE) s.hint_ = "raise the limit of open files";
-  s.path_ = std::move(path);
+  s.Set().error_number = err;
+  if (err == ENOSPC || err == EDQUOT) s.Set().hint = "make room on the filesystem";
+  if (err == EMFILE || err == ENFILE) s.Set().hint = "raise the limit of open files";
+  s.Set().path = std::move(path);
   return s;
 }
 
 std::string Status::ToJson() const {
-  Json j = {{"code", CodeName(code_)}, {"message", message_}};
-  if (!hint_.empty()) j["hint"] = hint_;
-  if (!volume_.empty()) j["volume"] = volume_;
-  if (!driver_.empty()) j["driver"] = driver_;
-  if (!path_.empty()) j["path"] = path_;
+  Json j = {{"code", CodeName(code())}, {"message", message()}};
+  if (!hint().empty()) j["hint"] = hint();
+  if (!volume().empty()) j["volume"] = volume();
+  if (!driver().empty()) j["driver"] = driver();
+  if (!path().empty()) j["path"] = path();
   return Dump(j);
 }
 

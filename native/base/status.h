@@ -5,6 +5,7 @@
 #define DVDI_BASE_STATUS_H_
 
 #include <cassert>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,9 +38,16 @@ Code CodeFromName(std::string_view name);
 // What failed, why, and what to do. One line each, free of control characters.
 class [[nodiscard]] Status {
  public:
-  Status() = default;
+  Status() = default;  // OK: a null pointer, so that what succeeds costs next to nothing
   Status(Code code, std::string message, std::string hint = "")
-      : code_(code), message_(std::move(message)), hint_(std::move(hint)) {}
+      : failure_(std::make_unique<Failure>(
+            Failure{.code = code, .message = std::move(message), .hint = std::move(hint)})) {}
+  Status(const Status& other)
+      : failure_(other.failure_ == nullptr ? nullptr : std::make_unique<Failure>(*other.failure_)) {}
+  Status(Status&&) = default;
+  Status& operator=(const Status& other) { return *this = Status(other); }
+  Status& operator=(Status&&) = default;
+  ~Status() = default;
 
   // An OK that lives as long as the process.
   static const Status& Ok();
@@ -47,18 +55,18 @@ class [[nodiscard]] Status {
   // "what: strerror(err)", code kSystem; `path` is kept apart. `err` is a positive errno.
   static Status FromErrno(int err, std::string_view what, std::string path = "");
 
-  bool ok() const { return code_ == Code::kOk; }
-  Code code() const { return code_; }
-  const std::string& message() const { return message_; }
-  const std::string& hint() const { return hint_; }
-  const std::string& volume() const { return volume_; }
-  const std::string& driver() const { return driver_; }
-  const std::string& path() const { return path_; }
-  int error_number() const { return errno_; }  // 0 where no system call failed
+  bool ok() const { return code() == Code::kOk; }
+  Code code() const { return failure_ == nullptr ? Code::kOk : failure_->code; }
+  const std::string& message() const { return Get().message; }
+  const std::string& hint() const { return Get().hint; }
+  const std::string& volume() const { return Get().volume; }
+  const std::string& driver() const { return Get().driver; }
+  const std::string& path() const { return Get().path; }
+  int error_number() const { return Get().error_number; }  // 0 where no system call failed
 
   Status& WithVolume(std::string driver, std::string volume) & {
-    driver_ = std::move(driver);
-    volume_ = std::move(volume);
+    Set().driver = std::move(driver);
+    Set().volume = std::move(volume);
     return *this;
   }
   Status&& WithVolume(std::string driver, std::string volume) && {
@@ -66,16 +74,16 @@ class [[nodiscard]] Status {
     return std::move(*this);
   }
   Status&& WithHint(std::string hint) && {
-    hint_ = std::move(hint);
+    Set().hint = std::move(hint);
     return std::move(*this);
   }
   Status&& WithPath(std::string path) && {
-    path_ = std::move(path);
+    Set().path = std::move(path);
     return std::move(*this);
   }
   // "context: message", everything else kept.
   Status&& WithContext(std::string_view context) && {
-    message_.insert(0, std::string(context) + ": ");
+    Set().message.insert(0, std::string(context) + ": ");
     return std::move(*this);
   }
 
@@ -83,9 +91,19 @@ class [[nodiscard]] Status {
   std::string ToJson() const;
 
  private:
-  Code code_ = Code::kOk;
-  int errno_ = 0;
-  std::string message_, hint_, volume_, driver_, path_;
+  struct Failure {
+    Code code = Code::kOk;
+    int error_number = 0;
+    std::string message, hint, volume, driver, path;
+  };
+
+  const Failure& Get() const;
+  Failure& Set() {
+    if (failure_ == nullptr) failure_ = std::make_unique<Failure>();
+    return *failure_;
+  }
+
+  std::unique_ptr<Failure> failure_;
 };
 
 inline Status OkStatus() { return Status(); }
