@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "engine/testing/sim_engine.h"
 #include "ledger/testing/faulty_vfs.h"
@@ -31,6 +32,7 @@ class IoTest : public SimEngineTest {
         std::make_unique<ScriptedSelector>(engine.core().env, engine.core().runtime.get(), policy_);
     Json prepared = Call(engine, &Engine::Prepare, Request("one", {Volume("red", "a"), Volume("blue", "b")}));
     if (prepared.contains("error")) ExpectClear(MessageOf(prepared));
+    ReadBesideAWriter(engine);
     Json ended = Call(engine, &Engine::Cleanup, {{"owner", "run"}, {"scope", "one"}});
     if (ended.contains("error")) ExpectClear(MessageOf(ended));
     engine.Tick();
@@ -38,6 +40,23 @@ class IoTest : public SimEngineTest {
     engine.Close(0);
     opened->reset();
     world_.scheduler.RunAll();
+  }
+
+  // Who reads while somebody writes has a connection of its own, which is opened then.
+  void ReadBesideAWriter(Engine& engine) {
+    Ledger& ledger = *engine.core().ledger;
+    (void)ledger.Apply(Commit::intent, false, [&](LedgerTx&) {
+      Status read;
+      std::thread([&] {
+        read = ledger.Read([this](LedgerTx& tx) -> Status {
+          DVDI_ASSIGN_OR_RETURN(auto all, tx.Attachments());
+          seen_beside_ = static_cast<int>(all.size());
+          return Status();
+        });
+      }).join();
+      if (!read.ok()) ExpectClear(read.message());
+      return Status();
+    });
   }
 
   // One line that says what failed.
@@ -63,6 +82,7 @@ class IoTest : public SimEngineTest {
   }
 
   FaultyVfs disk_;
+  int seen_beside_ = -1;  // attachments, in the last read beside a writer
 };
 
 TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
@@ -72,7 +92,7 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
     int code;
     int at_least;
   };
-  constexpr Kind kKinds[] = {{FaultyVfs::kOpen, "open", SQLITE_CANTOPEN, 2},
+  constexpr Kind kKinds[] = {{FaultyVfs::kOpen, "open", SQLITE_CANTOPEN, 3},
                              {FaultyVfs::kWrite, "write", SQLITE_IOERR_WRITE, 20},
                              {FaultyVfs::kWrite, "full disk", SQLITE_FULL, 20},
                              {FaultyVfs::kSync, "fsync", SQLITE_IOERR_FSYNC, 3},
@@ -81,6 +101,8 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
                              {FaultyVfs::kTruncate, "truncate", SQLITE_IOERR_TRUNCATE, 0}};
   ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));
   Close();
+  Live();
+  EXPECT_EQ(seen_beside_, 3) << "nothing fails yet";
   for (const Kind& kind : kKinds) {
     for (bool forever : {false, true}) {
       int n = 1;
