@@ -45,7 +45,7 @@ class IoTest : public SimEngineTest {
   // Who reads while somebody writes has a connection of its own, which is opened then.
   void ReadBesideAWriter(Engine& engine) {
     Ledger& ledger = *engine.core().ledger;
-    (void)ledger.Apply(Commit::intent, false, [&](LedgerTx&) {
+    Status written = ledger.Apply(Commit::intent, false, [&](LedgerTx&) {
       Status read;
       std::thread([&] {
         read = ledger.Read([this](LedgerTx& tx) -> Status {
@@ -57,6 +57,7 @@ class IoTest : public SimEngineTest {
       if (!read.ok()) ExpectClear(read.message());
       return Status();
     });
+    if (!written.ok()) ExpectClear(written.message());
   }
 
   // One line that says what failed.
