@@ -23,6 +23,9 @@ constexpr size_t kLengthBytes = sizeof(uint32_t), kSumBytes = 16;
 constexpr size_t kTrailerBytes = kLengthBytes + kSumBytes + kMagic.size();
 constexpr uint64_t kMaxCompiledBytes = 256u << 20;
 constexpr size_t kKept = 8;
+// What an entry leaves free: on a full disk, what the ledger's reserve has made room for is for what ends
+// workloads, and an entry would be written anew by each process that comes.
+constexpr uint64_t kLeftFree = 1 << 20;
 constexpr const char* kSuffix = ".cwasm";
 
 // Tells damage (a torn write, a bad disk), for which no cryptography is needed: whoever could write a file
@@ -82,6 +85,8 @@ void CompiledCache::Put(const std::string& key, std::string_view compiled, std::
   bytes += note;
   bytes.append(reinterpret_cast<const char*>(&length), sizeof length);
   bytes += Ending(key, bytes);
+  uint64_t free = 0;
+  if (env_.sys->FsFree(folder_.c_str(), &free) >= 0 && free < bytes.size() + kLeftFree) return;
   if (!ReplaceFile(env_, folder->get(), name, bytes, folder_ + "/" + name, false).ok()) return;
   Prune(folder->get());
 }

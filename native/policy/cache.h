@@ -59,7 +59,8 @@ class CompiledCache {
   // another user or can be written by others.
   std::optional<CachedForm> Get(const std::string& key) const;
   // Keeps it in the place of what was there (temporary file, fsync, rename), with a note of the caller's, and
-  // removes the oldest beyond a few.
+  // removes the oldest beyond a few. On a disk that would be full by it nothing is written: its last room is
+  // the ledger's.
   void Put(const std::string& key, std::string_view compiled, std::string_view note) const;
   void Remove(const std::string& key) const;
 

@@ -72,6 +72,23 @@ TEST_F(CacheTest, KeepsAndReturns) {
   EXPECT_EQ(Get(key_), "none");
 }
 
+TEST_F(CacheTest, LeavesTheLastRoomOfADiskToTheLedger) {
+  struct Disk : Sys {
+    uint64_t free = 0;
+    int FsFree(const char*, uint64_t* bytes) override { return *bytes = free, 0; }
+  } disk;
+  Env env = SystemEnv();
+  env.sys = &disk;
+  const CompiledCache cache(env, folder_);
+  const std::string compiled(100'000, 'c');
+  disk.free = (1 << 20) + compiled.size();  // and the entry has its ending
+  cache.Put(key_, compiled, "note");
+  EXPECT_TRUE(Entries().empty());
+  disk.free += 1000;
+  cache.Put(key_, compiled, "note");
+  EXPECT_EQ(Get(key_), compiled);
+}
+
 TEST_F(CacheTest, RefusesDamage) {
   Cache().Put(key_, "compiled", "note");
   const std::string good = FileBytes(File(key_));
