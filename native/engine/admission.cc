@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/caught.h"
+
 namespace dvdi {
 
 Admission::Entry Admission::MakeEntry(const std::string& kind, const std::vector<std::string>& drivers,
@@ -31,11 +33,7 @@ std::function<void()> Admission::TryAdmit(const std::string& kind, const std::ve
   if (!HasRoom(entry)) return nullptr;
   Count(entry);
   return [this, self = weak_from_this().lock(), keys = std::move(entry.keys),
-          task = std::move(entry.task)]() mutable {
-    task(Status());
-    task = nullptr;  // what it holds goes before the count says that it is over
-    Finish(keys);
-  };
+          task = std::move(entry.task)]() mutable { Run(std::move(task), keys); };
 }
 
 bool Admission::HasRoom(const Entry& entry) const {
@@ -69,6 +67,13 @@ void Admission::Count(const Entry& entry) {
   ++running_;
 }
 
+void Admission::Run(Task task, const std::vector<std::string>& keys) {
+  Status s = Caught([&] { task(Status()); });
+  if (!s.ok()) (void)Caught([&] { task(s); });
+  task = nullptr;  // what it holds goes before the count says that it is over
+  Finish(keys);
+}
+
 void Admission::Finish(const std::vector<std::string>& keys) {
   {
     std::lock_guard lock(mu_);
@@ -86,14 +91,10 @@ void Admission::Start(Entry entry) {
   auto keys = entry.keys;
   auto task = std::make_shared<Task>(std::move(entry.task));
   Status s = env_.scheduler->Spawn(
-      [this, self = weak_from_this().lock(), task, keys] {
-        (*task)(Status());
-        *task = nullptr;  // what it holds goes before the count says that it is over
-        Finish(keys);
-      },
-      "dvdi-op", stack_kb_);
+      [this, self = weak_from_this().lock(), task, keys] { Run(std::move(*task), keys); }, "dvdi-op",
+      stack_kb_);
   if (!s.ok()) {
-    (*task)(s);
+    (void)Caught([&] { (*task)(s); });
     Finish(keys);
   }
 }
@@ -109,7 +110,7 @@ void Admission::End(const std::function<bool(const Entry&)>& which,
       it = next;
     }
   }
-  for (Entry& e : ended) e.task(why(e));
+  for (Entry& e : ended) (void)Caught([&] { e.task(why(e)); });
   std::lock_guard lock(mu_);
   idle_.notify_all();
 }

@@ -20,7 +20,8 @@ namespace dvdi {
 // Thread-safe. An admitted task gets a thread of its own; a waiting one is a queue entry.
 class Admission : public std::enable_shared_from_this<Admission> {
  public:
-  // Called with OK on a thread of its own, or with the reason why it never ran (on any thread).
+  // Called with OK on a thread of its own, or with the reason why it never ran (on any thread). One that
+  // throws is called once more, with kInternal and what was thrown: whoever waits for it is told.
   using Task = std::function<void(const Status& admitted)>;
   using Room = std::function<int(const std::string& driver)>;  // how many may run at once
 
@@ -59,6 +60,8 @@ class Admission : public std::enable_shared_from_this<Admission> {
   void End(const std::function<bool(const Entry&)>& which, const std::function<Status(const Entry&)>& why);
   bool HasRoom(const Entry& entry) const;
   void Count(const Entry& entry);
+  // Runs one that is counted, to the end of its count.
+  void Run(Task task, const std::vector<std::string>& keys);
   void Finish(const std::vector<std::string>& keys);
   void Start(Entry entry);
   void Dispatch();

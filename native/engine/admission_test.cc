@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
+#include <stdexcept>
 
 #include "sim/world.h"
 
@@ -189,6 +190,26 @@ TEST_F(AdmissionTest, AThreadMayDoItselfWhatHasRoomAndItCountsAsRunning) {
   ASSERT_EQ(scheduler_.tasks.size(), 1u) << "whoever waited is let in";
   EndOne();
   EXPECT_EQ(ended_, std::vector<std::string>{"next"});
+}
+
+TEST_F(AdmissionTest, WhatATaskThrowsIsToldToItAndTheRoomIsFree) {
+  auto throws = [&](const Status& s) {
+    ended_.push_back(s.ok() ? "throws" : CodeName(s.code()) + (" " + s.message()));
+    throw std::runtime_error("no luck");
+  };
+  const std::vector<std::string> told = {"throws", "internal unexpected: no luck"};
+  admission_.Submit("prepare", {"red"}, INT64_MAX, throws);
+  Submit("next", {"red"});
+  EndOne();
+  EXPECT_EQ(ended_, told);
+  EXPECT_EQ(admission_.running(), 1) << "whoever waited is let in";
+  EndOne();
+  ended_.clear();
+  auto here = admission_.TryAdmit("prepare", {"red"}, throws);
+  ASSERT_TRUE(here);
+  here();
+  EXPECT_EQ(ended_, told);
+  EXPECT_EQ(admission_.running(), 0);
 }
 
 // An engine that was closed goes with its last task, and so does what counts the tasks.

@@ -1,5 +1,6 @@
 // Prepares that are for no workload: volumes that are only to exist, and rehearsals. The policy decides as
 // always; what would have to be undone is not done.
+#include "base/caught.h"
 #include "engine/operation.h"
 
 namespace dvdi {
@@ -7,15 +8,17 @@ namespace dvdi {
 PrepareOperation::Outcome PrepareOperation::RunApart() {
   Outcome outcome;
   bool rehearsal = request_.goal == Goal::kRehearsal;
-  Status s = rehearsal ? CheckTargets() : Status();
-  if (s.ok() && !rehearsal) {
-    auto taken = VolumeLocks::Take(core_.env, core_.lock_file, Names(), request_.deadline_ms);
-    s = taken.status();
-    if (taken.ok()) locks_ = std::move(*taken);
-  }
-  if (s.ok()) s = Look();
-  for (VolumeState& v : volumes_) v.there = v.attached;
-  if (s.ok()) s = Decide();
+  Status s = Caught([&]() -> Status {
+    if (rehearsal) {
+      DVDI_RETURN_IF_ERROR(CheckTargets());
+    } else {
+      DVDI_ASSIGN_OR_RETURN(locks_,
+                            VolumeLocks::Take(core_.env, core_.lock_file, Names(), request_.deadline_ms));
+    }
+    DVDI_RETURN_IF_ERROR(Look());
+    for (VolumeState& v : volumes_) v.there = v.attached;
+    return Decide();
+  });
   if (rehearsal) {
     outcome.answer = RehearsalAnswer(s);
     return outcome;
@@ -25,7 +28,7 @@ PrepareOperation::Outcome PrepareOperation::RunApart() {
     return tx.PutRecord(recorder_.Finish(request_.operation, s.ok() ? "ok" : CodeName(s.code()), s), Names(),
                         core_.settings.records_keep);
   });
-  Tell(s);
+  (void)Caught([&] { Tell(s); });
   outcome.status = s;
   if (s.ok()) outcome.answer = CreateAnswer();
   outcome.locks = std::move(locks_);

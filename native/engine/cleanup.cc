@@ -124,7 +124,8 @@ void Engine::ReleaseBehind(UndoOutcome outcome) {
   // Several may be of drivers of which one does not answer: each gets a thread of its own.
   if (outcome.releasing.size() == 1 && outcome.locks) {
     const AttachmentRow a = outcome.releasing[0];
-    here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status&) {
+    here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status& admitted) {
+      if (!admitted.ok()) return LookAgain(*core);
       // Whoever else is at it (a look of the keeper's, a close) gets no lock: it is ours all the same.
       ActiveOperation active(core, "release " + a.id);
       if (!ReleaseHeld(*core, a).ok()) LookAgain(*core);

@@ -1,9 +1,12 @@
 // dvdi.h over Engine: text in and out, no exception across.
 #include "dvdi/dvdi.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
+#include "base/caught.h"
 #include "base/json.h"
 #include "engine/engine.h"
 
@@ -13,6 +16,7 @@ struct dvdi_engine {
 
 namespace {
 
+using dvdi::Caught;
 using dvdi::Code;
 using dvdi::Json;
 using dvdi::Result;
@@ -38,31 +42,23 @@ Result<Json> ReadObject(const char* text) {
   return json;
 }
 
-// Whatever a library throws (memory, for one) ends here.
-template <class Body>
-Status Guarded(const Body& body) {
-  try {
-    return body();
-  } catch (const std::exception& e) {
-    return Status(Code::kInternal, std::string("unexpected: ") + e.what());
-  } catch (...) {
-    return Status(Code::kInternal, "unexpected failure");
-  }
-}
-
 using Verb = Status (dvdi::Engine::*)(const Json&, dvdi::Engine::Done);
 
 dvdi_code Start(dvdi_engine* handle, const char* request, dvdi_done done, void* user, Verb verb) {
   if (handle == nullptr || done == nullptr) return DVDI_INVALID;
-  Status s = Guarded([&]() -> Status {
+  // Also where the verb throws behind a promise to call it.
+  auto called = std::make_shared<std::atomic<bool>>(false);
+  Status s = Caught([&]() -> Status {
     auto json = ReadObject(request);
     if (!json.ok()) return json.status();
-    return (handle->engine.get()->*verb)(*json, [done, user](const Status& status, const Json& answer) {
-      std::string text = status.ok() ? dvdi::Dump(answer) : ErrorText(status);
-      done(user, static_cast<dvdi_code>(status.code()), text.data(), text.size());
-    });
+    return (handle->engine.get()->*verb)(
+        *json, [done, user, called](const Status& status, const Json& answer) {
+          if (called->exchange(true)) return;
+          std::string text = status.ok() ? dvdi::Dump(answer) : ErrorText(status);
+          done(user, static_cast<dvdi_code>(status.code()), text.data(), text.size());
+        });
   });
-  if (s.ok()) return DVDI_OK;
+  if (s.ok() || called->exchange(true)) return DVDI_OK;
   // Not accepted: the reason still reaches the caller, by the same way.
   std::string text = ErrorText(s);
   done(user, static_cast<dvdi_code>(s.code()), text.data(), text.size());
@@ -74,7 +70,7 @@ using Question = Result<Json> (dvdi::Engine::*)(const Json&);
 dvdi_code Ask(dvdi_engine* handle, const char* request, char** answer, Question question) {
   if (handle == nullptr) return DVDI_INVALID;
   Json out;
-  Status s = Guarded([&]() -> Status {
+  Status s = Caught([&]() -> Status {
     auto json = ReadObject(request);
     if (!json.ok()) return json.status();
     auto result = (handle->engine.get()->*question)(*json);
@@ -98,7 +94,7 @@ dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error) {
   if (error != nullptr) *error = nullptr;
   if (out == nullptr) return DVDI_INVALID;
   *out = nullptr;
-  Status s = Guarded([&]() -> Status {
+  Status s = Caught([&]() -> Status {
     DVDI_ASSIGN_OR_RETURN(Json json, ReadObject(options));
     std::string config = dvdi::GetString(json, "config");
     dvdi::EngineOptions engine_options;

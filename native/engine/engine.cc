@@ -3,11 +3,11 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
-#include <map>
 
+#include "base/caught.h"
 #include "base/guards.h"
-#include "engine/ask_policy.h"
 #include "engine/operation.h"
 #include "engine/release.h"
 #include "engine/tell.h"
@@ -45,8 +45,6 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
 
 // How long a thread that has given its answer may take to end.
 constexpr int64_t kTailMs = 50;
-// A recovery that waits for releases looks so often.
-constexpr int64_t kLookAgainMs = 100;
 
 }  // namespace
 
@@ -104,38 +102,61 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
 
 Engine::~Engine() = default;
 
+class Engine::Promised {
+ public:
+  Promised(std::shared_ptr<Engine> engine, Done done) : engine_(std::move(engine)), done_(std::move(done)) {
+    std::lock_guard lock(engine_->front_mu_);
+    ++engine_->unanswered_;
+  }
+  ~Promised() {
+    if (!answered_) Answer(Status(Code::kInternal, "the operation ended without an answer"), Json());
+  }
+  Promised(const Promised&) = delete;
+  Promised& operator=(const Promised&) = delete;
+
+  void Answer(const Status& status, const Json& answer) {
+    if (answered_.exchange(true)) return;
+    (void)Caught([&] { done_(status, answer); });
+    std::lock_guard lock(engine_->front_mu_);
+    --engine_->unanswered_;
+    engine_->answered_.notify_all();
+  }
+
+ private:
+  const std::shared_ptr<Engine> engine_;
+  const Done done_;
+  std::atomic<bool> answered_ = false;
+};
+
 Engine::Done Engine::Promise(Done done) {
-  std::lock_guard lock(front_mu_);
-  ++unanswered_;
-  return [this, self = shared_from_this(), done = std::move(done)](const Status& status, const Json& answer) {
-    done(status, answer);
-    std::lock_guard lock(front_mu_);
-    --unanswered_;
-    answered_.notify_all();
-  };
+  auto promised = std::make_shared<Promised>(shared_from_this(), std::move(done));
+  return [promised](const Status& status, const Json& answer) { promised->Answer(status, answer); };
 }
 
-Status Engine::Front(std::function<Rest()> task) {
+void Engine::Front(Done done, std::function<Rest()> task) {
   {
     std::lock_guard lock(front_mu_);
-    front_.push_back(std::move(task));
-    if (front_running_) return Status();
+    front_.push_back({std::move(done), std::move(task)});
+    if (front_running_) return;
     front_running_ = true;
   }
   auto self = shared_from_this();
   Status s = core_->env.scheduler->Spawn([self] { self->FrontLoop(); }, "dvdi-op",
                                          OperationStackKb(core_->settings.limits));
-  if (!s.ok()) {
+  if (s.ok()) return;
+  // Also those that came while there seemed to be a thread.
+  std::deque<FrontTask> all;
+  {
     std::lock_guard lock(front_mu_);
     front_running_ = false;
-    front_.pop_back();
+    all.swap(front_);
   }
-  return s;
+  for (const FrontTask& t : all) t.done(s, Json());
 }
 
 void Engine::FrontLoop() {
   for (;;) {
-    std::function<Rest()> task;
+    FrontTask task;
     {
       std::lock_guard lock(front_mu_);
       if (front_.empty()) {
@@ -145,8 +166,9 @@ void Engine::FrontLoop() {
       task = std::move(front_.front());
       front_.pop_front();
     }
-    Rest rest = task();
-    task = nullptr;
+    Rest rest;
+    if (Status s = Caught([&] { rest = task.run(); }); !s.ok()) task.done(s, Json());
+    task.run = nullptr;
     if (!rest) continue;
     bool more = false;
     {
@@ -159,102 +181,9 @@ void Engine::FrontLoop() {
                                ->Spawn([self] { self->FrontLoop(); }, "dvdi-op",
                                        OperationStackKb(core_->settings.limits))
                                .ok();
-    rest();
+    if (Status s = Caught(rest); !s.ok()) task.done(s, Json());
     if (!more || instead) return;
   }
-}
-
-Status Engine::Recover(const Json& request, Done done) {
-  std::string owner = GetString(request, "owner");
-  if (owner.empty()) return Status(Code::kInvalid, "recover wants an owner");
-  Json live = GetMember(request, "live");
-  int64_t wait = GetInt(request, "wait_ms");
-  std::string original = GetString(request, "original");
-  if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
-  auto core = core_;
-  // The list is of now: what is prepared behind it lives without being named.
-  std::optional<std::vector<OperationRow>> known;
-  if (live.is_array() && original.empty() && DVDI_GUARD(living_at_the_call)) {
-    DVDI_ASSIGN_OR_RETURN(known, AllOperations(*core));
-  }
-  done = Promise(std::move(done));
-  core->admission->Submit(
-      "recover", {}, INT64_MAX,
-      [this, self = shared_from_this(), core, owner, live, wait, original, known = std::move(known),
-       done](const Status& admitted) {
-        if (!admitted.ok()) return done(admitted, Json());
-        Json taken = original.empty() ? Json::array() : TakeOver(owner, original);
-        Result<std::vector<OperationRow>> operations = known ? *known : AllOperations(*core);
-        if (!operations.ok()) return done(operations.status(), Json());
-        auto outcome = RecoverOwner(*core, owner, live.is_array() ? &live : nullptr, *operations);
-        Status swept = SweepStageRoot(*core);
-        if (!swept.ok()) outcome.problems.push_back(swept.message());
-        ReportStrangers(*core);
-        std::vector<AttachmentRow> before, after;
-        auto list = [&core](std::vector<AttachmentRow>* to) {
-          return core->ledger->Read([&](LedgerTx& tx) -> Status {
-            DVDI_ASSIGN_OR_RETURN(*to, tx.Releasing(10'000));
-            return Status();
-          });
-        };
-        std::map<std::string, const AttachmentRow*> still;  // `after` by id
-        Status s = list(&before);
-        Json waiting = Json::array(), notes = Json::array();
-        for (const auto& a : before)
-          waiting.push_back(
-              {{"driver", a.driver}, {"name", a.name}, {"attempts", a.attempts}, {"error", a.error}});
-        if (!before.empty()) {
-          // What the policy has to say of them goes to whoever asked for the recovery.
-          EndAdvice advice =
-              AskPolicy(*core, "recover", {{"owner", owner}, {"pending", std::move(waiting)}}, nullptr);
-          for (auto& line : advice.report) notes.push_back(std::move(line));
-        }
-        const int64_t deadline = core->env.clock->MonotonicMs() + wait;
-        bool all = wait > 0;  // those too whose next try is not due yet
-        for (;; all = false) {
-          const int64_t next = DueAt(*core, StartDueReleases(core, all));
-          // This task itself counts as running.
-          while (!before.empty() && core->env.clock->MonotonicMs() < deadline &&
-                 core->admission->running() > 1)
-            core->env.scheduler->SleepUntil(core->env.clock->MonotonicMs() + 5);
-          if (s.ok()) s = list(&after);
-          still.clear();
-          for (const auto& a : after) still[a.id] = &a;
-          const bool any = std::any_of(before.begin(), before.end(),
-                                       [&](const AttachmentRow& b) { return still.contains(b.id); });
-          const int64_t now = core->env.clock->MonotonicMs();
-          if (!s.ok() || now >= deadline || !any) break;
-          // One that failed is tried again when it is due; and others may be at it, too.
-          core->env.scheduler->SleepUntil(std::min({deadline, next, now + kLookAgainMs}));
-        }
-        if (!s.ok()) return done(s, Json());
-        Json released = Json::array(), pending = Json::array();
-        for (const auto& b : before) {
-          auto it = still.find(b.id);
-          if (it == still.end())
-            released.push_back({{"driver", b.driver}, {"name", b.name}});
-          else
-            pending.push_back(
-                {{"driver", b.driver},
-                 {"name", b.name},
-                 {"why", it->second->error.empty() ? "its release is under way" : it->second->error}});
-        }
-        Json reported = Json::array();
-        {
-          std::lock_guard lock(core->reported_mu);
-          for (const auto& r : core->reported) reported.push_back(r);
-        }
-        for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
-        done(Status(), {{"taken", std::move(taken)},
-                        {"undone", outcome.undone},
-                        {"ended", outcome.ended},
-                        {"released", std::move(released)},
-                        {"pending", std::move(pending)},
-                        {"reported", std::move(reported)},
-                        {"notes", std::move(notes)}});
-        Wake();
-      });
-  return Status();
 }
 
 int64_t Engine::Tick() {
@@ -271,8 +200,9 @@ int64_t Engine::Tick() {
     // Those that a thread of ours is at are passed over by TakeDown; any other of ours is what could not be
     // undone.
     if (o.instance != core.instance->id() && InstanceAlive(core.env, core.instances, o.instance)) continue;
+    // One that throws keeps nothing from the others.
     UndoOutcome outcome;
-    (void)TakeDown(core, o, "recover", Status(), 0, &outcome);
+    (void)Caught([&] { (void)TakeDown(core, o, "recover", Status(), 0, &outcome); });
   }
   (void)core.ledger->KeepReserve();  // whoever begins something asks again
   (void)core.policy->Current();      // one that another process swapped in is ready before it is wanted
@@ -303,7 +233,8 @@ void Engine::StartKeeper() {
           lock.unlock();
           int64_t next = INT64_MAX;
           auto engine = weak.lock();
-          if (engine) next = engine->Tick();
+          // What one look throws is left to the next.
+          if (engine) (void)Caught([&] { next = engine->Tick(); });
           engine.reset();
           lock.lock();
           keeper->next_ms = std::min(keeper->next_ms, next);

@@ -39,13 +39,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // not be called.
   Status Prepare(const Json& request, Done done);
   Status Cleanup(const Json& request, Done done);  // cleanup.cc
-  Status Recover(const Json& request, Done done);
-  Status Remove(const Json& request, Done done);  // remove.cc
-  Status Fence(const Json& request, Done done);   // fence.cc
-  Result<Json> StatusOf(const Json& query);       // status.cc
-  Status Ask(const Json& query, Done done);       // usage.cc
-  Result<Json> Explain(const Json& query);        // status.cc
-  Result<Json> Forget(const Json& request);       // forget.cc
+  Status Recover(const Json& request, Done done);  // recovery.cc
+  Status Remove(const Json& request, Done done);   // remove.cc
+  Status Fence(const Json& request, Done done);    // fence.cc
+  Result<Json> StatusOf(const Json& query);        // status.cc
+  Status Ask(const Json& query, Done done);        // usage.cc
+  Result<Json> Explain(const Json& query);         // status.cc
+  Result<Json> Forget(const Json& request);        // forget.cc
   // The metrics in Prometheus' text format (metrics.cc).
   Result<std::string> Metrics();
   // The same by plain names: `dvdi_operations_total{kind="prepare",outcome="ok"}` is
@@ -63,18 +63,22 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
  private:
   explicit Engine(std::shared_ptr<Core> core) : core_(std::move(core)) {}
-  // The callback, counted: Close waits until each was called.
+  // The callback, counted: Close waits until each was called. It is called once, with the first answer; where
+  // all who could have given one are gone (what they did threw), with kInternal.
   Done Promise(Done done);
   // Runs `task` on the front thread: short work that must not hold up the caller. What it gives back may take
-  // long: it runs on that thread too, which another one then stands in for.
+  // long: it runs on that thread too, which another one then stands in for. What either throws goes to
+  // `done`, as does the reason why there is no thread.
   using Rest = std::function<void()>;
-  Status Front(std::function<Rest()> task);
+  void Front(Done done, std::function<Rest()> task);
   void FrontLoop();
   void StartKeeper();
   // The keeper looks at once.
   void Wake() { core_->wake_at(0); }
 
   Rest PrepareFront(Json request, Done done);
+  // `known`: the operations of which `request` says which live; null for those of when it is admitted.
+  Result<Json> RecoverNow(const Json& request, const std::vector<OperationRow>* known);
   // One turn of an admitted prepare: to its answer, or to its next turn.
   void Conduct(const std::shared_ptr<PrepareOperation>& operation, const std::vector<std::string>& drivers,
                const Done& done, const Status& admitted);
@@ -87,9 +91,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // How full the attached volumes are, and which of them are lost (usage.cc).
   Result<Json> UsageOf(const Json& query);
 
+  class Promised;
+  struct FrontTask {
+    Done done;
+    std::function<Rest()> run;
+  };
+
   std::shared_ptr<Core> core_;
   std::mutex front_mu_;
-  std::deque<std::function<Rest()>> front_;
+  std::deque<FrontTask> front_;
   bool front_running_ = false;
   int unanswered_ = 0;
   std::condition_variable answered_;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <set>
 
+#include "base/caught.h"
 #include "base/guards.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -163,8 +164,7 @@ Status Engine::Prepare(const Json& request, Done done) {
   if (!request.is_object()) return Status(Code::kInvalid, "a prepare request is an object");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
-  Status s = Front([this, self = shared_from_this(), request, done] { return PrepareFront(request, done); });
-  if (!s.ok()) done(s, Json());
+  Front(done, [this, self = shared_from_this(), request, done] { return PrepareFront(request, done); });
   return Status();
 }
 
@@ -291,14 +291,17 @@ void Engine::Conduct(const std::shared_ptr<PrepareOperation>& operation,
     return c.wake_at(outcome.again_ms);
   }
   done(outcome.status, outcome.answer);
-  // Behind the answer, on this thread: it holds the volumes' locks already.
-  for (const auto& a : outcome.releasing) (void)ReleaseHeld(c, a);
-  outcome.locks.reset();
-  // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
-  c.plugins->CloseIdle();
-  if (!outcome.status.ok()) Wake();
-  c.policy->Tidy();
-  operation->Watch(outcome.status);
+  // What the rest throws is no longer the operation's: it is not given up for it.
+  (void)Caught([&] {
+    // Behind the answer, on this thread: it holds the volumes' locks already.
+    for (const auto& a : outcome.releasing) (void)ReleaseHeld(c, a);
+    outcome.locks.reset();
+    // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
+    c.plugins->CloseIdle();
+    if (!outcome.status.ok()) Wake();
+    c.policy->Tidy();
+    operation->Watch(outcome.status);
+  });
 }
 
 }  // namespace dvdi

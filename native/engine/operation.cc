@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/caught.h"
 #include "base/text.h"
 #include "engine/watch.h"
 #include "mount/stage.h"
@@ -94,26 +95,26 @@ PrepareOperation::Outcome PrepareOperation::Run() {
   if (request_.goal != Goal::kWorkload) return RunApart();
   Outcome outcome;
   ActiveOperation active(&core_, request_.operation.id);
+  Status s = Caught([&] { return Try(&outcome); });
+  if (!s.ok()) Fail(s, &outcome);
+  return outcome;
+}
+
+Status PrepareOperation::Try(Outcome* outcome) {
   if (refused_at_ms_ >= 0) Resume();
   Status s = CheckTargets();
   if (s.ok()) s = LookAndDecide();
   if (!s.ok() && Pauses(s)) {
-    outcome.again_ms = core_.env.clock->MonotonicMs() + again_ms_;
-    return outcome;
+    outcome->again_ms = core_.env.clock->MonotonicMs() + again_ms_;
+    return Status();
   }
   NoteWait();
-  if (s.ok()) s = MakeTargets();
-  if (s.ok()) {
-    auto committed = Commit();
-    if (committed.ok()) {
-      outcome.answer = std::move(*committed);
-      Tell(Status());
-      return outcome;
-    }
-    s = committed.status();
-  }
-  Fail(s, &outcome);
-  return outcome;
+  DVDI_RETURN_IF_ERROR(std::move(s));
+  DVDI_RETURN_IF_ERROR(MakeTargets());
+  DVDI_ASSIGN_OR_RETURN(Json answer, Commit());
+  Tell(Status());
+  outcome->answer = std::move(answer);
+  return Status();
 }
 
 Status PrepareOperation::LookAndDecide() {
@@ -318,8 +319,14 @@ Result<Json> PrepareOperation::Commit() {
 
 void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
   outcome->status = why;
-  Tell(why);
   outcome->locks = std::move(locks_);
+  // Whatever telling and undoing throw, this is its end. What could not be undone now stays in the ledger,
+  // and the keeper takes it up.
+  (void)Caught([&] { Tell(why); });
+  (void)Caught([&] { UndoBegun(why, outcome); });
+}
+
+void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
   if (!begun_) {
     (void)core_.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) {
       return tx.PutRecord(recorder_.Finish(request_.operation, CodeName(why.code()), why), Names(),
@@ -333,7 +340,6 @@ void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
   if (!read.ok()) return;
   auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);
-  // What could not be undone now stays in the ledger, and the keeper takes it up.
 }
 
 // Data is never undone: what was made, or may have been, is known as made and unused.

@@ -103,6 +103,7 @@ class PrepareOperation {
   Status ReadMounts(const std::vector<std::string>& named);
   Status Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status CheckTargets();
+  Status Try(Outcome* outcome);
   Status LookAndDecide();
   bool Pauses(const Status& refused);
   void Resume();
@@ -111,6 +112,7 @@ class PrepareOperation {
   Status MakeTargets();
   Result<Json> Commit();
   void Fail(const Status& why, Outcome* outcome);
+  void UndoBegun(const Status& why, Outcome* outcome);
   // To the audit log and the counters (tell.cc): what was done, and that it was refused where `why` is an
   // error.
   void Tell(const Status& why) const;

@@ -1,6 +1,7 @@
 // A prepare whose policy refused and wants to be asked again: what it lets go of until then, how it goes on.
 #include <algorithm>
 
+#include "base/caught.h"
 #include "engine/operation.h"
 
 namespace dvdi {
@@ -41,7 +42,7 @@ void PrepareOperation::NoteWait() {
 PrepareOperation::Outcome PrepareOperation::GiveUp() {
   Outcome outcome;
   waited_ms_ = core_.env.clock->MonotonicMs() - refused_at_ms_;
-  NoteWait();
+  (void)Caught([&] { NoteWait(); });
   Fail(refused_, &outcome);
   return outcome;
 }

@@ -64,7 +64,8 @@ TEST_F(RecoverTest, WhatIsPreparedBehindTheListOfTheLivingIsAlive) {
   Status accepted = engine().Recover({{"owner", "run"}, {"live", Json::array()}},
                                      [&](const Status&, const Json& answer) { recovered = answer; });
   ASSERT_TRUE(accepted.ok()) << accepted.message();
-  auto late = world_.scheduler.Take();
+  world_.scheduler.Take()();            // the front thread: the list is taken
+  auto late = world_.scheduler.Take();  // the recovery's own
   Json prepared = Prepare("new", {Volume("blue", "b")});
   ASSERT_TRUE(prepared.contains("ok")) << prepared;
   ASSERT_TRUE(world_.scheduler.Spawn(late, "late", 256).ok());

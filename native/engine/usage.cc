@@ -87,13 +87,12 @@ Status Engine::Ask(const Json& query, Done done) {
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
   // What takes its time runs beside the front thread's work, not before it.
-  Status s = Front([this, self = shared_from_this(), query, done]() -> Rest {
+  Front(done, [this, self = shared_from_this(), query, done]() -> Rest {
     return [this, self, query, done] {
       auto answer = StatusOf(query);
       done(answer.status(), answer.ok() ? *answer : Json());
     };
   });
-  if (!s.ok()) done(s, Json());
   return Status();
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "base/caught.h"
 #include "base/fd.h"
 #include "base/text.h"
 #include "ledger/schema.h"
@@ -177,6 +178,14 @@ Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
 
 void Ledger::RunBatch(const std::vector<Waiting*>& batch) {
   std::lock_guard write(write_mu_);
+  Status s = Caught([&] { RunHeld(batch); });
+  if (s.ok()) return;
+  (void)writer_.Exec("ROLLBACK");
+  for (Waiting* w : batch)
+    if (w->status.ok()) w->status = s;
+}
+
+void Ledger::RunHeld(const std::vector<Waiting*>& batch) {
   writer_.ForgetFull();
   TryBatch(batch);
   if (!writer_.full()) return;
@@ -214,7 +223,7 @@ void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
   for (Waiting* w : batch) {
     if (!alone) s = writer_.Prepare("SAVEPOINT one").Run();
     if (!s.ok()) break;
-    w->status = (*w->body)(tx);
+    w->status = Caught([&] { return (*w->body)(tx); });
     if (alone) {
       s = w->status;
     } else {
@@ -246,7 +255,7 @@ Status Ledger::ReadBy(Db* db, const Body& body) {
   if (!db->is_open()) return Closed();
   DVDI_RETURN_IF_ERROR(db->Prepare("BEGIN").Run());
   LedgerTx tx(db);
-  Status s = body(tx);
+  Status s = Caught([&] { return body(tx); });
   Status end = db->Prepare("COMMIT").Run();
   if (!end.ok()) (void)db->Exec("ROLLBACK");
   return s.ok() ? end : s;

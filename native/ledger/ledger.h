@@ -153,6 +153,7 @@ class Ledger {
   bool LogIsSmall() const;
   std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(const std::vector<Waiting*>& batch);
+  void RunHeld(const std::vector<Waiting*>& batch);
   void TryBatch(const std::vector<Waiting*>& batch);
   static Status ReadBy(Db* db, const Body& body);
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <thread>
 
 #include "ledger/schema.h"
@@ -214,7 +215,9 @@ TEST_F(LedgerTest, ConcurrentCommitsAreEachWholeAndFailAlone) {
         std::string name = std::to_string(i) + "-" + std::to_string(k);
         Status s = ledger.Apply(Commit::intent, k % 2 == 0, [&](LedgerTx& tx) -> Status {
           DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment(name)));
-          return k % 5 == 4 ? Status(Code::kRefused, "no") : Status();
+          if (k % 10 == 4) return Status(Code::kRefused, "no");
+          if (k % 10 == 9) throw std::runtime_error("no");
+          return Status();
         });
         if (!s.ok()) ++failed;
       }
@@ -503,6 +506,30 @@ TEST_F(LedgerTest, AnEffectThatWasPassedOnIsNotDeletedForOneThatHadItsPlace) {
                       EXPECT_EQ(left->at(0).path, "/srv/b");
                       EXPECT_EQ(left->at(0).seq, 1) << "the same place, which is what this is about";
                     }
+                    return Status();
+                  })
+                  .ok());
+}
+
+TEST_F(LedgerTest, WhatIsThrownInABodyEndsThatOneAlone) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  Status s = ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(tx.PutAttachment(Attachment("x")));
+    throw std::runtime_error("no luck");
+  });
+  EXPECT_EQ(s.code(), Code::kInternal);
+  EXPECT_NE(s.message().find("no luck"), std::string::npos) << s.message();
+  s = ledger.Read([](LedgerTx&) -> Status { throw std::runtime_error("no luck"); });
+  EXPECT_EQ(s.code(), Code::kInternal);
+  EXPECT_TRUE(
+      ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
+          .ok());
+  ASSERT_TRUE(ledger
+                  .Read([&](LedgerTx& tx) -> Status {
+                    auto all = tx.Attachments();
+                    EXPECT_EQ(all->size(), 1u) << "nothing of what threw is written";
+                    if (all->size() == 1) EXPECT_EQ(all->at(0).name, "y");
                     return Status();
                   })
                   .ok());

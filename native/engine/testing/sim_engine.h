@@ -23,8 +23,13 @@ class HookedTransport : public PluginTransport {
  public:
   explicit HookedTransport(PluginTransport* real) : real_(real) {}
   std::vector<PluginReply> Exchange(const std::vector<PluginRequest>& requests) override;
+  void CloseIdle() override {
+    if (idle_hook) idle_hook();
+    real_->CloseIdle();
+  }
   // True where it answered. `method` is "Get", …
   std::function<bool(const std::string& method, const PluginRequest& request, PluginReply* reply)> hook;
+  std::function<void()> idle_hook;  // at each CloseIdle
   std::vector<PluginRequest> requests;
 
  private:
