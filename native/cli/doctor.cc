@@ -270,7 +270,7 @@ DoctorCheck CheckStateFolder(const std::string& folder) {
   uint64_t free = 0;
   if (check.ok && Sys::Real()->FsFree(existing.c_str(), &free) >= 0) {
     check.found += ", " + SizeText(static_cast<double>(free)) + " free";
-    if (IsFull(free)) {
+    if (IsFull(free, ::access((existing + "/ledger.db.reserve").c_str(), F_OK) == 0)) {
       check.ok = false;
       check.fix =
           "make room on its filesystem: until then no workload with volumes starts (those that run can end)";
@@ -279,7 +279,9 @@ DoctorCheck CheckStateFolder(const std::string& folder) {
   return check;
 }
 
-bool IsFull(uint64_t free_bytes) { return free_bytes < static_cast<uint64_t>(Reserve::kBytes); }
+bool IsFull(uint64_t free_bytes, bool reserve) {
+  return free_bytes < static_cast<uint64_t>(reserve ? Reserve::kBytes : Reserve::kRoomToMake);
+}
 
 int Doctor(const Options& options) {
   std::vector<DoctorCheck> checks = CheckKernel();

@@ -27,8 +27,9 @@ std::vector<DoctorCheck> CheckTools();
 // Owner, mode and filesystem of a state folder. That it does not exist yet is fine.
 DoctorCheck CheckStateFolder(const std::string& folder);
 
-// So few bytes are free that workloads with volumes may not start: less than what is set aside for cleanups.
-bool IsFull(uint64_t free_bytes);
+// So few bytes are free that workloads with volumes may not start: less than what is set aside for cleanups,
+// or, where that is not set aside (`reserve`), than it takes to do so.
+bool IsFull(uint64_t free_bytes, bool reserve);
 
 // All of it and the engine's own checks (sockets, plugins, ledger). 1 where something required is missing.
 int Doctor(const Options& options);

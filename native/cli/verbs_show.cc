@@ -184,7 +184,7 @@ int ShowStatus(const Options& options) {
   PutField(
       "State folder",
       GetString(a, "state_dir") +
-          (free >= 0 && IsFull(static_cast<uint64_t>(free))
+          (free >= 0 && IsFull(static_cast<uint64_t>(free), GetBool(a, "state_reserve"))
                ? ": full, " + SizeText(static_cast<double>(free)) +
                      " are free; until there is room no workload with volumes starts (those that run can end)"
                : ""));

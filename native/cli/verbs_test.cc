@@ -149,6 +149,10 @@ TEST_F(Verbs, StatusSaysThatTheStateFolderIsFull) {
   summary = {{"state_dir", "/s"}, {"state_free_bytes", 512}};
   EXPECT_NE(Dvdi({"status"}).out.find("/s: full, 512"), std::string::npos) << Dvdi({"status"}).out;
   EXPECT_EQ(*ParseJson(Dvdi({"status", "--json"}).out, "out"), summary) << "shown as the engine tells it";
+  summary["state_free_bytes"] = (2 << 20) - 1;
+  EXPECT_NE(Dvdi({"status"}).out.find("full"), std::string::npos) << "too little to make the reserve";
+  summary["state_reserve"] = true;
+  EXPECT_EQ(Dvdi({"status"}).out.find("full"), std::string::npos);
   summary["state_free_bytes"] = int64_t{1} << 40;
   EXPECT_EQ(Dvdi({"status"}).out.find("full"), std::string::npos);
   summary.erase("state_free_bytes");

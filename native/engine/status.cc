@@ -156,7 +156,7 @@ Result<Json> Summary(Core& core) {
       {"drivers", drivers},
       {"reported", reported}};
   if (uint64_t free = 0; core.env.sys->FsFree(core.settings.state_dir.c_str(), &free) >= 0)
-    summary["state_free_bytes"] = free;
+    summary["state_free_bytes"] = free, summary["state_reserve"] = core.ledger->HasReserve();
   return summary;
 }
 

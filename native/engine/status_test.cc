@@ -25,6 +25,9 @@ TEST_F(StatusOfTest, TheSummaryHasTheRoomOfTheStateFolder) {
   struct statfs st = {};
   ASSERT_EQ(::statfs(settings_.state_dir.c_str(), &st), 0);
   ASSERT_TRUE(s.contains("state_free_bytes")) << s;
+  EXPECT_FALSE(GetBool(s, "state_reserve", true)) << "nothing was begun";
+  ASSERT_EQ(CodeOf(Prepare("one", {Volume("red", "a")})), "ok");
+  EXPECT_TRUE(GetBool(Ask("summary"), "state_reserve"));
   EXPECT_LE(s["state_free_bytes"].get<uint64_t>(), st.f_blocks * static_cast<uint64_t>(st.f_bsize));
   world_.sys.look_fault = [](const char* call) { return std::string_view(call) == "statfs" ? EIO : 0; };
   EXPECT_FALSE(Ask("summary").contains("state_free_bytes")) << "where the system does not tell";

@@ -134,6 +134,7 @@ class Ledger {
   // Room on the disk for what ends something: whole, or made whole now. To be asked before something is
   // begun.
   Status KeepReserve() { return reserve_.Keep(); }
+  bool HasReserve() const { return reserve_.Whole(); }
   // Gives that room up, for what else an ending needs. True where there was any.
   bool SpendReserve() { return reserve_.Spend(); }
   // Whether a damaged file was met since Open.

@@ -34,7 +34,11 @@ Status Reserve::Keep() {
   // One name for all who try at once: all write the same, and one that died leaves no more than that.
   const std::string part = path_ + ".new";
   Status s;
-  {
+  uint64_t free = 0;
+  if (env_.sys->FsFree(path_.substr(0, path_.rfind('/')).c_str(), &free) >= 0 && free < kRoomToMake)
+    s = Status::FromErrno(ENOSPC, std::to_string(free >> 10) + " KiB are free of " +
+                                      std::to_string(kRoomToMake >> 10) + " KiB that must be");
+  if (s.ok()) {
     SysFd file(env_.sys,
                env_.sys->OpenAt(AT_FDCWD, part.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600));
     if (!file.valid()) s = Status::FromErrno(file.error(), "cannot make " + part, part);
@@ -42,8 +46,9 @@ Status Reserve::Keep() {
   }
   if (s.ok()) {
     int r = env_.sys->RenameAt(AT_FDCWD, part.c_str(), AT_FDCWD, path_.c_str());
-    if (r >= 0 || Whole()) return Status();
-    s = Status::FromErrno(-r, "cannot rename " + part, part);
+    if (Whole()) return Status();
+    s = r < 0 ? Status::FromErrno(-r, "cannot rename " + part, part)
+              : Status(Code::kSystem, "somebody has spent it at once");
   }
   // A part of it is no use, and takes what little room there is.
   env_.sys->UnlinkAt(AT_FDCWD, part.c_str(), 0);
@@ -55,8 +60,14 @@ Status Reserve::Keep() {
 }
 
 bool Reserve::Spend() {
-  const bool whole = env_.sys->UnlinkAt(AT_FDCWD, path_.c_str(), 0) >= 0;
-  const bool part = env_.sys->UnlinkAt(AT_FDCWD, (path_ + ".new").c_str(), 0) >= 0;
+  auto spend = [&](const std::string& path) {
+    // Emptied first, which frees its room before this returns: a removed file's goes with the last who looks
+    // at it.
+    const int fd = env_.sys->OpenAt(AT_FDCWD, path.c_str(), O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0) env_.sys->Close(fd);
+    return env_.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0) >= 0;
+  };
+  const bool whole = spend(path_), part = spend(path_ + ".new");
   return whole || part;
 }
 

@@ -16,6 +16,9 @@ class Reserve {
  public:
   // Enough for the ledger's log of some hundred cleanups.
   static constexpr int64_t kBytes = 1 << 20;
+  // What must be free for it to be made: more than its spending frees, so that whoever looks whether it can
+  // be kept anew takes nothing from whoever has spent it to end something.
+  static constexpr int64_t kRoomToMake = 2 * kBytes;
 
   Reserve(const Env& env, std::string path) : env_(env), path_(std::move(path)) {}
   // Whole, or made whole now; else why it cannot be (kSystem, with its errno). Costs one look where it is
@@ -23,9 +26,9 @@ class Reserve {
   Status Keep();
   // Removes it. True where there was something to remove.
   bool Spend();
+  bool Whole() const;
 
  private:
-  bool Whole() const;
   Status Fill(int fd, const std::string& path);
   const Env& env_;
   const std::string path_;

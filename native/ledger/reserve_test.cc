@@ -1,13 +1,20 @@
 #include "ledger/reserve.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <thread>
 
+#include "ledger/ledger.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -86,6 +93,43 @@ TEST_F(ReserveTest, SaysThatThereIsNoRoomAndLeavesNoPart) {
   EXPECT_NE(s.message().find("No space left on device"), std::string::npos) << s.message();
   EXPECT_EQ(s.path(), path());
   EXPECT_TRUE(std::filesystem::is_empty(dir_));
+}
+
+// On a full disk one process may look whether the reserve can be kept anew while another one ends something
+// in the room that it has made.
+TEST_F(ReserveTest, WhoLooksWhetherItCanBeKeptTakesNothingFromWhatEnds) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting a filesystem needs root";
+  std::thread([&] {  // the mount is in a namespace of this thread and its children alone, and gone with them
+    ASSERT_EQ(::unshare(CLONE_FS | CLONE_NEWNS), 0);
+    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    ASSERT_EQ(::mount("small", dir_.c_str(), "tmpfs", 0, "size=8m"), 0);
+    Ledger ledger(env_, dir_ + "/ledger.db");
+    ASSERT_TRUE(ledger.Open().ok());
+    AttachmentRow a;
+    a.id = "id", a.driver = "d", a.name = "x", a.state = kReleasing;
+    auto write = [&](Commit commit) {
+      return ledger.Apply(commit, false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
+    };
+    for (int round = 0; round < 30 && !HasFailure(); ++round) {
+      std::filesystem::remove(dir_ + "/filler");
+      ASSERT_TRUE(ledger.KeepReserve().ok());
+      std::ofstream filler(dir_ + "/filler");
+      for (const std::string bytes(4096, 'x'); filler.flush().good();) filler << bytes;
+      ASSERT_FALSE(write(Commit::intent).ok()) << "the disk is full";
+      std::atomic<bool> over = false;
+      std::thread looks([&] {
+        Reserve reserve(env_, dir_ + "/ledger.db.reserve");
+        while (!over) (void)reserve.Keep();
+      });
+      for (int i = 0; i < 10; ++i) {
+        const Status s = write(Commit::released);
+        EXPECT_TRUE(s.ok()) << i << ": " << s.message();
+      }
+      over = true;
+      looks.join();
+    }
+  })
+      .join();
 }
 
 }  // namespace
