@@ -85,7 +85,8 @@ Status Ledger::Open() {
     // On a full disk what is to be undone must be found all the same.
     writer_.Close();
     reader_.Close();
-    if (reserve_.Spend()) s = OpenFiles();
+    (void)reserve_.Spend();  // or somebody else has, meanwhile
+    s = OpenFiles();
   }
   if (s.ok()) return s;
   bool bad = writer_.damaged() || reader_.damaged() || writer_.misfit() || reader_.misfit() ||
@@ -193,7 +194,8 @@ void Ledger::RunHeld(const std::vector<Waiting*>& batch) {
   std::vector<Waiting*> ending;
   for (Waiting* w : batch)
     if (!w->status.ok() && CommitEnds(w->commit)) ending.push_back(w);
-  if (ending.empty() || !reserve_.Spend()) return;
+  if (ending.empty()) return;
+  (void)reserve_.Spend();  // or somebody else has, meanwhile
   for (Waiting* w : ending) w->status = Status();
   TryBatch(ending);
 }

@@ -11,8 +11,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "ledger/ledger.h"
 #include "sys/sys.h"
@@ -95,41 +97,71 @@ TEST_F(ReserveTest, SaysThatThereIsNoRoomAndLeavesNoPart) {
   EXPECT_TRUE(std::filesystem::is_empty(dir_));
 }
 
-// On a full disk one process may look whether the reserve can be kept anew while another one ends something
-// in the room that it has made.
-TEST_F(ReserveTest, WhoLooksWhetherItCanBeKeptTakesNothingFromWhatEnds) {
-  if (::geteuid() != 0) GTEST_SKIP() << "mounting a filesystem needs root";
-  std::thread([&] {  // the mount is in a namespace of this thread and its children alone, and gone with them
-    ASSERT_EQ(::unshare(CLONE_FS | CLONE_NEWNS), 0);
-    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
-    ASSERT_EQ(::mount("small", dir_.c_str(), "tmpfs", 0, "size=8m"), 0);
-    Ledger ledger(env_, dir_ + "/ledger.db");
-    ASSERT_TRUE(ledger.Open().ok());
+// A ledger on a disk of its own that is full, again and again, with its reserve set aside.
+class FullDiskTest : public ReserveTest {
+ protected:
+  // Calls `body` with a ledger that is open, on each full disk.
+  void OnFullDisks(const std::function<void(Ledger& ledger)>& body) {
+    std::thread(
+        [&] {  // the mount is in a namespace of this thread and its children alone, and gone with them
+          ASSERT_EQ(::unshare(CLONE_FS | CLONE_NEWNS), 0);
+          ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+          ASSERT_EQ(::mount("small", dir_.c_str(), "tmpfs", 0, "size=8m"), 0);
+          Ledger ledger(env_, ledger_path());
+          ASSERT_TRUE(ledger.Open().ok());
+          for (int round = 0; round < 30 && !HasFailure(); ++round) {
+            std::filesystem::remove(dir_ + "/filler");
+            ASSERT_TRUE(ledger.KeepReserve().ok());
+            std::ofstream filler(dir_ + "/filler");
+            for (const std::string bytes(4096, 'x'); filler.flush().good();) filler << bytes;
+            ASSERT_FALSE(Write(ledger, Commit::intent).ok()) << "the disk is full";
+            body(ledger);
+          }
+        })
+        .join();
+  }
+  static Status Write(Ledger& ledger, Commit commit) {
     AttachmentRow a;
     a.id = "id", a.driver = "d", a.name = "x", a.state = kReleasing;
-    auto write = [&](Commit commit) {
-      return ledger.Apply(commit, false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
-    };
-    for (int round = 0; round < 30 && !HasFailure(); ++round) {
-      std::filesystem::remove(dir_ + "/filler");
-      ASSERT_TRUE(ledger.KeepReserve().ok());
-      std::ofstream filler(dir_ + "/filler");
-      for (const std::string bytes(4096, 'x'); filler.flush().good();) filler << bytes;
-      ASSERT_FALSE(write(Commit::intent).ok()) << "the disk is full";
-      std::atomic<bool> over = false;
-      std::thread looks([&] {
-        Reserve reserve(env_, dir_ + "/ledger.db.reserve");
-        while (!over) (void)reserve.Keep();
-      });
-      for (int i = 0; i < 10; ++i) {
-        const Status s = write(Commit::released);
-        EXPECT_TRUE(s.ok()) << i << ": " << s.message();
-      }
-      over = true;
-      looks.join();
+    return ledger.Apply(commit, false, [&](LedgerTx& tx) { return tx.PutAttachment(a); });
+  }
+  std::string ledger_path() const { return dir_ + "/ledger.db"; }
+};
+
+// One process may look whether the reserve can be kept anew while another one ends something in the room that
+// it has made.
+TEST_F(FullDiskTest, WhoLooksWhetherItCanBeKeptTakesNothingFromWhatEnds) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting a filesystem needs root";
+  OnFullDisks([&](Ledger& ledger) {
+    std::atomic<bool> over = false;
+    std::thread looks([&] {
+      Reserve reserve(env_, ledger_path() + ".reserve");
+      while (!over) (void)reserve.Keep();
+    });
+    for (int i = 0; i < 10; ++i) {
+      const Status s = Write(ledger, Commit::released);
+      EXPECT_TRUE(s.ok()) << i << ": " << s.message();
     }
-  })
-      .join();
+    over = true;
+    looks.join();
+  });
+}
+
+TEST_F(FullDiskTest, SeveralThatEndAtOnceAllHaveItsRoom) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting a filesystem needs root";
+  OnFullDisks([&](Ledger&) {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 6; ++i) {
+      threads.emplace_back([&] {
+        Ledger other(env_, ledger_path());
+        Status s = other.Open();
+        EXPECT_TRUE(s.ok()) << "to open it: " << s.message();
+        if (s.ok()) s = Write(other, Commit::released);
+        EXPECT_TRUE(s.ok()) << s.message();
+      });
+    }
+    for (auto& t : threads) t.join();
+  });
 }
 
 }  // namespace
