@@ -68,7 +68,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   auto instance = InstanceLock::Take(env, core->instances);
   // On a full disk what is to be ended must be ended all the same.
   if (instance.status().error_number() == ENOSPC) {
-    (void)core->ledger->SpendReserve();  // or somebody else has, meanwhile
+    core->ledger->SpendReserve();  // or somebody else has, meanwhile
     instance = InstanceLock::Take(env, core->instances);
   }
   if (!instance.ok()) return instance.status();

@@ -135,8 +135,8 @@ class Ledger {
   // begun.
   Status KeepReserve() { return reserve_.Keep(); }
   bool HasReserve() const { return reserve_.Whole(); }
-  // Gives that room up, for what else an ending needs. True where there was any.
-  bool SpendReserve() { return reserve_.Spend(); }
+  // Gives that room up, for what else an ending needs.
+  void SpendReserve() { (void)reserve_.Spend(); }
   // Whether a damaged file was met since Open.
   bool damaged() const;
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/caught.h"
 #include "base/text.h"
 #include "policy/blob.h"
 #include "policy/cache.h"
@@ -254,10 +255,7 @@ class Runtime : public PolicyRuntime {
       Job job = std::move(jobs_.front());
       jobs_.pop_front();
       lock.unlock();
-      try {
-        Improve(job);
-      } catch (const std::exception&) {  // no memory: it goes on with the quick form
-      }
+      (void)Caught([&] { Improve(job); });  // no memory: it goes on with the quick form
       lock.lock();
     }
     // Under the lock, and last: whoever waits for it may destroy this object then.
