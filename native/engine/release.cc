@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <optional>
 
 #include "base/guards.h"
 #include "base/path.h"
@@ -35,6 +36,16 @@ Seen Ask(Core& core, const AttachmentRow& a, int64_t deadline_ms, std::string* w
   return Seen::kNotMounted;
 }
 
+// The place where the driver has the volume, if this node sees a mount there; "" where it sees none, none
+// where that cannot be told. `named`: what the driver names now.
+std::optional<std::string> MountedAt(Core& core, const AttachmentRow& a, const std::string& named) {
+  std::string place = NormalPath(a.mountpoint.empty() ? named : a.mountpoint);
+  if (place.empty()) return std::nullopt;
+  auto mounts = core.Mounts({place});
+  if (!mounts.ok()) return std::nullopt;
+  return FindMount(*mounts, place) == nullptr ? std::string() : place;
+}
+
 // Some drivers name a mountpoint whether anything is mounted there or not, so that Get does not tell, and
 // refuse an Unmount that they have answered before (to a process that died then). Their own word that it is
 // not mounted counts where our mountinfo says the same of the place. Where that has a mount, `why` says so:
@@ -43,16 +54,26 @@ bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named
   std::string text = *why;
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   if (text.find("not mounted") == std::string::npos) return false;
-  std::string place = NormalPath(a.mountpoint.empty() ? named : a.mountpoint);
-  if (place.empty()) return false;
-  auto mounts = core.Mounts({place});
-  if (!mounts.ok()) return false;
-  if (FindMount(*mounts, place) == nullptr) return true;
+  const auto place = MountedAt(core, a, named);
+  if (!place) return false;
+  if (place->empty()) return true;
   *why +=
-      " (so says the driver, but " + OneLine(place, 255) +
+      " (so says the driver, but " + OneLine(*place, 255) +
       " is mounted: somebody else has the volume there, or an attachment that was forgotten; `dvdi forget " +
       OneLine(a.driver + "/" + a.name, 255) + "` gives it up)";
   return false;
+}
+
+// Whether the volume is mounted no more, after an Unmount that the driver has refused, or not answered.
+// Others never name a mountpoint, and one that has not answered may not have begun: where the node still sees
+// its mount, the next Unmount tells.
+bool IsGone(Core& core, const AttachmentRow& a, const Answer& unmount, int64_t deadline_ms,
+            std::string* why) {
+  const bool refused = unmount.kind == Answer::Kind::kError;
+  std::string ignored, named;
+  const Seen seen = Ask(core, a, deadline_ms, &ignored, &named);
+  if (refused) return seen == Seen::kNotMounted || SaysNotMounted(core, a, named, why);
+  return seen == Seen::kNotMounted && (a.mountpoint.empty() || MountedAt(core, a, named) == "");
 }
 
 // `volume_state`: what the volume is known as from now on; null: as before.
@@ -103,9 +124,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   // It said no, or nothing: ask what is the case before deciding that it is still mounted. What did not reach
   // it has changed nothing, and many drivers name no mountpoint whether anything is mounted or not.
   const bool reached = answer.sent || answer.kind == Answer::Kind::kError;
-  std::string ignored, named;
-  if (reached && (Ask(core, a, deadline_ms, &ignored, &named) == Seen::kNotMounted ||
-                  (answer.kind == Answer::Kind::kError && SaysNotMounted(core, a, named, &why)))) {
+  if (reached && IsGone(core, a, answer, deadline_ms, &why)) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
     return ReleaseResult::kUnconfirmed;
   }

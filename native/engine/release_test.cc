@@ -294,6 +294,48 @@ TEST_F(ReleaseTest, ANoToUnmountIsBelievedOnlyWhereTheVolumeIsNotMounted) {
   EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
 }
 
+// Many drivers name no mountpoint in Get, whether anything is mounted or not.
+TEST_F(ReleaseTest, AnUnmountWithoutAnAnswerIsNotBelievedWhileTheNodeSeesTheMount) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  std::string unmount = "lost";
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount" && unmount == "lost") {
+      *reply = PluginReply{};
+      reply->outcome = PluginReply::Outcome::kLost;
+      reply->sent = true;
+      reply->detail = "the connection was closed";
+    } else if (method == "Unmount" && unmount == "refused") {
+      *reply = Says("{\"Err\":\"no\"}", 500);
+    } else if (method == "Get") {
+      *reply = Says("{\"Volume\":{\"Name\":\"a\"},\"Err\":\"\"}");
+    } else {
+      return false;
+    }
+    return true;
+  };
+  Cleanup("one");
+  Settle();
+  ASSERT_EQ(Pending().size(), 1u) << "it is mounted";
+  EXPECT_HAS(GetString(Pending()[0], "error"), "the connection was closed");
+  // It has done what it was asked: the next refuses, or says so.
+  for (const char* then : {"refused", "done"}) {
+    unmount = then;
+    Settle();
+    EXPECT_EQ(Pending(), Json::array());
+    EXPECT_EQ(Known("red", "a")["state"], unmount == "refused" ? "released-unconfirmed" : "known");
+    world_.transport.ForgetMounts("red", true);
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    unmount = "lost";
+    Cleanup("one");
+    ASSERT_EQ(Pending().size(), 1u);
+  }
+  // Whose mount is gone is gone.
+  world_.transport.ForgetMounts("red", true);
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+  EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
+}
+
 // As rclone does it: Get names a mountpoint whatever is the case, and an Unmount of what is not mounted is an
 // error.
 TEST_F(ReleaseTest, ADriversOwnWordThatNothingIsMountedCountsWhereTheNodeSaysTheSame) {

@@ -69,7 +69,11 @@ for (const [what, sickness] of Object.entries(SICK)) {
     for (const method of METHODS) {
       const plugin: ScriptedPlugin = await ScriptedPlugin.serve(world, `sick-${method}`, {
         volumes: method === "List" || method === "Create" ? [] : ["data"],
-        [method]: (body: { Name: string }): Answer => (sick ? sickness : plugin.usual(method, body)),
+        [method]: (body: { Name: string; ID?: string }): Answer => {
+          if (!sick) return plugin.usual(method, body);
+          if (what.startsWith("dies")) plugin.mounts.clear(); // its mounts end with it
+          return sickness;
+        },
       });
       plugins.set(method, plugin);
     }

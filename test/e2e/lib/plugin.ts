@@ -29,6 +29,8 @@ export class ScriptedPlugin {
   readonly calls: string[] = [];
   readonly bodies: { method: string; body: Body }[] = [];
   readonly volumes: Set<string>;
+  /** By volume: the IDs that it has mounted it with, by its usual answers. */
+  readonly mounts = new Map<string, Set<string | undefined>>();
   readonly folder: string;
   readonly #server = createServer((request, response) => {
     let text = "";
@@ -77,7 +79,8 @@ export class ScriptedPlugin {
   }
 
   /** What it answers where it is told nothing else. */
-  usual(method: Method, { Name }: Body): Answer {
+  usual(method: Method, { Name, ID }: Body): Answer {
+    const ids = this.mounts.get(Name) ?? new Set();
     const known = (answer: Answer): Answer =>
       this.volumes.has(Name) ? answer : { status: 500, text: JSON.stringify({ Err: `no volume ${Name}` }) };
     switch (method) {
@@ -88,15 +91,18 @@ export class ScriptedPlugin {
       case "List":
         return { Volumes: [...this.volumes].map((one) => ({ Name: one })), Err: "" };
       case "Get":
-        return known({ Volume: { Name }, Err: "" });
+        return known({ Volume: { Name, ...(ids.size > 0 && { Mountpoint: join(this.folder, Name) }) }, Err: "" });
       case "Create":
         this.volumes.add(Name);
         mkdirSync(join(this.folder, Name), { recursive: true });
         return { Err: "" };
       case "Mount":
+        this.mounts.set(Name, ids.add(ID));
+        return known({ Mountpoint: join(this.folder, Name), Err: "" });
       case "Path":
         return known({ Mountpoint: join(this.folder, Name), Err: "" });
       case "Unmount":
+        ids.delete(ID);
         return known({ Err: "" });
       case "Remove":
         return assert.fail(`nobody should ask for ${method}`);
