@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "base/caught.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "driver/files.h"
@@ -69,8 +70,8 @@ struct LeaseKeeper::Shared {
         TempName(options.node));
   }
 
-  // One renewal. False where it failed.
-  bool RenewOnce(std::string* error) {
+  // One renewal.
+  Status RenewOnce() {
     std::string name;
     uint64_t count = 0;
     bool fresh = false;
@@ -81,11 +82,7 @@ struct LeaseKeeper::Shared {
       count = fresh ? 1 : counter + 1;
     }
     int64_t begun = options.now();
-    Status written = Write(name, count);
-    if (!written.ok()) {
-      *error = written.message();
-      return false;
-    }
+    DVDI_RETURN_IF_ERROR(Write(name, count));
     std::lock_guard<std::mutex> hold(mu);
     if (fresh) {
       session = name;
@@ -96,7 +93,7 @@ struct LeaseKeeper::Shared {
     bool in_time = session == name && options.now() < valid_until - Margin(options.lease_ms);
     if (in_time) valid_until = begun + options.lease_ms;
     changed.notify_all();
-    return true;
+    return Status();
   }
 
   // Looks whether guarded volumes were taken by another node, as an operator's --node-is-dead does.
@@ -119,7 +116,8 @@ struct LeaseKeeper::Shared {
     }
   }
 
-  // Ends what has to end now: the volumes and the reason, nothing while all is well. Under the lock.
+  // Ends what has to end now: the volumes and the reason, nothing while all is well. Under the lock. Nothing
+  // has ended where it throws.
   std::vector<std::string> Lost(std::string* why) {
     std::vector<std::string> out;
     if (!session.empty() && options.now() >= valid_until - Margin(options.lease_ms)) {
@@ -129,8 +127,8 @@ struct LeaseKeeper::Shared {
       session.clear();
       taken.clear();
     } else if (!taken.empty()) {
-      out.swap(taken);
       *why = "another node has taken its lease";
+      out.swap(taken);
     }
     for (const auto& volume : out) guarded.erase(volume);
     return out;
@@ -141,9 +139,9 @@ Result<std::unique_ptr<LeaseKeeper>> LeaseKeeper::Start(KeeperOptions options) {
   auto shared = std::make_shared<Shared>();
   shared->options = options;
   if (options.lease_ms > 0) {
-    std::string error;
-    if (!shared->RenewOnce(&error))
-      return Status(Code::kUnavailable, "no lease can be renewed in the pool " + options.pool + ": " + error);
+    if (Status s = shared->RenewOnce(); !s.ok())
+      return Status(Code::kUnavailable,
+                    "no lease can be renewed in the pool " + options.pool + ": " + s.message());
     DVDI_RETURN_IF_ERROR(Scheduler::Real()->Spawn([shared] { Renew(shared); }, "renew"));
     {
       std::lock_guard<std::mutex> hold(shared->mu);
@@ -180,17 +178,19 @@ void LeaseKeeper::Renew(std::shared_ptr<Shared> s) {
                           [&] { return s->stopping || s->session.empty(); });
       if (s->stopping) return;
     }
-    std::string error;
-    bool fine = s->RenewOnce(&error);
-    if (fine == failing)
-      Log(fine ? LogLevel::kInfo : LogLevel::kWarning,
-          "pool " + s->options.pool + ": " +
-              (fine ? std::string("leases are renewed again") : "cannot renew leases: " + error));
+    // Without this thread all would be lost: what a library throws is a renewal that failed.
+    const Status renewed = Caught([&] { return s->RenewOnce(); });
+    const bool fine = renewed.ok();
+    (void)Caught([&] {
+      if (fine == failing)
+        Log(fine ? LogLevel::kInfo : LogLevel::kWarning,
+            "pool " + s->options.pool + ": " +
+                (fine ? std::string("leases are renewed again")
+                      : "cannot renew leases: " + renewed.message()));
+      if (fine) s->LookForTaken();
+    });
     failing = !fine;
-    if (fine) {
-      s->LookForTaken();
-      continue;
-    }
+    if (fine) continue;
     std::unique_lock<std::mutex> lock(s->mu);
     s->changed.wait_for(lock, std::chrono::milliseconds(lease / 20), [&] { return s->stopping; });
   }
@@ -199,17 +199,23 @@ void LeaseKeeper::Renew(std::shared_ptr<Shared> s) {
 void LeaseKeeper::Watch(std::shared_ptr<Shared> s) {
   // Often enough to notice soon after the machine has slept, when the clock has jumped.
   const auto tick = std::chrono::milliseconds(std::clamp<int64_t>(s->options.lease_ms / 40, 20, 1000));
+  std::string why;
+  std::vector<std::string> lost;  // kept until their end has been told: nobody else would fence them
   std::unique_lock<std::mutex> lock(s->mu);
   while (!s->stopping) {
-    std::string why;
-    std::vector<std::string> lost = s->Lost(&why);
+    if (lost.empty()) (void)Caught([&] { lost = s->Lost(&why); });
     // A session that has ended gets a successor at once.
     if (s->session.empty()) s->changed.notify_all();
     if (!lost.empty()) {
       lock.unlock();
-      if (s->options.lost != nullptr) s->options.lost(lost, why);
+      Status told = Caught([&] {
+        if (s->options.lost != nullptr) s->options.lost(lost, why);
+      });
       lock.lock();
-      continue;
+      if (told.ok()) {
+        lost.clear();
+        continue;
+      }
     }
     s->changed.wait_for(lock, tick);
   }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 
 #include "driver/files.h"
 #include "driver/lease.h"
@@ -26,8 +27,12 @@ class KeeperTest : public ::testing::Test {
     o.pool = dir_.path();
     o.node = "A";
     o.lease_ms = lease_ms;
-    o.now = [clock = clock_] { return clock->load(); };
+    o.now = [clock = clock_, throws = throws_]() -> int64_t {
+      if (throws->load()) throw std::bad_alloc();
+      return clock->load();
+    };
     o.lost = [this](const std::vector<std::string>& names, const std::string& why) {
+      if (untold_-- > 0) throw std::bad_alloc();
       std::lock_guard<std::mutex> hold(mu_);
       lost_.insert(lost_.end(), names.begin(), names.end());
       why_ = why;
@@ -51,6 +56,8 @@ class KeeperTest : public ::testing::Test {
   // A renewer that is left behind may still look at it.
   const std::shared_ptr<std::atomic<int64_t>> clock_ = std::make_shared<std::atomic<int64_t>>(1'000'000);
   std::atomic<int64_t>& now_ = *clock_;
+  const std::shared_ptr<std::atomic<bool>> throws_ = std::make_shared<std::atomic<bool>>(false);
+  std::atomic<int> untold_{0};  // how often `lost` throws
   std::mutex mu_;
   std::vector<std::string> lost_;
   std::string why_;
@@ -126,6 +133,27 @@ TEST_F(KeeperTest, AVolumeThatAnotherNodeTookIsLost) {
   EXPECT_NE(why_.find("another node has taken"), std::string::npos) << why_;
   EXPECT_FALSE(keeper->Holds("v"));
   EXPECT_TRUE(keeper->Holds("w"));
+}
+
+// Its threads go on: without them a volume would be mounted here, and taken by another node.
+TEST_F(KeeperTest, WhatALibraryThrowsEndsNeitherItsThreadsNorWhatTheyOwe) {
+  auto keeper = Start(2000);
+  std::string session = *keeper->Session();
+  keeper->Guard("v", session, 1);
+  *throws_ = true;
+  ::usleep(600'000);
+  *throws_ = false;
+  std::string then = *ReadSession(dir_.path(), session, "B"), now = then;
+  for (int i = 0; i < 4000 && now == then; ++i) {
+    ::usleep(5000);
+    now = *ReadSession(dir_.path(), session, "B");
+  }
+  EXPECT_NE(now, then) << "it renews";
+  EXPECT_TRUE(keeper->Holds("v"));
+  untold_ = 2;
+  now_ += 2000;
+  EXPECT_EQ(WaitForLost(), std::vector<std::string>{"v"});
+  EXPECT_LT(untold_, 0) << "it was told again until it was done";
 }
 
 TEST_F(KeeperTest, NoPoolNoLeases) {
