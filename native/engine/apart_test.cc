@@ -55,6 +55,17 @@ TEST_F(ApartTest, CreatesAndAttachesNothing) {
   EXPECT_EQ(Known("red", "a")["unused"], false);
 }
 
+TEST_F(ApartTest, AUseCountsThoughTheClockWasSetBackSinceTheCreation) {
+  CreateOnly();
+  ASSERT_TRUE(Create({Volume("red", "a")}).contains("ok"));
+  policy_->scripts["prepare"] = Honest;
+  world_.clock.ShiftWall(-7'200'000);
+  ASSERT_TRUE(Prepare("two", {Volume("red", "a")}).contains("ok"));
+  Cleanup("two");
+  Settle();
+  EXPECT_EQ(Known("red", "a")["unused"], false) << "`prune` would remove it, with what was written";
+}
+
 TEST_F(ApartTest, TheStockPolicyKnowsTheGoal) {
   stock_ = true;
   Json answer =

@@ -51,6 +51,7 @@ struct Core {
   // Shared with its tasks: where an engine was closed, the last of them may end behind everything else.
   std::shared_ptr<Admission> admission;
   std::atomic<bool> closing{false};
+  std::atomic<bool> stage_root_ready{false};  // seen so once
   // Has somebody look at what is due, at that monotonic time at the latest. Never null.
   std::function<void(int64_t monotonic_ms)> wake_at = [](int64_t) {};
 

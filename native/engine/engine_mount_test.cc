@@ -1,5 +1,6 @@
 // The engine on the real kernel with real threads, in a mount namespace of the test program's own.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -12,6 +13,7 @@
 
 #include "engine/meta.h"
 #include "engine/testing/mount_engine.h"
+#include "mount/mountinfo.h"
 
 namespace dvdi {
 namespace {
@@ -43,6 +45,22 @@ TEST_F(EngineMountTest, VolumesComeWithTheirFlagsAndGoAgain) {
   engine.reset();
   EXPECT_TRUE(Eventually([&] { return std::filesystem::is_empty(Path("state/instances")); }));
   EXPECT_EQ(plugins_->violations(), std::vector<std::string>());
+}
+
+// Whoever began it was killed between its bind and its sharing.
+TEST_F(EngineMountTest, AStageRootThatWasOnlyBegunIsMadeReady) {
+  auto engine = Open();
+  const std::string root = Path("state/stage");
+  ASSERT_EQ(::mount(root.c_str(), root.c_str(), nullptr, MS_BIND, nullptr), 0);
+  ASSERT_EQ(::mount(nullptr, root.c_str(), nullptr, MS_PRIVATE, nullptr), 0);
+  ASSERT_TRUE(Call(*engine, &Engine::Prepare, Request("one", {"a"})).contains("ok"));
+  auto mounts = ReadMounts(engine->core().env);
+  ASSERT_TRUE(mounts.ok());
+  const MountEntry* own = FindMount(*mounts, root);
+  ASSERT_NE(own, nullptr);
+  EXPECT_TRUE(own->propagation.starts_with("shared:")) << own->propagation;
+  EXPECT_TRUE(Cleanup(*engine, "one").contains("ok"));
+  EXPECT_TRUE(Released(*engine));
 }
 
 // The keeper and a recovery look at operations that are not theirs to end, and hold them meanwhile.

@@ -153,9 +153,14 @@ Status GetReady(Core& core, const PrepareRequest& request, Json* stored) {
   if (request.goal != Goal::kWorkload) return Status();
   DVDI_RETURN_IF_ERROR(ResolveExisting(core, request.operation, stored));
   if (!stored->is_null()) return Status();
-  bool ready = false;
-  DVDI_RETURN_IF_ERROR(IsMountpoint(core.env, core.stage_root, &ready));
-  return ready ? Status() : EnsureStageRoot(core.env, core.stage_root);
+  // Once it was ready, one look tells whether it is there still. Before, it may be one that somebody who died
+  // has only begun.
+  bool there = false;
+  if (core.stage_root_ready) DVDI_RETURN_IF_ERROR(IsMountpoint(core.env, core.stage_root, &there));
+  if (there) return Status();
+  DVDI_RETURN_IF_ERROR(EnsureStageRoot(core.env, core.stage_root));
+  core.stage_root_ready = true;
+  return Status();
 }
 
 }  // namespace
@@ -293,9 +298,12 @@ void Engine::Conduct(const std::shared_ptr<PrepareOperation>& operation,
   done(outcome.status, outcome.answer);
   // What the rest throws is no longer the operation's: it is not given up for it.
   (void)Caught([&] {
-    // Behind the answer, on this thread: it holds the volumes' locks already.
-    for (const auto& a : outcome.releasing) (void)ReleaseHeld(c, a);
+    // Behind the answer; a single one on this thread, which holds its lock already. Several may be of drivers
+    // of which one does not answer: none waits for another's.
+    if (outcome.releasing.size() == 1) (void)ReleaseHeld(c, outcome.releasing[0]);
     outcome.locks.reset();
+    if (outcome.releasing.size() > 1)
+      for (const auto& a : outcome.releasing) StartRelease(core_, a);
     // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
     c.plugins->CloseIdle();
     if (!outcome.status.ok()) Wake();

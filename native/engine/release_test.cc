@@ -74,6 +74,29 @@ TEST_F(ReleaseTest, APrepareThatFailsLeavesTheVolumeToItsUser) {
   EXPECT_EQ(Known("red", "a")["users"].size(), 1u);
 }
 
+TEST_F(ReleaseTest, WhatAFailedPrepareReleasesWaitsForNoOtherDriver) {
+  std::vector<std::string> held;
+  transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply*) {
+    if (method != "Unmount") return false;
+    const bool red = request.body.find("\"a\"") != std::string::npos;
+    // While this one is asked, everybody may have the other.
+    auto other = red ? std::pair<std::string, std::string>{"blue", "b"}
+                     : std::pair<std::string, std::string>{"red", "a"};
+    if (!VolumeLocks::Take(env(), engine().core().lock_file, {other}, 0).ok()) held.push_back(other.first);
+    return false;
+  };
+  Json answer = Hostile({Volume("red", "a"), Volume("blue", "b")}, [](const Json& input, ScriptHost& host) {
+    auto ignored = Honest(input, host);
+    return Result<std::string>(SaysError("refused", "no"));
+  });
+  EXPECT_EQ(CodeOf(answer), "refused");
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 1);
+  EXPECT_EQ(Count("blue Unmount"), 1);
+  EXPECT_EQ(held, std::vector<std::string>());
+  ExpectNothingLeft("a");
+}
+
 // A look that comes between a cleanup's answer and its releases finds the volumes' locks taken, and each
 // would leave the release to the other: an engine that closes then would end without it.
 TEST_F(ReleaseTest, ALookBehindACleanupsAnswerTakesNoReleaseAway) {

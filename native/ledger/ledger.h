@@ -62,7 +62,8 @@ class LedgerTx {
   Status PassEffect(const std::string& operation, int64_t seq, const std::string& to);
 
   // --- volumes
-  Status TouchVolume(const VolumeRow& row);  // merges: created_by_us stays, times grow
+  // Merges: created_by_us stays, times grow, a use is never before the creation.
+  Status TouchVolume(const VolumeRow& row);
   // Where it is in that state; "" for any.
   Status DeleteVolume(const std::string& driver, const std::string& name, const char* state);
   Status SetVolumeState(const std::string& driver, const std::string& name, const char* state);

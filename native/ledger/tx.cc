@@ -228,11 +228,13 @@ Result<std::vector<EffectRow>> LedgerTx::Effects(const std::string& operation) {
 }
 
 Status LedgerTx::TouchVolume(const VolumeRow& v) {
+  // A use is later than the creation, whatever a clock that was set back says: what is unused may be removed.
   Stmt s = db_->Prepare(
       "INSERT INTO volume(driver, name, created_by_us, created_ms, last_used_ms, state) VALUES(?,?,?,?,?,?) "
       "ON CONFLICT DO UPDATE SET created_by_us = max(created_by_us, excluded.created_by_us), "
-      "created_ms = max(created_ms, excluded.created_ms), "
-      "last_used_ms = max(last_used_ms, excluded.last_used_ms), state = excluded.state");
+      "created_ms = max(created_ms, excluded.created_ms), last_used_ms = max(last_used_ms, "
+      "excluded.last_used_ms, iif(excluded.last_used_ms > 0, max(created_ms, excluded.created_ms), 0)), "
+      "state = excluded.state");
   s.BindAll(v.driver, v.name, v.created_by_us, v.created_ms, v.last_used_ms, v.state);
   return s.Run();
 }
