@@ -14,6 +14,7 @@
 #include "engine/meta.h"
 #include "engine/testing/mount_engine.h"
 #include "mount/mountinfo.h"
+#include "mount/volume_folder.h"
 
 namespace dvdi {
 namespace {

@@ -43,6 +43,29 @@ Result<std::string> ReadWhole(const std::string& path) {
   }
 }
 
+bool IsNumber(const std::string& name) { return name.find_first_not_of("0123456789") == std::string::npos; }
+
+bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
+
+// A process whose first thread has ended has no namespace itself; its other threads have. 1 where one of them
+// is in that one, 0 where none is.
+int AThreadIsIn(Sys* sys, const std::string& tasks, uint64_t mount_namespace) {
+  std::vector<std::string> names;
+  int r = sys->ListDir(AT_FDCWD, tasks.c_str(), &names);
+  if (r < 0) return IsGone(r) ? 0 : r;
+  for (const auto& name : names) {
+    if (!IsNumber(name)) continue;
+    UniqueFd fd(::open((tasks + "/" + name + "/ns/mnt").c_str(), O_RDONLY | O_CLOEXEC));
+    r = -errno;
+    if (!fd.valid() && IsGone(r)) continue;
+    uint64_t number = 0;
+    if (fd.valid()) r = sys->MountNamespaceOf(fd.get(), &number);
+    if (r < 0) return r;
+    if (number == mount_namespace) return 1;
+  }
+  return 0;
+}
+
 }  // namespace
 
 Sys* Sys::Real() {
@@ -199,15 +222,29 @@ int Sys::MountNamespaceOf(int fd, uint64_t* number) {
   return 0;
 }
 Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
-  std::vector<std::string> names;
-  int r = ListDir(AT_FDCWD, "/proc", &names);
-  if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
   std::vector<pid_t> found;
-  for (const auto& name : names) {
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
-    uint64_t number = 0;
-    if (MountNamespace(pid, &number) == 0 && number == mount_namespace) found.push_back(pid);
+  // One that forks and ends between the listing and the look at it leaves a child that is in the next
+  // listing.
+  for (int look = 0; look < 2 && found.empty(); ++look) {
+    std::vector<std::string> names;
+    int r = ListDir(AT_FDCWD, "/proc", &names);
+    if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
+    for (const auto& name : names) {
+      if (!IsNumber(name)) continue;
+      pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
+      uint64_t number = 0;
+      r = MountNamespace(pid, &number);
+      if (r >= 0)
+        r = number == mount_namespace ? 1 : 0;
+      else if (IsGone(r))
+        r = AThreadIsIn(this, "/proc/" + name + "/task", mount_namespace);
+      // One that we may not look at has rights that we have not: no workload of ours began so. Of others that
+      // cannot be looked at nobody may say that they are elsewhere.
+      if (r < 0 && r != -EACCES && r != -EPERM)
+        return Status::FromErrno(-r, "cannot tell the mount namespace of process " + name,
+                                 "/proc/" + name + "/ns/mnt");
+      if (r > 0) found.push_back(pid);
+    }
   }
   return found;
 }

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,6 +61,44 @@ TEST(SysTest, ANumberOfAMountNamespaceNeverComesAgain) {
     ASSERT_TRUE(living.ok()) << living.status().message();
     EXPECT_EQ(*living, std::vector<pid_t>{stranger.pid()});
   }
+}
+
+// Its first thread has ended, and what is left in /proc/PID of that says nothing of where the others are.
+TEST(SysTest, AProcessLivesInItsNamespaceAsLongAsAnyOfItsThreads) {
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    char ok = ::unshare(CLONE_NEWNS) == 0 ? 'y' : 'n';
+    static uint64_t number = 0;
+    if (ok == 'y' && Sys::Real()->MountNamespace(0, &number) < 0) ok = 'n';
+    static int out = ready[1];
+    pthread_t thread;
+    if (ok == 'n' || ::pthread_create(
+                         &thread, nullptr,
+                         [](void*) -> void* {
+                           ::usleep(50'000);  // the first one is gone
+                           (void)!::write(out, &number, sizeof number);
+                           for (;;) ::pause();
+                         },
+                         nullptr) != 0)
+      ::_exit(1);
+    ::syscall(SYS_exit, 0);  // this thread alone
+  }
+  ::close(ready[1]);
+  uint64_t number = 0, own = 0;
+  const bool ok = ::read(ready[0], &number, sizeof number) == sizeof number;
+  ::close(ready[0]);
+  if (ok) {
+    EXPECT_EQ(Sys::Real()->MountNamespace(pid, &own), -ENOENT) << "as the test has it";
+    auto living = Sys::Real()->ProcessesIn(number);
+    EXPECT_TRUE(living.ok()) << living.status().message();
+    if (living.ok()) EXPECT_EQ(*living, std::vector<pid_t>{pid});
+  }
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  if (!ok) GTEST_SKIP() << "a mount namespace needs root";
 }
 
 TEST(SysTest, WhoIsGoneHasNoMountNamespace) {
