@@ -43,6 +43,15 @@ Status CheckStateFolder(const Env& env, const std::string& path) {
   return Status();
 }
 
+// One at a time opens (and, where need be, rebuilds) the ledger.
+Status OpenLedger(Core& core, Status (Ledger::*open)()) {
+  DVDI_ASSIGN_OR_RETURN(auto lock,
+                        VolumeLocks::Take(core.env, core.lock_file, {{"", "ledger"}},
+                                          core.env.clock->MonotonicMs() + core.settings.lock_wait_ms));
+  DVDI_RETURN_IF_ERROR((core.ledger.get()->*open)());
+  return DVDI_GUARD(rebuild_ledger) ? RebuildLedger(core) : Status();
+}
+
 // How long a thread that has given its answer may take to end.
 constexpr int64_t kTailMs = 50;
 
@@ -73,13 +82,9 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   }
   if (!instance.ok()) return instance.status();
   core->instance = std::move(*instance);
-  {
-    // One at a time opens (and, where need be, rebuilds) the ledger.
-    DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(env, core->lock_file, {{"", "ledger"}},
-                                                       env.clock->MonotonicMs() + s.lock_wait_ms));
-    DVDI_RETURN_IF_ERROR(core->ledger->Open());
-    if (DVDI_GUARD(rebuild_ledger)) DVDI_RETURN_IF_ERROR(RebuildLedger(*core));
-  }
+  DVDI_RETURN_IF_ERROR(OpenLedger(*core, &Ledger::Open));
+  if (DVDI_GUARD(ledger_is_there))
+    core->ledger->OnReplaced([raw = core.get()] { return OpenLedger(*raw, &Ledger::Reopen); });
   SweepInstances(env, core->instances);
   if (!s.helper.empty()) SetHelperPath(s.helper);
   core->plugins = std::make_unique<PluginClient>(env, s.plugin_paths, s.breaker, s.max_body);

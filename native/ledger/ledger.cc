@@ -20,6 +20,13 @@ constexpr int64_t kCheckWholeBelow = 4 << 20;
 constexpr int64_t kKeepLogBelow = 512 << 10;
 constexpr size_t kLongestNote = 4096;  // bytes
 
+// So often a file that is replaced is opened anew for one transaction.
+constexpr int kMostRefills = 3;
+
+Status Gone() {
+  return Status(Code::kUnavailable, "the ledger is replaced again and again", "see what removes its file");
+}
+
 Status Closed() { return Status(Code::kInternal, "the ledger is closed"); }
 
 Status CheckIntegrity(Db* db) {
@@ -48,6 +55,7 @@ Status Ledger::OpenFiles() {
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, 0);
   if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
+  device_ = st.st_dev, inode_ = st.st_ino;
   if (!checked_.Holds(st)) {
     DVDI_RETURN_IF_ERROR(CheckSchema(&writer_));
     if (st.st_size <= kCheckWholeBelow) {
@@ -55,16 +63,20 @@ Status Ledger::OpenFiles() {
       checked_.Set(st);
     }
   }
-  may_read_ = true;
+  may_read_ = wanted_ = true;
   return Status();
 }
 
 Status Ledger::Open() {
+  rebuilt_ = false;
   struct stat st;
   int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW);
   if (r == -ENOENT) {
     rebuilt_ = true;
-    note_.clear();
+    {
+      std::lock_guard lock(note_mu_);
+      note_.clear();
+    }
     // A log without its file would be taken for the new one's.
     std::string kept;
     DVDI_RETURN_IF_ERROR(MoveAway(&kept));
@@ -109,6 +121,8 @@ Status Ledger::MoveAway(std::string* kept) {
 }
 
 Status Ledger::BeginAnew(const std::string& why) {
+  std::lock_guard write(write_mu_);
+  std::lock_guard read(read_mu_);
   DVDI_RETURN_IF_ERROR(PutAside(why));
   return OpenFiles();
 }
@@ -123,16 +137,22 @@ Status Ledger::PutAside(const std::string& why) {
 }
 
 void Ledger::KeepNote(const std::string& note) {
-  note_ = OneLine(note, kLongestNote);  // SQLite says in several lines what is wrong with a file
+  const std::string line =
+      OneLine(note, kLongestNote);  // SQLite says in several lines what is wrong with a file
+  {
+    std::lock_guard lock(note_mu_);
+    note_ = line;
+  }
   int fd = env_.sys->OpenAt(AT_FDCWD, NotePath().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   if (fd < 0) return;
-  (void)env_.sys->Write(fd, note.data(), note.size());
+  (void)env_.sys->Write(fd, line.data(), line.size());
   env_.sys->Close(fd);
 }
 
 void Ledger::Close() {
   std::lock_guard write(write_mu_);
   std::lock_guard read(read_mu_);
+  wanted_ = false;
   if (!writer_.is_open()) return;
   // A new file is written at once: a lost log must not take all of a ledger with it.
   const bool keep_log = !is_new_ && LogIsSmall();
@@ -148,7 +168,10 @@ bool Ledger::LogIsSmall() const {
 }
 
 std::string Ledger::note() const {
-  if (!note_.empty()) return note_;
+  {
+    std::lock_guard lock(note_mu_);
+    if (!note_.empty()) return note_;
+  }
   int fd = env_.sys->OpenAt(AT_FDCWD, NotePath().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return "";
   char text[kLongestNote];
@@ -159,12 +182,71 @@ std::string Ledger::note() const {
 
 bool Ledger::damaged() const { return writer_.damaged() || reader_.damaged(); }
 
-Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
-  Waiting mine{&body, commit, durable};
+bool Ledger::Replaced(const Db& db) const {
+  if (db.damaged()) return true;
+  struct stat st;
+  const int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+  if (r == -ENOENT) return true;
+  return r == 0 && (st.st_dev != device_ || st.st_ino != inode_);
+}
+
+bool Ledger::MustWait(const Db& db, bool refills) const {
+  if (refill_ == nullptr || refills || !wanted_) return false;
+  bool replaced = refilling_ || lost_;
+  if (!replaced) (void)Caught([&] { replaced = Replaced(db); });
+  return replaced;
+}
+
+Status Ledger::Reopen() {
+  std::lock_guard write(write_mu_);
+  std::lock_guard read(read_mu_);
+  if (!wanted_) return Closed();
+  const bool damaged = writer_.damaged() || reader_.damaged();
+  struct stat st;
+  const bool same = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    st.st_dev == device_ && st.st_ino == inode_;
+  writer_.Close();
+  reader_.Close();
+  may_read_ = false;
+  lost_ = true;
+  if (damaged && same) DVDI_RETURN_IF_ERROR(PutAside("damage was met while it was used"));
+  DVDI_RETURN_IF_ERROR(Open());
+  lost_ = false;
+  return Status();
+}
+
+Status Ledger::Refill() {
   std::unique_lock lock(queue_mu_);
-  queue_.push_back(&mine);
-  while (!mine.done && leading_) env_.scheduler->Wait(lock, queue_cv_, INT64_MAX / 2'000'000);
-  if (mine.done) return mine.status;
+  if (refilling_) {
+    while (refilling_) env_.scheduler->Wait(lock, queue_cv_, INT64_MAX / 2'000'000);
+    return Status();
+  }
+  refilling_ = true;
+  refiller_ = std::this_thread::get_id();
+  lock.unlock();
+  Status s = Caught([&] { return refill_(); });
+  lock.lock();
+  refilling_ = false;
+  refiller_ = std::thread::id();
+  queue_cv_.notify_all();
+  return s;
+}
+
+Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
+  for (int round = 0;; ++round) {
+    Waiting mine{&body, commit, durable, Refilling()};
+    Status s = ApplyOnce(&mine);
+    if (!mine.put_off) return s;
+    if (round == kMostRefills) return Gone();
+    DVDI_RETURN_IF_ERROR(Refill());
+  }
+}
+
+Status Ledger::ApplyOnce(Waiting* mine) {
+  std::unique_lock lock(queue_mu_);
+  queue_.push_back(mine);
+  while (!mine->done && leading_) env_.scheduler->Wait(lock, queue_cv_, INT64_MAX / 2'000'000);
+  if (mine->done) return mine->status;
   leading_ = true;
   std::vector<Waiting*> batch;
   batch.swap(queue_);
@@ -174,11 +256,18 @@ Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
   for (Waiting* w : batch) w->done = true;
   leading_ = false;
   queue_cv_.notify_all();
-  return mine.status;
+  return mine->status;
 }
 
-void Ledger::RunBatch(const std::vector<Waiting*>& batch) {
+void Ledger::RunBatch(const std::vector<Waiting*>& all) {
   std::lock_guard write(write_mu_);
+  std::vector<Waiting*> batch;
+  const bool wait = MustWait(writer_, false);
+  for (Waiting* w : all) {
+    w->put_off = wait && !w->refills;
+    if (!w->put_off) batch.push_back(w);
+  }
+  if (batch.empty()) return;
   Status s = Caught([&] { RunHeld(batch); });
   if (s.ok()) return;
   (void)writer_.Exec("ROLLBACK");
@@ -244,10 +333,25 @@ void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
 }
 
 Status Ledger::Read(const Body& body) {
+  for (int round = 0;; ++round) {
+    bool put_off = false;
+    Status s = ReadOnce(body, &put_off);
+    if (!put_off) return s;
+    if (round == kMostRefills) return Gone();
+    DVDI_RETURN_IF_ERROR(Refill());
+  }
+}
+
+Status Ledger::ReadOnce(const Body& body, bool* put_off) {
   // Where nobody writes, with the writer's connection: another one would read the schema and prepare all
   // statements once more, and most engines that are opened do not read and write at the same time.
-  if (std::unique_lock write(write_mu_, std::try_to_lock); write.owns_lock()) return ReadBy(&writer_, body);
+  if (std::unique_lock write(write_mu_, std::try_to_lock); write.owns_lock()) {
+    *put_off = MustWait(writer_, Refilling());
+    return *put_off ? Status() : ReadBy(&writer_, body);
+  }
   std::lock_guard read(read_mu_);
+  *put_off = MustWait(reader_, Refilling());
+  if (*put_off) return Status();
   if (!may_read_) return Closed();
   if (!reader_.is_open()) DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
   return ReadBy(&reader_, body);

@@ -3,12 +3,16 @@
 #ifndef DVDI_LEDGER_LEDGER_H_
 #define DVDI_LEDGER_LEDGER_H_
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/status.h"
@@ -102,7 +106,7 @@ class LedgerTx {
   Db* db_;
 };
 
-// Thread-safe.
+// Thread-safe, save Open and BeginAnew, which are for who opens it, and for `refill`.
 class Ledger {
  public:
   using Body = std::function<Status(LedgerTx&)>;
@@ -118,6 +122,14 @@ class Ledger {
   Status Open();
   void Close();
   bool rebuilt() const { return rebuilt_; }
+  // While it is open another process may put the file aside, as damaged, and begin a new one; or somebody
+  // removes it. SQLite would go on with the file that has no name any more, in which nobody else's users
+  // stand. A transaction that finds another file at the path, or damage, waits, and `refill` is called on its
+  // thread: it calls Reopen, then fills the ledger where it is rebuilt(), as who opens it does. Its own
+  // transactions are let through meanwhile, all others wait. Set once, before the first transaction.
+  void OnReplaced(std::function<Status()> refill) { refill_ = std::move(refill); }
+  // Opens what is at the path now; a file that damage was met in is put aside before. For `refill` alone.
+  Status Reopen();
   // What happened to the file, or "". It is kept in PATH.note for those who look later, until that is
   // removed.
   std::string note() const;
@@ -145,13 +157,25 @@ class Ledger {
   struct Waiting {
     const Body* body;
     Commit commit;
-    bool durable, done = false;
+    bool durable, refills;
+    bool done = false;
+    bool put_off = false;  // nothing was tried: the file is not the one any more
     Status status;
   };
   Status OpenFiles();
   // Renames the file and what belongs to it; `kept` is the name that it has now.
   Status MoveAway(std::string* kept);
   Status PutAside(const std::string& why);
+  // Whether the file at the path is not the one that is open, or is damaged as `db` knows it.
+  bool Replaced(const Db& db) const;
+  // By `refill`'s thread.
+  bool Refilling() const { return refiller_.load() == std::this_thread::get_id(); }
+  // Whether a transaction by `db` has to be put off. With the lock of `db`; throws nothing.
+  bool MustWait(const Db& db, bool refills) const;
+  // Waits until somebody has opened and filled it anew, or does so.
+  Status Refill();
+  Status ApplyOnce(Waiting* mine);
+  Status ReadOnce(const Body& body, bool* put_off);
   bool LogIsSmall() const;
   std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(const std::vector<Waiting*>& batch);
@@ -163,9 +187,18 @@ class Ledger {
   const std::string path_;
   const CheckedMark checked_;
   Reserve reserve_;
-  bool rebuilt_ = false;
+  std::atomic<bool> rebuilt_ = false;
   bool is_new_ = false;  // nothing of it is in the file yet
-  std::string note_;
+  mutable std::mutex note_mu_;
+  std::string note_;  // by note_mu_
+
+  std::function<Status()> refill_;
+  std::atomic<bool> refilling_ = false;  // changed with queue_mu_
+  std::atomic<std::thread::id> refiller_;
+  std::atomic<bool> wanted_ = false;  // from Open to Close
+  std::atomic<bool> lost_ = false;    // Reopen failed: nothing is open
+  dev_t device_ = 0;                  // of the file that is open; changed with both locks below
+  ino_t inode_ = 0;
 
   mutable std::mutex queue_mu_;
   std::condition_variable queue_cv_;

@@ -99,7 +99,6 @@ for (const [what, { damage, note }] of Object.entries(DAMAGES)) {
 
     const done = await held.release();
     assert.equal(done.code, 0, done.all);
-    // The engine that ended wrote into a file that is nobody's any more, so another one may have to end its scope.
     assert.equal((await world.dvdi(["recover", "--wait"])).code, 0);
     await until("it is released", () => plugin.count("Unmount data") >= 1);
     await world.nothingLeft();
@@ -108,6 +107,23 @@ for (const [what, { damage, note }] of Object.entries(DAMAGES)) {
     assert.equal((await world.json<Summary>(["status"])).ledger.ok, true);
   });
 }
+
+test("who shares a volume since its ledger was removed keeps it when the other ends", { skip }, async (t) => {
+  const world = await World.make(t, { settings: "policy:\n  defaults: {access: multi-writer}\n" });
+  const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data"] });
+  const shared = ["-v", `data:${world.target("d")}`, ...PLAIN];
+  const first = await world.hold(shared);
+  for (const end of ["", "-wal", "-shm"]) rmSync(join(world.state, `ledger.db${end}`), { force: true });
+  assert.equal((await world.ls())[0]?.users.length, 1);
+  const second = await world.hold(shared);
+  assert.equal((await world.ls())[0]?.users.length, 2);
+  assert.equal((await first.release()).code, 0);
+  assert.equal((await world.ls())[0]?.users.length, 1);
+  assert.equal(plugin.count("Unmount"), 0, "it is in use");
+  assert.equal((await second.release()).code, 0);
+  await until("it is released", () => plugin.count("Unmount data") === 1);
+  await world.nothingLeft();
+});
 
 test("a settings file that others could write is refused", { skip }, async (t) => {
   const world = await World.make(t);

@@ -1,0 +1,119 @@
+// The ledger's file is replaced, removed or damaged while an engine runs that has it open.
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "engine/testing/sim_engine.h"
+#include "ledger/schema.h"
+
+namespace dvdi {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ReplacedTest : public SimEngineTest {
+ protected:
+  ReplacedTest() { settings_.records_keep = 100; }
+  std::string ledger() const { return settings_.state_dir + "/ledger.db"; }
+  void Remove() {
+    for (const char* end : {"", "-wal", "-shm"}) fs::remove(ledger() + end);
+  }
+  // What another process makes of it.
+  std::shared_ptr<Engine> Another() {
+    auto another = OpenAnother();
+    EXPECT_TRUE(another->StatusOf({{"what", "volumes"}}).ok());
+    return another;
+  }
+  void End(const std::shared_ptr<Engine>& other) {
+    world_.scheduler.RunAll();
+    other->Close(0);
+  }
+};
+
+TEST_F(ReplacedTest, WhoHasSharedAVolumeSinceKeepsIt) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Remove();
+  auto another = Another();
+  ASSERT_TRUE(Call(*another, &Engine::Prepare, Request("two", {Volume("red", "a")})).contains("ok"));
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 0) << "\"two\" uses it";
+  EXPECT_EQ(Known("red", "a")["users"].size(), 1u);
+  ASSERT_TRUE(Call(*another, &Engine::Cleanup, {{"owner", "run"}, {"scope", "two"}}).contains("ok"));
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 1);
+  End(another);
+  ExpectNothingLeft("a");
+}
+
+TEST_F(ReplacedTest, WhatAnotherProcessHasAttachedSinceIsKnown) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Remove();
+  auto another = Another();
+  ASSERT_TRUE(Call(*another, &Engine::Prepare, Request("two", {Volume("red", "b")})).contains("ok"));
+  const std::string id = Known("red", "b")["id"];
+  ASSERT_TRUE(Prepare("three", {Volume("red", "b")}).contains("ok"));
+  EXPECT_EQ(Count("red Mount"), 2) << "a second one, with an ID of its own, would be another writer";
+  EXPECT_EQ(Known("red", "b")["id"], id);
+  EXPECT_EQ(Known("red", "b")["users"].size(), 2u);
+  // And nobody takes the new file for one that lost something.
+  End(another);
+  another = Another();
+  EXPECT_EQ(another->core().ledger->note().find("which is mounted"), std::string::npos);
+  End(another);
+  EXPECT_EQ(Known("red", "a")["state"], "attached");
+  EXPECT_EQ(Known("red", "b")["state"], "attached");
+}
+
+TEST_F(ReplacedTest, ARemovedLedgerIsRebuiltByWhoRuns) {
+  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")});
+  ASSERT_TRUE(one.contains("ok"));
+  Remove();
+  EXPECT_EQ(Known("red", "a")["state"], "attached");
+  EXPECT_TRUE(fs::exists(ledger()));
+  EXPECT_EQ(Ask("summary")["ledger"]["ok"], false) << "it is said";
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  Settle();
+  EXPECT_EQ(Count("red Unmount") + Count("blue Unmount"), 2);
+  ExpectNothingLeft("a");
+}
+
+// An agent would fail all that it is asked for until it is started again.
+TEST_F(ReplacedTest, ALedgerInWhichDamageIsMetIsPutAsideByWhoRuns) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Close();  // so that all is in the file
+  EXPECT_EQ(Known("red", "a")["state"], "attached");
+  {
+    std::fstream file(ledger(), std::ios::in | std::ios::out | std::ios::binary);
+    const auto size = fs::file_size(ledger());
+    for (size_t at = 4096; at < size; at += 4096) {
+      file.seekp(static_cast<std::streamoff>(at));
+      file << std::string(4096, '\x5a');
+    }
+  }
+  // Whoever commits makes others read what they had in memory: here page 1, which is sound.
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(ledger().c_str(), &db), SQLITE_OK);
+  const std::string same = "PRAGMA user_version = " + std::to_string(SchemaVersion());
+  EXPECT_EQ(sqlite3_exec(db, same.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  // Whoever meets it may be told; the next finds a ledger.
+  bool met = false;
+  for (int i = 0; i < 20 && !met; ++i) {
+    (void)Prepare("other" + std::to_string(i), {Volume("red", "c" + std::to_string(i))});
+    met = !engine().core().ledger->note().empty();
+  }
+  EXPECT_TRUE(met);
+  EXPECT_EQ(Known("red", "a")["state"], "attached");
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  EXPECT_TRUE(Prepare("last", {Volume("red", "d")}).contains("ok"));
+  bool kept = false;
+  for (const auto& entry : fs::directory_iterator(settings_.state_dir))
+    kept |= entry.path().filename().string().starts_with("ledger.db.damaged-");
+  EXPECT_TRUE(kept) << "the damaged file is kept";
+}
+
+}  // namespace
+}  // namespace dvdi
