@@ -23,6 +23,8 @@ void Admission::Submit(const std::string& kind, const std::vector<std::string>& 
   }
   if (!pauses) EndPauses();
   Dispatch();
+  // It may be let in already: a look too many does no harm.
+  if (waiting() > 0) on_wait_(from_ms > env_.clock->MonotonicMs() ? from_ms : deadline_ms);
 }
 
 std::function<void()> Admission::TryAdmit(const std::string& kind, const std::vector<std::string>& drivers,

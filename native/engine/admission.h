@@ -36,6 +36,9 @@ class Admission : public std::enable_shared_from_this<Admission> {
   // For a thread that could do the task itself: where there is room now the task is given back, counted as
   // running, for the caller to run, once and soon; null where there is none.
   std::function<void()> TryAdmit(const std::string& kind, const std::vector<std::string>& drivers, Task task);
+  // `on_wait` is told when Expire has something to do for an entry that has just begun to wait. Set before
+  // the first task.
+  void OnWait(std::function<void(int64_t monotonic_ms)> on_wait) { on_wait_ = std::move(on_wait); }
   // Ends waiting entries whose deadline has passed, and lets in those whose pause is over.
   void Expire();
   // When Expire has something to do next, INT64_MAX where nothing waits.
@@ -69,6 +72,7 @@ class Admission : public std::enable_shared_from_this<Admission> {
   const Env env_;
   const Room room_;
   const size_t stack_kb_;
+  std::function<void(int64_t)> on_wait_ = [](int64_t) {};
   mutable std::mutex mu_;
   std::condition_variable idle_;
   std::list<Entry> queue_;

@@ -102,7 +102,7 @@ dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error) {
                           dvdi::LoadSettings(config.empty() ? "/etc/dvdi/config.yaml" : config,
                                              !config.empty(), dvdi::GetMember(json, "settings")));
     engine_options.classic_mounts = dvdi::GetBool(json, "classic_mounts");
-    engine_options.keeper = dvdi::GetBool(json, "keeper", true);
+    if (!dvdi::GetBool(json, "keeper", true)) engine_options.keeper = dvdi::Keeping::kWaits;
     DVDI_ASSIGN_OR_RETURN(auto engine, dvdi::Engine::Open(dvdi::RealEnv(), std::move(engine_options)));
     *out = new dvdi_engine{std::move(engine)};
     return Status();

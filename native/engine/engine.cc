@@ -103,7 +103,9 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
       OperationStackKb(raw->settings.limits));
   std::shared_ptr<Engine> engine(new Engine(std::move(core)));
   engine->core_->wake_at = [keeper = engine->keeper_](int64_t at) { keeper->WakeAt(at); };
-  if (options.keeper) engine->StartKeeper();
+  engine->core_->admission->OnWait([keeper = engine->keeper_](int64_t at) { keeper->WakeAt(at); });
+  if (options.keeper != Keeping::kNothing)
+    DVDI_RETURN_IF_ERROR(engine->StartKeeper(options.keeper == Keeping::kAll));
   return engine;
 }
 
@@ -220,7 +222,12 @@ int64_t Engine::Tick() {
   return std::min({now + kLookMs, next, core.admission->NextDue()});
 }
 
-void Engine::StartKeeper() {
+int64_t Engine::LookAtWaits() {
+  core_->admission->Expire();
+  return core_->admission->NextDue();
+}
+
+Status Engine::StartKeeper(bool all) {
   auto keeper = keeper_;
   std::weak_ptr<Engine> weak = shared_from_this();
   Env env = core_->env;
@@ -228,7 +235,7 @@ void Engine::StartKeeper() {
   // Not at once: an engine that is opened for one question has nothing to keep.
   keeper->next_ms = env.clock->MonotonicMs() + 1000;
   Status s = env.scheduler->Spawn(
-      [keeper, weak, env] {
+      [keeper, weak, env, all] {
         std::unique_lock lock(keeper->mu);
         while (!keeper->stop) {
           int64_t now = env.clock->MonotonicMs();
@@ -241,7 +248,7 @@ void Engine::StartKeeper() {
           int64_t next = INT64_MAX;
           auto engine = weak.lock();
           // What one look throws is left to the next.
-          if (engine) (void)Caught([&] { next = engine->Tick(); });
+          if (engine) (void)Caught([&] { next = all ? engine->Tick() : engine->LookAtWaits(); });
           engine.reset();
           lock.lock();
           keeper->next_ms = std::min(keeper->next_ms, next);
@@ -250,7 +257,10 @@ void Engine::StartKeeper() {
         keeper->cv.notify_all();
       },
       "dvdi-keeper", OperationStackKb(core_->settings.limits));
-  if (!s.ok()) keeper->running = false;
+  if (s.ok()) return s;
+  keeper->running = false;
+  // Without it what waits would wait for ever.
+  return std::move(s).WithContext("the thread that looks after what waits cannot be started");
 }
 
 void Engine::Keeper::WakeAt(int64_t monotonic_ms) {
@@ -265,9 +275,16 @@ void Engine::Close(int64_t wait_ms) {
   int64_t deadline = core.env.clock->MonotonicMs() + std::max<int64_t>(wait_ms, 0);
   core.admission->EndPauses();
   {
-    // Each callback that was promised is called before this returns: operations end by their own deadlines.
+    // Each callback that was promised is called before this returns: operations end by their own deadlines,
+    // those that wait for room too.
     std::unique_lock lock(front_mu_);
-    while (unanswered_ > 0) core.env.scheduler->Wait(lock, answered_, core.env.clock->MonotonicMs() + 1000);
+    while (unanswered_ > 0) {
+      lock.unlock();
+      core.admission->Expire();
+      const int64_t next = std::min(core.env.clock->MonotonicMs() + 1000, core.admission->NextDue());
+      lock.lock();
+      if (unanswered_ > 0) core.env.scheduler->Wait(lock, answered_, next);
+    }
   }
   if (wait_ms > 0) StartDueReleases(core_, false);
   // A thread that has given its answer needs a moment to end.

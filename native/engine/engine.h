@@ -18,9 +18,17 @@ namespace dvdi {
 
 class PrepareOperation;
 
+// What a thread of the engine looks after by itself. No operation of an engine waits for ever: what waits
+// for room or for its time needs somebody who lets it in, and ends it at its deadline.
+enum class Keeping {
+  kAll,      // that, and what Tick does beside it
+  kWaits,    // that alone: nothing is retried
+  kNothing,  // there is no thread: whoever opened the engine calls Tick, as a simulation does
+};
+
 struct EngineOptions {
   Settings settings;
-  bool keeper = true;           // false: nobody retries by itself; a simulation calls Tick
+  Keeping keeper = Keeping::kAll;
   bool classic_mounts = false;  // mount(2) even where the descriptor calls exist
   // Shared with other engines of this process, so that a blob is compiled and loaded once; null: its own.
   std::shared_ptr<PolicyRuntime> runtime;
@@ -72,7 +80,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   using Rest = std::function<void()>;
   void Front(Done done, std::function<Rest()> task);
   void FrontLoop();
-  void StartKeeper();
+  // `all`: it calls Tick. Fails where there is no thread to be had.
+  Status StartKeeper(bool all);
+  // The keeper's look where it only looks at what waits. As Tick, when it is to look again.
+  int64_t LookAtWaits();
   // The keeper looks at once.
   void Wake() { core_->wake_at(0); }
 

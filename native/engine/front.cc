@@ -276,8 +276,6 @@ Engine::Rest Engine::PrepareFront(Json raw, Done done) {
   };
   Rest rest = core.admission->TryAdmit("prepare", wanted, task);
   if (!rest) core.admission->Submit("prepare", wanted, request->deadline_ms, std::move(task));
-  // The keeper ends what waits too long: it has a new deadline to look at.
-  if (core.admission->waiting() > 0) Wake();
   return rest;
 }
 

@@ -21,7 +21,7 @@ class IoTest : public SimEngineTest {
   void Live() {
     EngineOptions options;
     options.settings = settings_;
-    options.keeper = false;
+    options.keeper = Keeping::kNothing;
     auto opened = Engine::Open(env(), std::move(options));
     if (!opened.ok()) {
       ExpectClear(opened.status().message());
@@ -163,7 +163,7 @@ TEST_F(IoTest, ARebuildThatFailsAnywhereIsEndedByTheNextOne) {
     disk_.FailAt(FaultyVfs::kWrite, n, true, SQLITE_IOERR_WRITE);
     EngineOptions options;
     options.settings = settings_;
-    options.keeper = false;
+    options.keeper = Keeping::kNothing;
     auto opened = Engine::Open(env(), std::move(options));
     if (opened.ok()) (*opened)->Close(0);
     opened = Status(Code::kInternal, "closed");

@@ -152,7 +152,7 @@ TEST_F(ThrownTest, WhereThereIsNoThreadAllAreToldWhoCountOnIt) {
   Env env = this->env();
   env.scheduler = &scheduler;
   EngineOptions options;
-  options.settings = settings_, options.keeper = false;
+  options.settings = settings_, options.keeper = Keeping::kNothing;
   auto opened = Engine::Open(env, std::move(options));
   ASSERT_TRUE(opened.ok()) << opened.status().message();
   std::vector<std::string> told;

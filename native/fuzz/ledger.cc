@@ -181,7 +181,7 @@ class Node {
   Node() : root_(Made(Files() + "/node")), volumes_(Made(Volumes() + "/node")), world_(1, root_, volumes_) {
     world_.transport.in_use = [](const std::string&, const std::string&) { return false; };
     for (const char* driver : {"red", "blue"}) world_.AddPlugin(driver);
-    options_.keeper = false;
+    options_.keeper = Keeping::kNothing;
     options_.runtime = Runtime();
     Settings& s = options_.settings;
     s.state_dir = root_ + "/state", s.runtime_dir = root_ + "/run", s.policy_dir = root_ + "/policy";

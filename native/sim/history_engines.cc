@@ -26,7 +26,7 @@ EngineProcess* History::Open(NodeState& node, int number) {
   }
   EngineProcess* p = slot.get();
   EngineOptions o;
-  o.keeper = false;
+  o.keeper = Keeping::kNothing;
   o.runtime = shared_.runtime;
   Settings& s = o.settings;
   s.state_dir = kStateDir, s.runtime_dir = "/run/dvdi", s.policy_dir = std::string(kStateDir) + "/policy";

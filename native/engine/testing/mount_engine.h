@@ -32,13 +32,14 @@ class EngineMountTest : public MountTest {
     settings_.target_roots = {dir_};
   }
 
-  // `keeper`: whether it looks after what is left by itself.
+  // `keeper`: whether it retries by itself.
   std::shared_ptr<Engine> Open(Sys* sys = Sys::Real(), bool keeper = true, bool classic = false) {
     Env env = TestEnv(sys);
     env.transport = plugins_.get();
     EngineOptions options;
     options.settings = settings_;
-    options.keeper = keeper, options.classic_mounts = classic;
+    options.keeper = keeper ? Keeping::kAll : Keeping::kWaits;
+    options.classic_mounts = classic;
     auto engine = Engine::Open(env, std::move(options));
     EXPECT_TRUE(engine.ok()) << engine.status().message();
     Core& core = (*engine)->core();

@@ -69,7 +69,7 @@ Env SimEngineTest::env() {
 std::shared_ptr<Engine> SimEngineTest::OpenAnother() {
   EngineOptions options;
   options.settings = settings_;
-  options.keeper = false;
+  options.keeper = Keeping::kNothing;
   auto engine = Engine::Open(env(), std::move(options));
   if (!engine.ok()) {
     ADD_FAILURE() << "the engine does not open: " << engine.status().message();

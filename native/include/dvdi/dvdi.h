@@ -45,11 +45,12 @@ DVDI_API void dvdi_free(char* text);
 
 /* Opens an engine on this node's state folder. `options`: {"config": path of a YAML settings file
  * (default /etc/dvdi/config.yaml, absent is fine), "settings": {…} which override the file's members
- * (docs/settings.md), "keeper": false for no thread that retries by itself (default true),
- * "classic_mounts": true for mount(2) where newer calls would be used (default false; for kernels
- * whose newer calls are broken)}. On success *out is the engine; on failure it is null and *error, where
- * error is not null, says why. A damaged ledger is no failure: it is put aside
- * and rebuilt. May read and write files; never touches a plugin or a plugin's mountpoint. */
+ * (docs/settings.md), "keeper": false for no thread that retries by itself (default true; what waits for
+ * others, or for its driver, goes on at its time and ends at its deadline all the same), "classic_mounts":
+ * true for mount(2) where newer calls would be used (default false; for kernels whose newer calls are
+ * broken)}. On success *out is the engine; on failure (settings, the state folder, no thread to be had) it is
+ * null and *error, where error is not null, says why. A damaged ledger is no failure: it is put aside and
+ * rebuilt. May read and write files; never touches a plugin or a plugin's mountpoint. */
 DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error);
 
 /* Gives a workload its volumes: all of them or none.

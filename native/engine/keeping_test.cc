@@ -1,0 +1,123 @@
+// What waits goes on and ends whatever looks after the engine; and an engine that nothing can look after does
+// not open.
+#include <string_view>
+
+#include "engine/testing/mount_engine.h"
+
+namespace dvdi {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int64_t kAgainMs = 30;
+
+class KeepingTest : public EngineMountTest {
+ protected:
+  // Without a thread that retries; its policy refuses a volume that is in use for now.
+  std::shared_ptr<Engine> OpenWithoutKeeper() {
+    auto engine = Open(Sys::Real(), false);
+    auto policy = std::make_shared<ScriptedPolicy>();
+    policy->scripts["prepare"] = [](const Json& input, ScriptHost& host) -> Result<std::string> {
+      if (input["volumes"][0]["attachment"]["users"].empty()) return Honest(input, host);
+      return Dump({{"error", {{"code", "refused"}, {"message", "it is in use"}, {"again_ms", kAgainMs}}}});
+    };
+    Core& core = engine->core();
+    core.policy = std::make_unique<ScriptedSelector>(core.env, core.runtime.get(), policy);
+    return engine;
+  }
+  std::future<Code> Begin(Engine& engine, const std::string& scope, int64_t deadline_ms) {
+    auto promise = std::make_shared<std::promise<Code>>();
+    Status s = engine.Prepare(Request(scope, {"a"}, {{"deadline_ms", deadline_ms}}),
+                              [promise](const Status& why, const Json&) { promise->set_value(why.code()); });
+    EXPECT_TRUE(s.ok()) << s.message();
+    return promise->get_future();
+  }
+  // Where nobody looks, the answer never comes.
+  static void ExpectAnswer(std::future<Code>& answer, Code code) {
+    ASSERT_EQ(answer.wait_for(20s), std::future_status::ready);
+    EXPECT_EQ(answer.get(), code);
+  }
+};
+
+TEST_F(KeepingTest, APauseWithoutAKeeperGoesOnWhenItsTimeComes) {
+  auto engine = OpenWithoutKeeper();
+  auto one = Begin(*engine, "one", 10'000);
+  ExpectAnswer(one, Code::kOk);
+  auto two = Begin(*engine, "two", 60'000);
+  EXPECT_EQ(two.wait_for(4 * kAgainMs * 1ms), std::future_status::timeout);
+  EXPECT_TRUE(Cleanup(*engine, "one").contains("ok"));
+  ExpectAnswer(two, Code::kOk);
+  auto three = Begin(*engine, "three", 300);
+  ExpectAnswer(three, Code::kRefused);
+  EXPECT_TRUE(Cleanup(*engine, "two").contains("ok"));
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+TEST_F(KeepingTest, AWaitForRoomWithoutAKeeperEndsAtItsDeadline) {
+  settings_.max_in_flight = 1;
+  auto engine = OpenWithoutKeeper();
+  auto room = engine->core().admission->TryAdmit("prepare", {"red"}, [](const Status&) {});
+  ASSERT_TRUE(room);
+  auto ends = Begin(*engine, "ends", 50);
+  ExpectAnswer(ends, Code::kTimeout);
+  auto goes_on = Begin(*engine, "goes on", 60'000);
+  EXPECT_EQ(goes_on.wait_for(50ms), std::future_status::timeout);
+  room();
+  ExpectAnswer(goes_on, Code::kOk);
+  EXPECT_TRUE(Cleanup(*engine, "goes on").contains("ok"));
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+// Also where no thread of the engine does.
+TEST_F(KeepingTest, CloseEndsWhatWaitsForRoomAtItsDeadline) {
+  settings_.max_in_flight = 1;
+  Env env = TestEnv(Sys::Real());
+  env.transport = plugins_.get();
+  EngineOptions options;
+  options.settings = settings_, options.keeper = Keeping::kNothing;
+  auto engine = Engine::Open(env, std::move(options));
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  Core& core = (*engine)->core();
+  core.policy =
+      std::make_unique<ScriptedSelector>(env, core.runtime.get(), std::make_shared<ScriptedPolicy>());
+  auto room = core.admission->TryAdmit("prepare", {"red"}, [](const Status&) {});
+  ASSERT_TRUE(room);
+  auto waits = Begin(**engine, "waits", 50);
+  auto closed = std::async(std::launch::async, [&] { (*engine)->Close(0); });
+  EXPECT_EQ(closed.wait_for(20s), std::future_status::ready);
+  room();
+  closed.get();
+  ExpectAnswer(waits, Code::kTimeout);
+}
+
+TEST_F(KeepingTest, WithoutAThreadForItAnEngineDoesNotOpen) {
+  struct NoKeeper : Scheduler {
+    Status Spawn(std::function<void()> task, const char* name, size_t stack_kb) override {
+      if (std::string_view(name) == "dvdi-keeper") return Status(Code::kSystem, "no more threads");
+      return Scheduler::Real()->Spawn(std::move(task), name, stack_kb);
+    }
+    void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t ms) override {
+      Scheduler::Real()->Wait(lock, cv, ms);
+    }
+    void SleepUntil(int64_t ms) override { Scheduler::Real()->SleepUntil(ms); }
+  } scheduler;
+  Env env = TestEnv(Sys::Real());
+  env.transport = plugins_.get(), env.scheduler = &scheduler;
+  for (Keeping keeper : {Keeping::kAll, Keeping::kWaits, Keeping::kNothing}) {
+    EngineOptions options;
+    options.settings = settings_, options.keeper = keeper;
+    auto engine = Engine::Open(env, std::move(options));
+    EXPECT_EQ(engine.ok(), keeper == Keeping::kNothing);
+    if (engine.ok()) {
+      (*engine)->Close(0);
+      continue;
+    }
+    EXPECT_EQ(engine.status().message(),
+              "the thread that looks after what waits cannot be started: no more threads");
+  }
+}
+
+}  // namespace
+}  // namespace dvdi
