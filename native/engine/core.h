@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "engine/admission.h"
+#include "engine/back_off.h"
 #include "engine/locks.h"
 #include "engine/secrets.h"
 #include "ledger/ledger.h"
@@ -58,6 +59,7 @@ struct Core {
   // Operations that a thread of this engine works on now: nobody else takes them up.
   std::mutex active_mu;
   std::map<std::string, bool> active;  // true: another thread has come for it meanwhile
+  BackOff back_off;                    // of what could not be undone
   // What was found that is not ours, for status.
   std::mutex reported_mu;
   std::vector<std::string> reported;

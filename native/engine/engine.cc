@@ -63,6 +63,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   core->settings = std::move(options.settings);
   DVDI_RETURN_IF_ERROR(TakeSettingSecrets(&core->settings, &core->setting_secrets));
   core->classic_mounts = options.classic_mounts;
+  core->back_off.Set(core->settings.release_base_ms, core->settings.release_max_ms);
   const Settings& s = core->settings;
   DVDI_ASSIGN_OR_RETURN(core->boot_id, env.sys->BootId());
   DVDI_RETURN_IF_ERROR(CheckStateFolder(env, s.state_dir));
@@ -205,21 +206,27 @@ int64_t Engine::Tick() {
     DVDI_ASSIGN_OR_RETURN(unfinished, tx.UnfinishedOperations());
     return Status();
   });
+  core.back_off.KeepOnly(unfinished);
+  int64_t again = INT64_MAX;  // when the next of them is to be looked at
   for (const auto& o : unfinished) {
     // Those that a thread of ours is at are passed over by TakeDown; any other of ours is what could not be
     // undone.
-    if (o.instance != core.instance->id() && InstanceAlive(core.env, core.instances, o.instance)) continue;
-    // One that throws keeps nothing from the others.
-    UndoOutcome outcome;
-    (void)Caught([&] { (void)TakeDown(core, o, "recover", Status(), 0, &outcome); });
+    const bool others =
+        o.instance != core.instance->id() && InstanceAlive(core.env, core.instances, o.instance);
+    if (!others && core.back_off.DueAt(o.id) <= now) {
+      // One that throws keeps nothing from the others.
+      UndoOutcome outcome;
+      Status s = Caught([&] { (void)TakeDown(core, o, "recover", Status(), 0, &outcome); });
+      if (!s.ok()) core.back_off.Failed(o.id, s.message(), false, now);
+    }
+    again = std::min(again, std::max(now + 1000, core.back_off.DueAt(o.id)));
   }
   (void)core.ledger->KeepReserve();  // whoever begins something asks again
   (void)core.policy->Current();      // one that another process swapped in is ready before it is wanted
   core.policy->Tidy();
   WriteMetrics(false);
   int64_t next = DueAt(core, StartDueReleases(core_, false));
-  if (!unfinished.empty()) next = std::min(next, now + 1000);
-  return std::min({now + kLookMs, next, core.admission->NextDue()});
+  return std::min({now + kLookMs, next, again, core.admission->NextDue()});
 }
 
 int64_t Engine::LookAtWaits() {

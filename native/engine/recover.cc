@@ -280,7 +280,7 @@ Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, co
   what.operation = seen;
   what.operation.state = kUndoing, what.operation.instance = core.instance->id();
   Json volumes;
-  DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::undoing, false, [&](LedgerTx& tx) -> Status {
+  Status begun = core.ledger->Apply(Commit::undoing, false, [&](LedgerTx& tx) -> Status {
     volumes = Json::array();
     DVDI_ASSIGN_OR_RETURN(claimed, tx.ClaimOperation(seen, kUndoing, core.instance->id()));
     if (!claimed) return Status();
@@ -296,7 +296,11 @@ Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, co
       volumes.push_back({{"driver", driver}, {"name", name}, {"last_user", last}});
     }
     return Status();
-  }));
+  });
+  if (!begun.ok()) {
+    core.back_off.Failed(seen.id, begun.message(), false, core.env.clock->MonotonicMs());
+    return begun;
+  }
   if (!claimed) return false;
   Recorder recorder(core.env, kind, core.settings.record_bytes);
   EndAdvice advice = AskPolicy(

@@ -17,6 +17,7 @@ namespace dvdi {
 namespace {
 
 struct Local {
+  bool changed = false;  // something was undone, or passed on
   std::vector<EffectRow> attaches;
   std::set<std::string> stuck;  // attachments of which a stage is still mounted
   std::vector<std::string> problems;
@@ -67,12 +68,16 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
       if (IsStrictlyBelow(e.path, kept)) continue;  // not empty yet
       s = UndoFolder(core, e, &passed);
       if (!s.ok()) kept = e.path;
-      if (s.ok() && passed) continue;
+      if (s.ok() && passed) {
+        local.changed = true;
+        continue;
+      }
     } else {
       local.attaches.push_back(e);
       continue;
     }
     if (s.ok()) {
+      local.changed = true;
       gone->push_back(e);
       if (recorder != nullptr && was_there) recorder->Undone(e.kind + " " + e.path);
     } else {
@@ -80,6 +85,12 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
     }
   }
   return local;
+}
+
+std::string Joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const auto& line : lines) text += (text.empty() ? "" : "; ") + line;
+  return text;
 }
 
 // Ends the use of an attachment; decides, under the volume's lock, whether anybody else uses it.
@@ -135,7 +146,6 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
   std::vector<EffectRow> gone;
   Local local = UndoLocal(core, what.effects, &gone, recorder);
   out.problems = local.problems;
-  if (recorder != nullptr) TellUndone(core, *recorder, operation, what.by_attachment, local.stages);
 
   bool can_detach = true;
   if (!locked && !what.volumes.empty()) {
@@ -146,22 +156,40 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     else
       out.problems.push_back(taken.status().message());
   }
+  // What is tried again and again, and fails as before, is told once: the records that are kept are so many.
+  const std::string problems = Joined(out.problems);
+  const bool news = core.back_off.IsNews(operation.id, problems);
+  if (recorder != nullptr) {
+    if (!news) std::erase_if(local.stages, [](const UndoneStage& stage) { return !stage.status.ok(); });
+    TellUndone(core, *recorder, operation, what.by_attachment, local.stages);
+    for (const auto& p : out.problems) recorder->Note("not undone: " + recorder->Redact(p));
+  }
   Status s = core.ledger->Apply(Commit::undone, false, [&](LedgerTx& tx) -> Status {
     UndoOutcome fresh;  // the body may run again in another batch
+    bool changed = local.changed;
     for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e));
     for (const auto& e : local.attaches) {
       if (!can_detach || local.stuck.count(e.attachment) != 0) continue;
+      changed = true;
       DVDI_RETURN_IF_ERROR(UndoAttach(core, tx, e, retry_base_ms, retry_max_ms, &fresh));
     }
     out.releasing = fresh.releasing, out.kept = fresh.kept, out.dropped = fresh.dropped;
     DVDI_ASSIGN_OR_RETURN(auto left, tx.Effects(operation.id));
     out.finished = left.empty();
     if (out.finished) DVDI_RETURN_IF_ERROR(tx.DeleteOperation(operation.id));
-    if (recorder == nullptr) return Status();
+    if (recorder == nullptr || !(changed || out.finished || news)) return Status();
     for (const auto& a : out.releasing) recorder->Undone("attach " + a.driver + "/" + a.name);
     return tx.PutRecord(recorder->Finish(operation, outcome, why), what.volumes, core.settings.records_keep);
   });
-  if (!s.ok()) return s;
+  const int64_t now = core.env.clock->MonotonicMs();
+  if (!s.ok()) {
+    core.back_off.Failed(operation.id, s.message(), false, now);
+    return s;
+  }
+  if (out.finished)
+    core.back_off.Done(operation.id);
+  else
+    core.back_off.Failed(operation.id, problems, local.problems.empty(), now);
   for (const auto& a : out.dropped) (void)RemoveMeta(core.env, core.stage_root, a.id);
   return out;
 }

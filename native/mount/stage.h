@@ -76,9 +76,10 @@ Result<std::vector<std::string>> MissingFolders(const Env& env, const std::strin
 // Makes one folder (0755, whatever the umask) whose parent exists, without following symlinks;
 // kRefused where it exists.
 Status MakeFolder(const Env& env, const std::string& path);
-// Removes it where it is an empty folder and no mount; OK where it is gone, not empty or in use. In use
-// means a mount on it in any mount namespace with a process in it: the kernel would silently detach
-// another namespace's mount together with the folder.
+// Removes it where it is an empty folder and no mount; OK where it is gone (also where a symlink, or a file,
+// now stands on the way to it, where MakeFolder found folders), not empty or in use. In use means a mount on
+// it in any mount namespace with a process in it: the kernel would silently detach another namespace's mount
+// together with the folder.
 Status RemoveFolder(const Env& env, const std::string& path);
 
 // Promise 12: is the folder that the plugin named what the plugin sees? `peer` is the plugin's

@@ -32,6 +32,18 @@ std::string SymlinkOn(Sys* sys, const std::string& path) {
   }
 }
 
+// Whether something on the way to that path is now a symbolic link, or no folder: of a path on which all
+// were folders, that it leads elsewhere, if anywhere.
+bool LeadsElsewhere(Sys* sys, const std::string& path) {
+  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    struct stat st;
+    const std::string prefix = path.substr(0, slash);
+    if (sys->FstatAt(AT_FDCWD, prefix.c_str(), &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0) return false;
+    if (!S_ISDIR(st.st_mode)) return true;
+    if (slash == std::string::npos) return false;
+  }
+}
+
 Status CannotWalk(Sys* sys, int err, const std::string& path, const std::string& what) {
   if (err == ELOOP)
     return Status(Code::kRefused, what + ": " + OneLine(SymlinkOn(sys, path)) + " is a symbolic link",
@@ -166,6 +178,10 @@ Status RemoveFolder(const Env& env, const std::string& path) {
   std::string what = "cannot remove the folder " + OneLine(path);
   SysFd parent(env.sys, OpenNoSymlinks(env.sys, ParentOf(path), O_PATH | O_DIRECTORY));
   if (parent.error() == ENOENT) return Status();
+  // MakeFolder went through folders alone. Whoever may write there has moved what we made since, or removed
+  // it, as where there is nothing at all: what the path leads to now is not ours, and it stays so.
+  if ((parent.error() == ELOOP || parent.error() == ENOTDIR) && LeadsElsewhere(env.sys, ParentOf(path)))
+    return Status();
   if (!parent.valid()) return CannotWalk(env.sys, parent.error(), ParentOf(path), what);
   std::string name = NameOf(path);
   // Before it is looked at: a mount there may be a dead one.

@@ -129,6 +129,21 @@ TEST_F(TargetTest, RemovesOnlyAnEmptyFolderThatNobodyUses) {
   EXPECT_NE(nullptr, FindMount(Mounts(), Path("mounted")));
 }
 
+// The way to it led through folders when it was made: whoever owns one of them may have put something else
+// there since, and what is behind that is not what was made.
+TEST_F(TargetTest, LeavesWhatIsBehindASymlinkOrAFileOnTheWay) {
+  MakeDir("a");
+  MakeDir("a/b");
+  ASSERT_TRUE(MakeFolder(env_, Path("a/b/made")).ok());
+  ASSERT_EQ(0, ::rename(Path("a").c_str(), Path("moved").c_str()));
+  ASSERT_EQ(0, ::symlink(Path("moved").c_str(), Path("a").c_str()));
+  EXPECT_TRUE(RemoveFolder(env_, Path("a/b/made")).ok());
+  EXPECT_EQ(0, ::access(Path("moved/b/made").c_str(), F_OK)) << "it followed the symlink";
+  ASSERT_EQ(0, ::unlink(Path("a").c_str()));
+  MakeFile("a");
+  EXPECT_TRUE(RemoveFolder(env_, Path("a/b/made")).ok());
+}
+
 // The kernel would take the other namespace's mount away together with the folder.
 TEST_F(TargetTest, KeepsAFolderOnWhichAnotherNamespaceHasAMount) {
   std::string target = MakeDir("target");
