@@ -87,7 +87,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // The keeper looks at once.
   void Wake() { core_->wake_at(0); }
 
-  Rest PrepareFront(Json request, Done done);
+  Status Begin(const Json& request, bool take_over, Done done);
+  Rest PrepareFront(Json request, bool take_over, Done done);
   // `known`: the operations of which `request` says which live; null for those of when it is admitted.
   Result<Json> RecoverNow(const Json& request, const std::vector<OperationRow>* known);
   // One turn of an admitted prepare: to its answer, or to its next turn.
@@ -97,8 +98,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void ReleaseBehind(UndoOutcome outcome);
 
   // Makes the mounts of the original Mesos module, in its file at `path`, scopes of `owner`; once
-  // (original.cc). What became of each, in lines.
-  Json TakeOver(const std::string& owner, const std::string& path);
+  // (original.cc). `live`: the containers that the owner knows to be alive, null where it does not say. What
+  // became of each mount, in lines.
+  Json TakeOver(const std::string& owner, const std::string& path, const Json* live);
   // How full the attached volumes are, and which of them are lost (usage.cc).
   Result<Json> UsageOf(const Json& query);
 

@@ -165,17 +165,22 @@ Status GetReady(Core& core, const PrepareRequest& request, Json* stored) {
 
 }  // namespace
 
-Status Engine::Prepare(const Json& request, Done done) {
+Status Engine::Prepare(const Json& request, Done done) { return Begin(request, false, std::move(done)); }
+
+Status Engine::Begin(const Json& request, bool take_over, Done done) {
   if (!request.is_object()) return Status(Code::kInvalid, "a prepare request is an object");
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
-  Front(done, [this, self = shared_from_this(), request, done] { return PrepareFront(request, done); });
+  Front(done, [this, self = shared_from_this(), request, take_over, done] {
+    return PrepareFront(request, take_over, done);
+  });
   return Status();
 }
 
-Engine::Rest Engine::PrepareFront(Json raw, Done done) {
+Engine::Rest Engine::PrepareFront(Json raw, bool take_over, Done done) {
   Core& core = *core_;
   auto request = std::make_shared<PrepareRequest>();
+  request->take_over = take_over;
   auto recorder = std::make_shared<Recorder>(
       core.env, GetString(raw, "goal") == "create" ? "create" : "prepare", core.settings.record_bytes);
   std::shared_ptr<const Revision> decides;

@@ -158,6 +158,11 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
   Status s = core_.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
     seq = next_seq_;
     for (size_t i : mounts) volumes_[i].attachment.mount_sent = true;
+    // No Unmount is owed for a volume that the workload had before, until all of them are taken over: many
+    // drivers would take it away under the workload, whoever mounted it. Whoever undoes this, also after a
+    // crash, drops the row.
+    if (request_.take_over)
+      for (VolumeState& v : volumes_) v.attachment.mount_sent = v.before == "attached";
     for (size_t i : mounts) volumes_[i].attachment.boot_id = core_.boot_id;
     for (size_t i : creates) {
       if (volumes_[i].history) continue;
@@ -297,7 +302,7 @@ Result<Json> PrepareOperation::Commit() {
     DVDI_RETURN_IF_ERROR(tx.PutOperation(committed));
     for (VolumeState& v : volumes_) {
       if (&volumes_[v.first] != &v) continue;
-      v.attachment.state = kAttached;
+      v.attachment.state = kAttached, v.attachment.mount_sent = true;
       v.attachment.attempts = 0, v.attachment.error.clear();
       DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
       VolumeRow row;

@@ -28,6 +28,8 @@ enum class Goal {
 // A prepare request that was read and parsed by the policy.
 struct PrepareRequest {
   Goal goal = Goal::kWorkload;
+  // The workload runs, and has its volumes mounted by somebody else: whatever fails, they stay mounted.
+  bool take_over = false;
   OperationRow operation;  // owner, scope, process, request_hash
   bool has_user = false;
   uint32_t uid = 0, gid = 0;

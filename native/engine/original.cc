@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+#include <cctype>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 
+#include "base/path.h"
 #include "base/text.h"
 #include "engine/engine.h"
 #include "sys/files.h"
@@ -63,6 +66,34 @@ bool ReadMount(std::string_view bytes, OriginalMount* mount) {
   return !mount->container.empty() && !mount->driver.empty() && !mount->name.empty();
 }
 
+// Whether `folder` is called as the volume is, with or without more around it ("v", "red-v", "v.mnt").
+bool IsCalled(const std::string& folder, const std::string& volume) {
+  auto edge = [&](size_t at) {
+    return at >= folder.size() || std::isalnum(static_cast<unsigned char>(folder[at])) == 0;
+  };
+  for (size_t at = 0; (at = folder.find(volume, at)) != std::string::npos; ++at)
+    if ((at == 0 || edge(at - 1)) && edge(at + volume.size())) return true;
+  return false;
+}
+
+// Whether the node still sees the volume mounted there. A driver may name the mount itself or a folder in it;
+// and a folder of the root filesystem's, or of one that holds all volumes of a driver, which is there whether
+// the volume is mounted or not, also after a reboot. So a mount around the folder counts where it is the
+// volume's own: where it is called so. Where this is wrong, it is in saying no: to ask a driver for a volume
+// that is not mounted here might take it from another node.
+bool IsStillMounted(const std::vector<MountEntry>& table, const OriginalMount& m) {
+  const std::string place = NormalPath(m.mountpoint);
+  if (place.empty()) return false;
+  if (FindMount(table, place) != nullptr) return true;
+  const MountEntry* around = ContainingMount(table, place);
+  return around != nullptr && around->mountpoint != "/" && IsCalled(NameOf(around->mountpoint), m.name);
+}
+
+std::string Described(const OriginalMount& m) {
+  return "volume \"" + OneLine(m.name) + "\" (driver " + OneLine(m.driver) + ") of the original module at " +
+         OneLine(m.mountpoint) + ", for container " + OneLine(m.container);
+}
+
 // A prepare by which the mounts of one container become ours: its drivers are asked for them once more, no
 // volume is made, and no target is touched: the container has them already.
 Json TakeOverRequest(const std::string& owner, const std::vector<OriginalMount>& mounts) {
@@ -99,7 +130,7 @@ Result<std::vector<OriginalMount>> ReadOriginalMounts(std::string_view bytes) {
   return out;
 }
 
-Json Engine::TakeOver(const std::string& owner, const std::string& path) {
+Json Engine::TakeOver(const std::string& owner, const std::string& path, const Json* live) {
   Core& core = *core_;
   Json report = Json::array();
   auto bytes = ReadOwnFile(core.env.sys, path);
@@ -115,8 +146,16 @@ Json Engine::TakeOver(const std::string& owner, const std::string& path) {
     return report;
   }
   std::map<std::string, std::vector<OriginalMount>> containers;
-  for (auto& m : *mounts)  // one that is not mounted is of an earlier boot
-    if (FindMount(*table, m.mountpoint) != nullptr) containers[m.container].push_back(std::move(m));
+  for (auto& m : *mounts) {
+    // A container that is alive has its volume, wherever its driver has put it.
+    if ((live != nullptr && std::find(live->begin(), live->end(), m.container) != live->end()) ||
+        IsStillMounted(*table, m))
+      containers[m.container].push_back(std::move(m));
+    else
+      report.push_back(Described(m) + ", is left out (" +
+                       (live != nullptr ? "that container is not alive, and nothing" : "nothing") +
+                       " of the volume is mounted there)");
+  }
   // Side by side: a driver that does not answer holds up its own alone.
   struct Waiting {
     std::mutex mu;
@@ -130,9 +169,7 @@ Json Engine::TakeOver(const std::string& owner, const std::string& path) {
     auto done = [waiting, list = list](const Status& s, const Json&) {
       std::lock_guard lock(waiting->mu);
       for (const auto& m : list) {
-        std::string what = "volume \"" + OneLine(m.name) + "\" (driver " + OneLine(m.driver) +
-                           ") of the original module at " + OneLine(m.mountpoint) + ", for container " +
-                           OneLine(m.container);
+        std::string what = Described(m);
         waiting->report.push_back(s.ok() ? what + ", was taken over"
                                          : what + ", cannot be taken over (" + s.message() +
                                                "): drain this node");
@@ -140,7 +177,7 @@ Json Engine::TakeOver(const std::string& owner, const std::string& path) {
       --waiting->left;
       waiting->cv.notify_all();
     };
-    Status s = Prepare(TakeOverRequest(owner, list), done);
+    Status s = Begin(TakeOverRequest(owner, list), true, done);
     if (!s.ok()) done(s, Json());
   }
   {

@@ -85,7 +85,8 @@ Result<Json> Engine::RecoverNow(const Json& request, const std::vector<Operation
   Core& core = *core_;
   const std::string owner = GetString(request, "owner"), original = GetString(request, "original");
   const Json live = GetMember(request, "live");
-  Json taken = original.empty() ? Json::array() : TakeOver(owner, original);
+  Json taken =
+      original.empty() ? Json::array() : TakeOver(owner, original, live.is_array() ? &live : nullptr);
   std::vector<OperationRow> now;
   if (known == nullptr) {
     DVDI_ASSIGN_OR_RETURN(now, AllOperations(core));

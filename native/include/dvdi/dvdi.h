@@ -100,7 +100,8 @@ DVDI_API dvdi_code dvdi_cleanup(dvdi_engine* engine, const char* request, dvdi_d
  * caller knows to be alive at this call: what is prepared behind it lives without being named; without the
  * list `run` scopes are alive while a process is in their mount namespace, others until they are cleaned up),
  * "wait_ms": how long to wait for pending releases, "original": the original Mesos module's dvdimounts.pb,
- * whose mounts become this owner's; it is read once, and the list is then of that moment}.
+ * whose mounts become this owner's, those of scopes in "live" wherever they are, of others where they are
+ * still in mountinfo; it is read once, and the list is then of that moment}.
  * Undoes what dead instances left unfinished. Answer: {"taken": [text], "undone": [operation], "ended":
  * [scope], "released": […], "pending": […], "reported": [what is not ours and was not touched], "notes":
  * [what the policy has to say of what is pending]}. */
