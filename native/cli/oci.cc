@@ -123,13 +123,16 @@ Status Begin(const Options& options, const State& state) {
     s = Place(&child, *answer, config);
     Status ended = End(&child);
     if (s.ok()) s = ended;
-    if (s.ok())
+    if (s.ok()) {
       PrintPrepared(*answer, false);
-    else if (auto undone =
-                 (*engine)->Do(dvdi_cleanup, {{"owner", kOwner}, {"scope", state.id}, {"held_ms", kHeldMs}});
-             !undone.ok())
-      PrintNote("note: the volumes are not released yet, `dvdi recover` tries again: " +
-                ErrorLine(undone.status()));
+    } else if (!GetBool(*answer, "stored")) {
+      // Else an earlier call of the hook gave the container its volumes, for as long as it lives.
+      auto undone =
+          (*engine)->Do(dvdi_cleanup, {{"owner", kOwner}, {"scope", state.id}, {"held_ms", kHeldMs}});
+      if (!undone.ok())
+        PrintNote("note: the volumes are not released yet, `dvdi recover` tries again: " +
+                  ErrorLine(undone.status()));
+    }
   } else {
     (void)End(&child);
   }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/doctor.h"
 #include "cli/print.h"
@@ -12,6 +13,7 @@ namespace dvdi::cli {
 namespace {
 
 using Verbs = CommandTest;
+using Held = MountTest;  // volumes that an operator holds
 
 Json ErrorAnswer(int code, const char* message) {
   return {{"code", code},
@@ -175,6 +177,36 @@ TEST_F(Verbs, MountOfANamePrintsTheStage) {
                           {"text", "type=volume,source=da.ta,target=/mnt/da-ta,volume-driver=d"}}}));
   Dvdi({"mount", "--driver", "d", "da.ta"});
   EXPECT_EQ(Calls("prepare").back(), request) << "written in the other way, it is the same";
+}
+
+TEST_F(Held, AMountThatFailsEndsOnlyAScopeOfItsOwn) {
+  const std::string one = MakeStage("one"), two = MakeStage("two");
+  const std::string m1 = MakeFolder("m1"), m2 = Path("m2");
+  ScriptVolumes({{"one", one, m1}, {"two", two, m2}});
+  const std::vector<std::string> mount = {"mount", "-v", "one:" + m1, "-v", "two:" + m2};
+  auto done = Dvdi(mount);
+  EXPECT_EQ(done.exit_code, 17) << "there is no folder for the second";
+  EXPECT_FALSE(IsMount(m1)) << "all or none";
+  EXPECT_EQ(OneCall("cleanup")["scope"], "manual:one");
+
+  MakeFolder("m2");
+  ASSERT_EQ(Dvdi(mount).exit_code, 0);
+  ASSERT_EQ(::umount(m2.c_str()), 0);
+  ASSERT_EQ(::rmdir(m2.c_str()), 0);
+  script_["prepare"]["answer"]["stored"] = true;
+  done = Dvdi(mount);
+  EXPECT_EQ(done.exit_code, 17);
+  EXPECT_NE(
+      done.err.find("The earlier mount is left as it is: put this right and mount again, or end it with "
+                    "`dvdi unmount --name manual:one`"),
+      std::string::npos)
+      << done.err;
+  EXPECT_TRUE(IsMount(m1)) << "it was there before";
+  EXPECT_EQ(Calls("cleanup").size(), 1u) << "the scope was there before";
+  ASSERT_EQ(::umount(m1.c_str()), 0);
+  EXPECT_EQ(Dvdi(mount).exit_code, 17);
+  EXPECT_FALSE(IsMount(m1)) << "what this call has bound is taken away again";
+  EXPECT_EQ(Calls("cleanup").size(), 1u);
 }
 
 TEST_F(Verbs, UnmountNeedsOneScope) {

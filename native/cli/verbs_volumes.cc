@@ -65,6 +65,26 @@ Json CleanupRequest(const Options& options, const std::string& scope) {
       {"owner", kOwner}, {"scope", scope}, {"deadline_ms", options.global.timeout_ms}, {"held_ms", kHeldMs}};
 }
 
+// All or none: takes away again what this call has bound. The scope ends only where this call began it too:
+// of an earlier mount, others use what it holds.
+Status Undo(OpenedEngine& engine, const Options& options, const std::string& scope, const Json& answer,
+            const std::vector<std::pair<std::string, std::string>>& bound, Status failure) {
+  for (auto it = bound.rbegin(); it != bound.rend(); ++it) {
+    auto undone = UnbindStage(it->first, it->second);
+    if (!undone.ok()) PrintNote("note: " + ErrorLine(undone.status()));
+  }
+  if (GetBool(answer, "stored"))
+    return std::move(failure).WithHint(
+        "The earlier mount is left as it is: put this right and mount again, or end it with `dvdi unmount "
+        "--name " +
+        scope + "`");
+  auto ended = engine->Do(dvdi_cleanup, CleanupRequest(options, scope));
+  if (!ended.ok())
+    PrintNote("note: `dvdi unmount --name " + scope + "` must follow: " + ErrorLine(ended.status()));
+  engine.close_wait_ms = CloseWait(options, kReleaseWaitMs);
+  return failure;
+}
+
 // The manual scope that a volume's name (or --name) means.
 Result<Json> FindScope(Engine& engine, const Options& options) {
   auto answer = engine.Ask(dvdi_status, {{"what", "scopes"}});
@@ -124,19 +144,8 @@ int Mount(const Options& options) {
   }
   const Json& volumes = GetMember(*answer, "volumes");
   std::vector<std::pair<std::string, std::string>> bound;
-  Status failure = path_only ? OkStatus() : BindAll(volumes, &bound);
-  if (!failure.ok()) {
-    // All or none: what was bound is taken away again, then the scope ends.
-    for (auto it = bound.rbegin(); it != bound.rend(); ++it) {
-      auto undone = UnbindStage(it->first, it->second);
-      if (!undone.ok()) PrintNote("note: " + ErrorLine(undone.status()));
-    }
-    auto ended = (*engine)->Do(dvdi_cleanup, CleanupRequest(options, scope));
-    if (!ended.ok())
-      PrintNote("note: `dvdi unmount --name " + scope + "` must follow: " + ErrorLine(ended.status()));
-    engine->close_wait_ms = CloseWait(options, kReleaseWaitMs);
-    return Failed(options, failure);
-  }
+  if (Status s = path_only ? OkStatus() : BindAll(volumes, &bound); !s.ok())
+    return Failed(options, Undo(*engine, options, scope, *answer, bound, std::move(s)));
   if (options.global.json) {
     PrintJson(*answer);
     return kExitOk;

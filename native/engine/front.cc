@@ -134,6 +134,8 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
     if (stored.ok() && stored->is_object()) {
       *answer = std::move(*stored);
       (*answer)["hide"] = Json::array();
+      // Whoever cannot go on with it has not begun the scope, and is not to end it.
+      (*answer)["stored"] = true;
       return Status();
     }
   }

@@ -76,6 +76,26 @@ class Runtime {
     return this.world.run(["crun", "--root", root, "--cgroup-manager", "disabled", ...args]);
   }
 
+  /** Starts one that sleeps, until the test ends. */
+  async start(
+    t: TestContext,
+    name: string,
+    annotations: Record<string, string>,
+  ): Promise<{ bundle: string; pid: number }> {
+    const pidFile = join(this.world.home, "pid");
+    const log = join(this.world.home, "log");
+    const bundle = await this.bundle(name, { annotations, script: "exec sleep 300" });
+    const root = join(this.world.home, "crun");
+    // Detached, so that nobody waits for it; its output is not ours to wait for either.
+    const detach = ["run", "--detach", "--pid-file", pidFile, "--bundle", bundle, name];
+    const command = ["crun", "--root", root, "--cgroup-manager", "disabled", ...detach];
+    const started = await this.world.run(["sh", "-c", '"$@" </dev/null >"$0" 2>&1', log, ...command]);
+    assert.equal(started.code, 0, readFileSync(log, "utf8"));
+    const pid = Number(readFileSync(pidFile, "utf8"));
+    t.after(() => void run(["kill", "-KILL", String(pid)]));
+    return { bundle, pid };
+  }
+
   /** Runs it to its end. */
   async run(name: string, container: Container): Promise<Result> {
     const bundle = await this.bundle(name, container);
@@ -147,16 +167,7 @@ test("what a killed container leaves behind is cleaned up without its runtime", 
   const runtime = await Runtime.make(t);
   if (!runtime) return;
   const { world } = runtime;
-  const pidFile = join(world.home, "pid");
-  const bundle = await runtime.bundle("killed", { annotations: data(), script: "exec sleep 300" });
-  const root = join(world.home, "crun");
-  // Detached, so that nobody waits for it; its output is not ours to wait for either.
-  const detach = ["run", "--detach", "--pid-file", pidFile, "--bundle", bundle, "killed"];
-  const command = ["crun", "--root", root, "--cgroup-manager", "disabled", ...detach];
-  const started = await world.run(["sh", "-c", '"$@" </dev/null >"$0" 2>&1', join(world.home, "log"), ...command]);
-  assert.equal(started.code, 0, readFileSync(join(world.home, "log"), "utf8"));
-  const pid = Number(readFileSync(pidFile, "utf8"));
-  t.after(() => void run(["kill", "-KILL", String(pid)]));
+  const { pid } = await runtime.start(t, "killed", data());
   const [volume] = await world.ls();
   assert.deepEqual(
     volume?.users.map(({ owner, scope }) => `${owner} ${scope}`),
@@ -174,6 +185,27 @@ test("what a killed container leaves behind is cleaned up without its runtime", 
   });
   await world.nothingLeft();
   const deleted = await runtime.crun(["delete", "--force", "killed"]);
+  assert.equal(deleted.code, 0, deleted.all);
+});
+
+test("a hook that is called twice, and fails then, takes nothing from the container", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  const { bundle, pid } = await runtime.start(t, "called", data());
+  // Its root is not where it was when the runtime called the hook.
+  const state = JSON.stringify({ ociVersion: "1.0.0", id: "called", status: "created", pid, bundle });
+  const again = await world.dvdi(["oci", "hook"], { input: state });
+  assert.equal(again.code, 17, again.all);
+  assert.match(again.err, /cannot open the container's root folder/);
+  const [volume] = await world.ls();
+  assert.deepEqual([volume?.state, volume?.users.length], ["attached", 1]);
+  process.kill(pid, "SIGKILL");
+  await until("recover has cleaned up", async () => {
+    await world.dvdi(["recover", "--wait"]);
+    return (await world.ls())[0]?.state === "known";
+  });
+  const deleted = await runtime.crun(["delete", "--force", "called"]);
   assert.equal(deleted.code, 0, deleted.all);
 });
 

@@ -39,6 +39,32 @@ test("create, use, remove: the driver that ships", { skip }, async (t) => {
   assert.deepEqual(await world.ls(), []);
 });
 
+test("mount asked for again: a target that went wrong takes nothing from the others", { skip }, async (t) => {
+  const world = await World.make(t);
+  const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data", "logs"] });
+  const [data, logs] = [world.target("data"), world.target("logs")];
+  const mount = ["mount", "-v", `data:${data}`, "-v", `logs:${logs}`, "--volume-driver", "plain"];
+  const mounted = await world.dvdi(mount);
+  assert.deepEqual([mounted.code, mounted.out], [0, `${data}\n${logs}\n`], mounted.all);
+  await world.must(["umount", logs]);
+  await world.must(["rmdir", logs]);
+  const again = await world.dvdi(mount);
+  assert.equal(again.code, 17, again.all);
+  assert.match(again.err, /logs.*No such file or directory.*\. The earlier mount is left as it is: put this right and/);
+  assert.ok(world.mounts().includes(data));
+  assert.equal((await world.ls()).filter(({ state }) => state === "attached").length, 2);
+  assert.equal((await world.dvdi(["rm", "plain/data"])).code, 12, "it is in use");
+  assert.equal(plugin.count("Unmount"), 0);
+
+  await world.must(["mkdir", logs]);
+  assert.equal((await world.dvdi(mount)).code, 0, "what it said to do helps");
+  assert.deepEqual([plugin.count("Mount"), world.mounts().includes(logs)], [2, true]);
+  const ended = await world.dvdi(["unmount", "--name", "manual:plain/data"]);
+  assert.equal(ended.code, 0, ended.all);
+  await world.must(["rm", "-rf", logs]);
+  await world.nothingLeft();
+});
+
 test("pools and fence: the driver that ships", { skip }, async (t) => {
   const world = await World.make(t, {
     settings: "policy:\n  pools: [{name: small, driver: dvdi, options: {size: 16m}, attributes: {media: hdd}}]\n",
