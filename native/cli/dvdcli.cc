@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/bind.h"
+#include "cli/elsewhere.h"
 #include "cli/engine.h"
 #include "cli/print.h"
 
@@ -56,9 +57,12 @@ class Client {
   // there.
   Result<std::string> Held(bool* held);
   Result<Json> Ask(bool plugin);
-  // Of our scope: "running", "committed", "undoing", or "" where there is none.
-  Result<std::string> ScopeState();
+  // Our scope, or null. Its "state" is "running", "committed" or "undoing".
+  Result<Json> Scope();
   Status EndScope();
+  // Ends it, so that it can begin anew, where somebody took its mount away. Refused where that is not proved.
+  Status EndLost();
+  Status NotHere(const std::string& stage) const;
   static void Print(const std::string& text) { ::puts(Clean(text).c_str()); }
 
   const DvdcliCall& call_;
@@ -97,12 +101,11 @@ Result<std::string> Client::Held(bool* held) {
   return FindMount(mounts, stage) != nullptr ? stage : std::string();
 }
 
-Result<std::string> Client::ScopeState() {
+Result<Json> Client::Scope() {
   DVDI_ASSIGN_OR_RETURN(Json scopes, engine_->Ask(dvdi_status, {{"what", "scopes"}}));
   for (const auto& scope : GetMember(scopes, "scopes"))
-    if (GetString(scope, "owner") == kOwner && GetString(scope, "scope") == scope_)
-      return GetString(scope, "state");
-  return std::string();
+    if (GetString(scope, "owner") == kOwner && GetString(scope, "scope") == scope_) return scope;
+  return Json();
 }
 
 Status Client::EndScope() {
@@ -116,6 +119,23 @@ Status Client::EndScope() {
                             "It is tried again by the next unmount and by `dvdi recover`")
                          .WithVolume(call_.driver, call_.volume));
   return OkStatus();
+}
+
+Status Client::NotHere(const std::string& stage) const {
+  return std::move(Status(Code::kSystem, "the stage " + stage + " is not mounted here",
+                          "Run dvdcli in the mount namespace in which it mounted the volume")
+                       .WithVolume(call_.driver, call_.volume));
+}
+
+Status Client::EndLost() {
+  DVDI_ASSIGN_OR_RETURN(Json scope, Scope());
+  const Json& volumes = GetMember(scope, "volumes");
+  if (GetString(scope, "state") != "committed" || volumes.empty()) return OkStatus();
+  const std::string stage = GetString(volumes[0], "stage");
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+  if (FindMount(mounts, stage) != nullptr) return OkStatus();  // another mount was quicker
+  // A process of another mount namespace may be at work in it.
+  return MountedNowhere(stage, GetBool(scope, "same_mount_namespace")) ? EndScope() : NotHere(stage);
 }
 
 Status Client::Mount() {
@@ -141,13 +161,13 @@ Status Client::Mount() {
       // Another mount of the same volume may be at it: its outcome is ours. Or its mount has gone since: then
       // the scope is begun anew.
       if (answer.status().code() != Code::kRefused || ++refusals > 3) return answer.status();
-      DVDI_ASSIGN_OR_RETURN(std::string state, ScopeState());
-      if (state.empty()) return answer.status();
-      if (state == "committed" && held) DVDI_RETURN_IF_ERROR(EndScope());
-      while (state == "running" || state == "undoing") {
+      DVDI_ASSIGN_OR_RETURN(Json scope, Scope());
+      if (scope.is_null()) return answer.status();
+      if (GetString(scope, "state") == "committed" && held) DVDI_RETURN_IF_ERROR(EndLost());
+      while (!scope.is_null() && GetString(scope, "state") != "committed") {
         if (std::chrono::steady_clock::now() >= give_up) return answer.status();
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        DVDI_ASSIGN_OR_RETURN(state, ScopeState());
+        DVDI_ASSIGN_OR_RETURN(scope, Scope());
       }
       continue;
     }
@@ -157,13 +177,9 @@ Status Client::Mount() {
     std::string made = volumes.empty() ? "" : GetString(volumes[0], "stage");
     DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
     if (made.empty() || FindMount(mounts, made) == nullptr) {
-      if (renewed || made.empty())
-        return std::move(Status(Code::kSystem, "the stage " + made + " is not mounted here",
-                                "Run dvdcli in the mount namespace in which it mounted the volume")
-                             .WithVolume(call_.driver, call_.volume));
-      // The answer to an earlier request, whose mount somebody took away.
+      if (renewed || !GetBool(*answer, "stored")) return NotHere(made);
       renewed = true;
-      DVDI_RETURN_IF_ERROR(EndScope());
+      DVDI_RETURN_IF_ERROR(EndLost());
       continue;
     }
     if (GetString(volumes[0], "what") == "created") PrintNote(GetString(volumes[0], "message"));

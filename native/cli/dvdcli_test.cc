@@ -1,8 +1,18 @@
 // The old client's command lines. What they do on a real node is in test/e2e/dvdcli.test.ts.
 #include "cli/dvdcli.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "cli/elsewhere.h"
 #include "cli/testing/harness.h"
 
 namespace dvdi::cli {
@@ -65,6 +75,54 @@ TEST(DvdcliLine, WhatIsWrongIsSaid) {
   EXPECT_FALSE(Wrong({"mount", "--volumedriver=d", "--volumename=v", "--volumeopts=\"a=b"}).ok());
 }
 
+// A stage that is mounted in another mount namespace alone: that of a process, or of one of its threads.
+class Elsewhere {
+ public:
+  Elsewhere(const std::string& stage, bool thread) {
+    int ready[2];
+    EXPECT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+    child_ = ::fork();
+    if (child_ == 0) {
+      auto mount = [&] {
+        if (::unshare(CLONE_NEWNS) == 0 && ::mount("x", stage.c_str(), "tmpfs", 0, nullptr) == 0)
+          (void)!::write(ready[1], "x", 1);
+        ::pause();
+      };
+      if (thread) std::thread(mount).detach();
+      thread ? static_cast<void>(::pause()) : mount();
+    }
+    char byte;
+    EXPECT_EQ(::close(ready[1]), 0);
+    EXPECT_EQ(::read(ready[0], &byte, 1), 1);
+    ::close(ready[0]);
+  }
+  ~Elsewhere() {
+    ::kill(child_, SIGKILL);
+    ::waitpid(child_, nullptr, 0);
+  }
+
+ private:
+  pid_t child_;
+};
+
+// A new mount namespace that the file holds, and no process.
+void HoldNamespace(const std::string& file) {
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) == 0) (void)!::write(ready[1], "x", 1);
+    ::pause();
+  }
+  char byte;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const std::string source = "/proc/" + std::to_string(child) + "/ns/mnt";
+  EXPECT_EQ(::mount(source.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), 0) << ::strerror(errno);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]), ::close(ready[1]);
+}
+
 class DvdcliTest : public MountTest {
  protected:
   void SetUp() override {
@@ -119,15 +177,57 @@ TEST_F(DvdcliTest, AMountedVolumeIsAnsweredAtOnce) {
 
 TEST_F(DvdcliTest, AStageThatIsGoneIsMadeAnew) {
   ScriptHeld(Path("not-mounted"));
-  script_["status"]["scopes"]["answer"] = {
-      {"scopes", {{{"owner", "dvdcli"}, {"scope", "d/v"}, {"state", "committed"}}}}};
+  script_["status"]["scopes"]["answer"] = {{"scopes",
+                                            {{{"owner", "dvdcli"},
+                                              {"scope", "d/v"},
+                                              {"state", "committed"},
+                                              {"same_mount_namespace", true},
+                                              {"volumes", {{{"stage", Path("not-mounted")}}}}}}}};
   ScriptVolumes({{"v", Path("not-mounted"), "/mnt/volume"}});
+  script_["prepare"]["answer"]["stored"] = true;
   // The scripted engine answers what was for ever: once is tried.
   auto done = On("mount");
   EXPECT_EQ(done.exit_code, 1);
   EXPECT_EQ(OneCall("cleanup")["scope"], "d/v");
   EXPECT_EQ(Calls("prepare").size(), 2u);
   EXPECT_NE(done.err.find("is not mounted here"), std::string::npos) << done.err;
+}
+
+// Whether it is found by the answer to the same request, or by the refusal of another one.
+TEST_F(DvdcliTest, AStageThatAnotherNamespaceHasIsLeftAlone) {
+  const std::string stage = MakeFolder("id/stage");
+  ScriptHeld(stage);
+  Json& scope = script_["status"]["scopes"]["answer"]["scopes"][0];
+  scope = {{"owner", "dvdcli"},
+           {"scope", "d/v"},
+           {"state", "committed"},
+           {"same_mount_namespace", true},
+           {"volumes", {{{"stage", stage}}}}};
+  ScriptVolumes({{"v", stage, "/mnt/volume"}});
+  script_["prepare"]["answer"]["stored"] = true;
+  const Json stored = script_["prepare"];
+  const Json taken = {{"code", 2}, {"answer", {{"error", {{"code", "refused"}, {"message", "taken"}}}}}};
+  for (const Json& answer : {stored, taken}) {
+    script_["prepare"] = answer;
+    for (bool thread : {false, true}) {
+      Elsewhere other(stage, thread);
+      auto done = On("mount");
+      EXPECT_EQ(done.exit_code, 1);
+      EXPECT_NE(done.err.find("is not mounted here (volume v, driver d). Run dvdcli in the mount namespace"),
+                std::string::npos)
+          << done.err;
+      EXPECT_TRUE(Calls("cleanup").empty());
+    }
+  }
+  script_["prepare"] = stored;
+  On("mount");
+  EXPECT_EQ(Calls("cleanup").size(), 1u) << "its processes have ended, and its mounts with them";
+}
+
+TEST_F(DvdcliTest, ANamespaceWithoutAProcessCannotBeAsked) {
+  HoldNamespace(WriteFile("held", ""));
+  EXPECT_FALSE(MountedNowhere("/state/stage/id/none", false));
+  EXPECT_TRUE(MountedNowhere("/state/stage/id/none", true)) << "it was ours";
 }
 
 TEST_F(DvdcliTest, AFailureIsOneLineAndOne) {

@@ -166,6 +166,11 @@ TEST_F(DvdiTest, PrepareStatusExplainCleanup) {
   Answer summary = Ask(dvdi_status, engine, "{}");
   EXPECT_EQ(summary.code, DVDI_OK);
   EXPECT_EQ(summary.json["scopes"], 1);
+  const Json scope = Ask(dvdi_status, engine, R"({"what":"scopes"})").json["scopes"][0];
+  EXPECT_EQ(scope["same_mount_namespace"], true) << scope;
+  const Json again = Call(dvdi_prepare, engine, kPrepare).json;
+  EXPECT_EQ(again["stored"], true) << again;
+  EXPECT_FALSE(again.contains("mount_namespace")) << again;
   Answer volume = Ask(dvdi_status, engine, R"({"what":"volume","name":"data","ask_plugin":true})");
   EXPECT_EQ(volume.json["state"], "attached") << volume.json;
   EXPECT_EQ(volume.json["plugin"]["kind"], "ok");

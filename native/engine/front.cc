@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/operation.h"
+#include "engine/operation_json.h"
 #include "engine/release.h"
 #include "engine/secrets.h"
 #include "engine/tell.h"
@@ -133,6 +134,7 @@ Status ResolveExisting(Core& core, const OperationRow& o, Json* answer) {
     auto stored = ParseJson(found->answer, "a stored answer");
     if (stored.ok() && stored->is_object()) {
       *answer = std::move(*stored);
+      answer->erase(kMadeIn);
       (*answer)["hide"] = Json::array();
       // Whoever cannot go on with it has not begun the scope, and is not to end it.
       (*answer)["stored"] = true;

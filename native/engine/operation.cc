@@ -4,6 +4,7 @@
 
 #include "base/caught.h"
 #include "base/text.h"
+#include "engine/operation_json.h"
 #include "engine/watch.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
@@ -294,7 +295,11 @@ Result<Json> PrepareOperation::Commit() {
       {"policy", {{"name", m.name}, {"version", m.version}, {"sha256", revision_->module->sha256()}}}};
   OperationRow committed = request_.operation;
   committed.state = kCommitted;
-  committed.answer = Dump(answer);
+  Json stored = answer;
+  // For whoever does not see the stages, and would say that they are gone.
+  uint64_t made_in = 0;
+  if (core_.env.sys->MountNamespace(0, &made_in) >= 0) stored[kMadeIn] = made_in;
+  committed.answer = Dump(stored);
   std::vector<AttachmentRow> attachments;
   // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
   // the boot (docs/ledger.md, "Durability").

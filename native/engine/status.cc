@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "engine/drivers.h"
 #include "engine/engine.h"
+#include "engine/operation_json.h"
 
 namespace dvdi {
 namespace {
@@ -92,6 +93,8 @@ Result<Json> Scopes(Core& core) {
     }
     return Status();
   }));
+  uint64_t ours = 0;
+  if (core.env.sys->MountNamespace(0, &ours) < 0) ours = 0;
   for (const auto& o : operations) {
     uint64_t start = 0;
     bool alive = o.pid > 0 && o.boot_id == core.boot_id && core.env.sys->ProcessStart(o.pid, &start) == 0 &&
@@ -103,6 +106,10 @@ Result<Json> Scopes(Core& core) {
                     {"since_ms", o.started_ms},
                     {"process", {{"pid", o.pid}, {"alive", alive}}},
                     {"volumes", volumes[o.id]}});
+    auto stored = ParseJson(o.answer.empty() ? "{}" : o.answer, "a stored answer");
+    const int64_t made_in = stored.ok() && o.boot_id == core.boot_id ? GetInt(*stored, kMadeIn) : 0;
+    if (made_in != 0 && ours != 0)
+      list.back()["same_mount_namespace"] = static_cast<uint64_t>(made_in) == ours;
   }
   return Json{{"scopes", std::move(list)}};
 }

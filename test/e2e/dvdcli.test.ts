@@ -1,7 +1,7 @@
 // What Mesos's own docker/volume isolator runs, call by call, as transcripts: the command line, what it printed, how it
 // ended, and what the driver was asked. A driver sees one ID from mount to unmount.
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -304,6 +304,54 @@ test("a volume that somebody else uses stays mounted after the unmount", { skip 
   assert.equal(stage.plugin.count("Unmount"), 0);
   assert.equal((await held.release()).code, 0);
   await until("it is unmounted", () => stage.plugin.count("Unmount") === 1);
+});
+
+test("a mount of another mount namespace is not taken from the processes there", { skip }, async (t) => {
+  const stage = await Stage.set(t, { volumes: ["v"] });
+  const { world } = stage;
+  // As a service with PrivateMounts: it sees what the node mounts, and nobody sees what it mounts.
+  const private_ = ["unshare", "--mount", "--propagation", "slave"];
+  const mount = ["mount", "--volumedriver=d", "--volumename=v"];
+  const script = '"$@" && cd "$("$@")" && echo "at work" && exec cat';
+  const env = { DVDI_CONFIG: world.config };
+  const service = world.start([...private_, "sh", "-c", script, "sh", world.dvdcliPath, ...mount], { env });
+  await service.says(/^at work$/m);
+  stage.calls();
+  const refused =
+    /err: dvdcli: the stage FOLDER\d is not mounted here \(volume v, driver d\)\. Run dvdcli in the mount/;
+  for (const flags of [[], ["--volumeopts=size=7"]]) {
+    const told = await stage.run("mount", flags);
+    assert.match(told, refused);
+    assert.match(told, /\nexit 1\n$/, "and no driver is called");
+  }
+  // There it is what it was.
+  const enter = ["nsenter", `--mount=/proc/${service.pid.toString()}/ns/mnt`, "--"];
+  const again = await world.run([...enter, world.dvdcliPath, ...mount], { env });
+  assert.equal(again.code, 0, again.all);
+  assert.equal(`${again.out.trim()}\n`, /^\/.*\n/m.exec(service.out)?.[0]);
+  service.closeInput();
+  assert.equal((await service.end()).code, 0);
+  // Its namespace has ended, and the mount with it.
+  if (readlinkSync("/proc/self/ns/pid") === "pid:[4026531836]") {
+    assert.match(
+      await stage.run("mount"),
+      /out: FOLDER\d\nexit 0\ndriver: Unmount v ID1\ndriver: Get v\ndriver: Mount v ID2\n/,
+    );
+  }
+  assert.match(await stage.run("unmount"), /exit 0/);
+});
+
+test("a folder that somebody unmounted is mounted anew", { skip }, async (t) => {
+  const stage = await Stage.set(t, { volumes: ["v"] });
+  for (const flags of [[], ["--volumeopts=size=7"]]) {
+    const mounted = await stage.world.dvdcli(["mount", "--volumedriver=d", "--volumename=v"]);
+    assert.equal(mounted.code, 0, mounted.all);
+    await stage.world.must(["umount", mounted.out.trim()]);
+    stage.calls();
+    const told = await stage.run("mount", flags);
+    assert.match(told, /out: FOLDER\d\nexit 0\ndriver: Unmount v ID\d\ndriver: Get v\ndriver: Mount v ID\d\n/);
+    assert.match(await stage.run("unmount"), /exit 0/);
+  }
 });
 
 test("get, list, remove", { skip }, async (t) => {

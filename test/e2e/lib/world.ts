@@ -165,15 +165,16 @@ export class World {
 
   /** `dvdcli` on this node: the same program by its other name. */
   dvdcli(args: string[], options: Options = {}): Promise<Result> {
-    return this.run([this.#dvdcli(), ...args], this.#configured(options));
+    return this.run([this.dvdcliPath, ...args], this.#configured(options));
   }
 
   /** Starts `dvdcli` on this node. */
   beginDvdcli(args: string[], options: Options = {}): Process {
-    return this.#keep(begin(this.enter([this.#dvdcli(), ...args]), this.#configured(options)));
+    return this.#keep(begin(this.enter([this.dvdcliPath, ...args]), this.#configured(options)));
   }
 
-  #dvdcli(): string {
+  /** The program by its other name. */
+  get dvdcliPath(): string {
     const link = join(this.home, "dvdcli");
     if (!existsSync(link)) symlinkSync(DVDI, link);
     return link;
