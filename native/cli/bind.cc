@@ -157,12 +157,35 @@ Result<bool> UnbindStage(const std::string& stage, const std::string& target) {
   DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
   if (!IsBindOf(mounts, stage, target)) return false;
   int r = Sys::Real()->Umount(target.c_str(), UMOUNT_NOFOLLOW);
-  if (r == -EBUSY)
-    return Status(Code::kRefused, "the target " + target + " is in use",
-                  "End the processes that use it (see `fuser -m " + target + "`) and try again")
-        .WithPath(target);
+  if (r == -EBUSY) return InUse(target);
   if (r < 0) return Status::FromErrno(-r, "cannot unmount " + target, target);
   return true;
+}
+
+Status InUse(const std::string& path) {
+  return Status(Code::kRefused, path + " is in use, and stays mounted",
+                "End the processes that use it (see `fuser -m " + path + "`) and try again")
+      .WithPath(path);
+}
+
+Result<bool> MountInUse(const std::string& path) {
+  Sys* sys = Sys::Real();
+  // Marks a mount that nobody uses, and would unmount it the second time: a look at it takes the mark away.
+  int r = sys->Umount(path.c_str(), MNT_EXPIRE | UMOUNT_NOFOLLOW);
+  if (r == -EAGAIN) UniqueFd(sys->OpenAt(AT_FDCWD, path.c_str(), O_PATH | O_NOFOLLOW));
+  if (r == -EBUSY) return true;
+  if (r < 0 && r != -EAGAIN && r != -EINVAL && r != -ENOENT)
+    return Status::FromErrno(-r, "cannot see whether " + path + " is in use", path);
+  return false;
+}
+
+Status UnmountStage(const std::string& stage) {
+  int r = 0;
+  while (r == 0) r = Sys::Real()->Umount(stage.c_str(), UMOUNT_NOFOLLOW);
+  if (r == -EBUSY) return InUse(stage);
+  // EINVAL: nothing (more) is mounted there.
+  if (r == -EINVAL || r == -ENOENT) return OkStatus();
+  return Status::FromErrno(-r, "cannot unmount the stage " + stage, stage);
 }
 
 }  // namespace dvdi::cli

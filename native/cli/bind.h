@@ -31,6 +31,17 @@ Status BindInRoot(const UniqueFd& tree, const std::string& root, const std::stri
 // is mounted there is left alone (false). kRefused where it is in use.
 Result<bool> UnbindStage(const std::string& stage, const std::string& target);
 
+// Whether a process, or another mount, uses the mount at that path (false where nothing is mounted there). It
+// stays as it is, and its filesystem is not asked for anything.
+Result<bool> MountInUse(const std::string& path);
+
+// Unmounts the stage, all that is stacked there, as long as nobody uses it. kRefused where somebody does, be
+// it in a copy of it in another mount namespace. OK where it is not mounted here.
+Status UnmountStage(const std::string& stage);
+
+// What a mount that is in use is refused with.
+Status InUse(const std::string& path);
+
 // Whether the top mount at `target` is a bind of what is mounted at `stage`.
 bool IsBindOf(const std::vector<MountEntry>& mounts, const std::string& stage, const std::string& target);
 

@@ -89,5 +89,27 @@ TEST_P(Bind, UnbindRefusesWhatIsInUse) {
   EXPECT_TRUE(IsMount(target));
 }
 
+using Use = MountTest;
+
+TEST_F(Use, ALookWhetherAMountIsUsedChangesNothing) {
+  const std::string stage = MakeStage("a"), inner = MakeFolder("stage-a/inner");
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(*MountInUse(stage));
+  EXPECT_TRUE(IsMount(stage));
+  UniqueFd user(::open(stage.c_str(), O_PATH | O_CLOEXEC));
+  EXPECT_TRUE(*MountInUse(stage));
+  EXPECT_EQ(UnmountStage(stage).code(), Code::kRefused);
+  user.reset();
+  EXPECT_FALSE(*MountInUse(stage));
+  ASSERT_EQ(::mount("dvdi-test", inner.c_str(), "tmpfs", 0, nullptr), 0);
+  EXPECT_TRUE(*MountInUse(stage)) << "by what is mounted in it";
+  EXPECT_TRUE(IsMount(stage));
+  ASSERT_EQ(::umount(inner.c_str()), 0);
+  EXPECT_FALSE(*MountInUse(Path("absent")));
+  EXPECT_FALSE(*MountInUse(MakeFolder("none")));
+  EXPECT_TRUE(UnmountStage(stage).ok());
+  EXPECT_FALSE(IsMount(stage));
+  EXPECT_TRUE(UnmountStage(stage).ok());
+}
+
 }  // namespace
 }  // namespace dvdi::cli

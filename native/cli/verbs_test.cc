@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/bind.h"
 #include "cli/doctor.h"
 #include "cli/print.h"
 #include "cli/testing/harness.h"
@@ -207,6 +208,54 @@ TEST_F(Held, AMountThatFailsEndsOnlyAScopeOfItsOwn) {
   EXPECT_EQ(Dvdi(mount).exit_code, 17);
   EXPECT_FALSE(IsMount(m1)) << "what this call has bound is taken away again";
   EXPECT_EQ(Calls("cleanup").size(), 1u);
+}
+
+TEST_F(Held, UnmountTakesAllOrNothing) {
+  const std::string one = MakeStage("one"), two = MakeStage("two");
+  // The second is in the first.
+  const std::string m1 = MakeFolder("m1"), m2 = m1 + "/inner", m3 = MakeFolder("m3");
+  MakeFolder("stage-one/inner");
+  script_["status"]["scopes"]["answer"] = {{"scopes", {{{"owner", "manual"}, {"scope", "s"}}}}};
+  Json& volumes = script_["status"]["scopes"]["answer"]["scopes"][0]["volumes"];
+  std::vector<std::string> mounted = {one, two};
+  for (const auto& [stage, target] : {std::pair(one, m1), {two, m2}, {two, m3}}) {
+    volumes.push_back({{"driver", "d"}, {"name", "v"}, {"target", target}, {"stage", stage}});
+    auto tree = CloneStage(stage, false);
+    ASSERT_TRUE(tree.ok());
+    ASSERT_TRUE(BindStage(*tree, stage, target).ok());
+    mounted.push_back(target);
+  }
+  for (const std::string& used : {one, two, m2, m3, one}) {
+    UniqueFd user(::open(used.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(user.valid());
+    auto done = Dvdi({"unmount", "--name", "s"});
+    EXPECT_EQ(done.exit_code, 12);
+    EXPECT_EQ(done.err, "dvdi: " + used +
+                            " is in use, and stays mounted (volume v, driver d). End the processes that use "
+                            "it (see `fuser -m " +
+                            used + "`) and try again\n");
+    for (const auto& path : mounted) EXPECT_TRUE(IsMount(path)) << path << ", when " << used << " is used";
+  }
+  EXPECT_TRUE(Calls("cleanup").empty());
+  EXPECT_EQ(Dvdi({"unmount", "--name", "s"}).exit_code, 0);
+  EXPECT_EQ(OneCall("cleanup")["scope"], "s");
+  for (const auto& path : mounted) EXPECT_FALSE(IsMount(path)) << path;
+}
+
+TEST_F(Held, ANameThatIsMountedNoMoreIsNotAnsweredWithItsFolder) {
+  const std::string stage = MakeStage("a");
+  script_["prepare"]["answer"] = {{"stored", true},
+                                  {"volumes", {{{"name", "v"}, {"driver", "d"}, {"stage", stage}}}}};
+  EXPECT_EQ(Dvdi({"mount", "d/v"}).out, stage + "\n");
+  ASSERT_EQ(::umount(stage.c_str()), 0);
+  auto done = Dvdi({"mount", "d/v"});
+  EXPECT_EQ(done.exit_code, 17);
+  EXPECT_EQ(done.out, "");
+  EXPECT_NE(
+      done.err.find("is not mounted here (volume v, driver d). `dvdi unmount --name manual:d/v` ends what"),
+      std::string::npos)
+      << done.err;
+  EXPECT_TRUE(Calls("cleanup").empty());
 }
 
 TEST_F(Verbs, UnmountNeedsOneScope) {

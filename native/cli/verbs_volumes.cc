@@ -3,6 +3,7 @@
 #include <cctype>
 #include <cstdio>
 
+#include "base/path.h"
 #include "cli/bind.h"
 #include "cli/prepare.h"
 #include "cli/print.h"
@@ -115,6 +116,55 @@ Result<Json> FindScope(Engine& engine, const Options& options) {
   return std::move(status.WithVolume(wanted.driver, wanted.name));
 }
 
+// Takes the volumes of a scope from the node's folders, or none where one is in use: as the cleanup would,
+// which takes stages away from whoever uses them.
+Status TakeAway(const Json& volumes) {
+  struct Place {
+    std::string target, stage, driver, name;
+  };
+  std::vector<Place> places;
+  for (const auto& v : volumes)
+    places.push_back(
+        {GetString(v, "target"), GetString(v, "stage"), GetString(v, "driver"), GetString(v, "name")});
+  // Innermost first: the longest path is inside the others, if any is.
+  std::sort(places.begin(), places.end(),
+            [](const Place& a, const Place& b) { return a.target.size() > b.target.size(); });
+  auto at = [](const Place& place, Status s) {
+    return s.ok() ? s : Status(std::move(s).WithVolume(place.driver, place.name));
+  };
+  auto check = [](const std::string& path) -> Status {
+    DVDI_ASSIGN_OR_RETURN(bool used, MountInUse(path));
+    return used ? InUse(path) : OkStatus();
+  };
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+  for (const Place& p : places) {
+    // One that holds another target is in use by that one, until that is gone.
+    const bool holds = std::any_of(places.begin(), places.end(), [&](const Place& other) {
+      return IsStrictlyBelow(p.target, other.target);
+    });
+    if (!holds && IsBindOf(mounts, p.stage, p.target)) DVDI_RETURN_IF_ERROR(at(p, check(p.target)));
+    DVDI_RETURN_IF_ERROR(at(p, check(p.stage)));
+  }
+  // A stage is what proves that a target is ours: it goes when all targets are gone.
+  for (const Place& p : places) DVDI_RETURN_IF_ERROR(at(p, UnbindStage(p.stage, p.target).status()));
+  for (const Place& p : places) DVDI_RETURN_IF_ERROR(at(p, UnmountStage(p.stage)));
+  return OkStatus();
+}
+
+// The folders of a volume that is not bound, where they are mounted: after an `unmount` that got halfway, or
+// another one's umount, the path would lead to the node's own disk.
+Status CheckStages(const Json& volumes, const std::string& scope) {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+  for (const auto& v : volumes) {
+    std::string stage = GetString(v, "stage");
+    if (FindMount(mounts, stage) != nullptr) continue;
+    Status s(Code::kSystem, "the stage " + stage + " is not mounted here",
+             "`dvdi unmount --name " + scope + "` ends what is left of the earlier mount; then mount again");
+    return std::move(s.WithVolume(GetString(v, "driver"), GetString(v, "name")));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 int Mount(const Options& options) {
@@ -144,6 +194,8 @@ int Mount(const Options& options) {
   }
   const Json& volumes = GetMember(*answer, "volumes");
   std::vector<std::pair<std::string, std::string>> bound;
+  if (path_only && GetBool(*answer, "stored"))
+    if (Status s = CheckStages(volumes, scope); !s.ok()) return Failed(options, s);
   if (Status s = path_only ? OkStatus() : BindAll(volumes, &bound); !s.ok())
     return Failed(options, Undo(*engine, options, scope, *answer, bound, std::move(s)));
   if (options.global.json) {
@@ -160,16 +212,7 @@ int Unmount(const Options& options) {
   if (!engine.ok()) return Failed(options, engine.status());
   auto scope = FindScope(*engine->engine, options);
   if (!scope.ok()) return Failed(options, scope.status());
-  // Innermost first: the longest path is inside the others, if any is.
-  std::vector<std::pair<std::string, std::string>> targets;
-  for (const auto& v : GetMember(*scope, "volumes"))
-    targets.emplace_back(GetString(v, "target"), GetString(v, "stage"));
-  std::sort(targets.begin(), targets.end(),
-            [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
-  for (const auto& [target, stage] : targets) {
-    auto undone = UnbindStage(stage, target);
-    if (!undone.ok()) return Failed(options, undone.status());
-  }
+  if (Status s = TakeAway(GetMember(*scope, "volumes")); !s.ok()) return Failed(options, s);
   auto answer =
       (*engine)->Do(dvdi_cleanup, CleanupRequest(options, GetString(*scope, "scope")), "unmounting");
   if (!answer.ok()) return Failed(options, answer.status());

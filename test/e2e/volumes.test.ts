@@ -65,6 +65,51 @@ test("mount asked for again: a target that went wrong takes nothing from the oth
   await world.nothingLeft();
 });
 
+test("unmount takes no folder from whoever uses it", { skip }, async (t) => {
+  const world = await World.make(t);
+  const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data", "logs"] });
+  const uses = async (folder: string, enter: string[] = []): Promise<() => Promise<void>> => {
+    const user = world.start([...enter, "sh", "-c", 'cd "$0" && echo here && exec cat', folder]);
+    await user.says(/^here$/m);
+    return async () => {
+      user.closeInput();
+      assert.equal((await user.end()).code, 0);
+    };
+  };
+  const held = await world.dvdi(["mount", "plain/data"]);
+  assert.equal(held.code, 0, held.all);
+  const folder = held.out.trim();
+  // Also in another mount namespace, which has it from here.
+  for (const enter of [[], ["unshare", "--mount", "--propagation", "slave"]]) {
+    const leave = await uses(folder, enter);
+    for (let i = 0; i < 2; ++i) {
+      const refused = await world.dvdi(["unmount", "data"]);
+      assert.equal(refused.code, 12, refused.all);
+      assert.match(
+        refused.err,
+        / is in use, and stays mounted \(volume data, driver plain\)\. End the processes that use it/,
+      );
+    }
+    assert.ok(world.mounts().includes(folder));
+    assert.equal(plugin.count("Unmount"), 0);
+    await leave();
+  }
+  assert.equal((await world.dvdi(["unmount", "data"])).code, 0);
+  assert.equal(plugin.count("Unmount data"), 1);
+
+  const [data, logs] = [world.target("data"), world.target("logs")];
+  const mount = ["mount", "-v", `data:${data}`, "-v", `logs:${logs}`, "--volume-driver", "plain", "--name", "two"];
+  assert.equal((await world.dvdi(mount)).code, 0);
+  const before = world.mounts();
+  const leave = await uses(logs);
+  const refused = await world.dvdi(["unmount", "--name", "two"]);
+  assert.equal(refused.code, 12, refused.all);
+  assert.deepEqual(world.mounts(), before, "of several none is taken away");
+  await leave();
+  assert.equal((await world.dvdi(["unmount", "--name", "two"])).code, 0);
+  await world.nothingLeft();
+});
+
 test("pools and fence: the driver that ships", { skip }, async (t) => {
   const world = await World.make(t, {
     settings: "policy:\n  pools: [{name: small, driver: dvdi, options: {size: 16m}, attributes: {media: hdd}}]\n",
