@@ -108,7 +108,7 @@ class Verbs {
     CLI::App* rm = Add(Verb::kRm, "rm", "Remove volumes that nothing uses, with their data");
     rm->alias("remove");
     Volumes(rm);
-    rm->add_flag("-f,--force", raw_.o.force, "A volume that is not there is no error");
+    rm->add_flag("-f,--force", raw_.o.force, "A volume that its driver does not have is no error");
     CLI::App* prune =
         Add(Verb::kPrune, "prune", "Remove volumes that were created on this node and never used");
     prune->add_flag("-f,--force", raw_.o.force, "Do not ask");

@@ -91,7 +91,9 @@ TEST_F(Manage, RmGoesOnAndSaysWhatFailed) {
   done = Dvdi({"rm", "a"});
   EXPECT_EQ(done.exit_code, 13);
   EXPECT_NE(done.err.find("Name its driver, as in DRIVER/a"), std::string::npos) << done.err;
-  EXPECT_EQ(Dvdi({"rm", "--force", "a"}).exit_code, 0);
+  done = Dvdi({"rm", "--force", "a"});
+  EXPECT_EQ(done.exit_code, 13) << "no driver was asked";
+  EXPECT_NE(done.err.find("Name its driver, as in DRIVER/a"), std::string::npos) << done.err;
 }
 
 TEST_F(Manage, PruneAsksFirst) {

@@ -162,6 +162,26 @@ test("prune removes what a failed start left behind, and nothing else", { skip }
   assert.match((await world.dvdi(["prune", "-f"])).err, /nothing to remove/);
 });
 
+test("rm -f forgives what a driver does not have, and nothing that no driver was asked for", { skip }, async (t) => {
+  const world = await World.make(t);
+  const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["theirs"] });
+  for (const args of [
+    ["rm", "theirs"],
+    ["rm", "-f", "theirs"],
+  ]) {
+    const refused = await world.dvdi(args);
+    assert.equal(refused.code, 13, refused.all);
+    assert.match(
+      refused.err,
+      /^dvdi: no volume theirs is known on this node\. Name its driver, as in DRIVER\/theirs$/m,
+    );
+  }
+  assert.equal((await world.dvdi(["rm", "-f", "plain/none"])).code, 0);
+  const absent = await world.dvdi(["rm", "-f", "absent/theirs"]);
+  assert.equal(absent.code, 14, absent.all);
+  assert.equal(plugin.count("Remove"), 0);
+});
+
 test("plugins: who is there, who answers", { skip }, async (t) => {
   const world = await World.make(t);
   await ScriptedPlugin.serve(world, "plain");
