@@ -149,7 +149,7 @@ void PrintChecks(const std::vector<DoctorCheck>& checks) {
     if (!c.ok && !c.fix.empty()) found += (found.empty() ? "" : ". ") + ("To get it: " + c.fix);
     table.Add({c.ok ? "ok" : c.required ? "MISSING" : "optional", c.name, found}, color, 0);
   }
-  ::fputs(table.Text().c_str(), stdout);
+  PrintText(table.Text());
 }
 
 }  // namespace

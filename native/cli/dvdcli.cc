@@ -63,7 +63,7 @@ class Client {
   // Ends it, so that it can begin anew, where somebody took its mount away. Refused where that is not proved.
   Status EndLost();
   Status NotHere(const std::string& stage) const;
-  static void Print(const std::string& text) { ::puts(Clean(text).c_str()); }
+  static void Print(const std::string& text) { PrintText(Clean(text) + "\n"); }
 
   const DvdcliCall& call_;
   const std::string scope_;
@@ -259,7 +259,7 @@ int Dvdcli(const std::vector<std::string>& arguments) {
     return kFailed;
   }
   if (call->verb.empty() || call->verb == "help") {
-    ::fputs(DvdcliUsage().c_str(), stdout);
+    PrintText(DvdcliUsage());
     return kExitOk;
   }
   if (call->verb == "version") return PrintVersion();

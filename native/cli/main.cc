@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/output.h"
 #include "cli/doctor.h"
 #include "cli/dvdcli.h"
 #include "cli/options.h"
@@ -54,6 +55,14 @@ int Dispatch(const Options& options) {
   return kExitUsage;
 }
 
+// How a call ends whose verb has ended with that code: what was to be told must have been told.
+int Ended(int code, int failed) {
+  if (code != kExitOk) return code;
+  const Status written = OutputWritten();
+  if (!written.ok()) PrintError(written, false);
+  return written.ok() ? kExitOk : failed;
+}
+
 int Main(const std::vector<std::string>& arguments) {
   bool run = false;
   auto parsed = ParseArguments(arguments, &run);
@@ -68,11 +77,11 @@ int Main(const std::vector<std::string>& arguments) {
     return run ? kExitRunFailed : kExitUsage;
   }
   if (parsed->help) {
-    ::fputs(parsed->help_text.c_str(), stdout);
-    return kExitOk;
+    PrintText(parsed->help_text);
+    return Ended(kExitOk, kExitSystem);
   }
   SetUpColors(parsed->options.global.no_color);
-  return Dispatch(parsed->options);
+  return Ended(Dispatch(parsed->options), run ? kExitRunFailed : kExitSystem);
 }
 
 }  // namespace
@@ -89,5 +98,6 @@ int main(int argc, char** argv) {
   // The old client's name, as a link to this program, is the old client.
   std::string_view name = argc > 0 ? argv[0] : "";
   name = name.substr(name.rfind('/') + 1);
-  return name == "dvdcli" ? dvdi::cli::Dvdcli(arguments) : dvdi::cli::Main(arguments);
+  if (name == "dvdcli") return dvdi::cli::Ended(dvdi::cli::Dvdcli(arguments), 1);
+  return dvdi::cli::Main(arguments);
 }

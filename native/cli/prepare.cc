@@ -94,7 +94,7 @@ void PrintDecision(const Json& answer, bool json) {
     if (note.is_string()) text += Clean("note: " + note.get<std::string>()) + "\n";
   const Json& error = GetMember(answer, "error");
   if (error.is_object()) text += "would fail: " + ErrorLine(error) + "\n";
-  ::fputs(text.c_str(), stdout);
+  PrintText(text);
 }
 
 int CloseWait(const Options& options, int otherwise_ms) {

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "base/log.h"
+#include "base/output.h"
 #include "base/text.h"
 
 namespace dvdi::cli {
@@ -23,15 +24,11 @@ size_t Width(std::string_view text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-void Write(FILE* stream, std::string_view text) {
-  // A reader that went away (`dvdi ls | head`) is no failure of ours.
-  if (::fwrite(text.data(), 1, text.size(), stream) == text.size()) ::fflush(stream);
-}
-
 // journald knows the program; a person at a terminal wants to.
 void Say(LogLevel level, std::string_view text) {
   std::string prefix = JournalPrefix(level);
-  Write(stderr, (prefix.empty() ? std::string(program_name) + ": " : prefix) + Clean(text) + "\n");
+  const std::string line = (prefix.empty() ? std::string(program_name) + ": " : prefix) + Clean(text) + "\n";
+  if (::fwrite(line.data(), 1, line.size(), stderr) == line.size()) ::fflush(stderr);
 }
 
 }  // namespace
@@ -72,7 +69,7 @@ std::string ErrorLine(const Json& error) {
 
 void PrintError(const Status& status, bool json) {
   if (json)
-    Write(stdout, "{\"error\":" + SafeJson(ParseJson(status.ToJson(), "a status").value()) + "}\n");
+    PrintText("{\"error\":" + SafeJson(ParseJson(status.ToJson(), "a status").value()) + "}\n");
   else
     Say(LogLevel::kError, ErrorLine(status));
 }
@@ -102,7 +99,9 @@ std::string SafeJson(const Json& value) {
   return out;
 }
 
-void PrintJson(const Json& value) { Write(stdout, SafeJson(value) + "\n"); }
+void PrintText(std::string_view text) { WriteOutput(text); }
+
+void PrintJson(const Json& value) { PrintText(SafeJson(value) + "\n"); }
 
 void SetUpColors(bool off) {
   const char* term = ::getenv("TERM");

@@ -15,9 +15,10 @@ namespace dvdi::cli {
 // Exit codes (docs/cli.md).
 enum ExitCode {
   kExitOk = 0,
-  kExitMissing = 1,          // doctor: something required is missing
-  kExitUsage = 2,            // the command line is wrong
-  kExitEngine = 10,          // plus dvdi_code
+  kExitMissing = 1,  // doctor: something required is missing
+  kExitUsage = 2,    // the command line is wrong
+  kExitEngine = 10,  // plus dvdi_code
+  kExitSystem = kExitEngine + static_cast<int>(Code::kSystem),
   kExitRunFailed = 125,      // run: dvdi itself failed, the command was not started
   kExitCannotExecute = 126,  // run: the command cannot be executed
   kExitNoCommand = 127,      // run: there is no such command
@@ -39,6 +40,8 @@ void PrintError(const Status& status, bool json);
 void SetProgramName(const char* name);
 // `dvdi: TEXT` on standard error.
 void PrintNote(std::string_view text);
+// Text on standard output, as it is.
+void PrintText(std::string_view text);
 // One JSON document and a newline on standard output.
 void PrintJson(const Json& value);
 // JSON text in which no control character, not even DEL or a C1 control, is raw.

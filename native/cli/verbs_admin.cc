@@ -44,7 +44,7 @@ void PrintRecovered(const Json& answer) {
   for (const auto& i : GetMember(answer, "pending")) line("still to be released:", i);
   for (const auto& i : GetMember(answer, "reported")) line("not ours, left alone:", i);
   for (const auto& i : GetMember(answer, "notes")) line("note:", i);
-  ::fputs(text.empty() ? "nothing to do\n" : text.c_str(), stdout);
+  PrintText(text.empty() ? "nothing to do\n" : text);
 }
 
 }  // namespace

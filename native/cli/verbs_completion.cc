@@ -9,8 +9,7 @@
 namespace dvdi::cli {
 
 int Completion(const Options& options) {
-  WithCommandTree(
-      [&](const CLI::App& app) { ::fputs(CompletionScript(app, options.shell).c_str(), stdout); });
+  WithCommandTree([&](const CLI::App& app) { PrintText(CompletionScript(app, options.shell)); });
   return kExitOk;
 }
 
@@ -30,7 +29,7 @@ int Names(const Options& options) {
   std::set<std::string> names;
   for (const auto& one : GetMember(*answer, options.names.c_str()))
     names.insert(Clean(GetString(one, "name")));
-  for (const auto& name : names) ::puts(name.c_str());
+  for (const auto& name : names) PrintText(name + "\n");
   return kExitOk;
 }
 

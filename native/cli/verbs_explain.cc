@@ -204,7 +204,7 @@ int Explain(const Options& options) {
   std::string text;
   for (const auto& op : operations) text += (text.empty() ? "" : "\n") + OperationText(op);
   if (text.empty()) PrintNote("no operation is recorded for that");
-  ::fputs(text.c_str(), stdout);
+  PrintText(text);
   return kExitOk;
 }
 

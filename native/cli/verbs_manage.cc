@@ -101,7 +101,7 @@ int Create(const Options& options) {
     return kExitOk;
   }
   PrintPrepared(*answer, false);
-  ::puts(Clean(volume.name).c_str());
+  PrintText(Clean(volume.name) + "\n");
   return kExitOk;
 }
 
@@ -122,7 +122,7 @@ int Remove(const Options& options) {
       failure = std::move(Status(Code::kNotFound, "the driver does not have the volume " + volume->name)
                               .WithVolume(volume->driver, volume->name));
     if (failure.ok()) {
-      if (!options.global.json && !gone && answer.ok()) ::puts(Clean(text).c_str());
+      if (!options.global.json && !gone && answer.ok()) PrintText(Clean(text) + "\n");
       if (answer.ok()) all.push_back(*answer);
       continue;
     }
@@ -172,7 +172,7 @@ int Prune(const Options& options) {
     auto answer = (*engine)->Do(dvdi_remove, request, "removing " + v.name);
     if (answer.ok()) {
       removed.push_back(GetMember(*answer, "removed"));
-      if (!options.global.json) ::puts(Clean(v.name).c_str());
+      if (!options.global.json) PrintText(Clean(v.name) + "\n");
       continue;
     }
     Json one = {{"driver", v.driver}, {"name", v.name}};

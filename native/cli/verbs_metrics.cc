@@ -15,7 +15,7 @@ int Metrics(const Options& options) {
   if (options.global.json)
     PrintJson(*answer);
   else
-    ::fputs(GetString(*answer, "text").c_str(), stdout);
+    PrintText(GetString(*answer, "text"));
   return kExitOk;
 }
 

@@ -62,7 +62,7 @@ int Plugins(const Options& options) {
     return kExitOk;
   }
   if (options.quiet) {
-    for (const auto& d : drivers) ::puts(Clean(GetString(d, "name")).c_str());
+    for (const auto& d : drivers) PrintText(Clean(GetString(d, "name")) + "\n");
     return kExitOk;
   }
   if (!options.format.empty() && options.format != "table") {
@@ -70,7 +70,7 @@ int Plugins(const Options& options) {
     for (const auto& d : drivers) rows.push_back(PluginView(d));
     auto text = FormatRows(*format, rows);
     if (!text.ok()) return Failed(options, text.status());
-    ::fputs(text->c_str(), stdout);
+    PrintText(*text);
     return kExitOk;
   }
   Table table({"PLUGIN", "STATE", "SCOPE", "ADDRESS", "WHY"});
@@ -87,7 +87,7 @@ int Plugins(const Options& options) {
     PrintNote(
         "no plugin was found; their sockets belong in /run/docker/plugins, or where plugins.sockets says");
   else
-    ::fputs(table.Text().c_str(), stdout);
+    PrintText(table.Text());
   return kExitOk;
 }
 
@@ -117,7 +117,7 @@ int Pools(const Options& options) {
   if (!tiers.empty()) text += tiers.Text();
   if (text.empty())
     PrintNote("there are no pools (policy.pools in the settings), and no driver that answers has tiers");
-  ::fputs(text.c_str(), stdout);
+  PrintText(text);
   return kExitOk;
 }
 

@@ -83,7 +83,7 @@ void PrintShadow(const Json& answer) {
   const Json& shadow = GetMember(answer, "shadow");
   const Json& last = GetMember(answer, "last");
   if (!shadow.is_object() && !last.is_object()) {
-    ::puts("no policy decides in the shadow of the active one");
+    PrintText("no policy decides in the shadow of the active one\n");
     return;
   }
   const Json& shown = shadow.is_object() ? shadow : last;
@@ -110,7 +110,7 @@ void PrintList(const Json& answer) {
                                   : Color::kPlain,
               3);
   }
-  ::fputs(table.Text().c_str(), stdout);
+  PrintText(table.Text());
   for (const Json& sha256 : GetMember(answer, "barred"))
     ::printf("%s\n", Clean("barred, not kept: " + TextOf(sha256)).c_str());
 }
@@ -121,8 +121,7 @@ void PrintHistory(const Json& answer) {
     table.Add({LocalTime(GetInt(e, "at_ms")), GetString(e, "event"),
                GetString(e, "name") + " " + GetString(e, "version"), Short(GetString(e, "sha256")),
                GetString(e, "why", "-")});
-  ::fputs(table.empty() ? "nothing was ever done to the policies of this node\n" : table.Text().c_str(),
-          stdout);
+  PrintText(table.empty() ? "nothing was ever done to the policies of this node\n" : table.Text());
 }
 
 void PrintInspected(const Json& a) {

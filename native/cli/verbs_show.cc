@@ -27,7 +27,7 @@ std::string TriedText(int64_t attempts) {
   return attempts == 1 ? "tried once" : "tried " + std::to_string(attempts) + " times";
 }
 
-void Put(const std::string& text) { ::fputs(text.c_str(), stdout); }
+void Put(const std::string& text) { PrintText(text); }
 
 void PutField(const char* name, const std::string& value) {
   if (value.empty()) return;

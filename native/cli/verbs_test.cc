@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
+
 #include "cli/bind.h"
 #include "cli/doctor.h"
 #include "cli/print.h"
@@ -89,6 +91,58 @@ TEST_F(Verbs, ErrorsHaveTheirExitCodes) {
   EXPECT_EQ(Dvdi({"mount", "x"}).exit_code, 19);
   EXPECT_EQ(Dvdi({"frobnicate"}).exit_code, 2);
   EXPECT_EQ(Dvdi({"ls", "--json", "--frobnicate"}).out.rfind("{\"error\":", 0), 0u);
+}
+
+TEST_F(Verbs, OutputThatCannotBeWrittenIsAFailure) {
+  UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  if (!full.valid()) GTEST_SKIP() << "there is no /dev/full";
+  output_to_ = full.get();
+  script_["prepare"]["answer"] = {{"volumes", {{{"name", "x"}, {"stage", "/st/1"}, {"message", "m"}}}}};
+  script_["status"]["volumes"]["answer"]["volumes"] = {
+      {{"driver", "d"}, {"name", "v"}, {"users", Json::array()}}};
+  // More than stdio holds back.
+  script_["status"]["metrics"]["answer"] = {{"text", std::string(100'000, 'm')}};
+  const std::string line =
+      "the output cannot be written to standard output: No space left on device. Make room on the "
+      "filesystem\n";
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"ls"},
+                                                    {"ls", "--json"},
+                                                    {"--json", "status"},
+                                                    {"metrics"},
+                                                    {"--help"},
+                                                    {"version"},
+                                                    {"completion", "bash"},
+                                                    {"policy", "ls"}}) {
+    auto done = Dvdi(arguments);
+    EXPECT_EQ(done.exit_code, 17) << arguments[0];
+    EXPECT_EQ(done.err, "dvdi: " + line) << arguments[0];
+  }
+  auto done = Dvdi({"mount", "x"});
+  EXPECT_EQ(done.exit_code, 17);
+  EXPECT_EQ(done.err, "dvdi: m\ndvdi: " + line);
+  EXPECT_TRUE(Calls("cleanup").empty()) << "it is mounted all the same";
+  EXPECT_EQ(Dvdi({"run", "-v", "x:/x", "--dry-run", "--", "true"}).exit_code, 125);
+  script_["forget"] = ErrorAnswer(3, "no such volume");
+  EXPECT_EQ(Dvdi({"forget", "d/x", "--json"}).exit_code, 13) << "that comes first";
+  program_ = "dvdcli";
+  done = Dvdi({"version"});
+  EXPECT_EQ(done.exit_code, 1);
+  EXPECT_EQ(done.err, "dvdcli: " + line);
+}
+
+TEST_F(Verbs, AReaderThatWentAwayIsNoFailure) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  UniqueFd out(ends[1]);
+  ASSERT_EQ(::close(ends[0]), 0);
+  output_to_ = out.get();
+  auto before = ::signal(SIGPIPE, SIG_IGN);  // as many a program has it for what it starts
+  for (const char* verb : {"version", "status"}) {
+    auto done = Dvdi({verb, "--json"});
+    EXPECT_EQ(done.exit_code, 0) << verb;
+    EXPECT_EQ(done.err, "");
+  }
+  ::signal(SIGPIPE, before);
 }
 
 TEST_F(Verbs, InspectAsksThePlugin) {

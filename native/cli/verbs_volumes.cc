@@ -203,7 +203,7 @@ int Mount(const Options& options) {
     return kExitOk;
   }
   PrintPrepared(*answer, false);
-  for (const auto& v : volumes) ::puts(Clean(GetString(v, path_only ? "stage" : "target")).c_str());
+  for (const auto& v : volumes) PrintText(Clean(GetString(v, path_only ? "stage" : "target")) + "\n");
   return kExitOk;
 }
 

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <sstream>
 
+#include "base/output.h"
 #include "base/text.h"
 #include "driver/driver.h"
 #include "driver/listen.h"
@@ -25,6 +27,13 @@ constexpr int kDrainSeconds = 2;
 int Fail(int code, const Status& s) {
   Log(LogLevel::kError, s.message() + (s.hint().empty() ? "" : "; " + s.hint()));
   return code;
+}
+
+// Tells it, and nothing else: what cannot be told has failed.
+int Told(const std::string& text) {
+  WriteOutput(text);
+  const Status written = OutputWritten();
+  return written.ok() ? 0 : Fail(kExitFailure, written);
 }
 
 // Waits for a signal to stop, and gives back late leases meanwhile.
@@ -154,9 +163,7 @@ int FenceByHand(const Arguments& a) {
                          : "volume " + a.volume + " was taken from node " + OneLine(fenced->from, 128) +
                                " (lease " + std::to_string(fenced->generation) + ", waited " +
                                std::to_string(fenced->waited_ms) + " ms)";
-  if (::printf("%s\n", line.c_str()) < 0 || ::fflush(stdout) != 0)
-    return Fail(kExitFailure, Status(Code::kSystem, "cannot write to stdout"));
-  return 0;
+  return Told(line + "\n");
 }
 
 int Run(int argc, char** argv) {
@@ -181,7 +188,11 @@ int Run(int argc, char** argv) {
     // The word `fence` itself is none of the arguments.
     fence ? app.parse(argc - 1, argv + 1) : app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
+    if (e.get_exit_code() == 0) {
+      std::ostringstream text;  // the help, or the version
+      app.exit(e, text, text);
+      return Told(text.str());
+    }
     return Fail(kExitUsage, Status(Code::kInvalid, e.what(), "dvdi-driver --help lists the options"));
   }
   if (Status settled = Settle(&a); !settled.ok()) return Fail(kExitUsage, settled);

@@ -5,7 +5,9 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 
+#include "base/output.h"
 #include "base/text.h"
 #include "plugin/protocol.h"
 #include "sanity/context.h"
@@ -31,11 +33,19 @@ int Fail(int code, const Status& s) {
   return code;
 }
 
+// How it ends, where nothing else went wrong.
+int Ended(int code) {
+  const Status written = OutputWritten();
+  return written.ok() ? code : Fail(kExitFound, written);
+}
+
 int List(const std::vector<Check>& checks) {
+  std::string text;
   for (const Check& check : checks)
-    ::printf("%s: %s\n  protocol: %s\n  clients: %s\n", check.id.c_str(), check.title.c_str(),
-             check.protocol.c_str(), check.clients.c_str());
-  return ::fflush(stdout) == 0 ? 0 : kExitFound;
+    text += check.id + ": " + check.title + "\n  protocol: " + check.protocol +
+            "\n  clients: " + check.clients + "\n";
+  WriteOutput(text);
+  return Ended(0);
 }
 
 Outcome Try(const Check& check, const RunSetup& setup, Plugin& plugin,
@@ -104,17 +114,16 @@ int Test(const Options& options, const std::vector<Check>& all) {
 
   std::vector<Outcome> outcomes;
   bool stuck = false;
-  bool written = ::fputs(TapHead(chosen.size()).c_str(), stdout) >= 0;
+  WriteOutput(TapHead(chosen.size()));
   for (const Check* check : chosen) {
     if (stopped != 0) {
-      ::fputs("Bail out! stopped by a signal\n", stdout);
+      WriteOutput("Bail out! stopped by a signal\n");
       break;
     }
     outcomes.push_back(Try(*check, setup, plugin, expectations));
-    written &=
-        ::fputs(TapPoint(outcomes.size(), outcomes.back()).c_str(), stdout) >= 0 && ::fflush(stdout) == 0;
+    WriteOutput(TapPoint(outcomes.size(), outcomes.back()));
     if (outcomes.back().stuck) {
-      ::fputs("Bail out! the plugin answers no more\n", stdout);
+      WriteOutput("Bail out! the plugin answers no more\n");
       stuck = true;
       break;
     }
@@ -124,9 +133,7 @@ int Test(const Options& options, const std::vector<Check>& all) {
         !s.ok())
       return Fail(kExitFound, s);
   ::fprintf(stderr, "dvdi-sanity: %s\n", Summary(outcomes).c_str());
-  if (!written || ::fflush(stdout) != 0)
-    return Fail(kExitFound, Status(Code::kSystem, "cannot write to stdout"));
-  return stopped == 0 && !stuck && Clean(outcomes) ? 0 : kExitFound;
+  return Ended(stopped == 0 && !stuck && Clean(outcomes) ? 0 : kExitFound);
 }
 
 int Run(int argc, char** argv) {
@@ -137,7 +144,12 @@ int Run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
+    if (e.get_exit_code() == 0) {
+      std::ostringstream text;  // the help, or the version
+      app.exit(e, text, text);
+      WriteOutput(text.str());
+      return Ended(0);
+    }
     return Fail(kExitUsage, Status(Code::kInvalid, e.what(), "dvdi-sanity --help lists the options"));
   }
   std::vector<Check> all = AllChecks();

@@ -4,9 +4,11 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, statSync } from "node
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { run, until } from "./lib/process.ts";
+import { run, until, type Result } from "./lib/process.ts";
 import { ScriptedPlugin } from "./lib/plugin.ts";
-import { DVDI, skip, World } from "./lib/world.ts";
+import { BUILD, DRIVER, DVDI, skip, World } from "./lib/world.ts";
+
+const SANITY = join(BUILD, "native/sanity/dvdi-sanity");
 
 interface Line {
   time: string;
@@ -146,6 +148,30 @@ test("lines carry their priority where journald reads them, and only there", { s
   };
   assert.match(await said("$(stat -L -c %d:%i /dev/stderr)"), /^<3>[^<]+\n$/);
   assert.match(await said("1:1"), /^dvdi: [^<]+\n$/);
+});
+
+test("whoever cannot write what was asked for says so, and fails", { skip }, async (t) => {
+  const world = await World.make(t);
+  await ScriptedPlugin.serve(world, "plain", { volumes: ["data"] });
+  const lost = (command: string[]): Promise<Result> =>
+    world.run(["sh", "-c", 'exec "$0" "$@" >/dev/full', ...command], { env: { DVDI_CONFIG: world.config } });
+  const why =
+    /^(dvdi|dvdcli|dvdi-sanity|dvdi-driver: error): the output cannot be written to standard output: No space left/m;
+  for (const [code, ...command] of [
+    [17, DVDI, "mount", "plain/data"],
+    [17, DVDI, "ls"],
+    [17, DVDI, "--json", "status"],
+    [17, DVDI, "metrics"],
+    [1, world.dvdcliPath, "list", "--volumedriver=plain"],
+    [1, SANITY, "--list"],
+    [1, SANITY, "--version"],
+    [1, DRIVER, "--help"],
+  ] as [number, ...string[]][]) {
+    const done = await lost(command);
+    assert.equal(done.code, code, done.all);
+    assert.match(done.err, why);
+  }
+  assert.equal((await world.dvdi(["unmount", "data"])).code, 0, "it was mounted all the same");
 });
 
 test("doctor says where a plugin's socket belongs on this node, where it finds none", { skip }, async (t) => {

@@ -61,6 +61,8 @@ class CommandTest : public ::testing::Test {
   std::string program_ = "dvdi";
   // Where its standard error goes instead of to Finished::err, where it is not -1.
   int error_to_ = -1;
+  // The same for its standard output, instead of to Finished::out.
+  int output_to_ = -1;
   // The same for its standard input, instead of Running::Feed.
   int input_from_ = -1;
   // The environment of the commands, beside PATH and what the fake engine reads.
