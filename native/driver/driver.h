@@ -113,6 +113,12 @@ class Driver {
     const Pool& pool() const { return tier->pool; }
   };
   using Options = CreateOptions;
+  struct Plan {  // what is to become of a volume that exists
+    VolumeMeta meta;
+    int64_t old_size = 0;  // as it is recorded
+    bool limits = false;   // whether they change
+    bool nothing() const { return meta.size_bytes == old_size && !limits; }
+  };
 
   Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimiter limiter);
   Status OpenTiers();
@@ -122,8 +128,10 @@ class Driver {
   Result<Options> ReadOptions(const std::string& name, const std::map<std::string, std::string>& opts) const;
   Status CheckLimits(const Options& options) const;
   Status CreateNew(const std::string& name, const Options& options);
+  // kRefused where the volume cannot become what is asked for.
+  Result<Plan> MakePlan(const std::string& name, const Volume& volume, const Options& options) const;
   Status Change(const std::string& name, const Volume& volume, const Options& options);
-  Status Alter(VolumeMeta meta, int64_t old_size, const Volume& volume);
+  Status Alter(const Plan& plan, const Volume& volume);
   // The lease, guarded by the tier's keeper from then on; and giving it back.
   Result<Lease> TakeLease(const std::string& name, const Volume& volume);
   Status ReleaseLease(const std::string& name, const Volume& volume, const Lease& lease, bool clean);

@@ -1,9 +1,5 @@
 // What is done to a volume that exists: it grows, its limits change, it is taken from another node; and what
 // is done when its lease ends.
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "base/text.h"
 #include "driver/driver.h"
 #include "driver/files.h"
@@ -16,44 +12,60 @@
 
 namespace dvdi {
 
-// Holds what was asked for against what is there, and makes it so where that is possible.
-Status Driver::Change(const std::string& name, const Volume& volume, const Options& options) {
-  DVDI_ASSIGN_OR_RETURN(VolumeMeta meta, volume.pool().ReadMeta(volume.fd.get(), name));
+// Holds what was asked for against what is there.
+Result<Driver::Plan> Driver::MakePlan(const std::string& name, const Volume& volume,
+                                      const Options& options) const {
+  Plan plan;
+  VolumeMeta& meta = plan.meta;
+  DVDI_ASSIGN_OR_RETURN(meta, volume.pool().ReadMeta(volume.fd.get(), name));
+  plan.old_size = meta.size_bytes;
+  const int64_t asked = options.size_bytes.value_or(meta.size_bytes);
   std::string has;
   if (options.filesystem.has_value() && *options.filesystem != meta.filesystem)
     has = std::string("filesystem ") + FilesystemName(meta.filesystem) + ", not " +
           FilesystemName(*options.filesystem);
-  else if (options.size_bytes.has_value() && *options.size_bytes < meta.size_bytes)
-    has = "size " + FormatSize(meta.size_bytes) + ", and cannot be made smaller (" +
-          FormatSize(*options.size_bytes) + ")";
+  else if (asked < meta.size_bytes)
+    has = "size " + FormatSize(meta.size_bytes) + ", and cannot be made smaller (" + FormatSize(asked) + ")";
   else {
     Options there = options;
     there.filesystem = meta.filesystem;
     has = TierMismatch(volume.tier->config, there);
   }
+  if (has.empty() && asked > meta.size_bytes) {
+    // One that was put there may be larger than what is recorded.
+    DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
+    DVDI_ASSIGN_OR_RETURN(int64_t size, ImageSize(image.get(), name));
+    if (asked < size)
+      has = "an image of " + FormatSize(size) + ", and cannot be made smaller (" + FormatSize(asked) + ")";
+  }
   if (!has.empty())
     return Status(Code::kRefused, "volume " + name + " exists with " + has,
                   "leave the option out to use it as it is, or take another name");
-  const int64_t old_size = meta.size_bytes;
-  if (options.size_bytes.has_value()) meta.size_bytes = *options.size_bytes;
-  bool limits = (options.iops.has_value() && options.iops != meta.limits.iops) ||
+  meta.size_bytes = asked;
+  plan.limits = (options.iops.has_value() && options.iops != meta.limits.iops) ||
                 (options.bps.has_value() && options.bps != meta.limits.bps);
-  if (meta.size_bytes == old_size && !limits) return OkStatus();
-  if (limits) {
+  if (plan.limits) {
     DVDI_RETURN_IF_ERROR(CheckLimits(options).WithContext("volume " + name));
     if (options.iops.has_value()) meta.limits.iops = options.iops;
     if (options.bps.has_value()) meta.limits.bps = options.bps;
   }
-  if (meta.size_bytes > old_size) {
+  if (meta.size_bytes > plan.old_size) {
     DVDI_ASSIGN_OR_RETURN(TierRoom room, Room(*volume.tier));
-    std::string none = NoRoom(volume.tier->config, room, meta.size_bytes - old_size);
+    std::string none = NoRoom(volume.tier->config, room, meta.size_bytes - plan.old_size);
     if (!none.empty())
       return Status(Code::kRefused,
-                    "volume " + name + " cannot grow from " + FormatSize(old_size) + " to " +
+                    "volume " + name + " cannot grow from " + FormatSize(plan.old_size) + " to " +
                         FormatSize(meta.size_bytes) + ": tier " + volume.tier->config.name + " " + none,
                     "ask for less, or make room");
     meta.grow = true;
   }
+  return plan;
+}
+
+// Makes it so where that is possible.
+Status Driver::Change(const std::string& name, const Volume& volume, const Options& options) {
+  DVDI_ASSIGN_OR_RETURN(Plan plan, MakePlan(name, volume, options));
+  if (plan.nothing()) return OkStatus();
   DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
   if (device.has_value()) {
     DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
@@ -61,24 +73,27 @@ Status Driver::Change(const std::string& name, const Volume& volume, const Optio
     if (!state.lost.empty() || !held.has_value() || held->generation != state.generation)
       return Status(Code::kRefused, "volume " + name + " cannot be changed: this node has lost its lease",
                     "end its users here, then mount it again");
-    DVDI_RETURN_IF_ERROR(Alter(meta, old_size, volume));
-    if (limits) {
-      DVDI_RETURN_IF_ERROR(Limit(meta, &state));
+    DVDI_RETURN_IF_ERROR(Alter(plan, volume));
+    if (plan.limits) {
+      DVDI_RETURN_IF_ERROR(Limit(plan.meta, &state));
     }
-    if (!meta.grow) return OkStatus();
-    if (!MayGrowMounted(meta.filesystem)) {
+    if (!plan.meta.grow) return OkStatus();
+    if (!MayGrowMounted(plan.meta.filesystem)) {
       Log(LogLevel::kWarning,
           "volume " + name + " grows when it is mounted the next time: this process may not grow a mounted " +
-              FilesystemName(meta.filesystem) + " (CAP_SYS_RESOURCE)");
+              FilesystemName(plan.meta.filesystem) + " (CAP_SYS_RESOURCE)");
       return OkStatus();
     }
-    return FinishGrowing(meta, volume, *device);
+    return FinishGrowing(plan.meta, volume, *device);
   }
   // Not mounted: the filesystem follows at the next mount. The lease keeps other nodes from mounting it
   // meanwhile.
   DVDI_ASSIGN_OR_RETURN(Generation before, volume.lease->ReadGeneration());
   DVDI_ASSIGN_OR_RETURN(Lease lease, TakeLease(name, volume));
-  Status altered = Alter(meta, old_size, volume);
+  // Until then another node may have made it larger than what was planned here.
+  auto now = MakePlan(name, volume, options);
+  Status altered = now.status();
+  if (altered.ok() && !now->nothing()) altered = Alter(*now, volume);
   // A lease that was here before guards a use that goes on.
   if (lease.taken_over) return altered;
   Status released = ReleaseLease(name, volume, lease, before.clean);
@@ -87,19 +102,16 @@ Status Driver::Change(const std::string& name, const Volume& volume, const Optio
 
 // Writes the new metadata, then makes the image as large as they say. After a crash in between, the next
 // mount does it.
-Status Driver::Alter(VolumeMeta meta, int64_t old_size, const Volume& volume) {
+Status Driver::Alter(const Plan& plan, const Volume& volume) {
+  const VolumeMeta& meta = plan.meta;
   DVDI_RETURN_IF_ERROR(volume.pool().WriteMeta(volume.fd.get(), meta));
   Step("change-recorded");
-  if (meta.size_bytes == old_size) return OkStatus();
+  if (meta.size_bytes == plan.old_size) return OkStatus();
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), meta.name));
-  if (::ftruncate(image.get(), meta.size_bytes) < 0)
-    return Status::FromErrno(
-        errno, "cannot grow the image of volume " + meta.name + " to " + FormatSize(meta.size_bytes));
-  if (::fsync(image.get()) < 0)
-    return Status::FromErrno(errno, "cannot fsync the image of volume " + meta.name);
+  DVDI_RETURN_IF_ERROR(GrowImage(image.get(), meta));
   Step("image-grown");
-  Log(LogLevel::kInfo,
-      "volume " + meta.name + " grows from " + FormatSize(old_size) + " to " + FormatSize(meta.size_bytes));
+  Log(LogLevel::kInfo, "volume " + meta.name + " grows from " + FormatSize(plan.old_size) + " to " +
+                           FormatSize(meta.size_bytes));
   return OkStatus();
 }
 

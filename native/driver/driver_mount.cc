@@ -1,6 +1,5 @@
 // Mounting a volume: its lease, its image, its filesystem; and unmounting it.
 #include <errno.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -185,11 +184,7 @@ Status Driver::PrepareImage(VolumeMeta* meta, const Volume& volume, bool clean, 
   const std::string& name = meta->name;
   if (meta->renew) DVDI_RETURN_IF_ERROR(Replace(meta, volume));
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
-  struct stat st;
-  if (::fstat(image.get(), &st) < 0)
-    return Status::FromErrno(errno, "cannot stat the image of volume " + name);
-  if (meta->grow && st.st_size < meta->size_bytes && ::ftruncate(image.get(), meta->size_bytes) < 0)
-    return Status::FromErrno(errno, "cannot grow the image of volume " + name);
+  if (meta->grow) DVDI_RETURN_IF_ERROR(GrowImage(image.get(), *meta));
   if (!meta->formatted) return MakeFilesystem(meta, volume, formatted_now);
   DVDI_ASSIGN_OR_RETURN(std::string signature, ProbeSignature(image.get(), name));
   if (signature != FilesystemName(meta->filesystem))

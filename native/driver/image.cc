@@ -68,6 +68,23 @@ Result<std::string> ProbeSignature(int fd, const std::string& volume) {
   return std::string("unknown");
 }
 
+Result<int64_t> ImageSize(int fd, const std::string& volume) {
+  struct stat st;
+  if (::fstat(fd, &st) < 0) return Status::FromErrno(errno, "cannot stat the image of volume " + volume);
+  return static_cast<int64_t>(st.st_size);
+}
+
+Status GrowImage(int fd, const VolumeMeta& meta) {
+  DVDI_ASSIGN_OR_RETURN(int64_t size, ImageSize(fd, meta.name));
+  // ftruncate(2) would cut off the end of a larger one.
+  if (size >= meta.size_bytes) return OkStatus();
+  if (::ftruncate(fd, meta.size_bytes) < 0)
+    return Status::FromErrno(
+        errno, "cannot grow the image of volume " + meta.name + " to " + FormatSize(meta.size_bytes));
+  if (::fsync(fd) < 0) return Status::FromErrno(errno, "cannot fsync the image of volume " + meta.name);
+  return OkStatus();
+}
+
 Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, const std::string& node,
                    const std::function<bool()>& give_up) {
   DVDI_ASSIGN_OR_RETURN(UniqueFd old, pool.OpenImage(volume_fd, meta.name));

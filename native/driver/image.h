@@ -17,6 +17,11 @@ namespace dvdi {
 // tables; also with wrong checksums.
 Result<std::string> ProbeSignature(int fd, const std::string& volume);
 
+// The bytes of an open image.
+Result<int64_t> ImageSize(int fd, const std::string& volume);
+// Makes it as large as the metadata say, durably; one that is as large already, or larger, is left alone.
+Status GrowImage(int fd, const VolumeMeta& meta);
+
 // Makes the filesystem in a new file beside the image and puts it in the image's place by one rename:
 // a crash, or an mkfs that outlives the driver, leaves the old image as it was. Refuses (kRefused, with the
 // signature's name) where the image holds a known signature. The caller has the lease, the image is

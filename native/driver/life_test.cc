@@ -96,6 +96,56 @@ TEST_P(EachFilesystem, GrowsWhileMountedAndWhileNot) {
   ASSERT_OK(b->Unmount("v", "2"));
 }
 
+TEST_P(EachFilesystem, AGrowNeverMakesALargerImageSmaller) {
+  auto a = Node("A"), donor = Node("D");
+  ASSERT_OK(a->Create("v", {{"newfstype", GetParam()}, {"size", Size(least_)}}));
+  ASSERT_OK(donor->Create("d", {{"newfstype", GetParam()}, {"size", Size(least_ + 192 * kMiB)}}));
+  ASSERT_OK(donor->Mount("d", "1"));
+  WriteFile(dir_ / "mnt-D/d/file", "data");
+  ASSERT_OK(donor->Unmount("d", "1"));
+  // Put there by the operator, and larger than what is recorded.
+  std::filesystem::rename(dir_ / "pool/d/image", Image());
+  const int64_t large = least_ + 192 * kMiB;
+  for (bool mounted : {false, true}) {
+    if (mounted) ASSERT_OK(a->Mount("v", "1"));
+    Status smaller = a->Create("v", {{"size", Size(least_ + 64 * kMiB)}});
+    EXPECT_EQ(smaller.code(), Code::kRefused);
+    EXPECT_NE(smaller.message().find("an image of " + FormatSize(large)), std::string::npos)
+        << smaller.message();
+    EXPECT_EQ(std::filesystem::file_size(Image()), static_cast<uint64_t>(large));
+    ASSERT_OK(a->Create("v", {{"size", Size(least_)}}));
+  }
+  ASSERT_OK(a->Create("v", {{"size", Size(large)}}));
+  EXPECT_EQ(a->Get("v")->size_bytes, large);
+  EXPECT_EQ(ReadFile(dir_ / "mnt-A/v/file"), "data");
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+// Between what a node has read of a volume and its lease, another one may make the volume larger.
+TEST_F(LifeTest, AGrowIsHeldAgainstWhatTheVolumeIsUnderTheLease) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  static std::unique_ptr<Driver> other;
+  static bool grown;
+  other = Node("B");
+  grown = false;
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  SetStepHook([](const char* step) {
+    if (std::string(step) != "temp-written" || std::exchange(grown, true)) return;
+    EXPECT_TRUE(other->Create("v", {{"size", "64m"}}).ok());
+  });
+  Status late = a->Create("v", {{"size", "32m"}});
+  SetStepHook(nullptr);
+  EXPECT_TRUE(grown);
+  EXPECT_EQ(late.code(), Code::kRefused) << late.message();
+  EXPECT_EQ(std::filesystem::file_size(Image()), static_cast<uint64_t>(64 * kMiB));
+  EXPECT_EQ(a->Get("v")->size_bytes, 64 * kMiB);
+  EXPECT_FALSE(a->Get("v")->lease.has_value());
+  ASSERT_OK(other->Mount("v", "1"));
+  ASSERT_OK(other->Unmount("v", "1"));
+  other.reset();
+}
+
 TEST_P(EachFilesystem, IsCheckedAfterACrash) {
   auto a = Node("A");
   ASSERT_OK(a->Create("v", {{"newfstype", GetParam()}, {"size", Size(least_)}}));
