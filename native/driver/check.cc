@@ -72,6 +72,10 @@ Status CheckByLooking(Tool tool, int image_fd, const std::string& volume, const 
 
 Status CheckXfs(int image_fd, const std::string& volume, const std::string& path, const CheckWatch& watch) {
   if (watch.progress) watch.progress("replaying the log");
+  // As RunTool asks before its program starts.
+  if (watch.give_up && watch.give_up())
+    return Status(Code::kUnavailable, "the log of volume " + volume + " was not replayed: its lease ended",
+                  "try again");
   {
     DVDI_ASSIGN_OR_RETURN(LoopDevice device, AttachLoop(image_fd, volume));
     auto mount = MountDetached(device.path, "xfs");

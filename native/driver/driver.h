@@ -160,6 +160,8 @@ class Driver {
   Status RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease, bool mounted);
   // The leases of these volumes end: their filesystems are shut down. Never touches a pool.
   void Lose(const std::vector<std::string>& names, const std::string& why);
+  // kUnavailable where the lease has ended.
+  Status StillHeld(const std::string& name, const Volume& volume) const;
   std::function<bool()> GiveUp(const std::string& name, const Volume& volume) const;
 
   // Says in Status what is done to a volume, while it lives.

@@ -108,6 +108,8 @@ Status Driver::Alter(const Plan& plan, const Volume& volume) {
   Step("change-recorded");
   if (meta.size_bytes == plan.old_size) return OkStatus();
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), meta.name));
+  // The next mount does what is left.
+  DVDI_RETURN_IF_ERROR(StillHeld(meta.name, volume));
   DVDI_RETURN_IF_ERROR(GrowImage(image.get(), meta));
   Step("image-grown");
   Log(LogLevel::kInfo, "volume " + meta.name + " grows from " + FormatSize(plan.old_size) + " to " +

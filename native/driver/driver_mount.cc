@@ -56,6 +56,13 @@ std::function<bool()> Driver::GiveUp(const std::string& name, const Volume& volu
   return [keeper, name] { return !keeper->Holds(name); };
 }
 
+// Asked behind the opening of an image: what was opened under the lease is never another node's, as a fence
+// puts a new file in place. What was opened late, because the pool hung, is.
+Status Driver::StillHeld(const std::string& name, const Volume& volume) const {
+  if (volume.tier->keeper->Holds(name)) return OkStatus();
+  return Status(Code::kUnavailable, "the lease of volume " + name + " ended meanwhile", "try again");
+}
+
 Result<std::string> Driver::Mount(const std::string& name, const std::string& id,
                                   const std::map<std::string, std::string>& opts) {
   DVDI_RETURN_IF_ERROR(CheckId(id));
@@ -148,6 +155,7 @@ Status Driver::FreshMount(VolumeMeta meta, const std::string& id, const Volume& 
     DVDI_RETURN_IF_ERROR(PrepareImage(&meta, volume, clean, &formatted_now));
     // Formatting, and a fence, put a new file in place.
     DVDI_ASSIGN_OR_RETURN(image, volume.pool().OpenImage(volume.fd.get(), name));
+    DVDI_RETURN_IF_ERROR(StillHeld(name, volume));
     DVDI_ASSIGN_OR_RETURN(LoopDevice made, AttachLoop(image.get(), name));
     device = std::move(made);
   }
@@ -163,11 +171,10 @@ Status Driver::FreshMount(VolumeMeta meta, const std::string& id, const Volume& 
   *mounted = true;
   DVDI_RETURN_IF_ERROR(root_.Mount(name, device->path, meta.filesystem));
   Step("mounted");
-  if (!volume.tier->keeper->Holds(name)) {
+  if (Status held = StillHeld(name, volume); !held.ok()) {
     // Nobody uses it yet, so that it can go as it came.
     (void)root_.Unmount(name);
-    return Status(Code::kUnavailable, "the lease of volume " + name + " ended while it was being mounted",
-                  "try again");
+    return held;
   }
   if (formatted_now) root_.RemoveLostAndFound(name);
   if (meta.grow) {
@@ -184,6 +191,7 @@ Status Driver::PrepareImage(VolumeMeta* meta, const Volume& volume, bool clean, 
   const std::string& name = meta->name;
   if (meta->renew) DVDI_RETURN_IF_ERROR(Replace(meta, volume));
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
+  DVDI_RETURN_IF_ERROR(StillHeld(name, volume));
   if (meta->grow) DVDI_RETURN_IF_ERROR(GrowImage(image.get(), *meta));
   if (!meta->formatted) return MakeFilesystem(meta, volume, formatted_now);
   DVDI_ASSIGN_OR_RETURN(std::string signature, ProbeSignature(image.get(), name));

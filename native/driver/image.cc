@@ -112,6 +112,10 @@ Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, cons
   }
   if (done.ok() && ::fsync(fresh.get()) < 0)
     done = Status::FromErrno(errno, "cannot fsync the new image of volume " + meta.name);
+  if (done.ok() && give_up && give_up())
+    done = Status(Code::kUnavailable,
+                  "the new image of volume " + meta.name + " was not put in place: the lease ended",
+                  "try again");
   if (done.ok() && ::renameat(volume_fd, temp.c_str(), volume_fd, "image") < 0)
     done = Status::FromErrno(errno, "cannot put the new image of volume " + meta.name + " in place");
   if (!done.ok()) {

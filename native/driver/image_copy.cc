@@ -42,6 +42,11 @@ class Copier {
       (void)RemoveFile(folder_, temp_);
       return done;
     }
+    // Shared extents are there at once, and what the pool answered may have come late.
+    if (Status ended = AskGiveUp(); !ended.ok()) {
+      (void)RemoveFile(folder_, temp_);
+      return ended;
+    }
     if (::renameat(folder_, temp_.c_str(), folder_, "image") < 0) {
       Status s = Fail("cannot put the copy of the image in place");
       (void)RemoveFile(folder_, temp_);
@@ -55,11 +60,20 @@ class Copier {
  private:
   Status Fail(const char* what) const { return Status::FromErrno(errno, what + (" of volume " + volume_)); }
 
+  Status AskGiveUp() const {
+    if (!give_up_ || !give_up_()) return OkStatus();
+    return Status(Code::kUnavailable,
+                  "the copy of the image of volume " + volume_ + " was given up: the lease ended",
+                  "try again");
+  }
+
   Result<bool> CopyAndLook() {
     // Through a name that was never used: neither names nor content come from a cache of this node.
     if (::linkat(folder_, "image", folder_, look_.c_str(), 0) < 0) return Fail("cannot look at the image");
     UniqueFd from(::openat(folder_, look_.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!from.valid()) return Fail("cannot open the image");
+    // What was opened late may be another node's: it is not even marked.
+    DVDI_RETURN_IF_ERROR(AskGiveUp());
     const struct timespec times[2] = {{0, UTIME_OMIT}, {kMark, 0}};
     if (::futimens(from.get(), times) < 0) return Fail("cannot mark the image");
     UniqueFd to(::openat(folder_, temp_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -87,10 +101,7 @@ class Copier {
       off_t data = ::lseek(from, at, SEEK_DATA);
       if (data < 0 && errno == ENXIO) break;  // only a hole is left
       if (data > at) at = data;
-      if (give_up_ && give_up_())
-        return Status(Code::kUnavailable,
-                      "the copy of the image of volume " + volume_ + " was given up: the lease ended",
-                      "try again");
+      DVDI_RETURN_IF_ERROR(AskGiveUp());
       ssize_t n = ::pread(from, block.data(), block.size(), at);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return Fail("cannot read the image");

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/sysmacros.h>
 
+#include <functional>
+
 #include "driver/files.h"
 #include "driver/loop.h"
 #include "driver/test_world.h"
@@ -111,6 +113,43 @@ TEST_F(ImageTest, AnMkfsThatFailsLeavesTheImageAndSaysWhy) {
   EXPECT_NE(s.message().find("mkfs.xfs failed for volume v (exit status"), std::string::npos) << s.message();
   EXPECT_EQ(Signature(), "");
   EXPECT_EQ(testing::Names(dir_ / "pool/v").size(), 2u);
+}
+
+// The image may be another node's by then.
+TEST_F(ImageTest, WithoutALeaseNothingIsBegunAndNothingIsPutInPlace) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  Make(Filesystem::kExt4, 16 << 20);
+  static bool started, ended;
+  auto look = [&] {
+    struct stat st = {};
+    EXPECT_EQ(::stat((dir_ / "pool/v/image").c_str(), &st), 0);
+    return st;
+  };
+  const struct stat before = look();
+  auto give_up = [] { return ended; };
+  auto tried = [&](const char* at, const std::function<Status()>& work) {
+    static std::string step;
+    step = at;
+    started = false;
+    ended = step.empty();
+    SetStepHook([](const char* now) {
+      started = started || std::string(now) == "tool-started";
+      ended = ended || step == now;
+    });
+    Status s = work();
+    SetStepHook(nullptr);
+    EXPECT_EQ(s.code(), Code::kUnavailable) << "ended at '" << at << "'";
+    EXPECT_EQ(look().st_ino, before.st_ino) << "ended at '" << at << "'";
+    EXPECT_EQ(testing::Names(dir_ / "pool/v").size(), 2u);
+  };
+  auto format = [&] { return FormatImage(*pool_, fd_.get(), meta_, "A", give_up); };
+  auto renew = [&] { return RenewImage(*pool_, fd_.get(), "v", "A", {}, give_up); };
+  tried("", format);
+  EXPECT_FALSE(started);
+  tried("mkfs-done", format);
+  tried("", renew);
+  EXPECT_EQ(look().st_mtim.tv_sec, before.st_mtim.tv_sec) << "nor is it marked for a copy";
+  tried("image-copied", renew);  // of holes alone: nothing asks in between
 }
 
 TEST_F(ImageTest, LoopDevicesAreFoundByTheImageAndLetGoOfIt) {

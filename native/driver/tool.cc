@@ -112,6 +112,12 @@ Result<ToolResult> RunTool(const Tool& tool, int file_fd, const std::string& vol
   std::vector<const char*> arguments = tool.arguments;
   arguments.push_back(nullptr);
   const char* environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
+  auto ended = [&] {
+    return Status(Code::kUnavailable, path + " was ended for volume " + volume + ": its lease ended",
+                  "try again");
+  };
+  // A file that was opened when the lease had ended may be another node's.
+  if (tool.give_up && tool.give_up()) return ended();
   pid_t pid = 0;
   int err = ::posix_spawn(&pid, path.c_str(), actions.actions(), actions.attributes(),
                           const_cast<char* const*>(arguments.data()), const_cast<char* const*>(environment));
@@ -124,9 +130,7 @@ Result<ToolResult> RunTool(const Tool& tool, int file_fd, const std::string& vol
   while (::waitpid(pid, &state, 0) < 0)
     if (errno != EINTR) return Status::FromErrno(errno, "cannot wait for " + path, path);
   result.text.resize(std::min(result.text.size(), kMaxText));
-  if (given_up)
-    return Status(Code::kUnavailable, path + " was ended for volume " + volume + ": its lease ended",
-                  "try again");
+  if (given_up) return ended();
   if (!WIFEXITED(state))
     return Status(Code::kSystem, path + " failed for volume " + volume + " (signal " +
                                      std::to_string(WTERMSIG(state)) + "): " + OneLine(result.text, 300));

@@ -20,7 +20,7 @@ struct Tool {
   const char* package;  // what to install where it is missing
   // Each line of its output, also those that end in a carriage return. May be empty.
   std::function<void(std::string_view)> line;
-  // Asked several times a second: true ends the program (SIGKILL). May be empty.
+  // Asked before the program starts, then several times a second: true ends it (SIGKILL). May be empty.
   std::function<bool()> give_up;
 };
 
