@@ -277,11 +277,11 @@ void Driver::UndoFreshMount(const std::string& name, const Volume& volume, const
   auto image = volume.pool().OpenImage(volume.fd.get(), name);
   if (image.ok() && (attached || lease.taken_over)) {
     auto detached = WaitDetached(image->get(), options_.detach_wait_ms);
-    undone = detached.status();
-    if (detached.ok() && !*detached) {
+    if (!detached.ok()) Log(LogLevel::kWarning, "volume " + name + ": " + detached.status().message());
+    if (!detached.ok() || !*detached) {
       std::lock_guard<std::mutex> hold(mu_);
       draining_.insert(name);
-      return;  // the lease guards a use that goes on
+      return;  // the lease guards a use that goes on, or may
     }
   }
   if (auto state = states_.Read(name); undone.ok() && state.ok()) undone = Unlimit(name, *state);
@@ -362,14 +362,15 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
     return states_.Remove(name);
   }
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
-  DVDI_ASSIGN_OR_RETURN(bool detached, WaitDetached(image.get(), options_.detach_wait_ms));
-  if (!detached) {
+  auto detached = WaitDetached(image.get(), options_.detach_wait_ms);
+  if (!detached.ok() || !*detached) {
     LocalState drained = state;  // its users have let go of it
     drained.ids.clear();
     drained.generation = held->generation;
     DVDI_RETURN_IF_ERROR(states_.Write(name, drained));
     std::lock_guard<std::mutex> hold(mu_);
     draining_.insert(name);
+    if (!detached.ok()) return Status(detached.status()).WithContext("volume " + name + " keeps its lease");
     return Status(Code::kRefused,
                   "volume " + name +
                       " is unmounted here, but a process in another mount namespace still has it, so node " +

@@ -20,8 +20,13 @@ struct LoopDevice {
 Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume);
 
 // The loop device that the image is attached to anywhere on this machine (any mount namespace), opened, or
-// nothing.
+// nothing. kUnavailable where that cannot be told: a device whose file lies in the image's pool does not
+// answer within a second.
 Result<std::optional<LoopDevice>> FindLoop(int image_fd);
+
+// The path of the file behind a loop device, by its folder in sysfs, as the kernel remembers it: no
+// filesystem is asked. kNotFound where none is attached.
+Result<std::string> BackingFile(const std::string& sysfs);
 
 // Whether the block device "MAJ:MIN" (as mountinfo has it) is a loop device over that image.
 bool IsLoopOver(const std::string& device, int image_fd);
@@ -33,7 +38,8 @@ Result<LoopDevice> OpenLoop(const std::string& number);
 // Makes the device as large as its image is now.
 Status GrowLoop(const LoopDevice& device, const std::string& volume);
 
-// Waits until the image is attached nowhere: true, or false after `timeout_ms`.
+// Waits until the image is attached nowhere: true, or, after `timeout_ms`, false, or kUnavailable as
+// FindLoop.
 Result<bool> WaitDetached(int image_fd, int timeout_ms);
 
 }  // namespace dvdi

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "driver/files.h"
 #include "driver/loop.h"
 #include "driver/mounts.h"
 
@@ -57,12 +56,9 @@ Status ShutDownFilesystem(const std::string& mountpoint, const std::string& devi
 }
 
 Status ShutDownDevice(const std::string& device, const std::string& images) {
-  auto backing = ReadSmallFile(AT_FDCWD, "/sys/dev/block/" + device + "/loop/backing_file");
+  auto backing = BackingFile("/sys/dev/block/" + device);
   if (!backing.ok()) return backing.status().code() == Code::kNotFound ? OkStatus() : backing.status();
-  std::string path = backing->substr(0, backing->find('\n'));
-  // A file that was replaced or removed meanwhile has this behind its name.
-  if (size_t gone = path.rfind(" (deleted)"); gone != std::string::npos) path.resize(gone);
-  if (("\n" + images + "\n").find("\n" + path + "\n") == std::string::npos) return OkStatus();
+  if (("\n" + images + "\n").find("\n" + *backing + "\n") == std::string::npos) return OkStatus();
   DVDI_ASSIGN_OR_RETURN(LoopDevice loop, OpenLoop(device));
   // The kernel gives out the filesystem that it has over this device already, whatever namespace it is in.
   Status last(Code::kUnsupported, "device " + device + " holds nothing that can be shut down");
