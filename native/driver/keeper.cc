@@ -55,7 +55,8 @@ struct LeaseKeeper::Shared {
   int64_t valid_until = 0;
   uint64_t counter = 0;
   std::map<std::string, Guarded> guarded;
-  std::vector<std::string> taken;  // guarded volumes that another node has taken
+  std::map<std::string, uint64_t>
+      taken;  // guarded volumes that another node has taken: the guard's generation
 
   // Writes the session's file, a new one where there is none. Touches the pool; without the lock.
   Status Write(const std::string& name, uint64_t count) {
@@ -107,11 +108,17 @@ struct LeaseKeeper::Shared {
       std::string path = options.pool + "/" + volume;
       auto folder = OpenFolder(AT_FDCWD, path);
       if (!folder.ok()) continue;
-      auto now = LeaseFile(folder->get(), volume, path, options.node).ReadGeneration();
+      LeaseFile leases(folder->get(), volume, path, options.node);
+      auto now = leases.ReadGeneration();
       if (!now.ok() || now->number <= guard.generation) continue;
+      // What this driver has just taken itself, by the next number, is guarded a moment later.
+      auto newest = leases.Read();
       std::lock_guard<std::mutex> hold(mu);
+      if (newest.ok() && newest->has_value() && (*newest)->holder.node == options.node &&
+          (*newest)->holder.session == session)
+        continue;
       auto it = guarded.find(volume);
-      if (it != guarded.end() && it->second.generation == guard.generation) taken.push_back(volume);
+      if (it != guarded.end() && it->second.generation == guard.generation) taken[volume] = guard.generation;
       changed.notify_all();
     }
   }
@@ -128,7 +135,12 @@ struct LeaseKeeper::Shared {
       taken.clear();
     } else if (!taken.empty()) {
       *why = "another node has taken its lease";
-      out.swap(taken);
+      for (const auto& [volume, generation] : taken) {
+        // It may have been taken back since.
+        auto it = guarded.find(volume);
+        if (it != guarded.end() && it->second.generation == generation) out.push_back(volume);
+      }
+      taken.clear();
     }
     for (const auto& volume : out) guarded.erase(volume);
     return out;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
 #include <new>
 
 #include "driver/files.h"
@@ -33,6 +34,8 @@ class KeeperTest : public ::testing::Test {
     };
     o.lost = [this](const std::vector<std::string>& names, const std::string& why) {
       if (untold_-- > 0) throw std::bad_alloc();
+      telling_ = true;
+      while (busy_) ::usleep(1000);
       std::lock_guard<std::mutex> hold(mu_);
       lost_.insert(lost_.end(), names.begin(), names.end());
       why_ = why;
@@ -40,6 +43,23 @@ class KeeperTest : public ::testing::Test {
     auto keeper = LeaseKeeper::Start(std::move(o));
     EXPECT_TRUE(keeper.ok()) << keeper.status().message();
     return keeper.ok() ? std::move(*keeper) : nullptr;
+  }
+  // A lease of that node, in the folder of a volume.
+  void WriteLease(const std::string& volume, const std::string& number, const std::string& node,
+                  const std::string& session) {
+    WriteFile(dir_ / "aside",
+              "{\"format\":1,\"node\":\"" + node + "\",\"generation\":" + number +
+                  ",\"since\":\"2026-01-01T00:00:00Z\",\"boot_id\":\"b\",\"machine\":\"m\",\"pid\":1,"
+                  "\"start_time\":1,\"session\":\"" +
+                  session + "\",\"lease_ms\":2000}");
+    std::filesystem::rename(dir_ / "aside", dir_ / (volume + "/lease." + number));
+  }
+  // Until all guarded volumes were looked at since now: each renewal is followed by a look.
+  void WaitForALook(const LeaseKeeper& keeper) {
+    for (int round = 0; round < 2; ++round) {
+      std::string session = *keeper.Session(), then = *ReadSession(dir_.path(), session, "B");
+      for (int i = 0; i < 4000 && *ReadSession(dir_.path(), session, "B") == then; ++i) ::usleep(5000);
+    }
   }
   std::vector<std::string> WaitForLost() {
     for (int i = 0; i < 4000; ++i) {
@@ -58,6 +78,8 @@ class KeeperTest : public ::testing::Test {
   std::atomic<int64_t>& now_ = *clock_;
   const std::shared_ptr<std::atomic<bool>> throws_ = std::make_shared<std::atomic<bool>>(false);
   std::atomic<int> untold_{0};  // how often `lost` throws
+  std::atomic<bool> busy_{false},
+      telling_{false};  // whether `lost` is to take its time; whether it was called
   std::mutex mu_;
   std::vector<std::string> lost_;
   std::string why_;
@@ -133,6 +155,50 @@ TEST_F(KeeperTest, AVolumeThatAnotherNodeTookIsLost) {
   EXPECT_NE(why_.find("another node has taken"), std::string::npos) << why_;
   EXPECT_FALSE(keeper->Holds("v"));
   EXPECT_TRUE(keeper->Holds("w"));
+}
+
+TEST_F(KeeperTest, WhatThisDriverTookItselfIsNotLost) {
+  auto keeper = Start(2000);
+  std::string session = *keeper->Session(), earlier = "A.0123456789abcdef";
+  for (const char* volume : {"mine", "theirs", "of-an-earlier-one"}) {
+    ASSERT_EQ(::mkdir((dir_ / volume).c_str(), 0700), 0);
+    keeper->Guard(volume, session, 3);
+  }
+  // The next number is there a moment before it is guarded.
+  WriteLease("mine", "4", "A", session);
+  WaitForALook(*keeper);
+  EXPECT_TRUE(keeper->Holds("mine"));
+  WriteLease("theirs", "4", "B", session);
+  EXPECT_EQ(WaitForLost(), std::vector<std::string>{"theirs"});
+  {
+    std::lock_guard<std::mutex> hold(mu_);
+    lost_.clear();
+  }
+  WriteLease("of-an-earlier-one", "4", "A", earlier);
+  EXPECT_EQ(WaitForLost(), std::vector<std::string>{"of-an-earlier-one"});
+  EXPECT_TRUE(keeper->Holds("mine"));
+}
+
+TEST_F(KeeperTest, WhatIsGuardedAnewSinceTheLookIsNotLost) {
+  auto keeper = Start(2000);
+  std::string session = *keeper->Session();
+  busy_ = true;
+  for (const char* volume : {"first", "v"}) {
+    ASSERT_EQ(::mkdir((dir_ / volume).c_str(), 0700), 0);
+    keeper->Guard(volume, session, 3);
+  }
+  WriteLease("first", "4", "B", session);
+  while (!telling_) ::usleep(1000);
+  // It waits until the first one's end is told.
+  WriteLease("v", "4", "B", session);
+  WaitForALook(*keeper);
+  keeper->Guard("v", session, 5);
+  busy_ = false;
+  EXPECT_EQ(WaitForLost(), std::vector<std::string>{"first"});
+  WriteLease("v", "5", "A", session);
+  WaitForALook(*keeper);
+  EXPECT_EQ(WaitForLost(), std::vector<std::string>{"first"});
+  EXPECT_TRUE(keeper->Holds("v"));
 }
 
 // Its threads go on: without them a volume would be mounted here, and taken by another node.
