@@ -42,6 +42,8 @@ class Elsewhere {
     pid_ = 0;
   }
   bool ok() const { return ok_; }
+  // What it holds open, reached from here.
+  std::string Held() const { return "/proc/" + std::to_string(pid_) + "/fd/4"; }
   bool Sees(const std::string& mountpoint) const {
     auto text = Sys::Real()->Mountinfo(pid_);
     auto mounts = ParseMountinfo(text.ok() ? *text : "");

@@ -4,12 +4,14 @@
 #include <atomic>
 #include <filesystem>
 
+#include "driver/elsewhere_test.h"
 #include "driver/grow.h"
 #include "driver/image.h"
 
 namespace dvdi {
 namespace {
 
+using testing::Elsewhere;
 using testing::Exists;
 using testing::kMiB;
 using testing::LifeTest;
@@ -208,24 +210,15 @@ TEST_F(LifeTest, WithoutRenewalTheWorkloadGetsEioBeforeTheLeaseEnds) {
     ASSERT_OK(at);
     WriteFile(*at + "/kept", "kept");
     ::sync();
-    // Nothing can be renewed any more.
-    std::filesystem::rename(dir_ / "pool/.sessions", dir_ / "pool/.gone-sessions");
-    WriteFile(dir_ / "pool/.sessions", "");
-    int error = 0;
-    for (int i = 0; i < 4000 && error == 0; ++i) {
-      UniqueFd file(::open((*at + "/file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-      if (!file.valid() || ::write(file.get(), "x", 1) < 0 || ::fsync(file.get()) < 0) error = errno;
-      ::usleep(2000);
-    }
-    EXPECT_EQ(error, EIO);
+    EndRenewals();
+    EXPECT_EQ(ErrorOfWritesBelow(*at), EIO);
     auto info = a->Get(fs);
     ASSERT_OK(info);
     EXPECT_NE(info->lost.find("could not be renewed"), std::string::npos) << info->lost;
     auto another = a->Mount(fs, "2");
     ASSERT_FALSE(another.ok());
     EXPECT_NE(another.status().message().find("was shut down on this node"), std::string::npos);
-    std::filesystem::remove(dir_ / "pool/.sessions");
-    std::filesystem::rename(dir_ / "pool/.gone-sessions", dir_ / "pool/.sessions");
+    BeginRenewals();
     // It stays dead, also for a driver that starts anew, until it was unmounted.
     a.reset();
     a = Node("A", 2000);
@@ -240,6 +233,37 @@ TEST_F(LifeTest, WithoutRenewalTheWorkloadGetsEioBeforeTheLeaseEnds) {
     ASSERT_OK(at);
     EXPECT_EQ(ReadFile(*at + "/kept"), "kept");
     ASSERT_OK(a->Unmount(fs, "2"));
+  }
+}
+
+TEST_F(LifeTest, AUseInAnotherNamespaceGetsEioBeforeTheLeaseEnds) {
+  for (std::string fs : {"ext4", "xfs"}) {
+    DVDI_SKIP_UNLESS(NeedVolumes(fs));
+    auto a = Node("A", 2000, "", 20);
+    ASSERT_OK(a->Create(fs, {{"newfstype", fs}, {"size", fs == "xfs" ? "300m" : "16m"}}));
+    auto at = a->Mount(fs, "1");
+    ASSERT_OK(at);
+    Elsewhere other(MS_PRIVATE, *at);
+    ASSERT_TRUE(other.ok());
+    EXPECT_EQ(a->Unmount(fs, "1").code(), Code::kRefused);
+    WriteFile(other.Held() + "/kept", "kept");
+    ::sync();
+    EndRenewals();
+    EXPECT_EQ(ErrorOfWritesBelow(other.Held()), EIO) << fs;
+    EXPECT_NE(a->Get(fs)->lost.find("could not be renewed"), std::string::npos);
+    BeginRenewals();
+    other.End();
+    for (int i = 0; i < 1000 && a->Get(fs)->lease.has_value(); ++i) {
+      a->ReleaseDrained();
+      ::usleep(5000);
+    }
+    EXPECT_FALSE(a->Get(fs)->lease.has_value());
+    EXPECT_FALSE(a->Get(fs)->clean);
+    auto b = Node("B", 2000);
+    at = b->Mount(fs, "2");
+    ASSERT_OK(at);
+    EXPECT_EQ(ReadFile(*at + "/kept"), "kept");
+    ASSERT_OK(b->Unmount(fs, "2"));
   }
 }
 

@@ -19,7 +19,8 @@ inline constexpr int64_t kMiB = 1 << 20;
 
 class LifeTest : public ::testing::TestWithParam<const char*> {
  protected:
-  std::unique_ptr<Driver> Node(const std::string& id, int64_t lease_ms = 0, const std::string& cgroup = "") {
+  std::unique_ptr<Driver> Node(const std::string& id, int64_t lease_ms = 0, const std::string& cgroup = "",
+                               int detach_wait_ms = 5000) {
     DriverOptions o;
     o.pool = dir_ / "pool";
     o.mount_root = dir_ / ("mnt-" + id);
@@ -27,7 +28,7 @@ class LifeTest : public ::testing::TestWithParam<const char*> {
     o.default_size = 16 * kMiB;
     o.lease_ms = lease_ms;
     o.io_cgroup = cgroup;
-    o.detach_wait_ms = 5000;
+    o.detach_wait_ms = detach_wait_ms;
     auto driver = Driver::Open(o);
     EXPECT_TRUE(driver.ok()) << driver.status().message();
     return driver.ok() ? std::move(*driver) : nullptr;
@@ -43,6 +44,25 @@ class LifeTest : public ::testing::TestWithParam<const char*> {
   void MakeUnclean() {
     for (const auto& name : Names(dir_ / "pool/v"))
       if (name.rfind("released.", 0) == 0) WriteFile(dir_ / ("pool/v/" + name), "{\"clean\":false}");
+  }
+  // Nothing can be renewed any more; and again.
+  void EndRenewals() {
+    std::filesystem::rename(dir_ / "pool/.sessions", dir_ / "pool/.gone-sessions");
+    WriteFile(dir_ / "pool/.sessions", "");
+  }
+  void BeginRenewals() {
+    std::filesystem::remove(dir_ / "pool/.sessions");
+    std::filesystem::rename(dir_ / "pool/.gone-sessions", dir_ / "pool/.sessions");
+  }
+  // The error that ends a workload which writes there, 0 where none comes.
+  static int ErrorOfWritesBelow(const std::string& folder) {
+    int error = 0;
+    for (int i = 0; i < 4000 && error == 0; ++i) {
+      UniqueFd file(::open((folder + "/file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+      if (!file.valid() || ::write(file.get(), "x", 1) < 0 || ::fsync(file.get()) < 0) error = errno;
+      ::usleep(2000);
+    }
+    return error;
   }
   // A lease of another machine that renews nothing any more.
   void LeaseOfTheDead(int64_t lease_ms) {

@@ -56,15 +56,24 @@ Status ShutDownFilesystem(const std::string& mountpoint, const std::string& devi
 }
 
 Status ShutDownDevice(const std::string& device, const std::string& images) {
+  // First opened: from then on it stays attached to what it is attached to.
+  auto loop = OpenLoop(device);
+  if (!loop.ok()) return loop.status().code() == Code::kNotFound ? OkStatus() : loop.status();
   auto backing = BackingFile("/sys/dev/block/" + device);
   if (!backing.ok()) return backing.status().code() == Code::kNotFound ? OkStatus() : backing.status();
   if (("\n" + images + "\n").find("\n" + *backing + "\n") == std::string::npos) return OkStatus();
-  DVDI_ASSIGN_OR_RETURN(LoopDevice loop, OpenLoop(device));
   // The kernel gives out the filesystem that it has over this device already, whatever namespace it is in.
   Status last(Code::kUnsupported, "device " + device + " holds nothing that can be shut down");
   for (const char* type : {"ext4", "xfs"}) {
-    auto mount = MountDetached(loop.path, type);
-    if (mount.ok()) return GoDown(mount->get(), loop.path);
+    auto mount = MountDetached(loop->path, type);
+    if (mount.ok()) {
+      // What fsmount(2) gives is a path alone, of which nothing can be asked.
+      UniqueFd root(::openat(mount->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (root.valid()) return GoDown(root.get(), loop->path);
+      if (errno == EIO) return OkStatus();  // as above
+      return Status::FromErrno(errno, "cannot open the filesystem of " + loop->path + " to shut it down",
+                               loop->path);
+    }
     last = mount.status();
   }
   return last;
