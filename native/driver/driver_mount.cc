@@ -34,6 +34,16 @@ Result<Lease> Driver::TakeLease(const std::string& name, const Volume& volume) {
   self.lease_ms = volume.tier->keeper->lease_ms();
   DVDI_ASSIGN_OR_RETURN(Lease lease, volume.lease->Acquire(self));
   volume.tier->keeper->Guard(name, self.session, lease.generation);
+  if (!lease.taken_over) return lease;
+  // What goes on here under the one that was taken over goes on under this one.
+  auto state = states_.Read(name);
+  Status written = state.status();
+  if (state.ok() && state->generation == lease.generation - 1) {
+    state->generation = lease.generation;
+    written = states_.Write(name, *state);
+  }
+  // It is not given back as clean then.
+  if (!written.ok()) Log(LogLevel::kWarning, written.message());
   return lease;
 }
 
@@ -346,11 +356,9 @@ Status Driver::UnmountOrphan(const std::string& name, const std::string& id) {
 // After the unmount here: the lease goes when no copy of the mount keeps the image attached.
 Status Driver::GiveBack(const std::string& name, const Volume& volume, const LocalState& state,
                         bool was_mounted) {
-  const uint64_t generation = state.generation;
   DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
-  bool ours = held.has_value() && LeaseFile::OursToTake(*held, self_) &&
-              (generation == 0 || held->generation == generation);
-  if (!ours) {
+  // Whatever its number is: nobody else gives it back.
+  if (!held.has_value() || !LeaseFile::OursToTake(*held, self_)) {
     if (was_mounted)
       Log(LogLevel::kError,
           "volume " + name + " was mounted here while its lease was " +
@@ -366,7 +374,6 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
   if (!detached.ok() || !*detached) {
     LocalState drained = state;  // its users have let go of it
     drained.ids.clear();
-    drained.generation = held->generation;
     DVDI_RETURN_IF_ERROR(states_.Write(name, drained));
     std::lock_guard<std::mutex> hold(mu_);
     draining_.insert(name);
@@ -381,8 +388,9 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
   if (::fsync(image.get()) < 0) return Status::FromErrno(errno, "cannot fsync the image of volume " + name);
   Step("detached");
   DVDI_RETURN_IF_ERROR(Unlimit(name, state));
-  // Same boot, so whoever unmounted last did it whole; of an earlier boot nobody knows.
-  bool clean = held->holder.boot_id == self_.boot_id && generation != 0 && state.lost.empty();
+  // Same boot, so whoever unmounted last did it whole; of an earlier boot, or another lease, nobody knows.
+  bool clean =
+      held->holder.boot_id == self_.boot_id && held->generation == state.generation && state.lost.empty();
   DVDI_RETURN_IF_ERROR(ReleaseLease(name, volume, *held, clean));
   Step("released");
   DVDI_RETURN_IF_ERROR(states_.Remove(name));

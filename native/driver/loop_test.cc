@@ -137,6 +137,7 @@ TEST_F(HangingLoopTest, TheVolumeIsNeitherRemovedNorCheckedNorMounted) {
     EXPECT_TRUE(Leased("v"));
   }
   EXPECT_EQ(tools, 0) << "nothing is checked that may be mounted";
+  ExpectGivenBack(a.get());
 }
 
 TEST_F(HangingLoopTest, IsNothingToAnotherPool) {

@@ -1,4 +1,6 @@
 // Volumes that other mount namespaces have copies of.
+#include <functional>
+
 #include "driver/driver_test.h"
 #include "driver/elsewhere_test.h"
 
@@ -69,6 +71,37 @@ TEST_F(DriverTest, AUseInAnotherNamespaceKeepsTheLease) {
   EXPECT_TRUE(a->Get("v")->clean);
   ASSERT_OK(b->Mount("v", "2"));
   ASSERT_OK(b->Unmount("v", "2"));
+}
+
+// What takes the lease over meanwhile takes it by another number.
+TEST_F(DriverTest, ALeaseThatWasTakenOverMeanwhileIsGivenBackToo) {
+  auto remove = [](Driver& d) { EXPECT_EQ(d.Remove("v").code(), Code::kRefused); };
+  auto grow = [](Driver& d) { ASSERT_OK(d.Create("v", {{"size", "32m"}})); };
+  for (const std::function<void(Driver&)>& between : {std::function<void(Driver&)>(remove), {grow}}) {
+    auto a = Node("A", 20), b = Node("B");
+    ASSERT_OK(a->Create("v", {}));
+    auto at = a->Mount("v", "1");
+    ASSERT_OK(at);
+    Elsewhere other(MS_PRIVATE, *at);
+    ASSERT_TRUE(other.ok());
+    EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+    between(*a);
+    // The client got an error, so it asks again.
+    EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+    a->ReleaseDrained();
+    EXPECT_TRUE(Leased("v"));
+    EXPECT_FALSE(b->Mount("v", "2").ok());
+    other.End();
+    for (int i = 0; i < 1000 && Leased("v"); ++i) {
+      a->ReleaseDrained();
+      ::usleep(5000);
+    }
+    EXPECT_FALSE(Leased("v"));
+    EXPECT_TRUE(a->Get("v")->clean);
+    ASSERT_OK(b->Mount("v", "2"));
+    ASSERT_OK(b->Unmount("v", "2"));
+    ASSERT_OK(b->Remove("v"));
+  }
 }
 
 }  // namespace
