@@ -152,6 +152,8 @@ class Driver {
   Status Unlimit(const std::string& name, const LocalState& state) const;
   void UndoFreshMount(const std::string& name, const Volume& volume, const Lease& lease, bool attached,
                       bool clean);
+  // Whether the image, attached nowhere any more, tells that it was unmounted whole.
+  bool LooksWhole(const std::string& name, const Volume& volume, int image) const;
   Status GiveBack(const std::string& name, const Volume& volume, const LocalState& state, bool was_mounted);
   Status UnmountOrphan(const std::string& name, const std::string& id);
 

@@ -353,6 +353,17 @@ Status Driver::UnmountOrphan(const std::string& name, const std::string& id) {
   return states_.Remove(name);
 }
 
+bool Driver::LooksWhole(const std::string& name, const Volume& volume, int image) const {
+  auto meta = volume.pool().ReadMeta(volume.fd.get(), name);
+  auto whole = meta.ok() ? UnmountedWhole(image, *meta) : Result<bool>(meta.status());
+  if (!whole.ok() || !*whole)
+    Log(LogLevel::kWarning, "volume " + name +
+                                (whole.ok() ? ": its filesystem had failed before it was unmounted"
+                                            : ": " + whole.status().message()) +
+                                "; it is checked before the next mount");
+  return whole.ok() && *whole;
+}
+
 // After the unmount here: the lease goes when no copy of the mount keeps the image attached.
 Status Driver::GiveBack(const std::string& name, const Volume& volume, const LocalState& state,
                         bool was_mounted) {
@@ -389,8 +400,8 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
   Step("detached");
   DVDI_RETURN_IF_ERROR(Unlimit(name, state));
   // Same boot, so whoever unmounted last did it whole; of an earlier boot, or another lease, nobody knows.
-  bool clean =
-      held->holder.boot_id == self_.boot_id && held->generation == state.generation && state.lost.empty();
+  bool clean = held->holder.boot_id == self_.boot_id && held->generation == state.generation &&
+               state.lost.empty() && LooksWhole(name, volume, image.get());
   DVDI_RETURN_IF_ERROR(ReleaseLease(name, volume, *held, clean));
   Step("released");
   DVDI_RETURN_IF_ERROR(states_.Remove(name));

@@ -17,6 +17,11 @@
 namespace dvdi {
 namespace {
 
+// Of ext4's superblock: where it is, and little-endian numbers in it (the kernel's fs/ext4/ext4.h).
+constexpr off_t kExt4Super = 1024;
+constexpr size_t kExt4State = 58, kExt4Incompat = 96;
+constexpr unsigned kExt4Valid = 1, kExt4Error = 2, kExt4NeedsRecovery = 4;
+
 struct FreeProbe {
   void operator()(blkid_probe p) const { blkid_free_probe(p); }
 };
@@ -83,6 +88,17 @@ Status GrowImage(int fd, const VolumeMeta& meta) {
         errno, "cannot grow the image of volume " + meta.name + " to " + FormatSize(meta.size_bytes));
   if (::fsync(fd) < 0) return Status::FromErrno(errno, "cannot fsync the image of volume " + meta.name);
   return OkStatus();
+}
+
+Result<bool> UnmountedWhole(int fd, const VolumeMeta& meta) {
+  if (meta.filesystem != Filesystem::kExt4) return true;
+  unsigned char super[128];
+  ssize_t n = ::pread(fd, super, sizeof super, kExt4Super);
+  if (n < 0) return Status::FromErrno(errno, "cannot read the image of volume " + meta.name);
+  if (n < static_cast<ssize_t>(sizeof super)) return false;
+  const unsigned state = super[kExt4State];  // the flags that count are all in the lowest bytes
+  return (state & kExt4Valid) != 0 && (state & kExt4Error) == 0 &&
+         (super[kExt4Incompat] & kExt4NeedsRecovery) == 0;
 }
 
 Status FormatImage(const Pool& pool, int volume_fd, const VolumeMeta& meta, const std::string& node,

@@ -22,6 +22,10 @@ Result<int64_t> ImageSize(int fd, const std::string& volume);
 // Makes it as large as the metadata say, durably; one that is as large already, or larger, is left alone.
 Status GrowImage(int fd, const VolumeMeta& meta);
 
+// Whether the filesystem of an image that is attached nowhere any more tells that it was unmounted whole.
+// ext4 does (the kernel may have aborted it before); of the others nothing is known here, and it is true.
+Result<bool> UnmountedWhole(int fd, const VolumeMeta& meta);
+
 // Makes the filesystem in a new file beside the image and puts it in the image's place by one rename:
 // a crash, or an mkfs that outlives the driver, leaves the old image as it was. Refuses (kRefused, with the
 // signature's name) where the image holds a known signature. The caller has the lease, the image is

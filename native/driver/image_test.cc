@@ -115,6 +115,29 @@ TEST_F(ImageTest, AnMkfsThatFailsLeavesTheImageAndSaysWhy) {
   EXPECT_EQ(testing::Names(dir_ / "pool/v").size(), 2u);
 }
 
+TEST_F(ImageTest, AnExt4TellsWhetherItWasUnmountedWhole) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  Make(Filesystem::kExt4, 16 << 20);
+  ASSERT_TRUE(FormatImage(*pool_, fd_.get(), meta_, "A").ok());
+  auto whole = [&] {
+    auto r = UnmountedWhole(pool_->OpenImage(fd_.get(), "v")->get(), meta_);
+    return r.ok() && *r;
+  };
+  EXPECT_TRUE(whole());
+  const std::string image = ReadFile(dir_ / "pool/v/image");
+  const char state = image[1024 + 58], incompatible = image[1024 + 96];
+  Put(1024 + 58, std::string(1, static_cast<char>(state | 2)));
+  EXPECT_FALSE(whole()) << "it has errors";
+  Put(1024 + 58, std::string(1, '\0'));
+  EXPECT_FALSE(whole()) << "it is mounted";
+  Put(1024 + 58, std::string(1, state));
+  EXPECT_TRUE(whole());
+  Put(1024 + 96, std::string(1, static_cast<char>(incompatible | 4)));
+  EXPECT_FALSE(whole()) << "its journal is to be replayed";
+  meta_.filesystem = Filesystem::kXfs;
+  EXPECT_TRUE(whole()) << "the others have no such place";
+}
+
 // The image may be another node's by then.
 TEST_F(ImageTest, WithoutALeaseNothingIsBegunAndNothingIsPutInPlace) {
   DVDI_SKIP_UNLESS(NeedVolumes("ext4"));

@@ -7,6 +7,7 @@
 #include "driver/elsewhere_test.h"
 #include "driver/grow.h"
 #include "driver/image.h"
+#include "driver/shutdown.h"
 
 namespace dvdi {
 namespace {
@@ -15,6 +16,7 @@ using testing::Elsewhere;
 using testing::Exists;
 using testing::kMiB;
 using testing::LifeTest;
+using testing::MountsNow;
 using testing::NeedVolumes;
 using testing::ReadFile;
 using testing::WriteFile;
@@ -168,6 +170,44 @@ TEST_P(EachFilesystem, IsCheckedAfterACrash) {
   EXPECT_EQ(ReadFile(dir_ / "mnt-A/v/file"), "data");
   ASSERT_OK(a->Unmount("v", "1"));
   EXPECT_TRUE(a->Get("v")->clean);
+}
+
+// As it does where it cannot write: on a full pool, for one.
+TEST_F(LifeTest, AFilesystemThatTheKernelGaveUpIsCheckedBeforeItIsMounted) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  for (bool restart : {false, true}) {
+    auto a = Node("A", 0, "", 20), b = Node("B");
+    ASSERT_OK(a->Create("v", {}));
+    auto at = a->Mount("v", "1");
+    ASSERT_OK(at);
+    WriteFile(*at + "/file", "data");
+    auto mounts = MountsNow();
+    const MountEntry* entry = FindMount(mounts, *at);
+    ASSERT_NE(entry, nullptr);
+    std::optional<Elsewhere> other;
+    if (restart) other.emplace(MS_PRIVATE, *at);
+    ::sync();
+    ASSERT_OK(ShutDownFilesystem(*at, entry->device));
+    if (restart) {
+      // Its last use ends while no driver runs.
+      EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+      a.reset();
+      other->End();
+      a = Node("A");
+    } else {
+      Status unmounted;
+      for (int i = 0; i < 100 && !(unmounted = a->Unmount("v", "1")).ok(); ++i) ::usleep(50'000);
+      ASSERT_OK(unmounted);
+    }
+    EXPECT_FALSE(a->Get("v")->lease.has_value());
+    EXPECT_FALSE(a->Get("v")->clean);
+    at = b->Mount("v", "2");
+    ASSERT_OK(at);
+    EXPECT_EQ(ReadFile(*at + "/file"), "data");
+    ASSERT_OK(b->Unmount("v", "2"));
+    EXPECT_TRUE(b->Get("v")->clean);
+    ASSERT_OK(b->Remove("v"));
+  }
 }
 
 TEST_P(EachFilesystem, IsNotMountedWithAFaultThatIsLeft) {

@@ -120,7 +120,7 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
   }
   // Only a driver that unmounted it whole leaves a state without users.
   bool clean = lease.holder.boot_id == self_.boot_id && state.generation == lease.generation &&
-               state.ids.empty() && state.lost.empty();
+               state.ids.empty() && state.lost.empty() && LooksWhole(name, volume, image.get());
   DVDI_RETURN_IF_ERROR(Unlimit(name, state));
   DVDI_RETURN_IF_ERROR(ReleaseLease(name, volume, lease, clean));
   DVDI_RETURN_IF_ERROR(states_.Remove(name));
