@@ -240,6 +240,8 @@ Status Driver::Remove(const std::string& name) {
       return why;
     }
   }
+  // FUSE and NFS keep a file that is open under another name, and with it the folder.
+  if (image.ok()) image->reset();
   Status removed = volume.pool().Remove(name);
   if (!removed.ok()) {
     Status released = ReleaseLease(name, volume, lease, before.clean);

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <thread>
 
+#include "driver/files.h"
+
 namespace dvdi {
 namespace {
 
@@ -204,6 +206,34 @@ TEST_F(DriverTest, ALeaseLostToAnotherNodeIsLeftAlone) {
   EXPECT_EQ(ReadFile(Lease("v")), theirs);
   EXPECT_EQ(a->Remove("v").code(), Code::kRefused);
   EXPECT_TRUE(Exists(dir_ / "pool/v/image"));
+}
+
+// FUSE and NFS would keep it, under another name, in the folder that is to go.
+TEST_F(DriverTest, ARemovedImageIsOpenNowhereInTheDriver) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  static std::string open;
+  static bool looked;
+  open.clear();
+  looked = false;
+  SetStepHook([](const char* step) {
+    if (std::string(step) != "removal-renamed") return;
+    looked = true;
+    for (const auto& fd : Names("/proc/self/fd")) {
+      char path[4096] = {};
+      if (::readlink(("/proc/self/fd/" + fd).c_str(), path, sizeof path - 1) > 0 &&
+          std::string(path).find("/pool/.gone.A.") != std::string::npos &&
+          std::string(path).ends_with("/image"))
+        open += path;
+    }
+  });
+  Status removed = a->Remove("v");
+  SetStepHook(nullptr);
+  ASSERT_OK(removed);
+  EXPECT_TRUE(looked);
+  EXPECT_EQ(open, "");
 }
 
 TEST_F(DriverTest, SomethingElseAtTheMountpointIsNotTakenForTheVolume) {

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "driver/files.h"
 #include "driver/lease.h"
+#include "driver/log.h"
 #include "sys/files.h"
 #include "sys/sys.h"
 
@@ -191,7 +192,12 @@ Status Pool::Remove(const std::string& name) const {
     return Status::FromErrno(errno, "cannot remove volume " + name, VolumePath(name));
   Step("removal-renamed");
   DVDI_RETURN_IF_ERROR(FsyncFolder(fd_.get(), "pool " + path_));
-  return DeleteFolder(gone);
+  Status deleted = DeleteFolder(gone);
+  // The volume is gone. What is left is of another process that has a file open (.nfsX, .fuse_hiddenX).
+  if (deleted.error_number() != ENOTEMPTY && deleted.error_number() != EEXIST) return deleted;
+  Log(LogLevel::kWarning,
+      "removed volume " + name + ", but " + deleted.message() + "; the driver tries again when it starts");
+  return OkStatus();
 }
 
 // The lease goes last: as long as anything of the volume is there, it is held.
@@ -267,10 +273,12 @@ Status Pool::RemoveLeftovers() const {
   std::vector<std::string> names;
   int r = Sys::Real()->ListDir(fd_.get(), ".", &names);
   if (r < 0) return Status::FromErrno(-r, "cannot list the pool " + path_, path_);
-  for (const auto& name : names)
-    if (IsWorkFolder(name, kNew, node_) || IsWorkFolder(name, kGone, node_))
-      DVDI_RETURN_IF_ERROR(DeleteFolder(name));
-  return OkStatus();
+  Status first;
+  for (const auto& name : names) {
+    if (!IsWorkFolder(name, kNew, node_) && !IsWorkFolder(name, kGone, node_)) continue;
+    if (Status deleted = DeleteFolder(name); first.ok()) first = std::move(deleted);
+  }
+  return first;
 }
 
 Status Pool::RemoveTemporaries(int volume_fd, bool everybody) const {

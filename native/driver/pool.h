@@ -54,7 +54,8 @@ class Pool {
   // Makes image and metadata; kRefused where the name is taken.
   Status Create(const VolumeMeta& meta) const;
   // Removes the volume, whose lease the caller has. kRefused, and nothing is removed, where its
-  // folder holds files that are not the driver's.
+  // folder holds files that are not the driver's. OK also where the folder, under another name by then, is
+  // not empty in the end: RemoveLeftovers does the rest.
   Status Remove(const std::string& name) const;
   // The bytes that all volumes together were promised, without `but`; damaged ones count by their image.
   Result<int64_t> Promised(const std::string& but = "") const;
@@ -65,7 +66,8 @@ class Pool {
   int64_t DefaultLeaseMs() const;
   // Names, sorted; damaged volumes too, so that nobody makes them anew.
   Result<std::vector<std::string>> List() const;
-  // Ends what a killed process of this node left half done in the pool's own folder.
+  // Ends what a killed process of this node left half done in the pool's own folder. Goes on behind a
+  // failure, and answers the first.
   Status RemoveLeftovers() const;
   // The same inside one volume: temporary files of this node. Only while no operation runs on it. With
   // `everybody` those of all nodes: for a volume that was fenced, so that no late rename of theirs finds what

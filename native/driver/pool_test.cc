@@ -74,6 +74,33 @@ TEST_F(PoolTest, FilesOfOthersStopARemoval) {
   EXPECT_TRUE(Exists(dir_ / "pool/v/image"));
 }
 
+// As FUSE and NFS leave it while another process has a file of it open.
+TEST_F(PoolTest, WhatStaysInAFolderThatIsGoneIsNoFailureAndIsRemovedLater) {
+  Pool pool = Open();
+  static std::string path, left;
+  path = dir_ / "pool";
+  left.clear();
+  for (std::string name : {"v", "w"}) ASSERT_TRUE(pool.Create(Meta(name)).ok());
+  SetStepHook([](const char* step) {
+    if (std::string(step) != "removal-renamed") return;
+    for (const auto& name : Names(path))
+      if (name.rfind(".gone.", 0) == 0) left = path + "/" + name + "/.fuse_hidden0001";
+    WriteFile(left, "x");
+  });
+  Status removed = pool.Remove("v");
+  SetStepHook(nullptr);
+  EXPECT_TRUE(removed.ok()) << removed.message();
+  EXPECT_EQ(*pool.List(), std::vector<std::string>{"w"});
+  EXPECT_EQ(pool.OpenVolume("v").status().code(), Code::kNotFound);
+  ASSERT_TRUE(Exists(left));
+  ASSERT_EQ(::mkdir((dir_ / "pool/.new.A.0123456789abcdef").c_str(), 0700), 0);
+  EXPECT_FALSE(pool.RemoveLeftovers().ok()) << "it is open still";
+  EXPECT_FALSE(Exists(dir_ / "pool/.new.A.0123456789abcdef")) << "others are not held up";
+  ASSERT_EQ(::unlink(left.c_str()), 0);
+  EXPECT_TRUE(pool.RemoveLeftovers().ok());
+  EXPECT_EQ(Names(dir_ / "pool"), std::vector<std::string>{"w"});
+}
+
 TEST_F(PoolTest, LeftoversOfThisNodeGoThoseOfOthersStay) {
   Pool pool = Open("A");
   const char* hex = "0123456789abcdef";
