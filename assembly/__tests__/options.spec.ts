@@ -1,5 +1,6 @@
 import { JsonWriter } from "../json/writer";
 import { sizeFor } from "../options/check";
+import { holds } from "./operation";
 import { parse, Parsed } from "./parsing";
 
 /** One option of one driver, as the statement gives it. */
@@ -100,6 +101,27 @@ describe("options of known drivers", () => {
     taken("own", "anything", ["at all", ""]);
     taken("rexray/other", "x", ["y"]);
     taken("rclone", "remote", [":memory:"]);
+  });
+
+  it("are sent in the schema's spelling, those of unknown drivers as they are written", () => {
+    expect(option("ebs", "newFsType", "xfs").short).toBe('ebs v at /d rw {"newfstype":"xfs"}');
+    expect(option("dvdi", "NewFsType", "xfs").short).toBe('dvdi v at /d rw {"newfstype":"xfs"}');
+    expect(option("dvdi", "Media", "ssd").short).toBe('dvdi v at /d rw {"Media":"ssd"}');
+    expect(option("own", "newFsType", "xfs").short).toBe('own v at /d rw {"newFsType":"xfs"}');
+  });
+
+  it("are one option in whatever case", () => {
+    const drivers = ["ebs", "dvdi", "own"];
+    for (let i = 0; i < drivers.length; i++) {
+      const driver = drivers[i];
+      const volume = '{"name":"v","container_path":"/d","driver":"' + driver + '","options":{"size":"5","Size":"5"}}';
+      const statement = parse("statement", '{"volumes":[' + volume + "]}");
+      expect(statement.message).toBe('volumes[0].options has "size" and "Size", which are one option', driver);
+      expect(statement.hint).toBe("give one of them");
+      const mount = "src=v,dst=/d,volume-driver=" + driver + ",volume-opt=size=5,volume-opt=SIZE=";
+      holds(parse("mount", mount + "6").message, 'gives the option "SIZE" twice', driver);
+      expect(parse("mount", mount + "5").short).toBe(driver + ' v at /d rw {"size":"5"}');
+    }
   });
 
   it("refuse control characters and bad names everywhere", () => {

@@ -144,6 +144,9 @@ describe("DVDI_* variables", () => {
     expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_OPTS", "size=5,size=6"]).message).toBe(
       'DVDI_VOLUME_OPTS gives "size" twice',
     );
+    expect(parse(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_OPTS", "size=5,Size=10"]).message).toBe(
+      'DVDI_VOLUME_OPTS gives "Size" twice',
+    );
     const wrong = parse(["DVDI_VOLUME_NAME1", "v", "DVDI_VOLUME_OPTS1", "size=5GB"]);
     expect(wrong.message).toBe('DVDI_VOLUME_OPTS1.size must be a whole number of GB from 1 to 1048576, not "5GB"');
     expect(wrong.hint).toBe("write 5: the unit is always GB");

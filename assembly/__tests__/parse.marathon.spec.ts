@@ -143,6 +143,22 @@ describe("a Marathon app", () => {
     expect(parsed.notes).toBe('volume "v": external.size 7 is taken, not dvdi/size 9');
   });
 
+  it("external.size wins over dvdi/Size, too", () => {
+    const parsed = app('{"name":"v","size":7,"provider":"dvdi","options":{"dvdi/driver":"own","dvdi/Size":"9"}}');
+    expect(parsed.short).toBe('own v at /d rw {"Size":"7"}');
+    expect(parsed.notes).toBe('volume "v": external.size 7 is taken, not dvdi/size 9');
+  });
+
+  it("has each option once, in whatever case", () => {
+    const place = "container.volumes[0].external.options gives ";
+    const size = options('"dvdi/driver":"own","dvdi/size":"5","dvdi/Size":"9"');
+    expect(size.message).toBe(place + '"dvdi/Size" twice, in another case');
+    expect(size.hint).toBe("give one of them");
+    expect(options('"dvdi/driver":"own","dvdi/IOPS":1,"dvdi/iops":1').message).toBe(
+      place + '"dvdi/iops" twice, in another case',
+    );
+  });
+
   it("options without the prefix reach no driver, with a note", () => {
     const parsed = options('"dvdi/driver":"own","size":5,"other/x":"y"');
     expect(parsed.short).toBe("own v at /d rw {}");

@@ -72,6 +72,12 @@ describe("Mesos ContainerInfo", () => {
         one('{"name":"v","driver_options":{"parameter":[{"key":"a","value":"1"},{"key":"a","value":"2"}]}}'),
       ).message,
     ).toBe('volumes[0].source.docker_volume.driver_options.parameter[1] gives the option "a" a second time');
+    expect(
+      parse(
+        "mesos",
+        one('{"name":"v","driver_options":{"parameter":[{"key":"a","value":"1"},{"key":"A","value":"2"}]}}'),
+      ).message,
+    ).toBe('volumes[0].source.docker_volume.driver_options.parameter[1] gives the option "A" a second time');
     expect(parse("mesos", one('{"name":"v"}', ',"containerPath":"/e"')).message).toBe(
       "volumes[0] has both container_path and containerPath",
     );

@@ -50,6 +50,18 @@ describe("the statement", () => {
     );
   });
 
+  it("refuses a size beside an option of its name in another case", () => {
+    expect(parse("statement", volume(',"size":"10GB","options":{"Size":"20"}')).message).toBe(
+      "volumes[0] has the size 10GB and the option size 20",
+    );
+    expect(parse("statement", volume(',"size":"10GB","options":{"Size":"10"}')).short).toBe(
+      'rexray v at /d rw {"size":"10"}',
+    );
+    expect(parse("statement", volume(',"size":10,"options":{"size":{"secret":"10"}}')).message).toBe(
+      "volumes[0] has the size 10 and the option size by a secret",
+    );
+  });
+
   it("refuses unknown members, and knows what others call them", () => {
     const typo = parse("statement", '{"volumes":[{"nmae":"v"}]}');
     expect(typo.message).toBe(
@@ -154,7 +166,12 @@ describe("classes", () => {
     expect(parseWith(POOLS, [source("statement", text)]).short).toBe('dvdi v at /d rw {"size":"5GB"}');
   });
 
-  it("let a request's own options win", () => {
+  it("let a request's own options win, in whatever case", () => {
+    const cased = source(
+      "statement",
+      '{"volumes":[{"name":"v","container_path":"/d","options":{"VolumeType":"gp2","Size":5},"class":{"media":"ssd","size":9}}]}',
+    );
+    expect(parseWith(POOLS, [cased]).short).toBe('rexray/ebs v at /d rw {"volumetype":"gp2","size":"5"}');
     const text =
       '{"volumes":[{"name":"v","container_path":"/d","options":{"volumetype":"io2"},"class":{"media":"ssd"}}]}';
     expect(parseWith(POOLS, [source("statement", text)]).short).toBe('rexray/ebs v at /d rw {"volumetype":"io2"}');

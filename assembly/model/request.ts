@@ -1,5 +1,6 @@
 // One volume of a workload, whatever form it was written in (docs/abi.md, VolumeRequest).
 import { Node } from "../json/reader";
+import { show } from "../json/text";
 import { JsonWriter } from "../json/writer";
 import {
   ACCESS_MODES,
@@ -32,37 +33,57 @@ export class OptionValue {
   }
 }
 
-/** Options by name, in the order in which they were given. */
+/** A name as names are compared: drivers read Size and size as one option. The same string where it has no capitals. */
+function inAnyCase(name: string): string {
+  for (let i = 0; i < name.length; i++) {
+    const code = name.charCodeAt(i);
+    if ((code >= 0x41 && code <= 0x5a) || code >= 0x80) return name.toLowerCase();
+  }
+  return name;
+}
+
+/** Options by name, in the order in which they were given. Names are compared in any case. */
 export class Options {
+  /** As they are sent. */
   readonly names: string[] = [];
   readonly values: OptionValue[] = [];
+  /** The names as they are compared. */
+  private keys: string[] = [];
 
   get size(): i32 {
     return this.names.length;
   }
 
   get(name: string): OptionValue | null {
-    const index = this.names.indexOf(name);
+    const index = this.keys.indexOf(inAnyCase(name));
     return index < 0 ? null : this.values[index];
   }
 
   has(name: string): bool {
-    return this.names.includes(name);
+    return this.keys.includes(inAnyCase(name));
   }
 
-  /** Adds or replaces. */
+  /** Adds, or replaces the value. */
   set(name: string, value: OptionValue): void {
-    const index = this.names.indexOf(name);
-    if (index >= 0) {
-      this.values[index] = value;
-    } else {
-      this.names.push(name);
-      this.values.push(value);
-    }
+    const key = inAnyCase(name);
+    const index = this.keys.indexOf(key);
+    if (index >= 0) this.values[index] = value;
+    else this.push(name, key, value);
   }
 
   setText(name: string, text: string): void {
     this.set(name, new OptionValue(text));
+  }
+
+  /** Writes the name of the option at an index in another case. */
+  respell(index: i32, name: string): void {
+    this.names[index] = name;
+  }
+
+  private push(name: string, key: string, value: OptionValue): void {
+    this.names.push(name);
+    this.keys.push(key);
+    this.values.push(value);
   }
 
   /** The same options with the same values, in any order. */
@@ -93,28 +114,44 @@ export class Options {
       node.refuse("has " + keys.length.toString() + " options; at most " + MAX_OPTIONS.toString() + " are taken");
       return out;
     }
+    let capitals = false;
     for (let i = 0; i < keys.length; i++) {
-      const key = unchecked(keys[i]);
-      const value = node.get(key)!;
-      if (key.length == 0 || key.length > MAX_OPTION_NAME) {
+      const name = unchecked(keys[i]);
+      const value = node.get(name)!;
+      if (name.length == 0 || name.length > MAX_OPTION_NAME) {
         value.refuse("has an empty or overlong name");
         return out;
       }
+      const key = inAnyCase(name);
+      if (key != name) capitals = true;
       if (value.isString) {
-        out.names.push(key);
-        out.values.push(new OptionValue(value.text(MAX_OPTION_VALUE)));
+        out.push(name, key, new OptionValue(value.text(MAX_OPTION_VALUE)));
       } else if (value.isNumber || value.isBool) {
-        out.names.push(key);
-        out.values.push(new OptionValue(value.plain()));
+        out.push(name, key, new OptionValue(value.plain()));
       } else if (value.isObject && value.length == 1 && value.has("secret")) {
-        out.names.push(key);
-        out.values.push(new OptionValue(value.get("secret")!.text(MAX_NAME), true));
+        out.push(name, key, new OptionValue(value.get("secret")!.text(MAX_NAME), true));
       } else {
         value.expected('a text, a number, true, false or {"secret": NAME}');
         return out;
       }
     }
+    // The reader has refused a name that is there twice as it stands.
+    if (capitals) out.refuseTwins(node);
     return out;
+  }
+
+  /** Records an error where two names are one. */
+  private refuseTwins(node: Node): void {
+    const seen = new Map<string, i32>();
+    for (let i = 0; i < this.size; i++) {
+      const key = unchecked(this.keys[i]);
+      if (seen.has(key)) {
+        const one = show(this.names[seen.get(key)]);
+        node.refuse('has "' + one + '" and "' + show(this.names[i]) + '", which are one option', "give one of them");
+        return;
+      }
+      seen.set(key, i);
+    }
   }
 }
 

@@ -6,7 +6,10 @@ import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { schemaOf } from "./schemas";
 
-/** Checks all options of a request; null where they can be sent. `field` names where they were written. */
+/**
+ * Checks all options of a request; null where they can be sent. `field` names where they were written. An option that the
+ * driver's schema names is spelled as it is there from now on.
+ */
 export function checkOptions(field: string, request: VolumeRequest): Failure | null {
   const options = request.options;
   if (options.size == 0) return null;
@@ -41,6 +44,7 @@ export function checkOptions(field: string, request: VolumeRequest): Failure | n
     if (rule.length == 0 || slip) failure = unknown(place, name, request.driver, schema);
     else if (!value.isSecret) failure = checkValue(place, value.text, rule);
     if (failure !== null) return failure.of(request.name, request.driver);
+    if (!rule.startsWith("* ")) options.respell(i, nameOf(rule));
   }
   return null;
 }
@@ -85,9 +89,13 @@ function ruleFor(schema: string[], name: string): string {
 function namesOf(schema: string[]): string[] {
   const names: string[] = [];
   for (let i = 0; i < schema.length; i++) {
-    if (!schema[i].startsWith("* ")) names.push(schema[i].substring(0, schema[i].indexOf(" ")));
+    if (!schema[i].startsWith("* ")) names.push(nameOf(schema[i]));
   }
   return names;
+}
+
+function nameOf(rule: string): string {
+  return rule.substring(0, rule.indexOf(" "));
 }
 
 function unknown(place: string, name: string, driver: string, schema: string[]): Failure {

@@ -10,7 +10,7 @@ import { memberPath } from "./paths";
 
 const PREFIX: string = "dvdi/";
 const DRIVER: string = "dvdi/driver";
-const SIZE: string = "dvdi/size";
+const SIZE: string = "size";
 const MODES: string[] = ["RW", "RO"];
 const EXTERNAL_MEMBERS: string[] = ["name", "provider", "options", "size", "shared"];
 const MAX_APPS: i32 = 1024;
@@ -155,6 +155,7 @@ function readOptions(context: Context, external: Node, request: VolumeRequest): 
   const place = external.path() + ".options";
   const options = external.object("options");
   let size = "";
+  let sizeName = "";
   if (options !== null) {
     const keys = options.keys();
     for (let i = 0; i < keys.length; i++) {
@@ -185,10 +186,20 @@ function readOptions(context: Context, external: Node, request: VolumeRequest): 
             '" does not begin with dvdi/ and reaches no driver' +
             (key.length && !key.includes("/") ? '; did you mean "' + PREFIX + show(key) + '"?' : ""),
         );
-      } else if (key == SIZE) {
-        size = value;
       } else {
-        request.options.set(key.substring(PREFIX.length), new OptionValue(value));
+        const name = key.substring(PREFIX.length);
+        const isSize = name.toLowerCase() == SIZE;
+        if (isSize ? sizeName.length > 0 : request.options.has(name)) {
+          return new Failure("invalid", place + ' gives "' + show(key) + '" twice, in another case', "give one of them")
+            .at(place, show(key))
+            .of(request.name);
+        }
+        if (isSize) {
+          size = value;
+          sizeName = name;
+        } else {
+          request.options.set(name, new OptionValue(value));
+        }
       }
     }
   }
@@ -213,7 +224,7 @@ function readOptions(context: Context, external: Node, request: VolumeRequest): 
     }
     size = text;
   }
-  if (size.length) request.options.set("size", new OptionValue(size));
+  if (size.length) request.options.set(sizeName.length ? sizeName : SIZE, new OptionValue(size));
   if (request.driver.length > MAX_DRIVER) request.driver = request.driver.substring(0, MAX_DRIVER + 1);
   return null;
 }

@@ -144,10 +144,10 @@ function applySize(context: Context, place: string, request: VolumeRequest, size
     );
   }
   const before = request.options.get("size");
-  if (before !== null && before.text != text) {
+  if (before !== null && (before.isSecret || before.text != text)) {
     return new Failure(
       "invalid",
-      place + " has the size " + size + " and the option size " + before.text,
+      place + " has the size " + size + " and the option size " + (before.isSecret ? "by a secret" : before.text),
       "give one of them",
     )
       .at(place + ".size", size)

@@ -41,6 +41,19 @@ describe("the house rule", () => {
     }
   });
 
+  it("is not got round by another spelling", () => {
+    exists(0, false);
+    expect(ask('{"Size":"501"}').code).toBe("refused");
+    expect(ask('{"SIZE":"5"}').code).toBe("");
+    expect(ask('{"Encrypted":"false"}', "payments-db").code).toBe("refused");
+    reset();
+    const twice = ['{"size":"5","Size":"5000"}', '{"size":"5","encrypted":"true","Encrypted":"false"}'];
+    for (let i = 0; i < twice.length; i++) {
+      holds(ask(twice[i], "payments-db").message, ", which are one option");
+      expect(calls()).toBe("", "nobody is asked");
+    }
+  });
+
   it("gives the payments team encrypted volumes only, by its name and by its user", () => {
     const wrong = ["{}", '{"encrypted":"false"}', '{"encrypted":{"secret":"s"}}'];
     for (let i = 0; i < wrong.length; i++) {

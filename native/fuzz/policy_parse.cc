@@ -4,6 +4,8 @@
 // origin, and its text, of which the first line is the origin. Of `env` the text has a variable in each line.
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <set>
 
 #include "base/text.h"
 #include "fuzz/fuzz.h"
@@ -88,9 +90,14 @@ void ExpectVolume(const Json& volume) {
   ExpectOneOf(volume, "ownership", {"none", "root-dir", "idmap", "recursive"});
   const Json& options = GetMember(volume, "options");
   FUZZ_EXPECT(options.is_object(), "options: " + Dump(volume));
-  for (const auto& [key, value] : options.items())
+  std::set<std::string> names;
+  for (const auto& [key, value] : options.items()) {
     FUZZ_EXPECT(value.is_string() || !GetString(value, "secret").empty(),
                 "option " + key + ": " + Dump(value));
+    std::string name = key;
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    FUZZ_EXPECT(names.insert(name).second, "an option in two spellings: " + Dump(options));
+  }
 }
 
 }  // namespace
