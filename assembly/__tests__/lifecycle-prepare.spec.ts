@@ -232,6 +232,23 @@ describe("prepare: drivers", () => {
     expect(world.calls()).toBe(GREETING + "; Mount 0; stage 0 rw");
   });
 
+  it("sends a size that was chosen with Create alone: the volume may have grown since", () => {
+    world.answer("Capabilities", '{"kind":"ok","scope":"global","mount_opts":true}');
+    const asked = new Asked("data");
+    asked.choice = '{"attributes":{"size":{"max":5}},"pool":"p","size_chosen":true,"passed_over":[]}';
+    expect(prepareOne(asked).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + "; Mount 0; stage 0 rw");
+    world.reset();
+    world.exists(0, false);
+    expect(prepareOne(asked).ok).toBe(true);
+    holds(world.calls(), 'Create 0 {"size":"5"}; Mount 0; stage');
+    world.reset();
+    world.answer("Capabilities", '{"kind":"ok","scope":"global","mount_opts":true}');
+    asked.choice = '{"attributes":{"size":5},"pool":"p","passed_over":[]}';
+    expect(prepareOne(asked).ok).toBe(true);
+    expect(world.calls()).toBe(GREETING + '; Mount 0 {"size":"5"}; stage 0 rw');
+  });
+
   it("waits for a plugin that is not up yet", () => {
     world.answer("Activate", DOWN, -1, "", 2);
     expect(prepareOne(new Asked("data")).ok).toBe(true);

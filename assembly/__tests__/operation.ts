@@ -12,6 +12,8 @@ export class Asked {
   ownership: string = "none";
   subpath: string = "";
   options: string = '{"size":"5"}';
+  /** JSON; "" for a volume without a class. */
+  choice: string = "";
   state: string = "none";
   /** JSON. */
   users: string = "[]";
@@ -41,6 +43,7 @@ export class Asked {
     w.key("mode").string(this.mode).key("subpath").string(this.subpath).key("access").string(this.access);
     w.key("create").string(this.create).key("ownership").string(this.ownership).key("from").string("a test");
     w.key("attachment").beginObject().key("state").string(this.state).key("users").raw(this.users).endObject();
+    if (this.choice.length) w.key("class").raw(this.choice);
     w.key("history").raw(this.history).endObject();
   }
 }

@@ -156,6 +156,33 @@ describe("classes", () => {
     expect(parsed.short).toBe('rexray/ebs v at /d rw {"volumetype":"io1","iops":"1000"}');
   });
 
+  it("take the greatest where neither side names a least", () => {
+    const sized = (size: string): string =>
+      parseWith(POOLS, [source("statement", byClass('{"media":"ssd","size":' + size + "}"))]).short;
+    expect(sized('{"max":"20TB"}')).toBe('rexray/ebs v at /d rw {"volumetype":"io1","size":"16384"}');
+    expect(sized('{"max":"2TB"}')).toBe('rexray/ebs v at /d rw {"volumetype":"io1","size":"2048"}');
+  });
+
+  it("say of a size that it was chosen, where it is not the statement's own", () => {
+    const pools = '{"pools":[{"name":"p","driver":"dvdi","attributes":{"size":{"min":1}}';
+    const own = pools + "}]}";
+    const wanted = pools + ',"options":{"size":"${size}"}}]}';
+    const fixed = pools + ',"options":{"size":"5"}}]}';
+    const chose = (settings: string, members: string): bool =>
+      parseWith(settings, [source("statement", byClass(members))])
+        .first.toJson()
+        .includes('"size_chosen":true');
+    expect(chose(own, '{"size":{"max":20}}')).toBe(true);
+    expect(chose(own, '{"size":{"min":2,"max":20}}')).toBe(true);
+    expect(chose(own, '{"size":"20GB"}')).toBe(false);
+    expect(chose(own, "{}")).toBe(false);
+    expect(chose(own, '{"size":{"min":2}},"options":{"Size":"3"}')).toBe(false);
+    expect(chose(wanted, '{"size":20}')).toBe(false);
+    expect(chose(wanted, '{"size":{"min":2}}')).toBe(true);
+    expect(chose(fixed, '{"size":20}')).toBe(true);
+    expect(chose(fixed, "{}")).toBe(true);
+  });
+
   it("leave out an option whose attribute is not wanted", () => {
     const parsed = parseWith(POOLS, [source("statement", byClass('{"encrypted":true}'))]);
     expect(parsed.short).toBe('rexray/ebs v at /d rw {"volumetype":"io1"}');

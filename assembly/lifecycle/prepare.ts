@@ -397,7 +397,9 @@ export class Preparation {
       const volume = this.distinct[i];
       if (!volume.there || volume.mounted) continue;
       const call = this.volumeCall("Mount", volume);
-      if (!volume.created && this.driverOf(volume.driver).mountOpts) call.options = sizeOf(this.policy.options(volume));
+      // A size that was chosen is the least that would do: the volume may have grown since.
+      const sized = !volume.created && volume.request.sizeIsSaid && this.driverOf(volume.driver).mountOpts;
+      if (sized) call.options = sizeOf(this.policy.options(volume));
       todo.push(call);
       volumes.push(volume);
     }

@@ -30,6 +30,11 @@ export class Attribute {
     return numberText(this.min) + " to " + numberText(this.max) + unit;
   }
 
+  /** Whether it names one value: no range, no list. */
+  get isOne(): bool {
+    return this.isNumber ? this.min == this.max : this.texts.length == 1;
+  }
+
   /** Whether a pool that has this can give what `wanted` asks: the ranges or the texts meet. */
   gives(wanted: Attribute): bool {
     if (this.isNumber != wanted.isNumber) return false;

@@ -168,12 +168,15 @@ export class ClassChoice {
   /** The attributes that were asked for, as JSON. */
   attributes: string = "{}";
   pool: string = "";
+  /** The option `size` is not what the workload said: it was chosen from a range, or is the pool's own. */
+  sizeChosen: bool = false;
   passedOver: PassedOver[] = [];
 
   writeTo(w: JsonWriter): void {
     w.beginObject();
     w.key("attributes").raw(this.attributes);
     w.key("pool").string(this.pool);
+    if (this.sizeChosen) w.key("size_chosen").bool(true);
     w.key("passed_over").beginArray();
     for (let i = 0; i < this.passedOver.length; i++) {
       const passed = this.passedOver[i];
@@ -202,6 +205,12 @@ export class VolumeRequest {
 
   get readOnly(): bool {
     return this.mode == "ro";
+  }
+
+  /** Whether the option `size`, where there is one, is what the workload said. */
+  get sizeIsSaid(): bool {
+    const choice = this.classChoice;
+    return choice === null || !choice.sizeChosen;
   }
 
   /** "NAME (driver DRIVER)", as messages name a volume. */
@@ -238,7 +247,8 @@ export class VolumeRequest {
 
   /**
    * From what writeTo() wrote, with any further members beside (prepare's index, attachment, history). Records an
-   * error in the node where a member is missing or of another type. `class` is not read back: it explains, no more.
+   * error in the node where a member is missing or of another type. Of `class` only what decides is read back; the rest
+   * explains.
    */
   static fromNode(node: Node): VolumeRequest {
     const out = new VolumeRequest();
@@ -257,6 +267,11 @@ export class VolumeRequest {
     out.create = node.oneOf("create", CREATE_MODES, out.create);
     out.ownership = node.oneOf("ownership", OWNERSHIP_MODES, out.ownership);
     out.from = node.string("from");
+    const choice = node.object("class");
+    if (choice !== null && choice.bool("size_chosen", false)) {
+      out.classChoice = new ClassChoice();
+      out.classChoice!.sizeChosen = true;
+    }
     return out;
   }
 }

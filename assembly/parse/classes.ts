@@ -1,7 +1,7 @@
 // A class (what a workload wants of its storage) becomes a pool of the operator's (what there is).
 import { numberText } from "../json/text";
 import { JsonWriter } from "../json/writer";
-import { Attributes } from "../model/attributes";
+import { Attribute, Attributes } from "../model/attributes";
 import { Config, Pool } from "../model/config";
 import { ClassChoice, OptionValue, PassedOver, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
@@ -30,6 +30,7 @@ export function resolveClass(request: VolumeRequest, wanted: Attributes, config:
     }
     choice.pool = pool.name;
     request.driver = pool.driver;
+    choice.sizeChosen = !request.options.has(SIZE) && !isAsked(pool, wanted.get(SIZE));
     fillOptions(request, pool, wanted);
     return null;
   }
@@ -63,6 +64,13 @@ function mismatch(pool: Pool, wanted: Attributes): string {
   return "";
 }
 
+/** Whether the size that the pool gives is the one that was asked for, and no other would be. */
+function isAsked(pool: Pool, size: Attribute | null): bool {
+  if (size === null) return !pool.options.has(SIZE);
+  const own = pool.options.get(SIZE);
+  return size.isOne && (own === null || (!own.isSecret && own.text == "${" + SIZE + "}"));
+}
+
 function fillOptions(request: VolumeRequest, pool: Pool, wanted: Attributes): void {
   const own = request.options;
   for (let i = 0; i < pool.options.size; i++) {
@@ -92,7 +100,10 @@ function sizeOption(driver: string, gigabytes: string): string {
   return text === null ? gigabytes : text;
 }
 
-/** What of a wanted attribute the pool gives: the least number that both take, or the first text. "" where nothing was wanted. */
+/**
+ * What of a wanted attribute the pool gives: the least number that both take (the greatest, where neither names a least
+ * one), or the first text. "" where nothing was wanted.
+ */
 export function chosen(pool: Pool, wanted: Attributes, name: string): string {
   const want = wanted.get(name);
   if (want === null) return "";
@@ -103,8 +114,7 @@ export function chosen(pool: Pool, wanted: Attributes, name: string): string {
     }
     return "";
   }
-  let number = want.min;
-  if (have !== null && have.min > number) number = have.min;
-  if (number == -Infinity) number = want.max;
+  let number = have === null ? want.min : max(want.min, have.min);
+  if (number == -Infinity) number = have === null ? want.max : min(want.max, have.max);
   return isFinite(number) ? numberText(number) : "";
 }
