@@ -188,6 +188,40 @@ describe("classes", () => {
     expect(parsed.short).toBe('rexray/ebs v at /d rw {"volumetype":"io1"}');
   });
 
+  it("take words that look like numbers for words", () => {
+    const placed = (has: string, wants: string): string => {
+      const pool = '{"name":"p","driver":"own","options":{"in":"${zone}"},"attributes":{"zone":' + has + "}}";
+      const parsed = parseWith('{"pools":[' + pool + "]}", [source("statement", byClass('{"zone":' + wants + "}"))]);
+      return parsed.message.length ? parsed.message : parsed.short;
+    };
+    const taken = [
+      ["1b", '"1b"', '"1b"'],
+      ["1B", '"1b"', '"1B"'],
+      ["1b", '["1a","1b"]', '"1b"'],
+      ["1b", '"1b"', '["1c","1b"]'],
+      ["3g", '["3g","4g"]', '"3g"'],
+      ["3g", '"3g"', '"3g"'],
+      ["0042", '"0042"', '"0042"'],
+      ["4", '["3","4"]', '"4"'],
+      ["4", '["3","4"]', "4"],
+      ["4", "4", '["3","4"]'],
+      ["true", '["true","false"]', "true"],
+      // A number is what meets a number or a range.
+      ["3000", '{"min":100,"max":5000}', '"3k"'],
+      ["3000", "3000", '"3k"'],
+      ["3000", '"3kB"', "3000"],
+    ];
+    for (let i = 0; i < taken.length; i++) {
+      const way = taken[i][1] + " for " + taken[i][2];
+      expect(placed(taken[i][1], taken[i][2])).toBe('own v at /d rw {"in":"' + taken[i][0] + '"}', way);
+    }
+    const none = 'volume "v": no pool fits its class: p has zone ';
+    expect(placed('"1b"', '"1"')).toBe(none + "1b, not 1");
+    expect(placed('["1a","1b"]', '"1c"')).toBe(none + "1a or 1b, not 1c");
+    expect(placed('"0042"', '"0043"')).toBe(none + "0042, not 0043");
+    expect(placed('["3","4"]', '{"min":3}')).toBe(none + "3 or 4, not at least 3");
+  });
+
   it("compare words in any case, and take a size beside the class", () => {
     const text = '{"volumes":[{"name":"v","container_path":"/d","size":5,"class":{"tier":"gold"}}]}';
     expect(parseWith(POOLS, [source("statement", text)]).short).toBe('dvdi v at /d rw {"size":"5GB"}');

@@ -4,17 +4,22 @@ import { numberText } from "../json/text";
 import { JsonWriter } from "../json/writer";
 import { MAX_NAME } from "./errors";
 
+const SIZE: string = "size";
 const MAX_ATTRIBUTES: i32 = 64;
 const MAX_CHOICES: i32 = 64;
 const RANGE_MEMBERS: string[] = ["min", "max"];
 
-/** One attribute: a range of numbers (a single number is min == max), or texts of which one is meant. */
+/**
+ * One attribute: a range of numbers (a single number is min == max), or texts of which one is meant. A text that reads as a
+ * number is both: "0042" and "3g" may be words, and only who compares them knows.
+ */
 export class Attribute {
   isNumber: bool = false;
   min: f64 = 0;
   max: f64 = 0;
-  /** Lower-case, where isNumber is false. */
+  /** Lower-case, and as they were written; none of a range, and none of a size that is a number. */
   texts: string[] = [];
+  written: string[] = [];
   /** The value as JSON, as it was given. */
   raw: string = "";
 
@@ -22,8 +27,8 @@ export class Attribute {
 
   /** "3000", "1 to 100", "at least 5", "ssd or nvme": for reasons. */
   toString(): string {
-    if (!this.isNumber) return this.texts.join(" or ");
-    const unit = this.name == "size" ? " GB" : "";
+    if (this.texts.length) return this.texts.join(" or ");
+    const unit = this.name == SIZE ? " GB" : "";
     if (this.min == this.max) return numberText(this.min) + unit;
     if (this.max == Infinity) return "at least " + numberText(this.min) + unit;
     if (this.min == -Infinity) return "at most " + numberText(this.max) + unit;
@@ -35,14 +40,16 @@ export class Attribute {
     return this.isNumber ? this.min == this.max : this.texts.length == 1;
   }
 
-  /** Whether a pool that has this can give what `wanted` asks: the ranges or the texts meet. */
+  /** Whether a pool that has this can give what `wanted` asks: the texts or the ranges meet. */
   gives(wanted: Attribute): bool {
-    if (this.isNumber != wanted.isNumber) return false;
-    if (this.isNumber) return this.min <= wanted.max && wanted.min <= this.max;
-    for (let i = 0; i < wanted.texts.length; i++) {
-      if (this.texts.includes(wanted.texts[i])) return true;
-    }
-    return false;
+    if (this.shared(wanted) >= 0) return true;
+    return this.isNumber && wanted.isNumber && this.min <= wanted.max && wanted.min <= this.max;
+  }
+
+  /** The first of the texts of `wanted` that is one of these, or -1. */
+  shared(wanted: Attribute): i32 {
+    for (let i = 0; i < wanted.texts.length; i++) if (this.texts.includes(wanted.texts[i])) return i;
+    return -1;
   }
 
   static fromNode(name: string, node: Node): Attribute {
@@ -51,15 +58,16 @@ export class Attribute {
     if (node.isNumber) {
       const number = node.number();
       out.setNumber(number, number);
+      if (name != SIZE) out.addText(numberText(number));
       w.raw(numberText(number));
     } else if (node.isBool) {
-      out.texts.push(node.truth() ? "true" : "false");
+      out.addText(node.truth() ? "true" : "false");
       w.bool(node.truth());
     } else if (node.isString) {
       const text = node.text(MAX_NAME);
       const number = quantity(name, text);
-      if (isNaN(number)) out.texts.push(text.toLowerCase());
-      else out.setNumber(number, number);
+      if (!isNaN(number)) out.setNumber(number, number);
+      if (isNaN(number) || name != SIZE) out.addText(text);
       w.string(text);
     } else if (node.isArray) {
       if (node.length == 0 || node.length > MAX_CHOICES)
@@ -67,7 +75,7 @@ export class Attribute {
       w.beginArray();
       for (let i = 0; i < node.length && node.failure === null; i++) {
         const text = node.at(i).text(MAX_NAME);
-        out.texts.push(text.toLowerCase());
+        out.addText(text);
         w.string(text);
       }
       w.endArray();
@@ -83,6 +91,11 @@ export class Attribute {
     }
     out.raw = w.toString();
     return out;
+  }
+
+  private addText(text: string): void {
+    this.texts.push(text.toLowerCase());
+    this.written.push(text);
   }
 
   private setNumber(min: f64, max: f64): void {
@@ -141,8 +154,8 @@ export class Attributes {
 
 /**
  * A number with an optional unit: "100", "1.5k", "10 GiB", "1TB". A size comes out in GB, bare numbers of it being GB;
- * there GB and GiB are the same, as the drivers have it. Elsewhere k, M, G, T are thousands (Ki, Mi, … 1024s), and a B behind
- * them changes nothing. NaN where the text is no such thing.
+ * there GB and GiB are the same, as the drivers have it, and B alone is bytes. Elsewhere k, M, G, T are thousands (Ki, Mi, …
+ * 1024s), and a B behind them changes nothing; alone it is no unit ("1b" is a word). NaN where the text is no such thing.
  */
 export function quantity(name: string, text: string): f64 {
   let end = 0;
@@ -158,10 +171,10 @@ export function quantity(name: string, text: string): f64 {
   if (digits == 0 || digits > 15) return NaN;
   const number = parseFloat(text.substring(0, end));
   let unit = text.substring(end).trim().toLowerCase();
-  const isSize = name == "size";
+  const isSize = name == SIZE;
   if (unit.length == 0) return number;
-  if (unit.endsWith("b") && unit != "b") unit = unit.substring(0, unit.length - 1);
-  else if (unit == "b") return isSize ? number / 1073741824 : number;
+  if (unit == "b") return isSize ? number / 1073741824 : NaN;
+  if (unit.endsWith("b")) unit = unit.substring(0, unit.length - 1);
   const binary = isSize || unit.endsWith("i");
   if (unit.endsWith("i")) unit = unit.substring(0, unit.length - 1);
   const power = unit == "k" ? 1 : unit == "m" ? 2 : unit == "g" ? 3 : unit == "t" ? 4 : unit == "p" ? 5 : 0;

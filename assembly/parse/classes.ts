@@ -94,6 +94,7 @@ function fillOptions(request: VolumeRequest, pool: Pool, wanted: Attributes): vo
 /** Gigabytes as a driver's option wants them. A bare number would be bytes to many a driver that we know nothing of. */
 function sizeOption(driver: string, gigabytes: string): string {
   const number = parseFloat(gigabytes);
+  if (isNaN(number)) return gigabytes; // a word, which the check of the options sees
   const whole = number == Math.floor(number);
   const text = sizeFor(driver, whole ? gigabytes + "GB" : numberText(Math.ceil(number * 1024)) + "MB");
   // A part of a GB, for a driver that counts in whole ones: the check of its options says so.
@@ -101,19 +102,16 @@ function sizeOption(driver: string, gigabytes: string): string {
 }
 
 /**
- * What of a wanted attribute the pool gives: the least number that both take (the greatest, where neither names a least
- * one), or the first text. "" where nothing was wanted.
+ * What of a wanted attribute the pool gives: the first text that both have, as the workload wrote it, or the least number that
+ * both take (the greatest, where neither names a least one). "" where nothing was wanted.
  */
 export function chosen(pool: Pool, wanted: Attributes, name: string): string {
   const want = wanted.get(name);
   if (want === null) return "";
   const have = pool.attributes.get(name);
-  if (!want.isNumber) {
-    for (let i = 0; i < want.texts.length; i++) {
-      if (have === null || have.texts.includes(want.texts[i])) return want.texts[i];
-    }
-    return "";
-  }
+  const text = have !== null ? have.shared(want) : want.texts.length > 0 ? 0 : -1;
+  if (text >= 0) return want.written[text];
+  if (!want.isNumber) return "";
   let number = have === null ? want.min : max(want.min, have.min);
   if (number == -Infinity) number = have === null ? want.max : min(want.max, have.max);
   return isFinite(number) ? numberText(number) : "";
