@@ -78,6 +78,20 @@ describe("the statement", () => {
     expect(parse("statement", '{"$schema":"x","volumes":[]}').short).toBe("");
   });
 
+  it("passes whole numbers of any length on as they were written", () => {
+    const whole = ["9007199254740993", "123456789012345678", "-123456789012345678901", "100000000000000000000"];
+    for (let i = 0; i < whole.length; i++) {
+      const options = ',"driver":"own","options":{"id":' + whole[i] + "}";
+      expect(parse("statement", volume(options)).short).toBe('own v at /d rw {"id":"' + whole[i] + '"}');
+    }
+    expect(parse("statement", volume(',"driver":"own","options":{"a":1e20,"b":1.50,"c":0.1,"d":-0}')).short).toBe(
+      'own v at /d rw {"a":"100000000000000000000","b":"1.5","c":"0.1","d":"0"}',
+    );
+    expect(parse("statement", volume(',"driver":"ebs","options":{"size":123456789012345678}')).message).toBe(
+      'volumes[0].options.size must be a whole number of GB from 1 to 65536, not "123456789012345678"',
+    );
+  });
+
   it("refuses wrong values, naming them and what is accepted", () => {
     expect(parse("statement", '{"volumes":[{"container_path":"/d"}]}').message).toBe("volumes[0] has no name");
     const nowhere = parse("statement", '{"volumes":[{"name":"v","driver":"d"}]}');

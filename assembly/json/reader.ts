@@ -236,8 +236,22 @@ export class Node {
 
   /** A number or a truth value as a text; records an error for anything else, and for a number that is out of range. */
   plain(): string {
-    if (this.kind == Kind.Number) return numberText(this.number());
+    if (this.kind == Kind.Number) return this.numberAsText(this.number());
     return this.isTrue() ? "true" : "false";
+  }
+
+  /** The number as a text. A whole one that is too large to be exact as a number stays as it was written: it may be an id. */
+  private numberAsText(number: f64): string {
+    if (Math.abs(number) <= <f64>MAX_INTEGER) return numberText(number);
+    const literal = this.literal();
+    return literal.includes(".") || literal.includes("e") || literal.includes("E") ? numberText(number) : literal;
+  }
+
+  /** The value as it was written. */
+  private literal(): string {
+    const tape = this.document.tape;
+    const start = tape.startOf(this.entry);
+    return widened(start, tape.endOf(this.entry) - start);
   }
 
   /** The truth value; records an error and gives false where it is none. */
@@ -374,10 +388,7 @@ export class Node {
   /** The number for an error: as it was written where it is none that counts. */
   private numeral(): string {
     const number = this.float();
-    if (Math.abs(number) <= MAX_NUMBER) return numberText(number);
-    const tape = this.document.tape;
-    const start = tape.startOf(this.entry);
-    return show(widened(start, tape.endOf(this.entry) - start));
+    return Math.abs(number) <= MAX_NUMBER ? this.numberAsText(number) : show(this.literal());
   }
 
   /** The value for an error: cut, without control characters. */

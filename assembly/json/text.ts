@@ -70,5 +70,6 @@ export function show(text: string): string {
 /** A number without a needless ".0". */
 export function numberText(value: f64): string {
   if (Math.floor(value) == value && Math.abs(value) <= <f64>MAX_INTEGER) return (<i64>value).toString();
-  return value.toString();
+  const text = value.toString();
+  return text.endsWith(".0") ? text.substring(0, text.length - 2) : text;
 }

@@ -58,8 +58,8 @@ export class Attribute {
     if (node.isNumber) {
       const number = node.number();
       out.setNumber(number, number);
-      if (name != SIZE) out.addText(numberText(number));
-      w.raw(numberText(number));
+      if (name != SIZE) out.addText(node.plain());
+      w.raw(node.plain());
     } else if (node.isBool) {
       out.addText(node.truth() ? "true" : "false");
       w.bool(node.truth());
