@@ -138,6 +138,26 @@ describe("several forms", () => {
     expect(parse([source("mesos", MESOS), env(vars)]).notes).toBe(parsed.notes);
   });
 
+  it("the environment yields at any path of the volume, in any order of the others", () => {
+    const second = MESOS.replace("/d", "/e");
+    const differing = ["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own", "DVDI_VOLUME_OPTS", "size=4"];
+    const at = differing.concat(["DVDI_VOLUME_CONTAINERPATH", "/e"]);
+    const orders = [
+      [source("mesos", MESOS), source("mesos", second)],
+      [source("mesos", second), source("mesos", MESOS)],
+    ];
+    for (let i = 0; i < orders.length; i++) {
+      const named = parse(orders[i].concat([env(at)]));
+      expect(named.message).toBe("");
+      expect(named.volumes.length).toBe(2);
+      expect(named.notes.endsWith(" is taken; they differ in options")).toBe(true, named.notes);
+      expect(parse(orders[i].concat([env(differing)])).volumes.length).toBe(2);
+    }
+    // Where another volume has the path that a variable's default would be.
+    const taken = source("mount", "src=w,dst=/var/lib/own/volumes/v");
+    expect(parse([taken, source("mesos", MESOS), env(differing)]).volumes.length).toBe(2);
+  });
+
   it("a variable without a path yields too", () => {
     const parsed = parse([source("mesos", MESOS), env(["DVDI_VOLUME_NAME", "v", "DVDI_VOLUME_DRIVER", "own"])]);
     expect(parsed.short).toBe("own v at /d rw {}");

@@ -4,6 +4,35 @@ import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
 
+/** The declarations that are taken. What is looked for is found at once: a workload may have a thousand of them. */
+class Kept {
+  readonly all: Declaration[] = [];
+  private byPath: Map<string, Declaration> = new Map<string, Declaration>();
+  /** The first of each volume: the others are like it in all that belongs to the volume. */
+  private byVolume: Map<string, Declaration> = new Map<string, Declaration>();
+
+  at(path: string): Declaration | null {
+    return this.byPath.has(path) ? this.byPath.get(path) : null;
+  }
+
+  firstOf(request: VolumeRequest): Declaration | null {
+    const key = keyOf(request);
+    return this.byVolume.has(key) ? this.byVolume.get(key) : null;
+  }
+
+  add(next: Declaration): void {
+    this.all.push(next);
+    this.byPath.set(next.request.containerPath, next);
+    const key = keyOf(next.request);
+    if (!this.byVolume.has(key)) this.byVolume.set(key, next);
+  }
+}
+
+/** A driver's name has no space in it. */
+function keyOf(request: VolumeRequest): string {
+  return request.driver + " " + request.name;
+}
+
 /**
  * One volume on one path: a second declaration of the same is dropped (with a note where it differed and yielded: the
  * environment yields to every other form), another volume on the path is an error, and so is one volume that is asked for
@@ -11,7 +40,8 @@ import { Context, Declaration } from "./context";
  */
 export function merge(context: Context): Failure | null {
   const all = context.declarations;
-  const kept: Declaration[] = [];
+  if (all.length < 2) return null;
+  const kept = new Kept();
   // First-class forms first, so that what yields meets what it yields to.
   for (let pass = 0; pass < 2; pass++) {
     for (let i = 0; i < all.length; i++) {
@@ -21,65 +51,69 @@ export function merge(context: Context): Failure | null {
       if (failure !== null) return failure;
     }
   }
-  context.declarations = kept;
+  context.declarations = kept.all;
   return null;
 }
 
-function place(context: Context, kept: Declaration[], next: Declaration): Failure | null {
+function place(context: Context, kept: Kept, next: Declaration): Failure | null {
   const request = next.request;
-  for (let i = 0; i < kept.length; i++) {
-    const there = kept[i];
-    const other = there.request;
-    const same = other.name == request.name && other.driver == request.driver;
-    if (!same && other.containerPath != request.containerPath) continue;
-    if (same && (other.containerPath == request.containerPath || (there.firstClass && !next.pathGiven))) {
-      const difference = differs(other, request, true);
-      if (there.firstClass != next.firstClass) {
-        context.note(
-          request.title() +
-            " is declared in " +
-            other.from +
-            " and in " +
-            request.from +
-            ": " +
-            other.from +
-            " is taken" +
-            (difference.length ? "; they differ in " + difference : ""),
-        );
-        return null;
-      }
-      if (difference.length == 0) {
-        context.note(
-          request.title() + " is declared twice, in " + other.from + " and in " + request.from + ": taken once",
-        );
-        return null;
-      }
-      return contradiction(other, request, difference);
-    }
-    if (same) {
-      const difference = differs(other, request, false);
-      if (difference.length) return contradiction(other, request, difference);
-      continue;
-    }
-    return new Failure(
-      "invalid",
-      "two volumes are to be at " +
-        show(request.containerPath) +
-        ": " +
-        other.title() +
-        " by " +
-        other.from +
-        " and " +
-        request.title() +
-        " by " +
-        request.from,
-      "give each volume a path of its own",
-    )
-      .at("container_path", show(request.containerPath))
-      .of(request.name, request.driver);
+  const first = kept.firstOf(request);
+  const there = kept.at(request.containerPath);
+  // What yields is not held against the volume's other paths, whichever of them stands before.
+  if (first !== null && first.firstClass && !next.pathGiven) return again(context, first, next);
+  if (there !== null) {
+    const same = there.request.name == request.name && there.request.driver == request.driver;
+    return same ? again(context, there, next) : collision(there.request, request);
   }
-  kept.push(next);
+  if (first !== null) {
+    const difference = differs(first.request, request, false);
+    if (difference.length) return contradiction(first.request, request, difference);
+  }
+  kept.add(next);
   return null;
+}
+
+/** A volume that is declared once more at its path. */
+function again(context: Context, there: Declaration, next: Declaration): Failure | null {
+  const other = there.request;
+  const request = next.request;
+  const difference = differs(other, request, true);
+  if (there.firstClass != next.firstClass) {
+    context.note(
+      request.title() +
+        " is declared in " +
+        other.from +
+        " and in " +
+        request.from +
+        ": " +
+        other.from +
+        " is taken" +
+        (difference.length ? "; they differ in " + difference : ""),
+    );
+    return null;
+  }
+  if (difference.length) return contradiction(other, request, difference);
+  context.note(request.title() + " is declared twice, in " + other.from + " and in " + request.from + ": taken once");
+  return null;
+}
+
+function collision(a: VolumeRequest, b: VolumeRequest): Failure {
+  return new Failure(
+    "invalid",
+    "two volumes are to be at " +
+      show(b.containerPath) +
+      ": " +
+      a.title() +
+      " by " +
+      a.from +
+      " and " +
+      b.title() +
+      " by " +
+      b.from,
+    "give each volume a path of its own",
+  )
+    .at("container_path", show(b.containerPath))
+    .of(b.name, b.driver);
 }
 
 /** What differs between two declarations of one volume, or "". `samePath`: also what may differ from path to path. */
