@@ -1,6 +1,7 @@
 // Files that a person named: bounded, and secrets only where nobody else can read them.
+import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { open, rename, rm, writeFile } from "node:fs/promises";
+import { lstat, open, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 import { parse as parseYaml } from "yaml";
@@ -65,14 +66,31 @@ function notWritten(file: string, error: NodeJS.ErrnoException): Error {
   return new UserError(`${file} cannot be written: there is no folder ${folder}`, "make it, or name another file");
 }
 
-/** Writes a file so that a reader sees the old one or the new one, never a part. */
+/** Whether there is something that no file is to take the place of: /dev/null, /dev/stdout, a FIFO, somebody's link. */
+async function isNoFile(file: string): Promise<boolean> {
+  const stat = await lstat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  });
+  return stat !== null && !stat.isFile();
+}
+
+/**
+ * Writes a file so that a reader sees the old one or the new one, never a part. What is there and is no regular file is
+ * written to as it is.
+ */
 export async function writeWhole(file: string, bytes: Uint8Array | string): Promise<void> {
-  const part = `${file}.${process.pid}.tmp`;
+  // Nobody can put a link of his own where this will be, and what is there already is not ours to write or to remove.
+  const part = `${file}.${randomBytes(8).toString("hex")}.tmp`;
+  let made = false;
   try {
-    await writeFile(part, bytes);
+    if (await isNoFile(file)) return await writeFile(file, bytes);
+    const handle = await open(part, "wx");
+    made = true;
+    await handle.writeFile(bytes).finally(() => handle.close());
     await rename(part, file);
   } catch (error) {
-    await rm(part, { force: true });
+    if (made) await rm(part, { force: true });
     throw notWritten(file, error as NodeJS.ErrnoException);
   }
 }
