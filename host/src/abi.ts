@@ -8,6 +8,11 @@ export const IMPORT_MODULE = "dvdi";
 export const IMPORTS: readonly string[] = ["log", "now", "plugin_call", "query", "random", "sleep", "stage"];
 export const OPERATIONS: readonly string[] = ["configure", "parse", "prepare", "cleanup", "recover", "canary"];
 
+/** The codes of errors. */
+export const CODES: readonly string[] = [
+  ..."invalid refused not-found unavailable driver policy system timeout unsupported internal".split(" "),
+];
+
 /** The engine's defaults; an operator's settings may be tighter. */
 export const LIMITS = { blobBytes: 4 << 20, memoryBytes: 64 << 20 } as const;
 
