@@ -132,6 +132,9 @@ describe("options of known drivers", () => {
     for (let i = 0; i < 129; i++) many += (i ? "," : "") + '"k' + i.toString() + '":"v"';
     const text = '{"volumes":[{"name":"v","container_path":"/d","driver":"own","options":{' + many + "}}]}";
     expect(parse("statement", text).message).toBe("volumes[0].options has 129 options; at most 128 are taken");
+    let pairs = "src=v,dst=/d,volume-driver=own";
+    for (let i = 0; i < 500; i++) pairs += ",volume-opt=k" + i.toString() + "=v";
+    expect(parse("mount", pairs).message).toBe("mount volume-opt has more than 128 options");
   });
 
   it("secrets are not looked at", () => {

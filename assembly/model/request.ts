@@ -54,6 +54,11 @@ export class Options {
     return this.names.length;
   }
 
+  /** More than are taken, as the check of the options says: a form that has so many need not be read on. */
+  get tooMany(): bool {
+    return this.size > MAX_OPTIONS;
+  }
+
   get(name: string): OptionValue | null {
     const index = this.keys.indexOf(inAnyCase(name));
     return index < 0 ? null : this.values[index];
@@ -90,8 +95,10 @@ export class Options {
   equals(other: Options): bool {
     if (this.size != other.size) return false;
     for (let i = 0; i < this.size; i++) {
-      const value = other.get(this.names[i]);
-      if (value === null || !value.equals(this.values[i])) return false;
+      const key = unchecked(this.keys[i]);
+      // Mostly they stand in the same order; looking for each is slow where there are many.
+      const at = unchecked(other.keys[i]) == key ? i : other.keys.indexOf(key);
+      if (at < 0 || !other.values[at].equals(this.values[i])) return false;
     }
     return true;
   }

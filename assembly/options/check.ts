@@ -13,11 +13,8 @@ import { schemaOf } from "./schemas";
 export function checkOptions(field: string, request: VolumeRequest): Failure | null {
   const options = request.options;
   if (options.size == 0) return null;
-  if (options.size > MAX_OPTIONS) {
-    return new Failure(
-      "invalid",
-      field + " has " + options.size.toString() + " options; at most " + MAX_OPTIONS.toString() + " are taken",
-    )
+  if (options.tooMany) {
+    return new Failure("invalid", field + " has more than " + MAX_OPTIONS.toString() + " options")
       .at(field)
       .of(request.name, request.driver);
   }

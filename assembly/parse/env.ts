@@ -161,7 +161,7 @@ function parseSlot(context: Context, values: string[], slot: i32): Failure | nul
 function parseOpts(key: string, text: string, request: VolumeRequest): Failure | null {
   if (text.length == 0) return null;
   const pieces = text.split(",");
-  for (let i = 0; i < pieces.length; i++) {
+  for (let i = 0; i < pieces.length && !request.options.tooMany; i++) {
     const piece = pieces[i].trim();
     if (piece.length == 0) continue;
     const equals = piece.indexOf("=");

@@ -87,7 +87,7 @@ function parseDockerVolume(context: Context, volume: Node, docker: Node): Failur
 function readParameters(options: Node, request: VolumeRequest): void {
   const list = options.array("parameter");
   if (list === null) return;
-  for (let i = 0; i < list.length; i++) {
+  for (let i = 0; i < list.length && !request.options.tooMany; i++) {
     const parameter = list.at(i);
     if (!parameter.mustBeObject()) return;
     if (!parameter.has("key") || !parameter.has("value")) {

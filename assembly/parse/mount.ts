@@ -103,6 +103,7 @@ export function parseMount(context: Context, text: string): Failure | null {
 }
 
 function addOption(text: string, request: VolumeRequest, pair: string): Failure | null {
+  if (request.options.tooMany) return null;
   const equals = pair.indexOf("=");
   const name = equals < 0 ? pair : pair.substring(0, equals);
   const value = equals < 0 ? "" : pair.substring(equals + 1);
