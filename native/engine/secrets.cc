@@ -20,6 +20,7 @@ namespace dvdi {
 namespace {
 
 constexpr size_t kMaxSecretBytes = 64 << 10;
+constexpr const char* kBlank = " \t\r\n";
 
 // As the settings compare option names: case, '-', '_' and a prefix as Marathon's "dvdi/" make no difference.
 bool IsListed(const Settings& settings, std::string_view name) {
@@ -39,7 +40,7 @@ std::string NewHandle(Random* random, const std::string& value, SecretList* take
 }
 
 struct Span {
-  size_t begin, end;  // of a JSON string, quotes included, or of a number or word
+  size_t begin, end;  // of a JSON string, quotes included, of a list or an object, or of a number or word
 };
 
 // The values to hide in a JSON text: those of listed members, and of {"key": listed, "value": …} pairs. The
@@ -57,33 +58,59 @@ class JsonSecrets {
         at = end;
         continue;
       }
-      if (after_colon_ && (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-')) {
-        // A number is written into an option as it is.
-        size_t end = text_.find_first_of(",]}: \t\r\n\"", at);
-        if (end == std::string::npos) end = text_.size();
-        OnValue({at, end});
+      if (size_t end = EndOfBare(at); end > at) {
+        // A number is written into an option as it is. A name without quotes is no JSON's, but a value may be
+        // behind it.
+        const bool hidden = after_colon_ && listed_;
+        if (after_colon_) OnValue({at, end});
+        if (!hidden) SetMember(text_.substr(at, end - at));
         at = end;
         continue;
       }
-      if (c == '{') frames_.push_back({});
-      if (c == '}' && !frames_.empty()) EndFrame();
-      if (c == ',' || c == '{' || c == '[' || c == ']' || c == '}') after_colon_ = false, member_.clear();
+      if (c == '{' || c == '[') Open(at);
+      if (c == '}' || c == ']') Close(at);
+      if (c == ',') SetMember("");
       if (c == ':') after_colon_ = true;
       ++at;
     }
-    while (!frames_.empty()) EndFrame();  // of a text that breaks off
+    while (!frames_.empty()) EndFrame(text_.size());  // of a text that breaks off
     std::sort(found_.begin(), found_.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
     return found_;
   }
 
  private:
   struct Frame {
-    bool key_is_listed = false;
-    Span value{0, 0};
+    size_t begin, values;  // in the text; of its "value" members in values_
+    bool hidden, is_value, key_is_listed = false;
   };
-  void EndFrame() {
-    if (frames_.back().key_is_listed && frames_.back().value.end > 0) found_.push_back(frames_.back().value);
+  // The name of what comes behind a colon.
+  void SetMember(std::string name) {
+    member_ = std::move(name);
+    listed_ = IsListed(settings_, member_);
+    after_colon_ = false;
+  }
+  // A list or an object under a listed name is hidden as a whole: no reader takes it for a value, but what is
+  // in it was meant to be one, and the record shows what was refused.
+  void Open(size_t at) {
+    const bool value = after_colon_ && !IsReference(at);
+    const bool hidden = value && listed_;
+    frames_.push_back({at, values_.size(), hidden, value && !hidden && member_ == "value"});
+    SetMember("");
+  }
+  // One that closes nothing is passed over: where nobody can say where a value ends, it ends with the text.
+  void Close(size_t at) {
+    SetMember("");
+    const char open = text_[at] == '}' ? '{' : '[';
+    if (!frames_.empty() && text_[frames_.back().begin] == open) EndFrame(at + 1);
+  }
+  void EndFrame(size_t end) {
+    const Frame f = frames_.back();
     frames_.pop_back();
+    const auto values = values_.begin() + static_cast<long>(f.values);
+    if (f.key_is_listed) found_.insert(found_.end(), values, values_.end());
+    values_.erase(values, values_.end());
+    if (f.hidden) found_.push_back({f.begin, end});
+    if (f.is_value) values_.push_back({f.begin, end});
   }
   size_t EndOfString(size_t at) const {
     for (++at; at < text_.size(); ++at) {
@@ -94,33 +121,56 @@ class JsonSecrets {
     }
     return text_.size();
   }
+  // The end of what stands there without quotes, or `at` where nothing does. A listed value goes on as far as
+  // it can: of a text that is no JSON nobody knows which words are its own.
+  size_t EndOfBare(size_t at) const {
+    const unsigned char c = static_cast<unsigned char>(text_[at]);
+    if (std::isspace(c) != 0 || std::string_view("{}[]:,").find(text_[at]) != std::string_view::npos)
+      return at;
+    const bool listed = after_colon_ && listed_;
+    if (!listed && std::isalnum(c) == 0 && c != '-') return at;
+    size_t end = std::min(text_.find_first_of(listed ? ",]}\r\n" : ",]}: \t\r\n\"", at), text_.size());
+    while (listed && std::isspace(static_cast<unsigned char>(text_[end - 1])) != 0) --end;
+    return end;
+  }
+  size_t SkipSpace(size_t at) const { return std::min(text_.find_first_not_of(kBlank, at), text_.size()); }
+  // Whether {"secret": NAME} stands there, and nothing else in it. It is no value.
+  bool IsReference(size_t at) const {
+    if (text_[at] != '{') return false;
+    at = SkipSpace(at + 1);
+    if (text_.compare(at, 8, "\"secret\"") != 0) return false;
+    at = SkipSpace(at + 8);
+    if (at >= text_.size() || text_[at] != ':') return false;
+    at = SkipSpace(at + 1);
+    if (at >= text_.size() || text_[at] != '"') return false;
+    at = SkipSpace(EndOfString(at));
+    return at < text_.size() && text_[at] == '}';
+  }
   std::string Decode(const Span& s) const {
     auto json = ParseJson(std::string_view(text_).substr(s.begin, s.end - s.begin), "text");
     return json.ok() && json->is_string() ? json->get<std::string>() : "";
   }
   void OnString(Span s) {
-    if (!after_colon_) {
-      member_ = Decode(s);
-      return;
-    }
-    if (!IsListed(settings_, member_) && !frames_.empty() && member_ == "key")
+    if (!after_colon_) return SetMember(Decode(s));
+    if (!listed_ && !frames_.empty() && member_ == "key")
       frames_.back().key_is_listed = IsListed(settings_, Decode(s));
     OnValue(s);
   }
   void OnValue(Span s) {
     after_colon_ = false;
-    if (IsListed(settings_, member_))
+    if (listed_)
       found_.push_back(s);
     else if (!frames_.empty() && member_ == "value")
-      frames_.back().value = s;
+      values_.push_back(s);
   }
 
   const Settings& settings_;
   const std::string& text_;
   std::vector<Frame> frames_;
+  std::vector<Span> values_;  // of "value" members, those of inner frames behind those of outer ones
   std::vector<Span> found_;
   std::string member_;
-  bool after_colon_ = false;
+  bool listed_ = false, after_colon_ = false;
 };
 
 std::string TakeFromJson(Random* random, const Settings& settings, const std::string& text,
@@ -131,11 +181,15 @@ std::string TakeFromJson(Random* random, const Settings& settings, const std::st
     if (s.begin < at) continue;
     std::string raw = text.substr(s.begin, s.end - s.begin);
     if (raw == "null") continue;
-    auto json = ParseJson(raw, "text");
     out.append(text, at, s.begin - at);
-    // What cannot be read is hidden all the same: the policy refuses the text anyway, and shows it.
-    out +=
-        '"' + NewHandle(random, json.ok() && json->is_string() ? json->get<std::string>() : raw, taken) + '"';
+    // What cannot be read is hidden all the same: the policy refuses the text anyway, and shows it. A list
+    // stays one, which is refused as it was.
+    std::string value = raw;
+    if (raw[0] == '"')
+      if (auto json = ParseJson(raw, "text"); json.ok() && json->is_string())
+        value = json->get<std::string>();
+    const bool nested = raw[0] == '[' || raw[0] == '{';
+    out += (nested ? "[\"" : "\"") + NewHandle(random, value, taken) + (nested ? "\"]" : "\"");
     at = s.end;
   }
   out.append(text, at);
@@ -158,29 +212,85 @@ size_t ValueOfListed(const Settings& settings, const std::string& field, int lev
   return std::string::npos;
 }
 
+// The end of the field that begins there. `quoted`: it is one of encoding/csv's, whose text goes to *field.
+size_t EndOfField(const std::string& text, size_t at, bool quoted, std::string* field) {
+  size_t end = at;
+  if (quoted) {
+    for (++end; end < text.size(); ++end) {
+      if (text[end] == '"') {
+        if (end + 1 >= text.size() || text[end + 1] != '"') break;
+        ++end;
+      }
+      *field += text[end];
+    }
+  }
+  end = std::min(text.find(',', std::min(end, text.size())), text.size());
+  if (!quoted) *field = text.substr(at, end - at);
+  return end;
+}
+
+// Where each list or object of a text ends. It is looked at once, however many begin and do not end.
+class NestedEnds {
+ public:
+  explicit NestedEnds(const std::string& text) : text_(text) {}
+  // Of the one that begins there, or `at` where none does, or none that ends.
+  size_t Of(size_t at) {
+    const size_t begin = text_.find_first_not_of(kBlank, at);
+    if (begin == std::string::npos || (text_[begin] != '[' && text_[begin] != '{')) return at;
+    if (ends_.empty()) Read();
+    return ends_[begin] != 0 ? ends_[begin] : at;
+  }
+
+ private:
+  void Read() {
+    ends_.resize(text_.size());
+    std::vector<size_t> open;
+    for (size_t i = 0; i < text_.size(); ++i) {
+      if (text_[i] == '[' || text_[i] == '{') open.push_back(i);
+      if ((text_[i] != ']' && text_[i] != '}') || open.empty()) continue;
+      ends_[open.back()] = i + 1;
+      open.pop_back();
+    }
+  }
+
+  const std::string& text_;
+  std::vector<size_t> ends_;
+};
+
+// Whether a field has no name, so that its form refuses it and shows it.
+bool HasNoName(const std::string& field, bool csv) {
+  const size_t begin = field.find_first_not_of(kBlank);
+  if (begin == std::string::npos) return false;
+  const size_t size = field.find_last_not_of(kBlank) + 1 - begin;
+  const std::string_view text = std::string_view(field).substr(begin, size);
+  if (csv && (text == "ro" || text == "readonly" || text == "volume-nocopy")) return false;
+  return text.find('=') == std::string_view::npos || text[0] == '=';
+}
+
 // NAME=VALUE in comma-separated text. `csv`: docker's --mount, whose fields may be quoted as encoding/csv has
-// it.
+// it. Behind a listed value, what a comma in it has cut off is hidden too: it names nothing, or lies within
+// the value's brackets. It stays a field that no reader takes.
 std::string TakeFromPairs(Random* random, const Settings& settings, const std::string& text, bool csv,
                           SecretList* taken) {
   std::string out;
+  bool listed = false;   // the field before is a listed value's
+  size_t nested_to = 0;  // where that value's brackets end
+  NestedEnds ends(text);
   for (size_t at = 0; at <= text.size();) {
-    size_t end = at;
+    const bool quoted = csv && at < text.size() && text[at] == '"';
     std::string field;
-    bool quoted = csv && at < text.size() && text[at] == '"';
-    if (quoted) {
-      for (++end; end < text.size(); ++end) {
-        if (text[end] == '"') {
-          if (end + 1 >= text.size() || text[end + 1] != '"') break;
-          ++end;
-        }
-        field += text[end];
-      }
-    }
-    end = std::min(text.find(',', std::min(end, text.size())), text.size());
-    if (!quoted) field = text.substr(at, end - at);
+    size_t end = EndOfField(text, at, quoted, &field);
     size_t value = ValueOfListed(settings, field, csv ? 2 : 1);
-    if (value == std::string::npos) {
+    if (at < nested_to || (listed && HasNoName(field, csv))) {
+      for (std::string next; end < text.size(); next.clear()) {
+        const size_t to = EndOfField(text, end + 1, false, &next);
+        if (end + 1 >= nested_to && (!HasNoName(next, csv) || (csv && next[0] == '"'))) break;
+        end = to;
+      }
+      out += NewHandle(random, text.substr(at, end - at), taken);
+    } else if (value == std::string::npos) {
       out.append(text, at, end - at);
+      listed = false;
     } else {
       std::string name = field.substr(0, value);
       std::string put = name + NewHandle(random, field.substr(value), taken);
@@ -191,6 +301,8 @@ std::string TakeFromPairs(Random* random, const Settings& settings, const std::s
         put = '"' + again + '"';
       }
       out += put;
+      listed = !quoted;
+      if (!quoted) nested_to = std::max(nested_to, ends.Of(at + value));
     }
     if (end >= text.size()) break;
     out += ',';

@@ -349,6 +349,104 @@ TEST_F(SecretsTest, TextThatIsNoneHidesItsValuesAllTheSame) {
   EXPECT_EQ(quoted, "\"a\"\"b=password=" + taken_[0].first + "\",src=x") << "it stays one field";
 }
 
+// No value of an option, and so refused: the record of that has nothing of it.
+TEST_F(SecretsTest, AListOrAnObjectUnderAListedNameIsHiddenAsAWhole) {
+  const struct {
+    const char *form, *text;
+    std::vector<std::string> values;
+  } kTexts[] = {
+      {"statement",
+       R"({"options":{"password":["hunter3","hunter4"],"size":"5"}})",
+       {R"(["hunter3","hunter4"])"}},
+      {"statement", R"({"options":{"password" : {"value":"hunter3"} }})", {R"({"value":"hunter3"})"}},
+      {"statement",
+       R"({"password":[["]hunter3\"]",{"a":[]}],"hunter4"]})",
+       {R"([["]hunter3\"]",{"a":[]}],"hunter4"])"}},
+      {"statement",
+       R"({"password":[{"password":"hunter3"}],"access_key":"hunter4"})",
+       {R"([{"password":"hunter3"}])", "hunter4"}},
+      {"statement", R"({"password":["hunter3","hunter4")", {R"(["hunter3","hunter4")"}},
+      {"statement", R"({"password":["hunter3"},"hunter4"],"a":"b"})", {R"(["hunter3"},"hunter4"])"}},
+      {"statement", R"({"password":{"a":["hunter3"},"b":"hunter4"})", {R"({"a":["hunter3"},"b":"hunter4"})"}},
+      {"statement", R"({"password":{"secret":"db","b":"hunter3"}})", {R"({"secret":"db","b":"hunter3"})"}},
+      {"statement",
+       R"({"password":{"secret":"hunter3","secret":"db"}})",
+       {R"({"secret":"hunter3","secret":"db"})"}},
+      {"statement", R"({"password":{"secret":["hunter3"]}})", {R"({"secret":["hunter3"]})"}},
+      {"statement", R"({"password":["secret"]})", {R"(["secret"])"}},
+      {"statement", "{password: [hunter3], size: 5}", {"[hunter3]"}},
+      {"statement", "options:\n  password: hunter3 'hunter4'\n  size: 5\n", {"hunter3 'hunter4'"}},
+      {"statement", R"({"password":'hunter3 hunter4' })", {"'hunter3 hunter4'"}},
+      {"marathon", R"({"dvdi/password":{"a":"hunter3"}})", {R"({"a":"hunter3"})"}},
+      {"mesos", R"({"parameter":[{"key":"password","value":["hunter3"]}]})", {R"(["hunter3"])"}},
+      {"mesos",
+       R"({"parameter":[{"value":{"value":"hunter3"},"key":"password"}]})",
+       {R"({"value":"hunter3"})"}},
+      {"mesos", R"({"key":"password","value":"hunter3","value":"hunter4"})", {"hunter3", "hunter4"}},
+      {"mesos", R"({"key":"size","value":{"key":"password","value":"hunter3"}})", {"hunter3"}},
+      {"env", "password=[hunter3,hunter4],size=5", {"[hunter3", "hunter4]"}},
+      {"env", "password={a=hunter3,b=hunter4, [c]},size=5", {"{a=hunter3", "b=hunter4, [c]}"}},
+      {"env", "size=5,password=hunter3,hunter4, =hunter5,", {"hunter3", "hunter4, =hunter5"}},
+      {"mount", "src=a,volume-opt=password=[hunter3,hunter4],dst=/a", {"[hunter3", "hunter4]"}},
+      {"mount", "volume-opt=password=hunter3,hunter4,ro", {"hunter3", "hunter4"}},
+  };
+  for (const auto& t : kTexts) {
+    std::string out = Take(t.form, t.text);
+    EXPECT_HAS_NOT(out, "hunter");
+    EXPECT_EQ(Values(), t.values) << t.text;
+    if (!Json::accept(t.text)) continue;
+    // Whatever was a list or an object is no text now, for which a policy could take it.
+    const Json password = Json::parse(out).value("password", Json::array());
+    EXPECT_TRUE(password.is_array()) << out;
+  }
+  // What goes on behind it is as it was.
+  EXPECT_EQ(Json::parse(Take("statement", kTexts[0].text))["options"]["size"], "5");
+  EXPECT_TRUE(Take("env", kTexts[19].text).ends_with(",size=5"));
+  EXPECT_TRUE(Take("mount", kTexts[23].text).ends_with(",ro"));
+  for (const char* text : {"password=[x,size=5", "password={,size=[5]", "password=x,,size=5"})
+    EXPECT_HAS(Take("env", text), ",size=");
+  EXPECT_HAS(Take("mount", "volume-opt=password=x,\"ro\""), "\"ro\"") << "a flag, whatever its quotes";
+  for (const char* text : {R"({"password":{ "secret" : "db" },"size":[1,{"a":"b"}]})",
+                           R"({"key":"password","value":{"secret":"db"}})", R"({"size":["password","x"]})"})
+    EXPECT_EQ(Take("statement", text), text);
+}
+
+TEST_F(SecretsTest, TheRecordOfARefusedListHasNothingOfIt) {
+  stock_ = true;
+  settings_.policy_dir = DVDI_TEST_POLICY_DIR;
+  const std::string begin =
+      R"({"volumes":[{"driver":"red","name":"a","container_path":"/a","options":{"password":)";
+  for (const char* value : {R"(["hunter33"])", R"({"value":"hunter33"})"}) {
+    Json answer = Prepare("scope-of-a-test", {},
+                          {{"sources", {{{"form", "statement"}, {"text", begin + value + "}}]}"}}}}});
+    EXPECT_EQ(CodeOf(answer), "invalid") << answer;
+    EXPECT_HAS(MessageOf(answer), "password");
+    EXPECT_HAS_NOT(Dump(answer), "hunter33");
+    EXPECT_HAS(Dump(Record("scope-of-a-test")), "dvdi-secret-");
+    EXPECT_HAS_NOT(LedgerBytes(), "hunter33");
+  }
+}
+
+TEST_F(SecretsTest, LongTextsAreReadOnce) {
+  constexpr size_t kLong = 256 << 10;
+  const auto many = [](const std::string& begin, const std::string& part, const std::string& end = "") {
+    std::string text = begin;
+    while (text.size() < kLong) text += part;
+    return text + end;
+  };
+  const std::string json = R"({"password":)", env = "password=[";
+  for (const std::string& text : {many(json, "["), many(json, R"({"value":)"), many(json, R"(["]",{)"),
+                                  many(json, "[}"), many(json, R"({"secret":)"), many(json, "'"),
+                                  many("\"", ":'"), many(R"({"a)", "a", "\":" + std::string(kLong, '\''))})
+    EXPECT_LT(Take("statement", text).size(), text.size() + 128);
+  for (const std::string& text :
+       {many(env, "["), many(env, "[,"), many(env, "x,", "]"), many(env, "[,", "]")})
+    EXPECT_LT(Take("env", text).size(), text.size() + 128);
+  // Each of these is a value.
+  EXPECT_EQ(Take("env", many("", "password=[x,")).find("[x"), std::string::npos);
+  EXPECT_EQ(Take("statement", many("", "password:[x],")).find("[x"), std::string::npos);
+}
+
 TEST_F(SecretsTest, AFileThatCannotBeReadIsNoEmptySecret) {
   if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
   settings_.secrets_dir =
