@@ -91,6 +91,7 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   meta.operation = request_.operation;
   meta.attach.attachment = v.attachment.id, meta.attach.target = v.target;
   meta.attach.mode = v.mode, meta.attach.access = v.access;
+  meta.mountpoint = v.attachment.mountpoint, meta.device = v.attachment.device;
   meta.stage = r.stage;
   int made = core_.env.sys->MkdirAt(AT_FDCWD, r.stage.c_str(), 0700);
   if (made < 0) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);

@@ -186,6 +186,7 @@ TEST_F(MetaTest, StagesSayWhoseTheyAre) {
   StageMeta m;
   m.operation = meta_.operation;
   m.attach.attachment = kA, m.attach.target = "/data", m.attach.mode = "ro", m.attach.access = "multi-reader";
+  m.mountpoint = "/mnt/a", m.device = "7:1 /";
   m.stage = stages_ + "/" + kA + "/001122334455-0";
   ASSERT_TRUE(WriteStageMeta(env(), m).ok());
   auto found = ReadStageMetas(env(), stages_, kA);
@@ -193,6 +194,8 @@ TEST_F(MetaTest, StagesSayWhoseTheyAre) {
   EXPECT_EQ(found[0].stage, m.stage);
   EXPECT_EQ(found[0].attach.target, "/data");
   EXPECT_EQ(found[0].attach.mode, "ro");
+  EXPECT_EQ(found[0].mountpoint, "/mnt/a");
+  EXPECT_EQ(found[0].device, "7:1 /");
   EXPECT_EQ(found[0].operation.scope, meta_.operation.scope);
   // One that was copied to another attachment, one that is damaged, and one that anybody can write.
   fs::copy_file(m.stage + ".json", stages_ + "/" + kB + "/001122334455-0.json");

@@ -96,6 +96,11 @@ Status RebuildLedger(Core& core) {
         stages.push_back(std::move(s));
     }
     if (!stages.empty()) a.state = kAttached;
+    // Where its driver has it. It may have been mounted anew since some of them were made: what is so now
+    // counts.
+    for (const auto& s : stages)
+      if (!s.mountpoint.empty() && (a.mountpoint.empty() || DeviceAt(mounts, s.mountpoint) == s.device))
+        a.mountpoint = s.mountpoint, a.device = s.device;
     DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::rebuilt, false, [&](LedgerTx& tx) -> Status {
       // Brought back by a rebuild that did not come to its end, or attached since.
       DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetAttachment(id));

@@ -266,6 +266,67 @@ TEST_F(RecoverTest, AMissingLedgerIsRebuiltAndNothingInUseIsUnmounted) {
   ExpectNothingLeft();
 }
 
+// Other workloads are kept from seeing it there, and nobody has to mount it again.
+TEST_F(RecoverTest, WhereAVolumeIsMountedIsKnownAfterARebuild) {
+  // The files of an engine that did not write it down.
+  auto without = [&] {
+    for (const auto& folder : fs::directory_iterator(stage_root()))
+      for (const auto& file : fs::directory_iterator(folder)) {
+        if (!file.is_regular_file() || file.path().filename() == "meta.json") continue;
+        std::ifstream in(file.path());
+        Json j = Json::parse(in);
+        EXPECT_EQ(j.erase("mountpoint") + j.erase("device"), 2u) << j;
+        std::ofstream(file.path()) << Dump(j);
+      }
+  };
+  for (bool old : {false, true}) {
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    const Json before = Known("red", "a");
+    ASSERT_FALSE(GetString(before, "mountpoint").empty()) << before;
+    const int mounts = Count("red Mount");
+    Close();
+    if (old) without();
+    RemoveLedger();
+    Json now = Known("red", "a");
+    ASSERT_FALSE(now.is_null());
+    EXPECT_EQ(GetString(now, "mountpoint"), old ? "" : GetString(before, "mountpoint"));
+    Json beside =
+        Prepare("beside", {Volume("blue", "b")}, {{"process", {{"pid", world_.sys.StartProcess()}}}});
+    ASSERT_TRUE(beside.contains("ok")) << beside;
+    EXPECT_EQ(beside["ok"]["hide"].size(), old ? 1u : 2u) << beside;
+    Json two = Prepare("two", {Volume("red", "a", {{"container_path", "/srv/two"}})});
+    ASSERT_TRUE(two.contains("ok")) << two;
+    EXPECT_EQ(two["ok"]["volumes"][0]["what"], old ? "re-attached" : "shared");
+    EXPECT_EQ(Count("red Mount"), mounts + (old ? 1 : 0));
+    EXPECT_EQ(GetString(Known("red", "a"), "mountpoint"), GetString(before, "mountpoint"));
+    for (const char* scope : {"one", "two", "beside"}) Cleanup(scope);
+    Settle();
+    ExpectNothingLeft();
+  }
+}
+
+// One of two stages may be of an earlier Mount, which its driver has lost since.
+TEST_F(RecoverTest, OfTwoPlacesThatStagesNameTheOneThatIsThereCounts) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  ASSERT_TRUE(Prepare("two", {Volume("red", "a", {{"container_path", "/srv/two"}})}).contains("ok"));
+  const Json before = Known("red", "a");
+  std::vector<fs::path> files;
+  for (const auto& file : fs::directory_iterator(stage_root() + "/" + GetString(before, "id")))
+    if (file.is_regular_file() && file.path().filename() != "meta.json") files.push_back(file.path());
+  ASSERT_EQ(files.size(), 2u);
+  for (const auto& stale : files) {
+    Close();
+    std::ifstream in(stale);
+    const Json good = Json::parse(in);
+    Json j = good;
+    j["device"] = "0:0 /", j["mountpoint"] = root_ + "/before";
+    std::ofstream(stale) << Dump(j);
+    RemoveLedger();
+    EXPECT_EQ(GetString(Known("red", "a"), "mountpoint"), GetString(before, "mountpoint"));
+    std::ofstream(stale) << Dump(good);
+  }
+}
+
 TEST_F(RecoverTest, ALedgerThatLostWhatIsMountedIsRebuilt) {
   KeepEarlierLedger();
   Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")});

@@ -26,6 +26,7 @@ Status WriteStageMeta(const Env& env, const StageMeta& m) {
   Json j = OperationToJson(m.operation);
   j["attachment"] = m.attach.attachment;
   j["target"] = m.attach.target, j["mode"] = m.attach.mode, j["access"] = m.attach.access;
+  j["mountpoint"] = m.mountpoint, j["device"] = m.device;
   std::string path = FileOf(m.stage);
   int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make " + path, path);
@@ -51,6 +52,7 @@ std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_r
     m.attach.attachment = GetString(*j, "attachment");
     m.attach.target = GetString(*j, "target");
     m.attach.mode = GetString(*j, "mode"), m.attach.access = GetString(*j, "access");
+    m.mountpoint = GetString(*j, "mountpoint"), m.device = GetString(*j, "device");
     m.stage = folder + "/" + name.substr(0, name.size() - kFile.size());
     m.ended = m.stage.ends_with(kEnded);
     if (m.ended) m.stage.resize(m.stage.size() - kEnded.size());

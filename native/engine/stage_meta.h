@@ -15,8 +15,10 @@ namespace dvdi {
 struct StageMeta {
   OperationRow operation;  // id, owner, scope, boot_id, process, started_ms
   EffectRow attach;        // attachment, target, mode, access
-  std::string stage;       // the stage's folder
-  bool ended = false;      // its operation is being undone: EndStageMeta
+  // The attachment's, as it was when the stage was made; "" in a file of an engine that wrote none.
+  std::string mountpoint, device;
+  std::string stage;   // the stage's folder
+  bool ended = false;  // its operation is being undone: EndStageMeta
 };
 
 Status WriteStageMeta(const Env& env, const StageMeta& meta);
