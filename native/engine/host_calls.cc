@@ -8,6 +8,7 @@
 #include "base/path.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "engine/driver_words.h"
 #include "engine/meta.h"
 #include "engine/operation.h"
 #include "engine/secrets.h"
@@ -260,9 +261,16 @@ Status PrepareOperation::BeforeEffects(const std::vector<size_t>& mounts,
   if (!mounts.empty() && !meta_written_) {
     Meta meta;
     meta.operation = request_.operation;
-    for (const auto& v : volumes_)
-      if (&volumes_[v.first] == &v && !v.attached)
-        meta.attachments.push_back({v.attachment.id, v.driver, v.name});
+    const bool secrets = MayTellSecrets(core_.env, core_.settings);
+    for (const auto& v : volumes_) {
+      if (&volumes_[v.first] != &v || v.attached) continue;
+      meta.attachments.push_back({v.attachment.id, v.driver, v.name, secrets});
+      if (v.before != "releasing") continue;
+      // What its driver was told before this engine takes it over, it knows still.
+      if (auto before = ReadMeta(core_.env, core_.stage_root, v.attachment.id); before.ok())
+        for (const auto& e : before->attachments)
+          meta.attachments.back().secrets |= e.id == v.attachment.id && e.secrets;
+    }
     if (DVDI_GUARD(meta_first))
       if (Status s = WriteMeta(core_.env, core_.stage_root, meta); !s.ok()) {  // promise 2
         const VolumeState& v = volumes_[mounts.front()];

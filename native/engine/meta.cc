@@ -20,8 +20,10 @@ constexpr const char* kOnTheWay = ".link";
 Json ToJson(const Meta& meta) {
   Json j = OperationToJson(meta.operation);
   Json list = Json::array();
-  for (const auto& a : meta.attachments)
+  for (const auto& a : meta.attachments) {
     list.push_back({{"id", a.id}, {"driver", a.driver}, {"volume", a.name}});
+    if (a.secrets) list.back()["secrets"] = true;
+  }
   j["attachments"] = std::move(list);
   return j;
 }
@@ -154,7 +156,7 @@ Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::
   const OperationRow& o = meta.operation;
   bool own = false;
   for (const Json& a : GetMember(j, "attachments")) {
-    MetaEntry e{GetString(a, "id"), GetString(a, "driver"), GetString(a, "volume")};
+    MetaEntry e{GetString(a, "id"), GetString(a, "driver"), GetString(a, "volume"), GetBool(a, "secrets")};
     if (!IsAttachmentId(e.id) || e.driver.empty() || e.name.empty())
       return Status(Code::kInvalid, path + " names no volume").WithPath(path);
     own |= e.id == id;

@@ -14,6 +14,7 @@ namespace dvdi {
 
 struct MetaEntry {
   std::string id, driver, name;
+  bool secrets = false;  // its driver may have been told a secret (driver_words.h)
 };
 
 // What one operation attaches. The files of its attachments are links to one file: one fsync makes

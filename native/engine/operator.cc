@@ -4,6 +4,7 @@
 
 #include "base/guards.h"
 #include "base/text.h"
+#include "engine/driver_words.h"
 #include "engine/tell.h"
 
 namespace dvdi {
@@ -34,7 +35,8 @@ Answer OperatorTask::Do(Call call) {
   Json said = {{"kind", answer.kind == Answer::Kind::kOk      ? "ok"
                         : answer.kind == Answer::Kind::kError ? "error"
                                                               : "unknown"}};
-  if (!answer.error.empty()) said["error"] = answer.error;
+  if (!answer.error.empty()) said["error"] = KeptError(core_, call, answer);
+  if (LeavesWordsOut(core_, answer)) left_out_ = GetString(said, "error");
   if (answer.kind == Answer::Kind::kUnknown) said["reason"] = answer.reason, said["sent"] = answer.sent;
   if (!answer.mountpoint.empty()) said["mountpoint"] = OneLine(answer.mountpoint, 4096);
   recorder_.HostCall("plugin_call", Dump({{"calls", {request}}}), Dump({{"ok", {{"answers", {said}}}}}),
@@ -91,9 +93,12 @@ Status OperatorTask::Finish(const Status& status, const char* event,
                : refused   ? "refused"
                            : "failed",
                driver_, name_, "", status);
+  // Of what was refused by us the reason; of what its driver answered only what may be kept.
+  Status kept = status;
+  if (!left_out_.empty() && !status.ok() && !refused) kept = Status(code, left_out_, status.hint());
   return core_.ledger->Apply(Commit::operated, changes != nullptr, [&](LedgerTx& tx) -> Status {
     if (changes != nullptr) DVDI_RETURN_IF_ERROR(changes(tx));
-    return tx.PutRecord(recorder_.Finish(operation_, status.ok() ? "ok" : CodeName(status.code()), status),
+    return tx.PutRecord(recorder_.Finish(operation_, status.ok() ? "ok" : CodeName(status.code()), kept),
                         {{driver_, name_}}, core_.settings.records_keep);
   });
 }

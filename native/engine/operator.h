@@ -51,6 +51,7 @@ class OperatorTask {
   const int64_t deadline_ms_;
   OperationRow operation_;
   Recorder recorder_;
+  std::string left_out_;  // in place of its driver's last words, which are not to be kept
 };
 
 // Reads driver, name and deadline of `request`, and runs `body` as above. The body's result is the answer; it

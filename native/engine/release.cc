@@ -8,6 +8,7 @@
 #include "base/guards.h"
 #include "base/path.h"
 #include "base/text.h"
+#include "engine/driver_words.h"
 #include "engine/meta.h"
 #include "engine/tell.h"
 
@@ -23,7 +24,7 @@ Seen Ask(Core& core, const AttachmentRow& a, int64_t deadline_ms, std::string* w
   call.driver = a.driver, call.method = Method::kGet, call.volume = a.name;
   call.deadline_ms = std::min(deadline_ms, core.env.clock->MonotonicMs() + core.settings.call_max_ms);
   Answer get = core.plugins->RunOne(call);
-  *why = get.error;
+  *why = KeptError(core, call, get, {a});
   *named = get.mountpoint;
   if (get.kind == Answer::Kind::kUnknown) return Seen::kUnknown;
   if (get.kind == Answer::Kind::kOk) return get.mountpoint.empty() ? Seen::kNotMounted : Seen::kMounted;
@@ -48,16 +49,16 @@ std::optional<std::string> MountedAt(Core& core, const AttachmentRow& a, const s
 
 // Some drivers name a mountpoint whether anything is mounted there or not, so that Get does not tell, and
 // refuse an Unmount that they have answered before (to a process that died then). Their own word that it is
-// not mounted counts where our mountinfo says the same of the place. Where that has a mount, `why` says so:
+// not mounted counts where our mountinfo says the same of the place. Where that has a mount, `but` says so:
 // one that counts IDs means by it that it has not ours.
-bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named, std::string* why) {
-  std::string text = *why;
+bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named, std::string text,
+                    std::string* but) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   if (text.find("not mounted") == std::string::npos) return false;
   const auto place = MountedAt(core, a, named);
   if (!place) return false;
   if (place->empty()) return true;
-  *why +=
+  *but =
       " (so says the driver, but " + OneLine(*place, 255) +
       " is mounted: somebody else has the volume there, or an attachment that was forgotten; `dvdi forget " +
       OneLine(a.driver + "/" + a.name, 255) + "` gives it up)";
@@ -68,11 +69,11 @@ bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named
 // Others never name a mountpoint, and one that has not answered may not have begun: where the node still sees
 // its mount, the next Unmount tells.
 bool IsGone(Core& core, const AttachmentRow& a, const Answer& unmount, int64_t deadline_ms,
-            std::string* why) {
+            std::string* but) {
   const bool refused = unmount.kind == Answer::Kind::kError;
   std::string ignored, named;
   const Seen seen = Ask(core, a, deadline_ms, &ignored, &named);
-  if (refused) return seen == Seen::kNotMounted || SaysNotMounted(core, a, named, why);
+  if (refused) return seen == Seen::kNotMounted || SaysNotMounted(core, a, named, unmount.error, but);
   return seen == Seen::kNotMounted && (a.mountpoint.empty() || MountedAt(core, a, named) == "");
 }
 
@@ -119,17 +120,18 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
     DVDI_RETURN_IF_ERROR(Forget(core, a, nullptr));
     return ReleaseResult::kReleased;
   }
-  why = answer.error;
+  why = KeptError(core, unmount, answer, {a});
   if (answer.kind == Answer::Kind::kError) *code = Code::kDriver;
   // It said no, or nothing: ask what is the case before deciding that it is still mounted. What did not reach
   // it has changed nothing, and many drivers name no mountpoint whether anything is mounted or not.
   const bool reached = answer.sent || answer.kind == Answer::Kind::kError;
-  if (reached && IsGone(core, a, answer, deadline_ms, &why)) {
+  std::string but;
+  if (reached && IsGone(core, a, answer, deadline_ms, &but)) {
     DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
     return ReleaseResult::kUnconfirmed;
   }
   if (DVDI_GUARD(keep_pending)) {  // promise 6: what cannot be undone now stays in the ledger
-    DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
+    DVDI_RETURN_IF_ERROR(Postpone(core, a, why + but));
   } else {
     DVDI_RETURN_IF_ERROR(Forget(core, a, nullptr));
   }

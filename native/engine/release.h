@@ -53,7 +53,7 @@ void StartEarlierReleases(const std::shared_ptr<Core>& core, const std::string& 
 enum class Seen { kMounted, kNotMounted, kUnknown };
 // Lets it go. `volume_state`: what its volume is known as from now on; null: as before.
 Status LetGo(LedgerTx& tx, const AttachmentRow& attachment, const char* volume_state);
-// The row of the next try, with the pause that its tries so far make due.
+// The row of the next try, with the pause that its tries so far make due. `why` is kept (KeptError).
 AttachmentRow Postponed(Core& core, AttachmentRow attachment, const std::string& why);
 
 // Starts a thread for each release that is due (at most `max_in_flight` for a driver), and one for all of

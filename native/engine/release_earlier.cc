@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/driver_words.h"
 #include "engine/meta.h"
 #include "engine/release.h"
 #include "engine/tell.h"
@@ -47,7 +48,7 @@ class EarlierReleases {
     Call call;
     call.driver = driver_, call.method = Method::kList, call.deadline_ms = Deadline();
     const Answer list = core_->plugins->RunOne(call);
-    if (list.kind == Answer::Kind::kUnknown) return Postpone(rows, list.error);
+    if (list.kind == Answer::Kind::kUnknown) return Postpone(rows, KeptError(*core_, call, list, rows));
     if (list.kind == Answer::Kind::kError) return OneByOne(rows);
     const Listed listed(list);
     for (size_t i = 0; i < rows.size(); i += kTogether)
@@ -103,7 +104,7 @@ class EarlierReleases {
         else if (get.kind == Answer::Kind::kError && !listed.Names(left[i + k]->name))
           of = Seen::kNotMounted;  // neither its answer nor its list knows of it
         else
-          why_ = get.error;
+          why_ = KeptError(*core_, calls[k], get, {*left[i + k]});
       }
     }
   }

@@ -349,6 +349,77 @@ TEST_F(SecretsTest, TextThatIsNoneHidesItsValuesAllTheSame) {
   EXPECT_EQ(quoted, "\"a\"\"b=password=" + taken_[0].first + "\",src=x") << "it stays one field";
 }
 
+// Nobody who releases a volume or removes it knows what its driver was told when it was made.
+TEST_F(SecretsTest, WhatADriverRepeatsWhenAVolumeIsReleasedIsNotKept) {
+  const std::string words = "logout of hunter2 failed";
+  std::string says;  // the method whose answer repeats it
+  int status = 500;
+  bool json = true;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method != says) return false;
+    *reply = Says(json ? Dump({{"Err", words}}) : words, status);
+    return true;
+  };
+  // Where its words are to be found, after a release that failed.
+  auto told = [&](bool kept, const std::string& when) {
+    const std::string row = GetString(Known("red", "a"), "error");
+    ASSERT_FALSE(row.empty()) << when;
+    EXPECT_EQ(row.find("hunter2") != std::string::npos, kept) << when << ": " << row;
+    EXPECT_EQ(LedgerBytes().find("hunter2") != std::string::npos, kept) << when;
+    EXPECT_EQ(row.find("see the driver's log") == std::string::npos, kept) << row;
+  };
+  auto release = [&](const std::string& when) {
+    says.clear();
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok")) << when;
+    says = "Unmount";
+    Json answer =
+        Call(engine(), &Engine::Cleanup, {{"owner", "run"}, {"scope", "one"}, {"release_ms", 1000}});
+    EXPECT_EQ(answer["ok"]["pending"].size(), 1u) << answer;
+  };
+  release("an option is listed");
+  told(false, "an option is listed");
+  // Its words count all the same.
+  json = false;
+  Recover({{"wait_ms", 1000}});
+  told(false, "no JSON");
+  json = true;
+  // Another process, whose settings list none: the attachment's file knows, also of one that took it over.
+  Close();
+  settings_.secret_options.clear();
+  Recover({{"wait_ms", 1000}});
+  told(false, "another process");
+  release("taken over by one that knows no secret");
+  told(false, "taken over");
+  says = "Unmount";
+  Json removed = Call(engine(), &Engine::Remove, {{"driver", "red"}, {"name", "a"}});
+  EXPECT_HAS_NOT(Dump(removed), "hunter2");
+  // After a reboot the driver is asked first.
+  Close();
+  world_.sys.Reboot();
+  says = "Get", json = false;
+  Recover({{"wait_ms", 1000}});
+  told(false, "after a reboot");
+  // Where a file can be referred to, the node has secrets.
+  says.clear(), json = true;
+  Settle();
+  ASSERT_TRUE(Known("red", "a").is_null() || GetString(Known("red", "a"), "state") != "releasing");
+  WriteSecret("db", "hunter2");
+  release("a file of secrets");
+  told(false, "a file of secrets");
+  // An operator is shown the words, and the record has none.
+  says.clear();
+  Settle();
+  says = "Remove";
+  removed = Call(engine(), &Engine::Remove, {{"driver", "red"}, {"name", "a"}});
+  EXPECT_HAS(MessageOf(removed), words);
+  EXPECT_HAS_NOT(LedgerBytes(), "hunter2");
+  EXPECT_HAS(LedgerBytes(), "driver red: Remove was refused");
+  // Without any, they are what an operator wants to know.
+  std::filesystem::remove_all(settings_.secrets_dir);
+  release("no secrets");
+  told(true, "no secrets");
+}
+
 // No value of an option, and so refused: the record of that has nothing of it.
 TEST_F(SecretsTest, AListOrAnObjectUnderAListedNameIsHiddenAsAWhole) {
   const struct {

@@ -1,0 +1,56 @@
+#include "engine/driver_words.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/guards.h"
+#include "base/text.h"
+#include "engine/meta.h"
+
+namespace dvdi {
+namespace {
+
+// All else that an answer says is ours: that it did not come, or was too long.
+bool HasWords(const Answer& answer) {
+  return answer.kind == Answer::Kind::kError ||
+         (answer.kind == Answer::Kind::kUnknown &&
+          (answer.reason == "not-json" || answer.reason == "malformed"));
+}
+
+// Its file says what the settings of the engine that attached it were. One without a file was let go.
+bool MayHaveSecrets(Core& core, const AttachmentRow& a) {
+  auto meta = ReadMeta(core.env, core.stage_root, a.id);
+  if (!meta.ok()) return meta.status().error_number() != ENOENT;
+  return std::any_of(meta->attachments.begin(), meta->attachments.end(),
+                     [&](const MetaEntry& e) { return e.id == a.id && e.secrets; });
+}
+
+}  // namespace
+
+bool MayTellSecrets(const Env& env, const Settings& settings) {
+  if (!settings.secret_options.empty() || !settings.credentials_dir.empty()) return true;
+  std::vector<std::string> names;
+  const int r = env.sys->ListDir(AT_FDCWD, settings.secrets_dir.c_str(), &names);
+  return r < 0 ? r != -ENOENT && r != -ENOTDIR : !names.empty();
+}
+
+bool LeavesWordsOut(Core& core, const Answer& answer, const std::vector<AttachmentRow>& attachments) {
+  if (!DVDI_GUARD(words_left_out) || !HasWords(answer)) return false;
+  return MayTellSecrets(core.env, core.settings) ||
+         std::any_of(attachments.begin(), attachments.end(),
+                     [&](const AttachmentRow& a) { return MayHaveSecrets(core, a); });
+}
+
+std::string KeptError(Core& core, const Call& call, const Answer& answer,
+                      const std::vector<AttachmentRow>& attachments) {
+  if (!LeavesWordsOut(core, answer, attachments)) return answer.error;
+  const std::string how = answer.kind == Answer::Kind::kError ? "refused"
+                          : answer.reason == "not-json"       ? "answered without JSON"
+                                                              : "answered with what the protocol has not";
+  return "driver " + OneLine(call.driver, 130) + ": " + MethodName(call.method) + " was " + how +
+         "; its words are left out, as they may repeat a secret: see the driver's log";
+}
+
+}  // namespace dvdi
