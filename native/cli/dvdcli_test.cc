@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,22 +106,37 @@ class Elsewhere {
   pid_t child_;
 };
 
-// A new mount namespace that the file holds, and no process.
-void HoldNamespace(const std::string& file) {
+// A new mount namespace, made on that processor, that the file holds, and no process. False where the kernel
+// wants no file of ours to hold it.
+bool HoldNamespaceOf(int processor, const std::string& file) {
   int ready[2];
-  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  EXPECT_EQ(::pipe2(ready, O_CLOEXEC), 0);
   const pid_t child = ::fork();
   if (child == 0) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    (void)::sched_setaffinity(0, sizeof one, &one);
     if (::unshare(CLONE_NEWNS) == 0) (void)!::write(ready[1], "x", 1);
     ::pause();
   }
   char byte;
-  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  EXPECT_EQ(::read(ready[0], &byte, 1), 1);
   const std::string source = "/proc/" + std::to_string(child) + "/ns/mnt";
-  EXPECT_EQ(::mount(source.c_str(), file.c_str(), nullptr, MS_BIND, nullptr), 0) << ::strerror(errno);
+  const bool held = ::mount(source.c_str(), file.c_str(), nullptr, MS_BIND, nullptr) == 0;
+  if (!held) EXPECT_EQ(errno, EINVAL) << ::strerror(errno);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   ::close(ready[0]), ::close(ready[1]);
+  return held;
+}
+
+// A namespace may be held in an older one only (mnt_ns_loop of the kernel), and the numbers by which newer
+// kernels (6.18) tell are given out to each processor by the batch: that of the one that made ours is sure.
+bool HoldNamespace(const std::string& file) {
+  for (int processor = 0; processor < ::get_nprocs_conf(); ++processor)
+    if (HoldNamespaceOf(processor, file)) return true;
+  return false;
 }
 
 class DvdcliTest : public MountTest {
@@ -225,7 +241,7 @@ TEST_F(DvdcliTest, AStageThatAnotherNamespaceHasIsLeftAlone) {
 }
 
 TEST_F(DvdcliTest, ANamespaceWithoutAProcessCannotBeAsked) {
-  HoldNamespace(WriteFile("held", ""));
+  ASSERT_TRUE(HoldNamespace(WriteFile("held", "")));
   EXPECT_FALSE(MountedNowhere("/state/stage/id/none", false));
   EXPECT_TRUE(MountedNowhere("/state/stage/id/none", true)) << "it was ours";
 }

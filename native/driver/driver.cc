@@ -236,7 +236,7 @@ Status Driver::Remove(const std::string& name) {
                    "end the processes that use it (losetup -l shows the device), then remove it again");
     if (!why.ok()) {
       // A lease that was here before guards that very use.
-      if (!lease.taken_over) (void)ReleaseLease(name, volume, lease, before.clean);
+      if (!lease.taken_over) (void)ReleaseLease(name, volume, lease, before.CleanUntil(lease));
       return why;
     }
   }
@@ -244,7 +244,7 @@ Status Driver::Remove(const std::string& name) {
   if (image.ok()) image->reset();
   Status removed = volume.pool().Remove(name);
   if (!removed.ok()) {
-    Status released = ReleaseLease(name, volume, lease, before.clean);
+    Status released = ReleaseLease(name, volume, lease, before.CleanUntil(lease));
     if (!released.ok()) Log(LogLevel::kError, released.message());
     return removed;
   }

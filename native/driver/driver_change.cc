@@ -96,7 +96,7 @@ Status Driver::Change(const std::string& name, const Volume& volume, const Optio
   if (altered.ok() && !now->nothing()) altered = Alter(*now, volume);
   // A lease that was here before guards a use that goes on.
   if (lease.taken_over) return altered;
-  Status released = ReleaseLease(name, volume, lease, before.clean);
+  Status released = ReleaseLease(name, volume, lease, before.CleanUntil(lease));
   return altered.ok() ? released : altered;
 }
 

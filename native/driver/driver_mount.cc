@@ -98,10 +98,13 @@ Result<std::string> Driver::MountLocked(const std::string& name, const std::stri
                   "use ext4 or xfs there, or a pool that one node alone uses (--lease-seconds 0)");
   DVDI_ASSIGN_OR_RETURN(Generation before, volume.lease->ReadGeneration());
   DVDI_ASSIGN_OR_RETURN(Lease lease, TakeLease(name, volume));
+  // Until then another node may have had the volume.
+  const bool clean = before.CleanUntil(lease);
+  auto now = volume.pool().ReadMeta(volume.fd.get(), name);
   bool attached = false, mounted = false;
-  Status done = FreshMount(meta, id, volume, lease, before.clean, &attached, &mounted);
+  Status done = now.ok() ? FreshMount(*now, id, volume, lease, clean, &attached, &mounted) : now.status();
   if (!done.ok()) {
-    UndoFreshMount(name, volume, lease, attached, before.clean && !mounted);
+    UndoFreshMount(name, volume, lease, attached, clean && !mounted);
     return done;
   }
   {

@@ -49,6 +49,8 @@ struct Lease {
 struct Generation {
   uint64_t number = 0;  // of the last lease
   bool clean = true;    // whether that one was released after a whole unmount
+  // Whether the volume was whole when `lease` was taken: nobody had it in between.
+  bool CleanUntil(const Lease& lease) const { return clean && lease.generation == number + 1; }
 };
 
 // `volume` is for error texts; `dirfd` is the volume's folder; `path` is "POOL/NAME" for hints; `node` is who

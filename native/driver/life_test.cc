@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
+#include <utility>
 
 #include "driver/elsewhere_test.h"
 #include "driver/grow.h"
@@ -147,6 +149,36 @@ TEST_F(LifeTest, AGrowIsHeldAgainstWhatTheVolumeIsUnderTheLease) {
   EXPECT_FALSE(a->Get("v")->lease.has_value());
   ASSERT_OK(other->Mount("v", "1"));
   ASSERT_OK(other->Unmount("v", "1"));
+  other.reset();
+}
+
+TEST_F(LifeTest, AMountTakesTheVolumeAsItIsUnderTheLease) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  static std::unique_ptr<Driver> other;
+  static std::function<void()> meanwhile;
+  static std::atomic<int> checks;
+  other = Node("B");
+  checks = 0;
+  meanwhile = [&] {
+    EXPECT_TRUE(other->Create("v", {{"size", "64m"}}).ok());
+    EXPECT_TRUE(other->Mount("v", "1").ok());
+    WriteFile(dir_ / "mnt-B/v/file", "data");
+    EXPECT_TRUE(other->Unmount("v", "1").ok());
+    MakeUnclean();
+  };
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  SetStepHook([](const char* step) {
+    checks += std::string(step) == "checked" ? 1 : 0;
+    if (std::string(step) == "temp-written" && meanwhile) std::exchange(meanwhile, nullptr)();
+  });
+  Status mounted = a->Mount("v", "1").status();
+  SetStepHook(nullptr);
+  ASSERT_OK(mounted);
+  EXPECT_EQ(checks, 1) << "the other node did not unmount it whole";
+  EXPECT_EQ(a->Get("v")->size_bytes, 64 * kMiB);
+  EXPECT_EQ(ReadFile(dir_ / "mnt-A/v/file"), "data");
+  ASSERT_OK(a->Unmount("v", "1"));
   other.reset();
 }
 

@@ -29,8 +29,16 @@ bool IsListed(const Settings& settings, std::string_view name) {
                      [&](const std::string& listed) { return OptionKey(listed) == key; });
 }
 
+// A value that was just taken has its handle already: the policy compares declarations, of which two that are
+// the same must not seem to contradict each other. So far back it is looked for.
+constexpr size_t kLookBack = 1024;
+
 // The handle of the next value. `random` null: by its number.
-std::string NewHandle(Random* random, const std::string& value, SecretList* taken) {
+std::string HandleOf(Random* random, const std::string& value, SecretList* taken) {
+  for (size_t i = 0; i < std::min(taken->size(), kLookBack); ++i) {
+    const auto& [handle, known] = (*taken)[taken->size() - 1 - i];
+    if (known == value) return handle;
+  }
   std::string handle = random != nullptr
                            // No text of a user can be mistaken for it.
                            ? "dvdi-secret-" + random->HexId(16)
@@ -189,7 +197,7 @@ std::string TakeFromJson(Random* random, const Settings& settings, const std::st
       if (auto json = ParseJson(raw, "text"); json.ok() && json->is_string())
         value = json->get<std::string>();
     const bool nested = raw[0] == '[' || raw[0] == '{';
-    out += (nested ? "[\"" : "\"") + NewHandle(random, value, taken) + (nested ? "\"]" : "\"");
+    out += (nested ? "[\"" : "\"") + HandleOf(random, value, taken) + (nested ? "\"]" : "\"");
     at = s.end;
   }
   out.append(text, at);
@@ -287,13 +295,13 @@ std::string TakeFromPairs(Random* random, const Settings& settings, const std::s
         if (end + 1 >= nested_to && (!HasNoName(next, csv) || (csv && next[0] == '"'))) break;
         end = to;
       }
-      out += NewHandle(random, text.substr(at, end - at), taken);
+      out += HandleOf(random, text.substr(at, end - at), taken);
     } else if (value == std::string::npos) {
       out.append(text, at, end - at);
       listed = false;
     } else {
       std::string name = field.substr(0, value);
-      std::string put = name + NewHandle(random, field.substr(value), taken);
+      std::string put = name + HandleOf(random, field.substr(value), taken);
       bool plain = put.find_first_of(",\"\r\n") == std::string::npos;
       if (csv && !plain) {
         std::string again;

@@ -71,6 +71,21 @@ class SecretsTest : public SimEngineTest {
   Json seen_ = Json::array();  // all that the policy got
 };
 
+// A policy compares declarations: two that say the same must not seem to contradict each other.
+TEST_F(SecretsTest, AValueHasOneHandleInARequest) {
+  settings_.secret_options = {"token"};
+  auto taken = [&](const std::string& one, const std::string& two) {
+    taken_.clear();
+    const std::string first =
+        TakeSecrets(Random::Real(), settings_, "mount", "src=v,volume-opt=token=" + one, &taken_);
+    return first == TakeSecrets(Random::Real(), settings_, "mount", "src=v,volume-opt=token=" + two, &taken_);
+  };
+  EXPECT_TRUE(taken("abc", "abc"));
+  EXPECT_EQ(Values(), std::vector<std::string>{"abc"});
+  EXPECT_FALSE(taken("abc", "abd"));
+  EXPECT_EQ(Values(), (std::vector<std::string>{"abc", "abd"}));
+}
+
 TEST_F(SecretsTest, EveryFormOfWritingIt) {
   const struct {
     const char *form, *text;

@@ -111,7 +111,9 @@ for (const [what, { damage, note }] of Object.entries(DAMAGES)) {
 test("who shares a volume since its ledger was removed keeps it when the other ends", { skip }, async (t) => {
   const world = await World.make(t, { settings: "policy:\n  defaults: {access: multi-writer}\n" });
   const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data"] });
-  const shared = ["-v", `data:${world.target("d")}`, ...PLAIN];
+  const target = join(world.home, "target"); // there before: nobody knows any more who made one
+  mkdirSync(target);
+  const shared = ["-v", `data:${target}`, ...PLAIN];
   const first = await world.hold(shared);
   for (const end of ["", "-wal", "-shm"]) rmSync(join(world.state, `ledger.db${end}`), { force: true });
   assert.equal((await world.ls())[0]?.users.length, 1);
