@@ -66,14 +66,14 @@ class TakeOverTest : public SimEngineTest {
 TEST_F(TakeOverTest, WhoIsAliveHasItsVolumeWhateverMountinfoSays) {
   Add("alive", "plain", root_ + "/pool/plain/_data");
   Add("gone", "other", root_ + "/pool/other/_data");
-  const auto lines = TakeOver({"alive"});
+  const auto lines = TakeOver(Json::array({"alive"}));
   ASSERT_EQ(lines.size(), 2u);
   ExpectLine(lines, "plain", ", was taken over");
   ExpectLine(lines, "other", "is left out (that container is not alive, and nothing of the volume");
   EXPECT_EQ(Count("red Mount"), 1);
   // It is somebody's: another writer has to say so, and the last one gives it back.
   const Json held = Known("red", "plain");
-  ASSERT_EQ(held["users"].size(), 1u) << held;
+  ASSERT_EQ(GetMember(held, "users").size(), 1u) << held;
   EXPECT_EQ(held["users"][0]["scope"], "alive");
   EXPECT_EQ(Count("red Unmount"), 0);
 }
@@ -114,7 +114,7 @@ TEST_F(TakeOverTest, WhatCannotBeTakenOverStaysMounted) {
   AddMounted("alive", "a");
   AddMounted("alive", "b");
   LoseAnswer("b");
-  const auto lines = TakeOver({"alive"});
+  const auto lines = TakeOver(Json::array({"alive"}));
   ASSERT_EQ(lines.size(), 2u);
   for (const char* name : {"a", "b"}) ExpectLine(lines, name, ", cannot be taken over (");
   for (const char* name : {"a", "b"}) ExpectLine(lines, name, "): drain this node");
@@ -136,7 +136,7 @@ TEST_F(TakeOverTest, ADeathOnTheWayTakesNothingAway) {
     world_.sys.CrashAfter(1);
     return true;
   };
-  (void)Recover({{"owner", "mesos:/w"}, {"original", path_}, {"live", {"alive"}}});
+  (void)Recover({{"owner", "mesos:/w"}, {"original", path_}, {"live", Json::array({"alive"})}});
   Kill();
   transport_.hook = nullptr;
   ASSERT_EQ(Count("red Mount"), 1);
@@ -144,7 +144,7 @@ TEST_F(TakeOverTest, ADeathOnTheWayTakesNothingAway) {
   engine().Tick();  // the keeper may come first
   world_.scheduler.RunAll();
   EXPECT_EQ(Count("red Unmount"), 0);
-  const auto lines = TakeOver({"alive"});
+  const auto lines = TakeOver(Json::array({"alive"}));
   ASSERT_EQ(lines.size(), 1u);
   ExpectLine(lines, "a", ", was taken over");
   Settle();

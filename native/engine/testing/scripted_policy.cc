@@ -52,8 +52,8 @@ Result<std::string> Honest(const Json& input, ScriptHost& host) {
     }
     Json mount = host.Plugin({{"method", "Mount"}, {"volume", i}});
     if (GetString(mount, "kind") != "ok") return SaysError("driver", "cannot mount: " + Dump(mount));
-    Json stage =
-        host.Stage({{"volume", i}, {"read_only", v["mode"] == "ro"}, {"subpath", v.value("subpath", "")}});
+    Json stage = host.Stage(
+        {{"volume", i}, {"read_only", GetString(v, "mode") == "ro"}, {"subpath", v.value("subpath", "")}});
     if (!GetBool(stage, "ok")) return SaysError("system", "cannot stage: " + Dump(stage));
   }
   return AllIsWell();
