@@ -113,17 +113,17 @@ Status Engine::Cleanup(const Json& request, Done done) {
         for (const auto& p : outcome.problems) pending.push_back({{"driver", ""}, {"name", ""}, {"why", p}});
         done(Status(), {{"released", std::move(released)}, {"pending", std::move(pending)}});
         if (left && !ended.elsewhere) Wake();  // what is left of it is the keeper's
-        ReleaseBehind(std::move(outcome));
+        ReleaseBehind(outcome.releasing, std::move(outcome.locks));
       });
   return Status();
 }
 
-void Engine::ReleaseBehind(UndoOutcome outcome) {
-  if (outcome.releasing.empty()) return;
+void Engine::ReleaseBehind(const std::vector<AttachmentRow>& releasing, std::unique_ptr<VolumeLocks> locks) {
   std::function<void()> here;
-  // Several may be of drivers of which one does not answer: each gets a thread of its own.
-  if (outcome.releasing.size() == 1 && outcome.locks) {
-    const AttachmentRow a = outcome.releasing[0];
+  // On this thread, which holds its lock already, where nobody waits for that: several may be of drivers of
+  // which one does not answer, and the scope's other volumes may be wanted by others.
+  if (releasing.size() == 1 && locks && locks->size() == 1) {
+    const AttachmentRow& a = releasing[0];
     here = core_->admission->TryAdmit("release", {a.driver}, [core = core_.get(), a](const Status& admitted) {
       if (!admitted.ok()) return LookAgain(*core);
       // Whoever else is at it (a look of the keeper's, a close) gets no lock: it is ours all the same.
@@ -133,9 +133,9 @@ void Engine::ReleaseBehind(UndoOutcome outcome) {
     });
   }
   if (here) here();
-  outcome.locks.reset();
+  locks.reset();
   if (!here)
-    for (const AttachmentRow& a : outcome.releasing) StartRelease(core_, a);
+    for (const AttachmentRow& a : releasing) StartRelease(core_, a);
 }
 
 }  // namespace dvdi

@@ -94,8 +94,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // One turn of an admitted prepare: to its answer, or to its next turn.
   void Conduct(const std::shared_ptr<PrepareOperation>& operation, const std::vector<std::string>& drivers,
                const Done& done, const Status& admitted);
-  // Behind a cleanup's answer: what can be released at once, on the same thread.
-  void ReleaseBehind(UndoOutcome outcome);
+  // Behind the answer of a cleanup, or of a prepare that failed. `locks`: of the volumes of its scope, where
+  // it holds them.
+  void ReleaseBehind(const std::vector<AttachmentRow>& releasing, std::unique_ptr<VolumeLocks> locks);
 
   // Makes the mounts of the original Mesos module, in its file at `path`, scopes of `owner`; once
   // (original.cc). `live`: the containers that the owner knows to be alive, null where it does not say. What

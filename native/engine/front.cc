@@ -300,17 +300,12 @@ void Engine::Conduct(const std::shared_ptr<PrepareOperation>& operation,
           Conduct(operation, drivers, done, let_in);
         },
         outcome.again_ms);
-    return c.wake_at(outcome.again_ms);
+    return;
   }
   done(outcome.status, outcome.answer);
   // What the rest throws is no longer the operation's: it is not given up for it.
   (void)Caught([&] {
-    // Behind the answer; a single one on this thread, which holds its lock already. Several may be of drivers
-    // of which one does not answer: none waits for another's.
-    if (outcome.releasing.size() == 1) (void)ReleaseHeld(c, outcome.releasing[0]);
-    outcome.locks.reset();
-    if (outcome.releasing.size() > 1)
-      for (const auto& a : outcome.releasing) StartRelease(core_, a);
+    ReleaseBehind(outcome.releasing, std::move(outcome.locks));
     // An idle connection of ours would keep a plugin that serves one at a time from everybody else.
     c.plugins->CloseIdle();
     if (!outcome.status.ok()) Wake();

@@ -66,7 +66,7 @@ Result<std::unique_ptr<VolumeLocks>> VolumeLocks::Take(const Env& env, const std
                                                        const Names& volumes, int64_t deadline_ms) {
   int fd = env.sys->OpenAt(AT_FDCWD, file.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot open the volume locks " + file, file);
-  std::unique_ptr<VolumeLocks> locks(new VolumeLocks(env, fd));
+  std::unique_ptr<VolumeLocks> locks(new VolumeLocks(env, fd, volumes.size()));
   struct Place {
     int64_t offset;
     const std::pair<std::string, std::string>* volume;

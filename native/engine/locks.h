@@ -47,11 +47,13 @@ class VolumeLocks {
   static Result<std::unique_ptr<VolumeLocks>> Take(const Env& env, const std::string& file,
                                                    const Names& volumes, int64_t deadline_ms);
   ~VolumeLocks();
+  size_t size() const { return size_; }  // volumes
 
  private:
-  VolumeLocks(const Env& env, int fd) : env_(env), fd_(fd) {}
+  VolumeLocks(const Env& env, int fd, size_t size) : env_(env), fd_(fd), size_(size) {}
   const Env env_;
   const int fd_;
+  const size_t size_;
 };
 
 // The name under which folders for targets are made and removed.

@@ -97,6 +97,32 @@ TEST_F(ReleaseTest, WhatAFailedPrepareReleasesWaitsForNoOtherDriver) {
   ExpectNothingLeft("a");
 }
 
+// A volume that others use too is theirs at once, however long the driver of another one takes.
+TEST_F(ReleaseTest, WhatAScopeSharesWaitsForNoReleaseOfItsOthers) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  int free = 0;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply*) {
+    if (method == "Unmount")
+      free += VolumeLocks::Take(env(), engine().core().lock_file, {{"red", "a"}}, 0).ok() ? 1 : 0;
+    return false;
+  };
+  const std::vector<Json> both = {Volume("red", "a"), Volume("blue", "b")};
+  ASSERT_TRUE(Prepare("two", both).contains("ok"));
+  ASSERT_TRUE(Cleanup("two").contains("ok"));
+  EXPECT_EQ(Count("blue Unmount"), 1);
+  EXPECT_EQ(free, 1) << "behind a cleanup";
+  EXPECT_EQ(CodeOf(Hostile(both,
+                           [](const Json& input, ScriptHost& host) {
+                             auto ignored = Honest(input, host);
+                             return Result<std::string>(SaysError("refused", "no"));
+                           })),
+            "refused");
+  EXPECT_EQ(Count("blue Unmount"), 2);
+  EXPECT_EQ(free, 2) << "behind a prepare that failed";
+  EXPECT_TRUE(Attached("red", "a"));
+  EXPECT_EQ(Count("red Unmount"), 0);
+}
+
 // A look that comes between a cleanup's answer and its releases finds the volumes' locks taken, and each
 // would leave the release to the other: an engine that closes then would end without it.
 TEST_F(ReleaseTest, ALookBehindACleanupsAnswerTakesNoReleaseAway) {
