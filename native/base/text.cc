@@ -89,6 +89,10 @@ std::string Sha256Hex(std::string_view bytes) {
   return Hex(digest, sizeof digest);
 }
 
+bool IsDigits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 std::string Ago(int64_t then_ms, int64_t now_ms) {
   int64_t s = (now_ms - then_ms) / 1000;
   if (s < 2) return "just now";

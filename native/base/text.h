@@ -17,6 +17,9 @@ std::string OneLine(std::string_view text, size_t max = 400);
 std::string Hex(const void* bytes, size_t n);
 // SHA-256 as 64 lower-case hex characters.
 std::string Sha256Hex(std::string_view bytes);
+// Whether it is digits alone, and at least one.
+bool IsDigits(std::string_view text);
+
 // "3 minutes ago", for people.
 std::string Ago(int64_t then_ms, int64_t now_ms);
 

@@ -21,10 +21,6 @@ std::string_view View(const yaml_char_t* text) {
   return text == nullptr ? std::string_view() : reinterpret_cast<const char*>(text);
 }
 
-bool Digits(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
 // [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?
 bool LooksDecimal(std::string_view text) {
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) text.remove_prefix(1);
@@ -32,14 +28,14 @@ bool LooksDecimal(std::string_view text) {
   if (e != std::string_view::npos) {
     std::string_view exponent = text.substr(e + 1);
     if (!exponent.empty() && (exponent[0] == '-' || exponent[0] == '+')) exponent.remove_prefix(1);
-    if (!Digits(exponent)) return false;
+    if (!IsDigits(exponent)) return false;
     text = text.substr(0, e);
   }
   size_t dot = text.find('.');
-  if (dot == std::string_view::npos) return Digits(text);
+  if (dot == std::string_view::npos) return IsDigits(text);
   std::string_view whole = text.substr(0, dot), part = text.substr(dot + 1);
-  if (whole.empty()) return Digits(part);
-  return Digits(whole) && (part.empty() || Digits(part));
+  if (whole.empty()) return IsDigits(part);
+  return IsDigits(whole) && (part.empty() || IsDigits(part));
 }
 
 // Why a plain scalar cannot be taken, or its value.
@@ -73,7 +69,7 @@ Plain ReadPlain(std::string_view text) {
   if (text == "false" || text == "False" || text == "FALSE") return {false};
   bool sign = text[0] == '-' || text[0] == '+';
   std::string_view rest = sign ? text.substr(1) : text;
-  if (Digits(rest)) return ReadInteger(text, rest, 10);
+  if (IsDigits(rest)) return ReadInteger(text, rest, 10);
   if (text.size() > 2 && text[0] == '0' && text[1] == 'x' &&
       text.find_first_not_of("0123456789abcdefABCDEF", 2) == std::string_view::npos)
     return ReadInteger(text, text.substr(2), 16);

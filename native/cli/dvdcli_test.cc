@@ -124,7 +124,9 @@ bool HoldNamespaceOf(int processor, const std::string& file) {
   EXPECT_EQ(::read(ready[0], &byte, 1), 1);
   const std::string source = "/proc/" + std::to_string(child) + "/ns/mnt";
   const bool held = ::mount(source.c_str(), file.c_str(), nullptr, MS_BIND, nullptr) == 0;
-  if (!held) EXPECT_EQ(errno, EINVAL) << ::strerror(errno);
+  if (!held) {
+    EXPECT_EQ(errno, EINVAL) << ::strerror(errno);
+  }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   ::close(ready[0]), ::close(ready[1]);

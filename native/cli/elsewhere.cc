@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/path.h"
+#include "base/text.h"
 #include "mount/mountinfo.h"
 #include "sys/sys.h"
 
@@ -59,7 +60,7 @@ Look LookAtAll(const std::string& end) {
   std::vector<std::string> processes, tasks;
   look.blind = Sys::Real()->ListDir(AT_FDCWD, "/proc", &processes) < 0;
   for (const auto& process : processes) {
-    if (process.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (!IsDigits(process)) continue;
     look.missed |= Sys::Real()->ListDir(AT_FDCWD, ("/proc/" + process + "/task").c_str(), &tasks) < 0;
     for (const auto& task : tasks) LookAtTask(static_cast<pid_t>(::atol(task.c_str())), end, &seen, &look);
   }

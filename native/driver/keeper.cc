@@ -55,8 +55,8 @@ struct LeaseKeeper::Shared {
   int64_t valid_until = 0;
   uint64_t counter = 0;
   std::map<std::string, Guarded> guarded;
-  std::map<std::string, uint64_t>
-      taken;  // guarded volumes that another node has taken: the guard's generation
+  // Guarded volumes that another node has taken, with the generation of the guard.
+  std::map<std::string, uint64_t> taken;
 
   // Writes the session's file, a new one where there is none. Touches the pool; without the lock.
   Status Write(const std::string& name, uint64_t count) {

@@ -50,9 +50,7 @@ std::string ReleasedName(uint64_t number) { return kReleased + std::to_string(nu
 uint64_t NumberIn(const std::string& name, const std::string& prefix) {
   if (name.rfind(prefix, 0) != 0) return 0;
   std::string digits = name.substr(prefix.size());
-  if (digits.empty() || digits.size() > 18 || digits[0] == '0' ||
-      digits.find_first_not_of("0123456789") != std::string::npos)
-    return 0;
+  if (digits.size() > 18 || !IsDigits(digits) || digits[0] == '0') return 0;
   return std::stoull(digits);
 }
 

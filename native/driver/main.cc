@@ -99,8 +99,8 @@ Status Settle(Arguments* a) {
   if (!(a->overcommit >= 1 && a->overcommit <= 100))
     return Status(Code::kInvalid, "--overcommit is no number from 1 to 100");
   if (a->lease != "auto") {
-    bool digits = a->lease.size() <= 6 && a->lease.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits || a->lease.empty() || !LeaseTimeFits(std::stoll(a->lease) * 1000))
+    bool digits = a->lease.size() <= 6 && IsDigits(a->lease);
+    if (!digits || !LeaseTimeFits(std::stoll(a->lease) * 1000))
       return Status(Code::kInvalid, "--lease-seconds is '" + OneLine(a->lease, 40) + "'",
                     "give auto, 0, or 2 to 86400");
     o.lease_ms = std::stoll(a->lease) * 1000;

@@ -130,7 +130,7 @@ Result<int64_t> ParsePerSecond(const std::string& name, const std::string& value
   Status wrong(Code::kInvalid, "option " + name + " is " + Quoted(value),
                name == "iops" ? "give a whole number of operations a second"
                               : "give bytes a second, a whole number with k, m or g where you like");
-  bool digits = !value.empty() && value.find_first_not_of("0123456789") == std::string::npos;
+  const bool digits = IsDigits(value);
   if (name == "iops" && !digits) return wrong;
   // ParseSize takes a number without a unit for GiB; a rate counts single bytes.
   if (!digits) {

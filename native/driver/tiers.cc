@@ -32,8 +32,7 @@ std::string Lower(std::string text) {
 
 // A whole number, or nothing.
 std::optional<int64_t> Number(const std::string& text) {
-  if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos)
-    return std::nullopt;
+  if (text.size() > 15 || !IsDigits(text)) return std::nullopt;
   return std::stoll(text);
 }
 

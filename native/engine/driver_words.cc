@@ -36,16 +36,13 @@ bool MayTellSecrets(const Env& env, const Settings& settings) {
   return r < 0 ? r != -ENOENT && r != -ENOTDIR : !names.empty();
 }
 
-bool LeavesWordsOut(Core& core, const Answer& answer, const std::vector<AttachmentRow>& attachments) {
-  if (!DVDI_GUARD(words_left_out) || !HasWords(answer)) return false;
-  return MayTellSecrets(core.env, core.settings) ||
-         std::any_of(attachments.begin(), attachments.end(),
-                     [&](const AttachmentRow& a) { return MayHaveSecrets(core, a); });
-}
-
 std::string KeptError(Core& core, const Call& call, const Answer& answer,
                       const std::vector<AttachmentRow>& attachments) {
-  if (!LeavesWordsOut(core, answer, attachments)) return answer.error;
+  const bool left_out = DVDI_GUARD(words_left_out) && HasWords(answer) &&
+                        (MayTellSecrets(core.env, core.settings) ||
+                         std::any_of(attachments.begin(), attachments.end(),
+                                     [&](const AttachmentRow& a) { return MayHaveSecrets(core, a); }));
+  if (!left_out) return answer.error;
   const std::string how = answer.kind == Answer::Kind::kError ? "refused"
                           : answer.reason == "not-json"       ? "answered without JSON"
                                                               : "answered with what the protocol has not";

@@ -21,8 +21,6 @@ bool MayTellSecrets(const Env& env, const Settings& settings);
 // call is about, were made where that was so.
 std::string KeptError(Core& core, const Call& call, const Answer& answer,
                       const std::vector<AttachmentRow>& attachments = {});
-// Whether KeptError left words out.
-bool LeavesWordsOut(Core& core, const Answer& answer, const std::vector<AttachmentRow>& attachments = {});
 
 }  // namespace dvdi
 

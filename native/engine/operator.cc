@@ -35,8 +35,9 @@ Answer OperatorTask::Do(Call call) {
   Json said = {{"kind", answer.kind == Answer::Kind::kOk      ? "ok"
                         : answer.kind == Answer::Kind::kError ? "error"
                                                               : "unknown"}};
-  if (!answer.error.empty()) said["error"] = KeptError(core_, call, answer);
-  if (LeavesWordsOut(core_, answer)) left_out_ = GetString(said, "error");
+  const std::string kept = KeptError(core_, call, answer);
+  if (!kept.empty()) said["error"] = kept;
+  if (kept != answer.error) left_out_ = kept;
   if (answer.kind == Answer::Kind::kUnknown) said["reason"] = answer.reason, said["sent"] = answer.sent;
   if (!answer.mountpoint.empty()) said["mountpoint"] = OneLine(answer.mountpoint, 4096);
   recorder_.HostCall("plugin_call", Dump({{"calls", {request}}}), Dump({{"ok", {{"answers", {said}}}}}),

@@ -23,10 +23,6 @@ constexpr size_t kLongestNote = 4096;  // bytes
 // So often a file that is replaced is opened anew for one transaction.
 constexpr int kMostRefills = 3;
 
-Status Gone() {
-  return Status(Code::kUnavailable, "the ledger is replaced again and again", "see what removes its file");
-}
-
 Status Closed() { return Status(Code::kInternal, "the ledger is closed"); }
 
 Status CheckIntegrity(Db* db) {
@@ -95,8 +91,7 @@ Status Ledger::Open() {
   Status s = OpenFiles();
   if (!s.ok() && writer_.full()) {
     // On a full disk what is to be undone must be found all the same.
-    writer_.Close();
-    reader_.Close();
+    CloseFiles();
     (void)reserve_.Spend();  // or somebody else has, meanwhile
     s = OpenFiles();
   }
@@ -108,9 +103,14 @@ Status Ledger::Open() {
   return OpenFiles();
 }
 
-Status Ledger::MoveAway(std::string* kept) {
+void Ledger::CloseFiles() {
   writer_.Close();
   reader_.Close();
+  may_read_ = false;
+}
+
+Status Ledger::MoveAway(std::string* kept) {
+  CloseFiles();
   *kept = path_ + ".damaged-" + std::to_string(env_.clock->WallMs());
   for (const char* suffix : {"", "-wal", "-shm"}) {
     int r = env_.sys->RenameAt(AT_FDCWD, (path_ + suffix).c_str(), AT_FDCWD, (*kept + suffix).c_str());
@@ -182,8 +182,7 @@ std::string Ledger::note() const {
 
 bool Ledger::damaged() const { return writer_.damaged() || reader_.damaged(); }
 
-bool Ledger::Replaced(const Db& db) const {
-  if (db.damaged()) return true;
+bool Ledger::Moved() const {
   struct stat st;
   const int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW);
   if (r == -ENOENT) return true;
@@ -192,8 +191,8 @@ bool Ledger::Replaced(const Db& db) const {
 
 bool Ledger::MustWait(const Db& db, bool refills) const {
   if (refill_ == nullptr || refills || !wanted_) return false;
-  bool replaced = refilling_ || lost_;
-  if (!replaced) (void)Caught([&] { replaced = Replaced(db); });
+  bool replaced = refilling_ || !may_read_ || db.damaged();
+  if (!replaced) (void)Caught([&] { replaced = Moved(); });
   return replaced;
 }
 
@@ -201,18 +200,10 @@ Status Ledger::Reopen() {
   std::lock_guard write(write_mu_);
   std::lock_guard read(read_mu_);
   if (!wanted_) return Closed();
-  const bool damaged = writer_.damaged() || reader_.damaged();
-  struct stat st;
-  const bool same = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                    st.st_dev == device_ && st.st_ino == inode_;
-  writer_.Close();
-  reader_.Close();
-  may_read_ = false;
-  lost_ = true;
-  if (damaged && same) DVDI_RETURN_IF_ERROR(PutAside("damage was met while it was used"));
-  DVDI_RETURN_IF_ERROR(Open());
-  lost_ = false;
-  return Status();
+  const bool bad = damaged() && !Moved();
+  CloseFiles();
+  if (bad) DVDI_RETURN_IF_ERROR(PutAside("damage was met while it was used"));
+  return Open();
 }
 
 Status Ledger::Refill() {
@@ -232,14 +223,25 @@ Status Ledger::Refill() {
   return s;
 }
 
-Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
+Status Ledger::OnTheFile(const std::function<Status(bool* put_off)>& once) {
   for (int round = 0;; ++round) {
-    Waiting mine{&body, commit, durable, Refilling()};
-    Status s = ApplyOnce(&mine);
-    if (!mine.put_off) return s;
-    if (round == kMostRefills) return Gone();
+    bool put_off = false;
+    Status s = once(&put_off);
+    if (!put_off) return s;
+    if (round == kMostRefills)
+      return Status(Code::kUnavailable, "the ledger is replaced again and again",
+                    "see what removes its file");
     DVDI_RETURN_IF_ERROR(Refill());
   }
+}
+
+Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
+  return OnTheFile([&](bool* put_off) {
+    Waiting mine{&body, commit, durable, Refilling()};
+    Status s = ApplyOnce(&mine);
+    *put_off = mine.put_off;
+    return s;
+  });
 }
 
 Status Ledger::ApplyOnce(Waiting* mine) {
@@ -333,13 +335,7 @@ void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
 }
 
 Status Ledger::Read(const Body& body) {
-  for (int round = 0;; ++round) {
-    bool put_off = false;
-    Status s = ReadOnce(body, &put_off);
-    if (!put_off) return s;
-    if (round == kMostRefills) return Gone();
-    DVDI_RETURN_IF_ERROR(Refill());
-  }
+  return OnTheFile([&](bool* put_off) { return ReadOnce(body, put_off); });
 }
 
 Status Ledger::ReadOnce(const Body& body, bool* put_off) {

@@ -166,14 +166,17 @@ class Ledger {
   // Renames the file and what belongs to it; `kept` is the name that it has now.
   Status MoveAway(std::string* kept);
   Status PutAside(const std::string& why);
-  // Whether the file at the path is not the one that is open, or is damaged as `db` knows it.
-  bool Replaced(const Db& db) const;
+  void CloseFiles();
+  // Whether the file at the path is not the one that is open.
+  bool Moved() const;
   // By `refill`'s thread.
   bool Refilling() const { return refiller_.load() == std::this_thread::get_id(); }
   // Whether a transaction by `db` has to be put off. With the lock of `db`; throws nothing.
   bool MustWait(const Db& db, bool refills) const;
   // Waits until somebody has opened and filled it anew, or does so.
   Status Refill();
+  // Runs `once` until it is not put off.
+  Status OnTheFile(const std::function<Status(bool* put_off)>& once);
   Status ApplyOnce(Waiting* mine);
   Status ReadOnce(const Body& body, bool* put_off);
   bool LogIsSmall() const;
@@ -196,7 +199,6 @@ class Ledger {
   std::atomic<bool> refilling_ = false;  // changed with queue_mu_
   std::atomic<std::thread::id> refiller_;
   std::atomic<bool> wanted_ = false;  // from Open to Close
-  std::atomic<bool> lost_ = false;    // Reopen failed: nothing is open
   dev_t device_ = 0;                  // of the file that is open; changed with both locks below
   ino_t inode_ = 0;
 
@@ -207,7 +209,7 @@ class Ledger {
 
   std::mutex write_mu_, read_mu_;
   Db writer_, reader_;     // reader_: opened when somebody reads while somebody writes
-  bool may_read_ = false;  // by reader_, with read_mu_
+  bool may_read_ = false;  // it is open; changed with both locks
   bool full_sync_ = false;
 };
 

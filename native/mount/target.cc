@@ -21,34 +21,25 @@ Status NotNormal(const std::string& path) {
       .WithPath(OneLine(path));
 }
 
-// For the message only: the kernel does not say which component it was.
-std::string SymlinkOn(Sys* sys, const std::string& path) {
+// The first on the way to that path, or itself, that is no folder (the kernel does not say which); "" where
+// all are folders, or cannot be looked at.
+std::string NoFolderOn(Sys* sys, const std::string& path) {
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    struct stat st;
     std::string prefix = path.substr(0, slash);
-    struct stat st;
-    if (sys->FstatAt(AT_FDCWD, prefix.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return path;
-    if (S_ISLNK(st.st_mode)) return prefix;
-    if (slash == std::string::npos) return path;
-  }
-}
-
-// Whether something on the way to that path is now a symbolic link, or no folder: of a path on which all
-// were folders, that it leads elsewhere, if anywhere.
-bool LeadsElsewhere(Sys* sys, const std::string& path) {
-  for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
-    struct stat st;
-    const std::string prefix = path.substr(0, slash);
-    if (sys->FstatAt(AT_FDCWD, prefix.c_str(), &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0) return false;
-    if (!S_ISDIR(st.st_mode)) return true;
-    if (slash == std::string::npos) return false;
+    if (sys->FstatAt(AT_FDCWD, prefix.c_str(), &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0) return "";
+    if (!S_ISDIR(st.st_mode)) return prefix;
+    if (slash == std::string::npos) return "";
   }
 }
 
 Status CannotWalk(Sys* sys, int err, const std::string& path, const std::string& what) {
-  if (err == ELOOP)
-    return Status(Code::kRefused, what + ": " + OneLine(SymlinkOn(sys, path)) + " is a symbolic link",
+  if (err == ELOOP) {
+    const std::string link = NoFolderOn(sys, path);
+    return Status(Code::kRefused, what + ": " + OneLine(link.empty() ? path : link) + " is a symbolic link",
                   "name the real path")
         .WithPath(path);
+  }
   if (err == ENOTDIR)
     return Status(Code::kRefused,
                   what + ": " + OneLine(path) + " is not a folder, or lies below something that is none",
@@ -110,7 +101,7 @@ Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>&
   if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
   std::vector<uint64_t> seen = {own};
   for (const std::string& name : names) {
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (!IsDigits(name)) continue;
     auto pid = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
     uint64_t space = 0;
     if (env.sys->MountNamespace(pid, &space) < 0) continue;  // gone, or a kernel thread
@@ -180,7 +171,7 @@ Status RemoveFolder(const Env& env, const std::string& path) {
   if (parent.error() == ENOENT) return Status();
   // MakeFolder went through folders alone. Whoever may write there has moved what we made since, or removed
   // it, as where there is nothing at all: what the path leads to now is not ours, and it stays so.
-  if ((parent.error() == ELOOP || parent.error() == ENOTDIR) && LeadsElsewhere(env.sys, ParentOf(path)))
+  if ((parent.error() == ELOOP || parent.error() == ENOTDIR) && !NoFolderOn(env.sys, ParentOf(path)).empty())
     return Status();
   if (!parent.valid()) return CannotWalk(env.sys, parent.error(), ParentOf(path), what);
   std::string name = NameOf(path);

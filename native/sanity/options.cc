@@ -36,8 +36,7 @@ Result<PluginAddress> Address(const std::string& socket) {
   std::string rest = socket.substr(kTcp.size());
   size_t colon = rest.rfind(':');
   std::string port = colon == std::string::npos ? "" : rest.substr(colon + 1);
-  bool digits =
-      !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
+  bool digits = port.size() <= 5 && IsDigits(port);
   int number = digits ? std::stoi(port) : 0;
   if (number < 1 || number > 65535)
     return Status(Code::kInvalid, "--socket '" + OneLine(socket, 100) + "' has no port",

@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "base/fd.h"
+#include "base/text.h"
 
 namespace dvdi {
 namespace {
@@ -43,8 +44,6 @@ Result<std::string> ReadWhole(const std::string& path) {
   }
 }
 
-bool IsNumber(const std::string& name) { return name.find_first_not_of("0123456789") == std::string::npos; }
-
 bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
 
 // A process whose first thread has ended has no namespace itself; its other threads have. 1 where one of them
@@ -54,12 +53,10 @@ int AThreadIsIn(Sys* sys, const std::string& tasks, uint64_t mount_namespace) {
   int r = sys->ListDir(AT_FDCWD, tasks.c_str(), &names);
   if (r < 0) return IsGone(r) ? 0 : r;
   for (const auto& name : names) {
-    if (!IsNumber(name)) continue;
-    UniqueFd fd(::open((tasks + "/" + name + "/ns/mnt").c_str(), O_RDONLY | O_CLOEXEC));
-    r = -errno;
-    if (!fd.valid() && IsGone(r)) continue;
+    if (!IsDigits(name)) continue;
     uint64_t number = 0;
-    if (fd.valid()) r = sys->MountNamespaceOf(fd.get(), &number);
+    r = sys->MountNamespace(static_cast<pid_t>(::atol(name.c_str())), &number);
+    if (IsGone(r)) continue;
     if (r < 0) return r;
     if (number == mount_namespace) return 1;
   }
@@ -230,7 +227,7 @@ Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
     int r = ListDir(AT_FDCWD, "/proc", &names);
     if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
     for (const auto& name : names) {
-      if (!IsNumber(name)) continue;
+      if (!IsDigits(name)) continue;
       pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
       uint64_t number = 0;
       r = MountNamespace(pid, &number);
