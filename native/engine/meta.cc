@@ -167,6 +167,13 @@ Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::
   return meta;
 }
 
+bool MetaIsGone(const Env& env, const std::string& stage_root, const std::string& id) {
+  struct stat st;
+  const std::string path = stage_root + "/" + id + "/meta.json";
+  const int r = env.sys->FstatAt(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+  return r == -ENOENT || r == -ENOTDIR;
+}
+
 Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root) {
   std::vector<std::string> names, ids;
   int r = env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names);

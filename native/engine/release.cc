@@ -98,8 +98,11 @@ Status Postpone(Core& core, const AttachmentRow& a, const std::string& why) {
 Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_ms, Code* code) {
   *code = Code::kUnavailable;
   std::string why;
-  bool same_boot = a.boot_id == core.boot_id;
-  if (!same_boot) {
+  const bool same_boot = a.boot_id == core.boot_id;
+  // Promise 2. The row alone is no proof: somebody may have put an older ledger in this one's place, and by
+  // now whoever else mounted the volume has it at the driver.
+  const bool proven = !DVDI_GUARD(unmount_proven) || !MetaIsGone(core.env, core.stage_root, a.id);
+  if (!same_boot || !proven) {
     // The reboot took the node's own mounts; only what the driver holds elsewhere can be left.
     std::string named;
     Seen seen = Ask(core, a, deadline_ms, &why, &named);
@@ -111,6 +114,17 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
       DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
       return ReleaseResult::kUnconfirmed;
     }
+  }
+  if (!proven) {
+    const std::string title = OneLine(a.driver + "/" + a.name, 255);
+    DVDI_RETURN_IF_ERROR(Postpone(core, a,
+                                  "the driver has volume " + title + " mounted, and " + core.stage_root +
+                                      "/" + a.id +
+                                      "/meta.json, which would prove it this node's, is gone: unmount it at "
+                                      "the driver if nobody uses it, or "
+                                      "`dvdi forget " +
+                                      title + "` gives it up"));
+    return ReleaseResult::kPending;
   }
   Call unmount;
   unmount.driver = a.driver, unmount.method = Method::kUnmount, unmount.volume = a.name, unmount.id = a.id;

@@ -1,6 +1,8 @@
 // Unmount: once, when nobody uses the volume any more, and until it is done (promises 1 and 6).
 #include "engine/release.h"
 
+#include <filesystem>
+
 #include "engine/testing/sim_engine.h"
 
 namespace dvdi {
@@ -426,6 +428,40 @@ TEST_F(ReleaseTest, AfterARebootTheDriverIsAskedFirst) {
     if (mounted) EXPECT_HAS(transport_.requests.back().body, id);
     EXPECT_EQ(Known("red", name)["state"], mounted ? "known" : "released-unconfirmed");
     ExpectNothingLeft(name);
+  }
+}
+
+// As where an older copy of the ledger was put in its place: the row says what was so once. Whoever has the
+// volume at the driver now need not be this node.
+TEST_F(ReleaseTest, WithoutTheFileThatProvesItOursNoUnmountIsSent) {
+  for (bool rebooted : {false, true}) {
+    SCOPED_TRACE(rebooted);
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    const std::string file = settings_.state_dir + "/stage/" + IdOf("red", "a") + "/meta.json";
+    world_.transport.plugins["red"].up = false;
+    Cleanup("one");
+    ASSERT_EQ(Pending().size(), 1u);
+    if (rebooted) {
+      Close();
+      world_.sys.Reboot();
+    }
+    ASSERT_TRUE(std::filesystem::remove(file));
+    world_.transport.plugins["red"].up = true;
+    const int unmounts = Count("red Unmount");
+    Recover({{"wait_ms", 1000}});
+    Settle();
+    EXPECT_EQ(Count("red Unmount"), unmounts);
+    ASSERT_EQ(Pending().size(), 1u);
+    std::string why = Pending()[0]["error"];
+    EXPECT_HAS(why, file);
+    EXPECT_HAS(why, "`dvdi forget red/a`");
+    // Once the driver says that it has nothing mounted there is nothing to prove.
+    world_.transport.ForgetMounts("red", true);
+    Settle();
+    EXPECT_EQ(Pending(), Json::array());
+    EXPECT_EQ(Count("red Unmount"), unmounts);
+    EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
+    ExpectNothingLeft();
   }
 }
 
