@@ -42,7 +42,8 @@ struct HistoryResult {
   std::vector<std::string> transcript;  // what happened, one line each, where it was asked for
   uint64_t digest = 0;                  // of all lines and of all that is on the disks at the end
   int64_t operations = 0, prepared = 0, refused = 0, kills = 0, reboots = 0, power_losses = 0, swaps = 0,
-          plugin_calls = 0, switches = 0;
+          ledgers_harmed = 0,  // of engines that had them open
+      plugin_calls = 0, switches = 0;
 };
 
 // Ends at the first step after which something is broken.

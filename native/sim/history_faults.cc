@@ -56,6 +56,8 @@ void History::Happen(const Step& step) {
     case Kind::kSwap: Swap(node, step.process); break;
     case Kind::kDamagePolicy: DamagePolicy(node); break;
     case Kind::kDamageLedger: DamageLedger(node); break;
+    case Kind::kBackUpLedger: BackUpLedger(node); break;
+    case Kind::kRestoreLedger: RestoreLedger(node); break;
     case Kind::kElsewhere: world.CreateElsewhere(AnyVolume()); break;
     default: break;
   }
@@ -128,9 +130,30 @@ void History::DamagePolicy(NodeState& node) {
   node.policy.clear();
 }
 
+// What somebody does who clears a state folder, or puts a ledger aside, and does not know of the engines.
+void History::TakeLedgerAway(NodeState& node) {
+  SimDisk& disk = node.kernel.disk;
+  const std::string path = std::string(kStateDir) + "/ledger.db";
+  node.ledger_was_lost = true;
+  const bool aside = random().OneIn(3), all = random().OneIn(2);
+  for (const char* end : {"", "-wal", "-shm"}) {
+    if (aside)
+      disk.Rename(path + end, path + ".old" + end);
+    else
+      disk.Unlink(path + end, false);
+    if (!all) return;
+  }
+}
+
 void History::DamageLedger(NodeState& node) {
-  // Under an engine that has it open nobody could tell what follows.
-  for (int i : {0, 1}) Close(node, i);
+  const bool in_use = plan_.under_engines && !random().OneIn(4);
+  for (int i : {0, 1}) {
+    if (!in_use)
+      Close(node, i);
+    else if (node.processes[i] && node.processes[i]->engine)
+      ++result_.ledgers_harmed;
+  }
+  if (in_use && random().OneIn(2)) return TakeLedgerAway(node);
   std::string path = std::string(kStateDir) + "/ledger.db";
   SimDisk::Node file;
   SimDisk& disk = node.kernel.disk;
@@ -144,6 +167,42 @@ void History::DamageLedger(NodeState& node) {
       uint64_t page = random().Below(file->data.size() / 4096 + 1) * 4096;
       disk.Write(*file, page, std::string(512, '\xA5'));
     }
+  }
+}
+
+// As a snapshot of the filesystem has it.
+void History::BackUpLedger(NodeState& node) {
+  node.ledger_copy.clear();
+  node.scopes_of_copy = node.to_clean;
+  for (const auto& [scope, w] : node.live) node.scopes_of_copy.insert({w.owner, scope});
+  for (const auto& p : node.processes)
+    if (p)
+      for (const auto& [id, asked] : p->asked)
+        node.scopes_of_copy.insert({GetString(asked.request, "owner"), GetString(asked.request, "scope")});
+  for (const char* end : {"", "-wal"}) {
+    SimDisk::Node file;
+    const std::string path = std::string(kStateDir) + "/ledger.db" + end;
+    if (node.kernel.disk.Find(path, &file) == 0) node.ledger_copy[path] = file->data;
+  }
+}
+
+// New files in the place of those that are there, as tar(1) makes them.
+void History::RestoreLedger(NodeState& node) {
+  if (node.ledger_copy.empty() || node.kernel.disk.full()) return;
+  if (random().OneIn(2))
+    for (int i : {0, 1}) Close(node, i);
+  node.ledger_was_lost = node.ledger_was_restored = true;
+  // A scope that has ended since is one again, and who puts an old ledger in place ends it again.
+  for (const auto& [owner, scope] : node.scopes_of_copy)
+    if (owner != "run" && node.live.count(scope) == 0) node.to_clean.insert({owner, scope});
+  SimDisk& disk = node.kernel.disk;
+  for (const char* end : {"", "-wal", "-shm"})
+    disk.Unlink(std::string(kStateDir) + "/ledger.db" + end, false);
+  for (const auto& [path, bytes] : node.ledger_copy) {
+    SimDisk::Node made;
+    if (disk.Make(path, S_IFREG | 0600, &made) != 0) continue;
+    disk.Write(*made, 0, bytes);
+    disk.Sync(*made);
   }
 }
 }  // namespace dvdi::sim

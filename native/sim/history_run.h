@@ -98,7 +98,10 @@ class History {
   void PolicyChanges(NodeState& node);
   void ReadPolicy(NodeState& node);
   void DamagePolicy(NodeState& node);
+  void TakeLedgerAway(NodeState& node);
   void DamageLedger(NodeState& node);
+  void BackUpLedger(NodeState& node);
+  void RestoreLedger(NodeState& node);
 
   const Plan& plan_;
   const Shared& shared_;

@@ -69,6 +69,7 @@ int Run(const Options& o) {
     sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused,
         sum.kills += r.kills;
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
+    sum.ledgers_harmed += r.ledgers_harmed;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
     if (r.violations.empty()) continue;
     failed.push_back(seed);
@@ -87,6 +88,7 @@ int Run(const Options& o) {
               {"reboots", sum.reboots},
               {"power_losses", sum.power_losses},
               {"swaps", sum.swaps},
+              {"ledgers_harmed", sum.ledgers_harmed},
               {"plugin_calls", sum.plugin_calls},
               {"switches", sum.switches},
               {"digest", sum.digest},

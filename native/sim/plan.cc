@@ -15,7 +15,8 @@ struct Weight {
   Kind kind;
   const char* name;
   unsigned weight;
-  bool always;  // in every history
+  bool always;    // in every history
+  int since = 1;  // generation of plans
 };
 
 constexpr Weight kKinds[] = {
@@ -50,6 +51,8 @@ constexpr Weight kKinds[] = {
     {Kind::kDamagePolicy, "damage-policy", 5, false},
     {Kind::kDamageLedger, "damage-ledger", 6, false},
     {Kind::kElsewhere, "elsewhere", 10, false},
+    {Kind::kBackUpLedger, "back-up-ledger", 12, false, 4},
+    {Kind::kRestoreLedger, "restore-ledger", 8, false, 4},
 };
 
 // Of generation 3: a step about a workload, where none lives, is a prepare too.
@@ -87,6 +90,7 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   Plan plan;
   plan.seed = seed;
   plan.single_one_in = generation > 2 ? 2 : 0;
+  plan.under_engines = generation > 3;
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
   const uint64_t kill_one_in = random.OneIn(4)  ? 0
                                : generation > 2 ? 12 + random.Below(40)
@@ -97,6 +101,8 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   unsigned total = 0;
   bool power_is_lost = false;
   for (size_t i = 0; i < weights.size(); ++i) {
+    weights[i] = 0;
+    if (kKinds[i].since > generation) continue;
     bool in = kKinds[i].always || random.OneIn(2);
     power_is_lost |= in && kKinds[i].kind == Kind::kPowerLoss;
     const bool fewer = generation > 2 && kKinds[i].kind == Kind::kPrepare;

@@ -43,7 +43,9 @@ struct Step {
     kSwap,
     kDamagePolicy,
     kDamageLedger,
-    kElsewhere,  // somebody else makes a volume
+    kBackUpLedger,   // somebody copies it
+    kRestoreLedger,  // and puts that copy in its place
+    kElsewhere,      // somebody else makes a volume
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -64,6 +66,7 @@ struct Plan {
   uint64_t seed = 0;
   uint64_t fault_one_in = 0;   // plugin calls
   uint64_t single_one_in = 0;  // requests that are for one volume whatever chance has; 0: none
+  bool under_engines = false;  // a ledger's file is also taken away and damaged while engines have it open
   std::vector<Step> steps;
 };
 
@@ -75,7 +78,10 @@ struct Plan {
 //   3  half of the requests are for one volume, as most workloads have it, so that more of them come to hold
 //      what they asked for; fewer steps are prepares, so that more of what else can be asked, of ticks and of
 //      faults falls between them; as many kills as before
-constexpr int kNewestPlans = 3;
+//   4  a ledger's file is also taken away, damaged, and replaced by an older copy of it, while engines have
+//   it
+//      open and operations go on
+constexpr int kNewestPlans = 4;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.

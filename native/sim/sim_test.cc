@@ -38,6 +38,7 @@ TEST(SimTest, SeedsKeepThePromises) {
     sum.operations += r.operations, sum.prepared += r.prepared, sum.kills += r.kills,
         sum.reboots += r.reboots;
     sum.power_losses += r.power_losses, sum.swaps += r.swaps;
+    sum.ledgers_harmed += r.ledgers_harmed;
   }
   // A simulation in which nothing happens proves nothing.
   EXPECT_GE(sum.operations, 30 * kOperations);
@@ -46,6 +47,7 @@ TEST(SimTest, SeedsKeepThePromises) {
   EXPECT_GT(sum.reboots, 15);
   EXPECT_GT(sum.power_losses, 15);
   EXPECT_GT(sum.swaps, 15);
+  EXPECT_GT(sum.ledgers_harmed, 15);
 }
 
 TEST(SimTest, TheSameSeedIsTheSameHistoryByteForByte) {

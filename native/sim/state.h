@@ -69,10 +69,13 @@ struct NodeState {
   std::map<std::string, Workload> live;                    // by scope
   std::set<std::pair<std::string, std::string>> to_clean;  // owner, scope: of those that only a word ends
   std::string policy = "stock";                            // the active one; "" where it is damaged
-  bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false;
+  bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false,
+       ledger_was_restored = false;
   // Stages that the ledger was seen to cover, and the disk's version then: invariants.cc.
   std::vector<std::string> covered;
   uint64_t covered_at = 0;
+  std::map<std::string, std::string> ledger_copy;                // by the file's name; empty: none was made
+  std::set<std::pair<std::string, std::string>> scopes_of_copy;  // owner, scope: what it may name
   bool loses_power = false;  // with the next of its processes that is killed
 };
 

@@ -16,8 +16,9 @@ struct SimStore::File {
   sqlite3_file base;
   SimStore* store;
   SimDisk::Node node;
+  const char* name;            // of the file, kept by SQLite as long as it is open; null: it has none
   int level;                   // of the lock on the file: SQLITE_LOCK_…
-  bool shm;                    // has the shared memory
+  SimDisk::Node shm;           // the file NAME-shm, once it has the shared memory
   unsigned shared, exclusive;  // slots of the shared memory that it has locked, as bits
 };
 
@@ -52,7 +53,7 @@ struct SimStore::Methods {
     }
     auto* f = new (file) File{};
     f->base.pMethods = &kMethods;
-    f->store = store, f->node = std::move(node);
+    f->store = store, f->node = std::move(node), f->name = name;
     store->files_.insert(f);
     if (out != nullptr) *out = flags;
     return SQLITE_OK;
@@ -139,7 +140,16 @@ struct SimStore::Methods {
     *out = Of(file)->node->shared.reserved != nullptr ? 1 : 0;
     return SQLITE_OK;
   }
-  static int Control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
+  // As SQLite's own VFS for Unix: who closes a file that has another name, or none, leaves alone what
+  // is beside that name now.
+  static int Control(sqlite3_file* file, int what, void* out) {
+    File* f = Of(file);
+    if (what != SQLITE_FCNTL_HAS_MOVED) return SQLITE_NOTFOUND;
+    SimDisk::Node now;
+    *static_cast<int*>(out) =
+        f->name != nullptr && (f->store->disk_->Find(f->name, &now) != 0 || now != f->node) ? 1 : 0;
+    return SQLITE_OK;
+  }
   static int Sector(sqlite3_file*) { return 512; }
   static int Device(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 
@@ -147,11 +157,15 @@ struct SimStore::Methods {
     File* f = Of(file);
     *out = nullptr;
     if (*f->store->dead_) return SQLITE_IOERR;
-    SimDisk::Shared& s = f->node->shared;
-    if (!f->shm) {
-      if (s.users == 0) s.regions.clear();  // what was there is of processes that are gone
-      ++s.users, f->shm = true;
+    if (f->shm == nullptr) {
+      const std::string name = std::string(f->name) + "-shm";
+      int r = f->store->disk_->Find(name, &f->shm);
+      if (r == -ENOENT) r = f->store->disk_->Make(name, S_IFREG | 0600, &f->shm);
+      if (r != 0) return r == -ENOSPC ? SQLITE_FULL : SQLITE_CANTOPEN;
+      if (f->shm->shared.users == 0) f->shm->shared.regions.clear();  // of processes that are gone
+      ++f->shm->shared.users;
     }
+    SimDisk::Shared& s = f->shm->shared;
     while (s.regions.size() <= static_cast<size_t>(region)) {
       if (extend == 0) return SQLITE_OK;
       s.regions.push_back(std::make_unique<char[]>(static_cast<size_t>(bytes)));
@@ -163,7 +177,7 @@ struct SimStore::Methods {
   static int ShmLock(sqlite3_file* file, int offset, int n, int flags) {
     File* f = Of(file);
     if (*f->store->dead_) return SQLITE_IOERR;
-    SimDisk::Shared& s = f->node->shared;
+    SimDisk::Shared& s = f->shm->shared;
     unsigned mask = ((1U << n) - 1) << offset;
     if ((flags & SQLITE_SHM_UNLOCK) != 0) {
       LetSlots(f, mask);
@@ -184,7 +198,7 @@ struct SimStore::Methods {
     return SQLITE_OK;
   }
   static void LetSlots(File* f, unsigned mask) {
-    SimDisk::Shared& s = f->node->shared;
+    SimDisk::Shared& s = f->shm->shared;
     for (int i = 0; i < 8; ++i) {
       if ((mask >> i & 1U) == 0) continue;
       if ((f->shared >> i & 1U) != 0) --s.slot_readers[i];
@@ -193,15 +207,20 @@ struct SimStore::Methods {
     f->shared &= ~mask, f->exclusive &= ~mask;
   }
   static void ShmFence(sqlite3_file*) {}
-  static int ShmUnmap(sqlite3_file* file, int) {
+  static int ShmUnmap(sqlite3_file* file, int remove) {
     File* f = Of(file);
-    if (!*f->store->dead_) LetShm(f);
+    if (*f->store->dead_ || f->shm == nullptr) return SQLITE_OK;
+    const SimDisk::Node shm = f->shm;
+    LetShm(f);
+    if (remove != 0 && shm->shared.users == 0)
+      (void)f->store->disk_->Unlink(std::string(f->name) + "-shm", false);
     return SQLITE_OK;
   }
   static void LetShm(File* f) {
+    if (f->shm == nullptr) return;
     LetSlots(f, 0xFF);
-    if (f->shm) --f->node->shared.users;
-    f->shm = false;
+    --f->shm->shared.users;
+    f->shm = nullptr;
   }
 
   static int Delete(sqlite3_vfs* vfs, const char* name, int) {
@@ -258,10 +277,10 @@ void SimStore::LetGo(File* f) {
 void SimStore::Killed() {
   kept_.clear();
   for (File* f : files_) {
-    const SimDisk::Shared& s = f->node->shared;
-    if (f->shm) {
-      Kept kept{f->node, {}};
-      for (const auto& region : s.regions) kept.regions.emplace_back(region.get(), s.region_bytes);
+    if (f->shm != nullptr) {
+      Kept kept{f->shm, {}};
+      for (const auto& region : f->shm->shared.regions)
+        kept.regions.emplace_back(region.get(), f->shm->shared.region_bytes);
       kept_.push_back(std::move(kept));
     }
     LetGo(f);
