@@ -242,7 +242,8 @@ Status Driver::Remove(const std::string& name) {
   }
   // FUSE and NFS keep a file that is open under another name, and with it the folder.
   if (image.ok()) image->reset();
-  Status removed = volume.pool().Remove(name);
+  // What comes late, because the pool hung, is another node's.
+  Status removed = volume.pool().Remove(name, [&] { return StillHeld(name, volume); });
   if (!removed.ok()) {
     Status released = ReleaseLease(name, volume, lease, before.CleanUntil(lease));
     if (!released.ok()) Log(LogLevel::kError, released.message());

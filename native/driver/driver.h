@@ -159,11 +159,14 @@ class Driver {
 
   void Recover();
   Status RecoverVolume(const std::string& name);
+  Status RecoverLater(const std::string& name);
   Status RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease, bool mounted);
   // The leases of these volumes end: their filesystems are shut down. Never touches a pool.
   void Lose(const std::vector<std::string>& names, const std::string& why);
   // kUnavailable where the lease has ended.
   Status StillHeld(const std::string& name, const Volume& volume) const;
+  // Writes the metadata of a volume whose lease still lasts: what comes late would replace another node's.
+  Status WriteHeld(const Volume& volume, const VolumeMeta& meta) const;
   std::function<bool()> GiveUp(const std::string& name, const Volume& volume) const;
 
   // Says in Status what is done to a volume, while it lives.
@@ -187,6 +190,7 @@ class Driver {
   const LocalStates states_;
   VolumeLocks locks_;
   mutable std::mutex mu_;                           // guards the next
+  std::set<std::string> unrecovered_;               // to be recovered still: the pool or a device failed
   std::set<std::string> draining_;                  // unmounted here, but the image is still attached
   std::map<std::string, std::string> doing_;        // volume -> what is done to it
   mutable std::map<std::string, size_t> found_in_;  // volume -> the tier it was seen in last

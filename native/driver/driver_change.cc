@@ -100,11 +100,16 @@ Status Driver::Change(const std::string& name, const Volume& volume, const Optio
   return altered.ok() ? released : altered;
 }
 
+Status Driver::WriteHeld(const Volume& volume, const VolumeMeta& meta) const {
+  DVDI_RETURN_IF_ERROR(StillHeld(meta.name, volume));
+  return volume.pool().WriteMeta(volume.fd.get(), meta);
+}
+
 // Writes the new metadata, then makes the image as large as they say. After a crash in between, the next
 // mount does it.
 Status Driver::Alter(const Plan& plan, const Volume& volume) {
   const VolumeMeta& meta = plan.meta;
-  DVDI_RETURN_IF_ERROR(volume.pool().WriteMeta(volume.fd.get(), meta));
+  DVDI_RETURN_IF_ERROR(WriteHeld(volume, meta));
   Step("change-recorded");
   if (meta.size_bytes == plan.old_size) return OkStatus();
   DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), meta.name));
@@ -127,7 +132,7 @@ Status Driver::FinishGrowing(VolumeMeta meta, const Volume& volume, const std::s
       GrowFilesystem(meta.filesystem, root_.Mountpoint(meta.name), loop.fd.get(), meta.name));
   Step("filesystem-grown");
   meta.grow = false;
-  return volume.pool().WriteMeta(volume.fd.get(), meta);
+  return WriteHeld(volume, meta);
 }
 
 // The filesystem of a volume that is not attached, in a copy of the image, so that a crash leaves the one or
@@ -139,7 +144,7 @@ Status Driver::GrowUnmounted(VolumeMeta* meta, const Volume& volume) {
   DVDI_RETURN_IF_ERROR(RenewImage(volume.pool(), volume.fd.get(), meta->name, self_.node, {}, give_up, grow));
   Step("filesystem-grown");
   meta->grow = false;
-  return volume.pool().WriteMeta(volume.fd.get(), *meta);
+  return WriteHeld(volume, *meta);
 }
 
 Result<FenceResult> Driver::Fence(const std::string& name, bool node_is_dead) {

@@ -132,7 +132,9 @@ Result<std::string> Driver::JoinMount(const std::string& name, const std::string
         .WithPath(root_.Mountpoint(name));
   DVDI_ASSIGN_OR_RETURN(auto held, volume.lease->Read());
   uint64_t generation = 0;
-  if (held.has_value() && LeaseFile::OursToTake(*held, self_)) {
+  // One that an earlier driver took, and that could not be taken over when this one started, is not guarded:
+  // nobody would notice that another node fences it.
+  if (held.has_value() && LeaseFile::OursToTake(*held, self_) && volume.tier->keeper->Holds(name)) {
     generation = held->generation;
   } else {
     if (!held.has_value())
@@ -238,7 +240,7 @@ Status Driver::MakeFilesystem(VolumeMeta* meta, const Volume& volume, bool* form
   meta->formatted = true;
   // mkfs has filled the image as it is; what was put there may be smaller.
   if (*formatted_now) meta->grow = false;
-  DVDI_RETURN_IF_ERROR(volume.pool().WriteMeta(volume.fd.get(), *meta));
+  DVDI_RETURN_IF_ERROR(WriteHeld(volume, *meta));
   Step("formatted-recorded");
   return OkStatus();
 }
@@ -261,14 +263,14 @@ Status Driver::CheckImage(const VolumeMeta& meta, const Volume& volume) {
 Status Driver::Replace(VolumeMeta* meta, const Volume& volume) {
   Doing doing(this, meta->name, "copying after a fence");
   meta->renew = true;
-  DVDI_RETURN_IF_ERROR(volume.pool().WriteMeta(volume.fd.get(), *meta));
+  DVDI_RETURN_IF_ERROR(WriteHeld(volume, *meta));
   auto progress = [&](int64_t done) {
     doing.Progress(std::to_string(100 * done / std::max<int64_t>(meta->size_bytes, 1)) + "%");
   };
   DVDI_RETURN_IF_ERROR(RenewImage(volume.pool(), volume.fd.get(), meta->name, self_.node, progress,
                                   GiveUp(meta->name, volume)));
   meta->renew = false;
-  return volume.pool().WriteMeta(volume.fd.get(), *meta);
+  return WriteHeld(volume, *meta);
 }
 
 Status Driver::Limit(const VolumeMeta& meta, LocalState* state) const {

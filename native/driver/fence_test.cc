@@ -1,6 +1,8 @@
 // A volume is taken from a node that is dead, or cut off.
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 
 #include <atomic>
@@ -150,6 +152,95 @@ TEST_F(LifeTest, AMountThatHungUntilItWasFencedDoesNothingToTheImage) {
     ASSERT_OK(a->Unmount("v", "1"));
     ASSERT_OK(a->Remove("v"));
   }
+}
+
+TEST_F(LifeTest, ARemovalThatHungUntilItWasFencedRemovesNothing) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto a = Node("A", 2000);
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  WriteFile(dir_ / "mnt-A/v/file", "data");
+  ASSERT_OK(a->Unmount("v", "1"));
+  HangingNode b("lease-taken", [&]() -> Status {
+    auto driver = Node("B", 2000);
+    // Another machine does not see this one's loop devices.
+    if (::unshare(CLONE_NEWNS) < 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0 ||
+        ::mount("none", "/sys/block", "tmpfs", 0, nullptr) < 0)
+      return Status(Code::kInternal, "no namespace");
+    return driver == nullptr ? Status(Code::kInternal, "no driver") : driver->Remove("v");
+  });
+  b.WaitUntilItHangs();
+  ASSERT_OK(a->Fence("v", false));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  WriteFile(*at + "/file", "written since");
+  const Code code = b.GoOn();
+  EXPECT_NE(code, Code::kOk) << "B says that it has removed a volume that A has mounted";
+  EXPECT_TRUE(Exists(Image())) << "the image of a volume that A has mounted under its lease is gone";
+  EXPECT_TRUE(Exists(dir_ / "pool/v/volume.json"));
+  Status unmounted = a->Unmount("v", "1");
+  EXPECT_TRUE(unmounted.ok()) << unmounted.message();
+  auto again = a->Mount("v", "1");
+  EXPECT_TRUE(again.ok()) << again.status().message();
+  if (!again.ok()) return;
+  EXPECT_EQ(ReadFile(*again + "/file"), "written since");
+  EXPECT_TRUE(a->Unmount("v", "1").ok());
+}
+
+TEST_F(LifeTest, AChangeThatHungUntilItWasFencedChangesNothing) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto a = Node("A", 2000);
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  HangingNode b("lease-taken", [&]() -> Status {
+    auto driver = Node("B", 2000);
+    return driver == nullptr ? Status(Code::kInternal, "no driver") : driver->Create("v", {{"size", "64m"}});
+  });
+  b.WaitUntilItHangs();
+  ASSERT_OK(a->Fence("v", false));
+  ASSERT_OK(a->Mount("v", "1"));
+  const std::string before = ReadFile(dir_ / "pool/v/volume.json");
+  EXPECT_EQ(b.GoOn(), Code::kUnavailable);
+  EXPECT_EQ(ReadFile(dir_ / "pool/v/volume.json"), before) << "by a node without the lease";
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+// The pool gives an error for a moment, while a driver starts.
+TEST_F(LifeTest, AMountedVolumeThatCouldNotBeRecoveredIsGuardedLater) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto a = Node("A", 2000);
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  a.reset();
+  // Stands for EIO or ESTALE in whatever RecoverVolume does.
+  const std::string trouble = dir_ / "pool/v/tmp.A.0123456789abcdef";
+  ASSERT_EQ(::mkdir(trouble.c_str(), 0700), 0);
+  a = Node("A", 2000);
+  ASSERT_NE(a, nullptr);
+  ASSERT_EQ(::rmdir(trouble.c_str()), 0);
+  // The pool is well, the driver runs, and its loop has come by.
+  for (int i = 0; i < 100; ++i) {
+    a->ReleaseDrained();
+    ::usleep(20'000);
+  }
+  ASSERT_OK(a->Mount("v", "2"));
+  auto b = Node("B", 2000);
+  auto fenced = b->Fence("v", false);
+  EXPECT_FALSE(fenced.ok()) << "A is alive, renews its leases, and has the volume mounted for two users";
+  int error = 0;
+  for (int i = 0; fenced.ok() && i < 250 && error == 0; ++i) {
+    a->ReleaseDrained();
+    UniqueFd file(::open((*at + "/file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    if (!file.valid() || ::write(file.get(), "x", 1) < 0 || ::fsync(file.get()) < 0) error = errno;
+    ::usleep(20'000);
+  }
+  if (fenced.ok()) {
+    EXPECT_NE(error, 0) << "its workload goes on for seconds, and what it writes is in no volume";
+  }
+  (void)a->Unmount("v", "1");
+  (void)a->Unmount("v", "2");
 }
 
 TEST_F(LifeTest, AFenceIsRefusedWithoutGroundOrOnAWordTaken) {

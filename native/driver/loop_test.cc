@@ -140,6 +140,37 @@ TEST_F(HangingLoopTest, TheVolumeIsNeitherRemovedNorCheckedNorMounted) {
   ExpectGivenBack(a.get());
 }
 
+TEST_F(HangingLoopTest, ADriverThatStartsMeanwhileGivesTheLeaseBackLater) {
+  auto a = Node("A", 20);
+  MountAndHold(a.get());
+  EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+  a.reset();
+  g_hangs = device_;
+  a = Node("A", 20);
+  ASSERT_NE(a, nullptr);
+  EXPECT_TRUE(Leased("v"));
+  g_hangs = 0;
+  other_->End();
+  for (int i = 0; i < 400 && Leased("v"); ++i) {
+    a->ReleaseDrained();
+    ::usleep(5000);
+  }
+  EXPECT_FALSE(Leased("v")) << "the device answers, nobody uses it, and the lease stays";
+}
+
+TEST_F(HangingLoopTest, ALeaseThatIsGivenBackLateSurvivesAnErrorOfThePool) {
+  auto a = Node("A", 20);
+  MountAndHold(a.get());
+  EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+  // Stands for EIO, ESTALE, ETIMEDOUT: anything but "there is no such volume".
+  ASSERT_EQ(::rename((dir_ / "pool/v").c_str(), (dir_ / "pool/.away").c_str()), 0);
+  WriteFile(dir_ / "pool/v", "");
+  a->ReleaseDrained();
+  ASSERT_EQ(::unlink((dir_ / "pool/v").c_str()), 0);
+  ASSERT_EQ(::rename((dir_ / "pool/.away").c_str(), (dir_ / "pool/v").c_str()), 0);
+  ExpectGivenBack(a.get());
+}
+
 TEST_F(HangingLoopTest, IsNothingToAnotherPool) {
   auto a = Node("A", 20);
   MountAndHold(a.get());

@@ -175,7 +175,7 @@ Status Pool::Create(const VolumeMeta& meta) const {
   return FsyncFolder(fd_.get(), "pool " + path_);
 }
 
-Status Pool::Remove(const std::string& name) const {
+Status Pool::Remove(const std::string& name, const std::function<Status()>& still) const {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
   std::vector<std::string> files;
   int r = Sys::Real()->ListDir(fd_.get(), name.c_str(), &files);
@@ -188,6 +188,7 @@ Status Pool::Remove(const std::string& name) const {
                     "move it away, then remove the volume again")
           .WithPath(VolumePath(name) + "/" + file);
   std::string gone = kGone + node_ + "." + RandomHex();
+  if (still != nullptr) DVDI_RETURN_IF_ERROR(still());
   if (::renameat(fd_.get(), name.c_str(), fd_.get(), gone.c_str()) < 0)
     return Status::FromErrno(errno, "cannot remove volume " + name, VolumePath(name));
   Step("removal-renamed");

@@ -11,6 +11,7 @@
 #define DVDI_DRIVER_POOL_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -55,8 +56,9 @@ class Pool {
   Status Create(const VolumeMeta& meta) const;
   // Removes the volume, whose lease the caller has. kRefused, and nothing is removed, where its
   // folder holds files that are not the driver's. OK also where the folder, under another name by then, is
-  // not empty in the end: RemoveLeftovers does the rest.
-  Status Remove(const std::string& name) const;
+  // not empty in the end: RemoveLeftovers does the rest. `still` is asked right before; where it fails
+  // nothing is removed, and that is the result.
+  Status Remove(const std::string& name, const std::function<Status()>& still = nullptr) const;
   // The bytes that all volumes together were promised, without `but`; damaged ones count by their image.
   Result<int64_t> Promised(const std::string& but = "") const;
   // The bytes that are free on the disk beneath, for root.

@@ -32,7 +32,7 @@ void Driver::Recover() {
   if (mounted.ok())
     for (const auto& entry : *mounted) names.insert(entry.first);
   for (const auto& name : names)
-    if (CheckName(name, "volume name").ok()) note(RecoverVolume(name));
+    if (CheckName(name, "volume name").ok()) note(RecoverLater(name));
   // No lease names a session of an earlier driver any more, but those of another machine with this node's id.
   for (const auto& tier : tiers_)
     if (auto session = tier->keeper->Session(); session.ok())
@@ -43,6 +43,18 @@ void Driver::Recover() {
     for (const auto& folder : folders)
       if (CheckName(folder, "volume name").ok() && mounted->count(folder) == 0)
         ::rmdir(root_.Mountpoint(folder).c_str());
+}
+
+// A pool or a device that fails now may answer soon, and a volume that is mounted here must not stay without
+// a lease that is renewed: such a one is looked at again (ReleaseDrained).
+Status Driver::RecoverLater(const std::string& name) {
+  Status s = RecoverVolume(name);
+  std::lock_guard<std::mutex> hold(mu_);
+  if (s.ok() || s.code() == Code::kRefused)
+    unrecovered_.erase(name);
+  else
+    unrecovered_.insert(name);
+  return s;
 }
 
 Status Driver::RecoverVolume(const std::string& name) {
@@ -133,6 +145,11 @@ void Driver::ReleaseDrained() {
   std::set<std::string> names;
   {
     std::lock_guard<std::mutex> hold(mu_);
+    names = unrecovered_;
+  }
+  for (const auto& name : names) (void)RecoverLater(name);
+  {
+    std::lock_guard<std::mutex> hold(mu_);
     names = draining_;
   }
   for (const auto& name : names) {
@@ -143,7 +160,9 @@ void Driver::ReleaseDrained() {
     };
     auto volume = OpenVolume(name);
     auto device = root_.MountedDevice(name);
+    // Only where the volume is gone there is nothing to give back.
     if (!device.ok()) continue;
+    if (!volume.ok() && volume.status().code() != Code::kNotFound) continue;
     if (!volume.ok() || device->has_value()) {
       forget();
       continue;
