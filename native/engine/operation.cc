@@ -178,23 +178,35 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
     }
     DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(request_.operation.owner, request_.operation.scope));
     if (other) return ScopeTaken(request_.operation);
-    DVDI_RETURN_IF_ERROR(tx.PutOperation(request_.operation));
-    for (size_t i = 0; i < volumes_.size(); ++i) {
-      VolumeState& v = volumes_[i];
-      if (v.first == i) DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
-      EffectRow e;
-      e.operation = request_.operation.id, e.attachment = v.attachment.id, e.target = v.target;
-      e.seq = seq++, e.kind = kAttach, e.mode = v.mode, e.access = v.access;
-      DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
-      e.seq = seq++, e.kind = kStage, e.mode.clear(), e.access.clear(), e.path = StageOf(i);
-      DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
-    }
-    return Status();
+    seq = AttachSeq(static_cast<int64_t>(volumes_.size()));
+    return PutIntent(tx);
   });
   if (!s.ok() || request_.goal == Goal::kCreate) return s;
   next_seq_ = seq;
   begun_ = true;
   return s;
+}
+
+Status PrepareOperation::PutIntent(LedgerTx& tx) {
+  DVDI_RETURN_IF_ERROR(tx.PutOperation(request_.operation));
+  for (size_t i = 0; i < volumes_.size(); ++i) {
+    VolumeState& v = volumes_[i];
+    if (v.first == i) DVDI_RETURN_IF_ERROR(tx.PutAttachment(v.attachment));
+    EffectRow e;
+    e.operation = request_.operation.id, e.attachment = v.attachment.id, e.target = v.target;
+    e.seq = AttachSeq(static_cast<int64_t>(i)), e.kind = kAttach, e.mode = v.mode, e.access = v.access;
+    DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+    ++e.seq, e.kind = kStage, e.mode.clear(), e.access.clear(), e.path = StageOf(i);
+    DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+  }
+  return Status();
+}
+
+// A ledger that was replaced meanwhile may know some of it, as committed (RebuildLedger), or nothing.
+Status PrepareOperation::PutIntentAgain(LedgerTx& tx) {
+  DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetOperation(request_.operation.id));
+  if (mine && mine->state == kRunning) return Status();
+  return PutIntent(tx);
 }
 
 Status PrepareOperation::Decide() {
@@ -304,6 +316,7 @@ Result<Json> PrepareOperation::Commit() {
   // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
   // the boot (docs/ledger.md, "Durability").
   DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::committed, created_any_, [&](LedgerTx& tx) -> Status {
+    DVDI_RETURN_IF_ERROR(PutIntentAgain(tx));
     DVDI_RETURN_IF_ERROR(tx.PutOperation(committed));
     for (VolumeState& v : volumes_) {
       if (&volumes_[v.first] != &v) continue;
@@ -346,7 +359,18 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
   }
   if (create_tried_) (void)RecordCreated();
   Undoing what{request_.operation, {}, {}};
-  Status read = core_.ledger->Read([&](LedgerTx& tx) { return what.Read(tx); });
+  bool replaced = false;
+  auto look = [&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetOperation(request_.operation.id));
+    replaced = !mine || mine->state != kRunning;
+    return what.Read(tx);
+  };
+  Status read = core_.ledger->Read(look);
+  if (read.ok() && replaced)
+    read = core_.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
+      DVDI_RETURN_IF_ERROR(PutIntentAgain(tx));
+      return look(tx);
+    });
   if (!read.ok()) return;
   auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);

@@ -127,6 +127,8 @@ class PrepareOperation {
   Status FillCall(const Json& item, Call* call, size_t* volume, std::string* refused);
   Status BeforeEffects(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status RecordCreated();
+  Status PutIntent(LedgerTx& tx);
+  Status PutIntentAgain(LedgerTx& tx);
   std::string StageOf(size_t index) const;
   Json AfterCall(const Call& call, size_t volume, const Answer& answer);
   Json AfterMount(size_t volume, const Answer& answer);

@@ -117,11 +117,9 @@ Status RebuildLedger(Core& core) {
       DVDI_RETURN_IF_ERROR(tx.TouchVolume(v));
       for (const auto& s : stages) {
         DVDI_ASSIGN_OR_RETURN(auto known, tx.GetOperation(s.operation.id));
-        int64_t seq = 1;
-        if (known) {
-          DVDI_ASSIGN_OR_RETURN(auto effects, tx.Effects(s.operation.id));
-          if (!effects.empty()) seq = effects.back().seq + 1;
-        } else {
+        // As its operation numbers them, which may be at it.
+        const int64_t seq = AttachSeq(std::atoll(s.stage.c_str() + s.stage.rfind('-') + 1));
+        if (!known) {
           known = s.operation;
           known->state = kCommitted, known->instance = "rebuilt";
         }

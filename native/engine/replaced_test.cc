@@ -20,6 +20,20 @@ class ReplacedTest : public SimEngineTest {
   void Remove() {
     for (const char* end : {"", "-wal", "-shm"}) fs::remove(ledger() + end);
   }
+  // Removed while the volume's Mount is under way, and another thread of the engine meets that first.
+  void RemoveAtMountOf(const std::string& name) {
+    transport_.hook = [this, name, met = false](const std::string& method, const PluginRequest& request,
+                                                PluginReply*) mutable {
+      if (met || method != "Mount" || GetString(Json::parse(request.body), "Name") != name) return false;
+      met = true;
+      RemoveAndLook();
+      return false;
+    };
+  }
+  void RemoveAndLook() {
+    Remove();
+    EXPECT_TRUE(engine().StatusOf({{"what", "volumes"}}).ok());
+  }
   // What another process makes of it.
   std::shared_ptr<Engine> Another() {
     auto another = OpenAnother();
@@ -113,6 +127,61 @@ TEST_F(ReplacedTest, ALedgerInWhichDamageIsMetIsPutAsideByWhoRuns) {
   for (const auto& entry : fs::directory_iterator(settings_.state_dir))
     kept |= entry.path().filename().string().starts_with("ledger.db.damaged-");
   EXPECT_TRUE(kept) << "the damaged file is kept";
+}
+
+// Its stages were not there yet when the ledger was rebuilt from them.
+TEST_F(ReplacedTest, WhoPreparesMeanwhileKeepsWhatItShares) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  RemoveAtMountOf("b");
+  Json two = Prepare("two", {Volume("red", "b"), Volume("red", "a")});
+  ASSERT_TRUE(two.contains("ok")) << two;
+  EXPECT_EQ(Known("red", "a")["users"].size(), 2u);
+  EXPECT_EQ(Known("red", "b")["users"].size(), 1u);
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 0) << "\"two\" uses it";
+  ASSERT_TRUE(Cleanup("two").contains("ok"));
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 2);
+  ExpectNothingLeft("after all have ended");
+}
+
+TEST_F(ReplacedTest, APrepareThatFailsMeanwhileLeavesNothing) {
+  transport_.hook = [this](const std::string& method, const PluginRequest& request, PluginReply* reply) {
+    if (method != "Mount") return false;
+    const bool fails = GetString(Json::parse(request.body), "Name") == "b";
+    if (fails)
+      *reply = Says("{\"Err\":\"no\"}", 500);
+    else
+      RemoveAndLook();
+    return fails;
+  };
+  Json two = Prepare("two", {Volume("red", "a"), Volume("red", "b")});
+  EXPECT_FALSE(two.contains("ok")) << two;
+  Settle();
+  ExpectNothingLeft("after a prepare that failed");
+}
+
+TEST_F(ReplacedTest, WhatACleanupCouldNotUndoMeanwhileIsTriedAgain) {
+  for (int fails = 1; fails <= 3; ++fails) {
+    const std::string n = std::to_string(fails);
+    ASSERT_TRUE(Prepare("one" + n, {Volume("red", "a" + n), Volume("red", "b" + n), Volume("red", "c" + n)})
+                    .contains("ok"));
+    int umounts = 0;
+    bool replaced = false;
+    world_.sys.fault = [&](const char* call) {
+      return std::string(call) == "umount" && replaced && ++umounts == fails ? EPERM : 0;
+    };
+    policy_->scripts["cleanup"] = [&](const Json&, ScriptHost&) -> Result<std::string> {
+      if (!replaced) RemoveAndLook();
+      replaced = true;
+      return std::string("{\"ok\":{}}");
+    };
+    ASSERT_TRUE(Cleanup("one" + n).contains("ok"));
+    world_.sys.fault = nullptr;  // it is free now
+    Settle();
+    ExpectNothingLeft("umount " + n + " failed once");
+  }
 }
 
 }  // namespace

@@ -177,6 +177,13 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     DVDI_ASSIGN_OR_RETURN(auto left, tx.Effects(operation.id));
     out.finished = left.empty();
     if (out.finished) DVDI_RETURN_IF_ERROR(tx.DeleteOperation(operation.id));
+    // It stays what it is, also in a ledger that was rebuilt since, and has it as committed: somebody else
+    // would take it for one in use.
+    if (!out.finished) {
+      OperationRow undoing = operation;
+      undoing.state = kUndoing;
+      DVDI_RETURN_IF_ERROR(tx.PutOperation(undoing));
+    }
     if (recorder == nullptr || !(changed || out.finished || news)) return Status();
     for (const auto& a : out.releasing) recorder->Undone("attach " + a.driver + "/" + a.name);
     return tx.PutRecord(recorder->Finish(operation, outcome, why), what.volumes, core.settings.records_keep);

@@ -53,6 +53,9 @@ struct EffectRow {
 inline constexpr const char* kAttach = "attach";
 inline constexpr const char* kStage = "stage";
 inline constexpr const char* kFolder = "folder";
+// The number of the kAttach of an operation's volume, counted from 0. Its kStage has the next one; whatever
+// else there is to undo comes after those of all volumes.
+inline constexpr int64_t AttachSeq(int64_t volume) { return 1 + 2 * volume; }
 
 // What is known of a volume beyond its attachments; outlives them.
 struct VolumeRow {
