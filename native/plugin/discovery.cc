@@ -50,13 +50,25 @@ std::string Trim(std::string_view text) {
   return std::string(text);
 }
 
-// Who can write to the folder of a socket or a file can be that plugin, and is told its secrets.
-Status CheckFolderOf(Sys* sys, const std::string& path) {
+// Who can write to the folder of a socket or a file can be that plugin, and is told its secrets. `listed` is
+// the folder of the settings, in which `path` lies or one folder deeper: who can write to it can put another
+// in the inner one's place. Where a link leads, somebody else may rename; the listed folder may be one, as
+// what is above it is the operator's to keep.
+Status CheckFolderOf(Sys* sys, const std::string& listed, const std::string& path) {
+  constexpr char kWhat[] = "the folder of plugins";
   const std::string folder = path.substr(0, path.rfind('/'));
-  struct stat st = {};
-  if (const int r = sys->FstatAt(AT_FDCWD, folder.c_str(), &st, 0); r < 0)
-    return Status::FromErrno(-r, "cannot look at the folder of plugins " + folder, folder);
-  return CheckOurs(st, folder, "the folder of plugins");
+  auto check = [&](const std::string& at, int flags) -> Status {
+    struct stat st = {};
+    if (const int r = sys->FstatAt(AT_FDCWD, at.c_str(), &st, flags); r < 0)
+      return Status::FromErrno(-r, "cannot look at " + (kWhat + (" " + at)), at);
+    if (!S_ISDIR(st.st_mode))
+      return Status(Code::kRefused, kWhat + (" " + at) + " is a symbolic link, or no folder",
+                    "make it a folder, or name the plugin's socket in a .spec file")
+          .WithPath(at);
+    return CheckOurs(st, at, kWhat);
+  };
+  DVDI_RETURN_IF_ERROR(check(listed, 0));
+  return folder == listed ? Status() : check(folder, AT_SYMLINK_NOFOLLOW);
 }
 
 // The file's text. A FIFO or a device in its place must not hold us up.
@@ -131,14 +143,14 @@ Result<PluginAddress> ParseAddress(const std::string& url, const std::string& fi
   return address;
 }
 
-Result<PluginAddress> ReadSpecFile(Sys* sys, const std::string& path) {
-  DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, path));
+Result<PluginAddress> ReadSpecFile(Sys* sys, const std::string& listed, const std::string& path) {
+  DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, listed, path));
   DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(sys, path));
   return ParseAddress(Trim(text), path);
 }
 
-Result<PluginAddress> ReadJsonFile(Sys* sys, const std::string& path) {
-  DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, path));
+Result<PluginAddress> ReadJsonFile(Sys* sys, const std::string& listed, const std::string& path) {
+  DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, listed, path));
   DVDI_ASSIGN_OR_RETURN(std::string text, ReadSpec(sys, path));
   DVDI_ASSIGN_OR_RETURN(Json json, ParseJson(text, "plugin file " + path));
   if (!json.is_object()) return WrongFile(path, "holds no JSON object");
@@ -181,7 +193,7 @@ Result<PluginAddress> DiscoverPlugin(Sys* sys, const DiscoveryPaths& paths, cons
   for (const std::string& folder : paths.sockets) {
     for (std::string& path : Places(folder, name, ".sock")) {
       if (IsSocket(sys, path)) {
-        DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, path));
+        DVDI_RETURN_IF_ERROR(CheckFolderOf(sys, folder, path));
         PluginAddress address;
         address.path = std::move(path);
         return address;
@@ -192,9 +204,9 @@ Result<PluginAddress> DiscoverPlugin(Sys* sys, const DiscoveryPaths& paths, cons
   }
   for (const std::string& folder : paths.specs) {
     for (const std::string& path : Places(folder, name, ".spec"))
-      if (Exists(sys, path)) return ReadSpecFile(sys, path);
+      if (Exists(sys, path)) return ReadSpecFile(sys, folder, path);
     for (const std::string& path : Places(folder, name, ".json"))
-      if (Exists(sys, path)) return ReadJsonFile(sys, path);
+      if (Exists(sys, path)) return ReadJsonFile(sys, folder, path);
     look(folder + "/" + name + ".spec or .json");
   }
   return Status(Code::kNotFound, "no plugin \"" + name + "\": looked for " + looked + no_socket,

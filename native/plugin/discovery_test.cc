@@ -202,5 +202,70 @@ TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
   all();
 }
 
+// Who can write to the listed folder can rename the plugin's own one away, whoever's that is.
+TEST_F(DiscoveryTest, APluginsOwnFolderIsOnlyAsGoodAsTheListedOne) {
+  dir_.Write("run/deep/x", "");
+  ScriptedServer deep(dir_ / "run/deep/deep.sock");
+  dir_.Write("etc/s/s.spec", "unix:///srv/p.sock");
+  dir_.Write("etc/j/j.json", R"({"Addr": "unix:///srv/p.sock"})");
+  struct Case {
+    std::string name, listed;
+  };
+  const Case cases[] = {{"deep", dir_ / "run"}, {"s", dir_ / "etc"}, {"j", dir_ / "etc"}};
+  auto all = [&] {
+    for (const Case& c : cases) EXPECT_TRUE(DiscoverPlugin(Sys::Real(), Paths(), c.name).ok()) << c.name;
+  };
+  auto refused = [&](const Case& c, const std::string& path, const std::string& why) {
+    const Status s = DiscoverPlugin(Sys::Real(), Paths(), c.name).status();
+    EXPECT_EQ(s.code(), Code::kRefused) << c.name;
+    EXPECT_EQ(s.path(), path);
+    EXPECT_NE(s.message().find("the folder of plugins " + path + why), std::string::npos) << s.message();
+    EXPECT_FALSE(s.hint().empty());
+  };
+  all();
+  for (mode_t mode : {0777, 0775, 01777})
+    for (const Case& c : cases) {
+      ASSERT_EQ(::chmod(c.listed.c_str(), mode), 0);
+      refused(c, c.listed, " can be written by others");
+      ASSERT_EQ(::chmod(c.listed.c_str(), 0755), 0);
+    }
+  if (::geteuid() == 0)
+    for (const Case& c : cases) {
+      ASSERT_EQ(::chown(c.listed.c_str(), 1234, 0), 0);
+      refused(c, c.listed, " belongs to user 1234");
+      ASSERT_EQ(::chown(c.listed.c_str(), 0, 0), 0);
+    }
+  all();
+  for (const Case& c : cases) {
+    const std::string own = c.listed + "/" + c.name, elsewhere = c.listed + "/." + c.name;
+    ASSERT_EQ(::rename(own.c_str(), elsewhere.c_str()), 0);
+    ASSERT_EQ(::symlink(elsewhere.c_str(), own.c_str()), 0);
+    refused(c, own, " is a symbolic link");
+    ASSERT_EQ(::unlink(own.c_str()), 0);
+    ASSERT_EQ(::rename(elsewhere.c_str(), own.c_str()), 0);
+  }
+  all();
+}
+
+// /run is a link on some systems: what is above a listed folder, and that one itself, is the operator's.
+TEST_F(DiscoveryTest, AListedFolderMayBeALink) {
+  dir_.Write("there/deep/x", "");
+  ASSERT_EQ(::symlink("there", (dir_ / "run").c_str()), 0);
+  ScriptedServer deep(dir_ / "there/deep/deep.sock");
+  EXPECT_TRUE(DiscoverPlugin(Sys::Real(), Paths(), "deep").ok());
+  ASSERT_EQ(::chmod((dir_ / "there").c_str(), 0777), 0);
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "deep").status().code(), Code::kRefused);
+}
+
+// The socket of a managed plugin of Docker lies in a folder of its ID: a .spec file leads there.
+TEST_F(DiscoveryTest, AManagedPluginsSocketIsReachedThroughASpec) {
+  const std::string id(32, 'a');
+  dir_.Write("run/" + id + "/x", "");
+  ScriptedServer managed(dir_ / ("run/" + id + "/nfs.sock"));
+  dir_.Write("etc/nfs.spec", "unix://" + (dir_ / ("run/" + id + "/nfs.sock")));
+  EXPECT_EQ(DiscoverPlugin(Sys::Real(), Paths(), "nfs")->ToString(),
+            "unix://" + dir_.path() + "/run/" + id + "/nfs.sock");
+}
+
 }  // namespace
 }  // namespace dvdi
