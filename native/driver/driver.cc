@@ -74,12 +74,12 @@ Status Driver::OpenTiers() {
   return OkStatus();
 }
 
-Result<Driver::Volume> Driver::OpenVolume(const std::string& name) const {
+Result<Driver::Volume> Driver::OpenVolume(const std::string& name, Pool::For why) const {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
   auto open = [&](size_t i) -> Result<Volume> {
     Volume volume;
     volume.tier = tiers_[i].get();
-    DVDI_ASSIGN_OR_RETURN(volume.fd, volume.pool().OpenVolume(name));
+    DVDI_ASSIGN_OR_RETURN(volume.fd, volume.pool().OpenVolume(name, why));
     volume.lease.emplace(volume.fd.get(), name, volume.pool().VolumePath(name), self_.node);
     return volume;
   };
@@ -104,6 +104,8 @@ Result<Driver::Volume> Driver::OpenVolume(const std::string& name) const {
       found.emplace(std::move(*volume));
       std::lock_guard<std::mutex> hold(mu_);
       found_in_[name] = i;
+    } else if (volume.status().code() == Code::kRefused) {
+      return volume.status();  // it is there: nobody's of the same name is taken for it
     } else if (missing.ok() || volume.status().code() != Code::kNotFound) {
       missing = volume.status();
     }
@@ -204,7 +206,7 @@ Status Driver::CreateNew(const std::string& name, const Options& options) {
                            FilesystemName(meta.filesystem) + ", tier " + tier.config.name + ")");
   // Two nodes may have made the same name in two tiers at the same moment: this one is empty and new.
   for (const auto& other : tiers_) {
-    if (other.get() == &tier || !other->pool.OpenVolume(name).ok()) continue;
+    if (other.get() == &tier || !other->pool.OpenVolume(name, Pool::For::kEnd).ok()) continue;
     {
       std::lock_guard<std::mutex> hold(mu_);
       found_in_.erase(name);

@@ -122,8 +122,8 @@ class Driver {
 
   Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimiter limiter);
   Status OpenTiers();
-  // kNotFound only where every tier was looked into.
-  Result<Volume> OpenVolume(const std::string& name) const;
+  // kNotFound only where every tier was looked into. kRefused as Pool::OpenVolume says.
+  Result<Volume> OpenVolume(const std::string& name, Pool::For why = Pool::For::kUse) const;
   Result<TierRoom> Room(const Tier& tier) const;
   Result<Options> ReadOptions(const std::string& name, const std::map<std::string, std::string>& opts) const;
   Status CheckLimits(const Options& options) const;

@@ -109,10 +109,14 @@ Status Driver::WriteHeld(const Volume& volume, const VolumeMeta& meta) const {
 // mount does it.
 Status Driver::Alter(const Plan& plan, const Volume& volume) {
   const VolumeMeta& meta = plan.meta;
+  UniqueFd image;
+  // First: where it cannot be used, nothing is promised.
+  if (meta.size_bytes != plan.old_size) {
+    DVDI_ASSIGN_OR_RETURN(image, volume.pool().OpenImage(volume.fd.get(), meta.name));
+  }
   DVDI_RETURN_IF_ERROR(WriteHeld(volume, meta));
   Step("change-recorded");
-  if (meta.size_bytes == plan.old_size) return OkStatus();
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), meta.name));
+  if (!image.valid()) return OkStatus();
   // The next mount does what is left.
   DVDI_RETURN_IF_ERROR(StillHeld(meta.name, volume));
   DVDI_RETURN_IF_ERROR(GrowImage(image.get(), meta));

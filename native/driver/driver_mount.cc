@@ -289,7 +289,7 @@ Status Driver::Unlimit(const std::string& name, const LocalState& state) const {
 void Driver::UndoFreshMount(const std::string& name, const Volume& volume, const Lease& lease, bool attached,
                             bool clean) {
   Status undone;
-  auto image = volume.pool().OpenImage(volume.fd.get(), name);
+  auto image = volume.pool().OpenImage(volume.fd.get(), name, Pool::For::kEnd);
   if (image.ok() && (attached || lease.taken_over)) {
     auto detached = WaitDetached(image->get(), options_.detach_wait_ms);
     if (!detached.ok()) Log(LogLevel::kWarning, "volume " + name + ": " + detached.status().message());
@@ -310,7 +310,7 @@ Status Driver::Unmount(const std::string& name, const std::string& id) {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
   DVDI_RETURN_IF_ERROR(CheckId(id));
   VolumeLocks::Hold lock(&locks_, name);
-  auto volume = OpenVolume(name);
+  auto volume = OpenVolume(name, Pool::For::kEnd);
   if (!volume.ok() && volume.status().code() == Code::kNotFound) return UnmountOrphan(name, id);
   if (!volume.ok()) return volume.status();
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
@@ -330,7 +330,7 @@ Status Driver::Unmount(const std::string& name, const std::string& id) {
     return OkStatus();
   }
   // After a fence the image at this name is another one than what is mounted here.
-  auto image = volume->pool().OpenImage(volume->fd.get(), name);
+  auto image = volume->pool().OpenImage(volume->fd.get(), name, Pool::For::kEnd);
   if (state.lost.empty() && image.ok() && !IsLoopOver(*device, image->get()))
     return Status(Code::kRefused,
                   "something else than volume " + name + " is mounted at " + root_.Mountpoint(name),
@@ -385,7 +385,7 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
     DVDI_RETURN_IF_ERROR(Unlimit(name, state));
     return states_.Remove(name);
   }
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
+  DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name, Pool::For::kEnd));
   auto detached = WaitDetached(image.get(), options_.detach_wait_ms);
   if (!detached.ok() || !*detached) {
     LocalState drained = state;  // its users have let go of it

@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "sys/env.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {
@@ -51,6 +52,15 @@ Result<UniqueFd> OpenFolder(int dirfd, const std::string& name) {
   if (fd.valid()) return fd;
   if (errno == ENOENT) return Status(Code::kNotFound, "there is no folder " + name).WithPath(name);
   return Status::FromErrno(errno, "cannot open folder " + name, name);
+}
+
+Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::string& path,
+                               std::string_view what) {
+  DVDI_ASSIGN_OR_RETURN(UniqueFd fd, OpenFolder(dirfd, name));
+  struct stat st;
+  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat " + path, path);
+  DVDI_RETURN_IF_ERROR(CheckOurs(st, path, what));
+  return fd;
 }
 
 Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max) {

@@ -21,6 +21,10 @@ void Step(const char* step);
 
 // Opens a folder without following a symlink at its end. kNotFound where it does not exist.
 Result<UniqueFd> OpenFolder(int dirfd, const std::string& name);
+// The same for one that must be ours (CheckOurs of sys/files.h), else kRefused. `what` and `path` are what
+// messages call it.
+Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::string& path,
+                               std::string_view what);
 
 // The text of a regular file of at most `max` bytes (no symlink followed). kNotFound where it does
 // not exist, kInvalid where it is too long or no regular file.

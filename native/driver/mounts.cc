@@ -53,6 +53,12 @@ Status MakeSharedMount(const std::string& path) {
   return OkStatus();
 }
 
+// Who can write to the mount root chooses where a volume is mounted; what is in its state folder decides what
+// is unmounted.
+Result<UniqueFd> OpenRoot(const std::string& path) {
+  return OpenOurFolder(AT_FDCWD, path, path, "the mount root");
+}
+
 }  // namespace
 
 Result<MountRoot> MountRoot::Open(const std::string& path) {
@@ -64,11 +70,15 @@ Result<MountRoot> MountRoot::Open(const std::string& path) {
   if (::realpath(path.c_str(), real) == nullptr)
     return Status::FromErrno(errno, "cannot resolve the mount root " + path, path);
   std::string root = real;
+  DVDI_RETURN_IF_ERROR(OpenRoot(root).status());
   DVDI_RETURN_IF_ERROR(MakeSharedMount(root));
+  // Anew: what was opened before lies beneath the mount.
+  DVDI_ASSIGN_OR_RETURN(UniqueFd folder, OpenRoot(root));
   std::string state_path = root + "/" + kState;
-  if (::mkdir(state_path.c_str(), 0700) < 0 && errno != EEXIST)
+  if (::mkdirat(folder.get(), kState, 0700) < 0 && errno != EEXIST)
     return Status::FromErrno(errno, "cannot make " + state_path, state_path);
-  DVDI_ASSIGN_OR_RETURN(UniqueFd state, OpenFolder(AT_FDCWD, state_path));
+  DVDI_ASSIGN_OR_RETURN(UniqueFd state,
+                        OpenOurFolder(folder.get(), kState, state_path, "the driver's state folder"));
   UniqueFd lock(::openat(state.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!lock.valid())
     return Status::FromErrno(errno, "cannot open " + state_path + "/lock", state_path + "/lock");
@@ -111,12 +121,20 @@ Result<std::optional<std::string>> MountRoot::MountedDevice(const std::string& v
 
 Status MountRoot::Mount(const std::string& volume, const std::string& device, Filesystem fs) const {
   std::string target = Mountpoint(volume);
-  if (::mkdir(target.c_str(), 0755) < 0 && errno != EEXIST)
+  auto root = OpenRoot(path_);
+  if (!root.ok()) return Status(root.status()).WithContext("volume " + volume);
+  if (::mkdirat(root->get(), volume.c_str(), 0755) < 0 && errno != EEXIST)
     return Status::FromErrno(errno, "cannot make the mountpoint of volume " + volume, target);
-  if (::mount(device.c_str(), target.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, nullptr) == 0)
+  UniqueFd folder(::openat(root->get(), volume.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!folder.valid())
+    return Status::FromErrno(errno, "cannot open the mountpoint of volume " + volume, target);
+  // On that very folder, whatever has its name meanwhile.
+  const std::string by_fd = "/proc/self/fd/" + std::to_string(folder.get());
+  if (::mount(device.c_str(), by_fd.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, nullptr) == 0)
     return OkStatus();
   int err = errno;
-  ::rmdir(target.c_str());
+  folder.reset();
+  ::unlinkat(root->get(), volume.c_str(), AT_REMOVEDIR);
   Status s = Status::FromErrno(
       err, "cannot mount volume " + volume + " (" + FilesystemName(fs) + " on " + device + ") at " + target,
       target);

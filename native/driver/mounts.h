@@ -17,7 +17,7 @@ class MountRoot {
  public:
   // Makes the folder (0755, parents too), makes it a shared mount of its own so that an unmount reaches
   // copies of its mounts in other namespaces, and takes the lock that keeps a second driver off it. kRefused
-  // where another driver has it.
+  // where another driver has it, and where it, or the state in it, is not ours (CheckOurs).
   static Result<MountRoot> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -29,7 +29,8 @@ class MountRoot {
   Result<std::map<std::string, std::string>> Mounted() const;
   Result<std::optional<std::string>> MountedDevice(const std::string& volume) const;
 
-  // Mounts nosuid, nodev. On failure nothing is mounted and the folder is gone again.
+  // Mounts nosuid, nodev, following no link below the root. On failure nothing is mounted and the folder is
+  // gone again. kRefused where the root is not ours any more.
   Status Mount(const std::string& volume, const std::string& device, Filesystem fs) const;
   // Unmounts; never lazily: what is busy stays, kRefused. The folder is removed. OK where nothing is mounted.
   Status Unmount(const std::string& volume) const;

@@ -57,6 +57,20 @@ bool IsWorkFolder(const std::string& name, const std::string& prefix, const std:
   return name.rfind(prefix, 0) == 0 && IsTempName("tmp." + name.substr(prefix.size()), node);
 }
 
+// A regular file of a volume's folder. `what` is what messages call it.
+Result<UniqueFd> OpenOfVolume(int volume_fd, const char* name, int flags, const std::string& folder,
+                              const std::string& what, Pool::For why) {
+  const std::string path = folder + "/" + name;
+  // O_NONBLOCK: a FIFO put in its place must not hang the open.
+  UniqueFd fd(::openat(volume_fd, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open " + what, path);
+  struct stat st;
+  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat " + what, path);
+  if (!S_ISREG(st.st_mode)) return Status(Code::kInvalid, what + " is not a regular file").WithPath(path);
+  if (why == Pool::For::kUse) DVDI_RETURN_IF_ERROR(CheckOurs(st, path, what));
+  return fd;
+}
+
 }  // namespace
 
 Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
@@ -68,25 +82,25 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
   char real[PATH_MAX];
   if (::realpath(path.c_str(), real) == nullptr)
     return Status::FromErrno(errno, "cannot resolve the pool " + path, path);
-  auto fd = OpenFolder(AT_FDCWD, real);
-  if (!fd.ok()) return fd.status();
-  struct stat st;
-  if (::fstat(fd->get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the pool " + path, path);
-  // Who can replace an image has the node's kernel read a filesystem of their making.
-  DVDI_RETURN_IF_ERROR(CheckOurs(st, path, "the pool"));
-  return Pool(real, node, std::move(*fd));
+  DVDI_ASSIGN_OR_RETURN(UniqueFd fd, OpenOurFolder(AT_FDCWD, real, path, "the pool"));
+  return Pool(real, node, std::move(fd));
 }
 
-Result<UniqueFd> Pool::OpenVolume(const std::string& name) const {
+Result<UniqueFd> Pool::OpenVolume(const std::string& name, For why) const {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
-  auto fd = OpenFolder(fd_.get(), name);
+  auto fd = why == For::kEnd
+                ? OpenFolder(fd_.get(), name)
+                : OpenOurFolder(fd_.get(), name, VolumePath(name), "the folder of volume " + name);
   if (!fd.ok() && fd.status().code() == Code::kNotFound)
     return Status(Code::kNotFound, "there is no volume " + name + " in the pool " + path_);
   return fd;
 }
 
 Result<VolumeMeta> Pool::ReadMeta(int volume_fd, const std::string& name) const {
-  auto text = ReadSmallFile(volume_fd, kMeta);
+  auto file =
+      OpenOfVolume(volume_fd, kMeta, O_RDONLY, VolumePath(name), "the metadata of volume " + name, For::kUse);
+  if (!file.ok() && file.status().code() == Code::kRefused) return file.status();
+  auto text = file.ok() ? ReadOpenFile(file->get(), kMeta) : Result<std::string>(file.status());
   std::string why = text.status().message();
   if (text.ok()) {
     auto json = ParseJson(*text, "it", 4);
@@ -124,16 +138,8 @@ Status Pool::WriteMeta(int volume_fd, const VolumeMeta& meta) const {
   return ReplaceFile(volume_fd, kMeta, MetaText(meta), TempName(node_)).WithContext("volume " + meta.name);
 }
 
-Result<UniqueFd> Pool::OpenImage(int volume_fd, const std::string& name) const {
-  UniqueFd fd(::openat(volume_fd, kImage, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  std::string path = VolumePath(name) + "/" + kImage;
-  if (!fd.valid()) return Status::FromErrno(errno, "cannot open the image of volume " + name, path);
-  struct stat st;
-  if (::fstat(fd.get(), &st) < 0)
-    return Status::FromErrno(errno, "cannot stat the image of volume " + name, path);
-  if (!S_ISREG(st.st_mode))
-    return Status(Code::kInvalid, "the image of volume " + name + " is not a regular file").WithPath(path);
-  return fd;
+Result<UniqueFd> Pool::OpenImage(int volume_fd, const std::string& name, For why) const {
+  return OpenOfVolume(volume_fd, kImage, O_RDWR, VolumePath(name), "the image of volume " + name, why);
 }
 
 Status Pool::FillNew(int folder_fd, const VolumeMeta& meta) const {
@@ -242,8 +248,8 @@ Result<int64_t> Pool::Promised(const std::string& but) const {
   int64_t sum = 0;
   for (const auto& name : names) {
     if (name == but) continue;
-    auto folder = OpenVolume(name);
-    if (!folder.ok()) continue;  // removed meanwhile
+    auto folder = OpenVolume(name, For::kEnd);  // whoever's it is, it takes its room
+    if (!folder.ok()) continue;                 // removed meanwhile
     auto meta = ReadMeta(folder->get(), name);
     struct stat st;
     if (meta.ok())

@@ -44,13 +44,19 @@ class Pool {
   const std::string& path() const { return path_; }
   std::string VolumePath(const std::string& name) const { return path_ + "/" + name; }
 
-  // The volume's folder. kNotFound names the volume and the pool.
-  Result<UniqueFd> OpenVolume(const std::string& name) const;
-  // kInvalid, with what to do, where volume.json is missing or damaged.
+  // What a volume is opened for. What is mounted already must end whatever has become of its folder: for that
+  // nothing is asked of it, and nothing in it is mounted, or given to a tool.
+  enum class For { kUse, kEnd };
+
+  // The volume's folder. kNotFound names the volume and the pool. kRefused, for kUse, where it is not ours
+  // (CheckOurs of sys/files.h): who can replace the image has the kernel read a filesystem of their making.
+  Result<UniqueFd> OpenVolume(const std::string& name, For why = For::kUse) const;
+  // kInvalid, with what to do, where volume.json is missing or damaged; kRefused where it is not ours.
   Result<VolumeMeta> ReadMeta(int volume_fd, const std::string& name) const;
   Status WriteMeta(int volume_fd, const VolumeMeta& meta) const;
-  // Opens the image read-write. kInvalid where it is no regular file.
-  Result<UniqueFd> OpenImage(int volume_fd, const std::string& name) const;
+  // Opens the image read-write. kInvalid where it is no regular file; kRefused, for kUse, where it is not
+  // ours.
+  Result<UniqueFd> OpenImage(int volume_fd, const std::string& name, For why = For::kUse) const;
 
   // Makes image and metadata; kRefused where the name is taken.
   Status Create(const VolumeMeta& meta) const;

@@ -163,5 +163,52 @@ TEST_F(PoolTest, APoolThatOthersMayWriteToIsRefused) {
   EXPECT_FALSE(Pool::Open(dir_ / "none/pool", "A").ok());
 }
 
+TEST_F(PoolTest, AVolumeThatOthersMayWriteToIsNotUsed) {
+  Pool pool = Open();
+  ASSERT_TRUE(pool.Create(Meta("v")).ok());
+  // The errors of opening folder, metadata and image for use, "" where there is none.
+  auto open = [&](Pool::For why) {
+    std::string said;
+    auto note = [&](const Status& s) {
+      if (s.ok()) return;
+      EXPECT_EQ(s.code(), Code::kRefused) << s.message();
+      EXPECT_FALSE(s.hint().empty());
+      said += s.message();
+    };
+    auto fd = pool.OpenVolume("v", why);
+    note(fd.status());
+    if (!fd.ok()) return said;
+    if (why == Pool::For::kUse) note(pool.ReadMeta(fd->get(), "v").status());
+    note(pool.OpenImage(fd->get(), "v", why).status());
+    return said;
+  };
+  EXPECT_EQ(open(Pool::For::kUse), "");
+  struct Case {
+    std::string path, what;
+  };
+  const Case cases[] = {{dir_ / "pool/v", "the folder of volume v "},
+                        {dir_ / "pool/v/volume.json", "the metadata of volume v "},
+                        {dir_ / "pool/v/image", "the image of volume v "}};
+  for (const Case& c : cases) {
+    struct stat st;
+    ASSERT_EQ(::stat(c.path.c_str(), &st), 0);
+    for (mode_t more : {0022, 0020, 0002}) {
+      ASSERT_EQ(::chmod(c.path.c_str(), st.st_mode | more), 0);
+      EXPECT_EQ(open(Pool::For::kUse).find(c.what + c.path + " can be written by others"), 0u) << c.path;
+      EXPECT_EQ(open(Pool::For::kEnd), "") << "what is mounted can end";
+      EXPECT_EQ(*pool.Promised(), 16 << 20) << "it takes its room";
+    }
+    // An operator may let others read.
+    ASSERT_EQ(::chmod(c.path.c_str(), st.st_mode | 0044), 0);
+    EXPECT_EQ(open(Pool::For::kUse), "");
+    if (::geteuid() != 0) continue;
+    ASSERT_EQ(::chown(c.path.c_str(), 1234, 0), 0);
+    EXPECT_EQ(open(Pool::For::kUse).find(c.what + c.path + " belongs to user 1234"), 0u) << c.path;
+    EXPECT_EQ(open(Pool::For::kEnd), "");
+    ASSERT_EQ(::chown(c.path.c_str(), 0, 0), 0);
+  }
+  EXPECT_EQ(open(Pool::For::kUse), "");
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -60,7 +60,7 @@ Status Driver::RecoverLater(const std::string& name) {
 Status Driver::RecoverVolume(const std::string& name) {
   VolumeLocks::Hold lock(&locks_, name);
   DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
-  auto opened = OpenVolume(name);
+  auto opened = OpenVolume(name, Pool::For::kEnd);
   if (!opened.ok()) {
     if (opened.status().code() != Code::kNotFound) return opened.status();
     if (!device.has_value()) {
@@ -102,7 +102,7 @@ Status Driver::RecoverVolume(const std::string& name) {
 Status Driver::RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease,
                              bool mounted) {
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
-  DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name));
+  DVDI_ASSIGN_OR_RETURN(UniqueFd image, volume.pool().OpenImage(volume.fd.get(), name, Pool::For::kEnd));
   bool attached = mounted;
   if (!mounted) {
     DVDI_ASSIGN_OR_RETURN(bool detached, WaitDetached(image.get(), options_.detach_wait_ms));
@@ -158,7 +158,7 @@ void Driver::ReleaseDrained() {
       std::lock_guard<std::mutex> hold(mu_);
       draining_.erase(name);
     };
-    auto volume = OpenVolume(name);
+    auto volume = OpenVolume(name, Pool::For::kEnd);
     auto device = root_.MountedDevice(name);
     // Only where the volume is gone there is nothing to give back.
     if (!device.ok()) continue;
@@ -167,7 +167,7 @@ void Driver::ReleaseDrained() {
       forget();
       continue;
     }
-    auto image = volume->pool().OpenImage(volume->fd.get(), name);
+    auto image = volume->pool().OpenImage(volume->fd.get(), name, Pool::For::kEnd);
     if (!image.ok()) continue;
     auto detached = WaitDetached(image->get(), 0);
     if (!detached.ok() || !*detached) continue;

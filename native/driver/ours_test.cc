@@ -1,0 +1,132 @@
+// What others could have written to: the mount root, its state, a volume's folder and files.
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "driver/driver_test.h"
+#include "driver/mounts.h"
+
+namespace dvdi {
+namespace {
+
+using testing::EnterOwnNamespace;
+using testing::Exists;
+using testing::MountsNow;
+using testing::ReadFile;
+using testing::TempDir;
+using testing::WriteFile;
+
+class MountRootTest : public ::testing::Test {
+ protected:
+  void SetUp() override { DVDI_SKIP_UNLESS(EnterOwnNamespace()); }
+  // The error of opening it, "" where there is none.
+  std::string Open() {
+    auto root = MountRoot::Open(path_);
+    if (root.ok()) return "";
+    EXPECT_EQ(root.status().code(), Code::kRefused);
+    EXPECT_FALSE(root.status().hint().empty());
+    return root.status().message();
+  }
+
+  TempDir dir_;
+  const std::string path_ = dir_ / "mnt";
+};
+
+TEST_F(MountRootTest, OneThatOthersMayWriteToIsRefused) {
+  ASSERT_EQ(::mkdir(path_.c_str(), 0755), 0);
+  for (mode_t mode : {0777, 0775, 01777}) {
+    ASSERT_EQ(::chmod(path_.c_str(), mode), 0);
+    EXPECT_NE(Open().find("the mount root " + path_ + " can be written by others"), std::string::npos);
+  }
+  ASSERT_EQ(::chmod(path_.c_str(), 0755), 0);
+  ASSERT_EQ(::chown(path_.c_str(), 1234, 0), 0);
+  EXPECT_NE(Open().find("the mount root " + path_ + " belongs to user 1234"), std::string::npos);
+  EXPECT_FALSE(Exists(path_ + "/.state")) << "nothing is made in it";
+  for (const auto& mount : MountsNow()) EXPECT_NE(mount.mountpoint, path_) << "nor is it made a mount";
+  ASSERT_EQ(::chown(path_.c_str(), 0, 0), 0);
+  EXPECT_EQ(Open(), "");
+}
+
+TEST_F(MountRootTest, AStateFolderThatOthersMayWriteToIsRefused) {
+  const std::string state = path_ + "/.state", elsewhere = path_ + "/.elsewhere";
+  EXPECT_EQ(Open(), "");
+  for (mode_t mode : {0777, 0720, 01777}) {
+    ASSERT_EQ(::chmod(state.c_str(), mode), 0);
+    EXPECT_NE(Open().find("the driver's state folder " + state + " can be written by others"),
+              std::string::npos);
+  }
+  ASSERT_EQ(::chmod(state.c_str(), 0700), 0);
+  ASSERT_EQ(::chown(state.c_str(), 1234, 0), 0);
+  EXPECT_NE(Open().find(state + " belongs to user 1234"), std::string::npos);
+  ASSERT_EQ(::chown(state.c_str(), 0, 0), 0);
+  EXPECT_EQ(Open(), "");
+  ASSERT_EQ(::rename(state.c_str(), elsewhere.c_str()), 0);
+  ASSERT_EQ(::symlink(elsewhere.c_str(), state.c_str()), 0);
+  EXPECT_FALSE(MountRoot::Open(path_).ok());
+}
+
+class OursTest : public testing::DriverTest {};
+
+TEST_F(OursTest, ALinkInPlaceOfAMountpointLeadsNowhere) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  const std::string victim = dir_ / "victim", at = dir_ / "mnt-A/v";
+  ASSERT_EQ(::mkdir(victim.c_str(), 0755), 0);
+  WriteFile(victim + "/f", "important");
+  ASSERT_EQ(::symlink(victim.c_str(), at.c_str()), 0);
+  auto mounted = a->Mount("v", "1");
+  ASSERT_FALSE(mounted.ok());
+  EXPECT_NE(mounted.status().message().find("the mountpoint of volume v"), std::string::npos)
+      << mounted.status().message();
+  EXPECT_EQ(ReadFile(victim + "/f"), "important");
+  EXPECT_FALSE(Leased("v"));
+  ASSERT_EQ(::unlink(at.c_str()), 0);
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+TEST_F(OursTest, NothingIsMountedInAMountRootThatWasOpenedToOthersMeanwhile) {
+  auto a = Node("A");
+  for (const char* name : {"v", "w"}) ASSERT_OK(a->Create(name, {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_EQ(::chmod((dir_ / "mnt-A").c_str(), 0777), 0);
+  auto mounted = a->Mount("w", "1");
+  EXPECT_EQ(mounted.status().code(), Code::kRefused);
+  EXPECT_NE(mounted.status().message().find("volume w: the mount root"), std::string::npos);
+  EXPECT_FALSE(Exists(dir_ / "mnt-A/w"));
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+TEST_F(OursTest, AVolumeThatOthersMayWriteToIsNotUsedAndStillUnmounts) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  for (const char* file : {"", "/image", "/volume.json"}) {
+    const std::string path = dir_ / ("pool/v" + std::string(file));
+    struct stat st;
+    ASSERT_EQ(::stat(path.c_str(), &st), 0);
+    for (bool mounted : {false, true}) {
+      if (mounted) ASSERT_OK(a->Mount("v", "1"));
+      ASSERT_EQ(::chmod(path.c_str(), st.st_mode | 0022), 0);
+      auto refused = a->Mount("v", "2");
+      EXPECT_EQ(refused.status().code(), Code::kRefused) << path;
+      EXPECT_NE(refused.status().message().find("of volume v " + path + " can be written by others"),
+                std::string::npos)
+          << refused.status().message();
+      // A driver that comes anew takes over what is mounted, and its lease.
+      if (mounted) {
+        a.reset();
+        a = Node("A");
+        EXPECT_TRUE(Leased("v"));
+      }
+      EXPECT_EQ(a->Create("v", {{"size", "32m"}}).code(), Code::kRefused) << "nor is it made anew";
+      ASSERT_OK(a->Unmount("v", "1"));
+      EXPECT_FALSE(Exists(dir_ / "mnt-A/v"));
+      EXPECT_FALSE(Leased("v")) << path;
+      ASSERT_EQ(::chmod(path.c_str(), st.st_mode & 07777), 0);
+    }
+  }
+  ASSERT_OK(a->Mount("v", "1"));
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+}  // namespace
+}  // namespace dvdi
