@@ -104,8 +104,9 @@ int Pools(const Options& options) {
   }
   Table pools({"POOL", "DRIVER", "ATTRIBUTES", "OPTIONS"});
   for (const auto& p : GetMember(*answer, "pools"))
-    pools.Add({GetString(p, "name"), GetString(p, "driver"), AttributesText(GetMember(p, "attributes")),
-               AttributesText(GetMember(p, "options"))});
+    pools.Add({GetString(p, "name"),
+               GetString(p, "driver") + (GetBool(p, "allowed", true) ? "" : " (not allowed)"),
+               AttributesText(GetMember(p, "attributes")), AttributesText(GetMember(p, "options"))});
   Table tiers({"TIER", "DRIVER", "FILESYSTEM", "CAPACITY", "PROMISED", "FREE", "ATTRIBUTES", "FOLDER"});
   for (const auto& t : GetMember(*answer, "tiers"))
     tiers.Add({GetString(t, "name"), GetString(t, "driver"), GetString(t, "filesystem"),

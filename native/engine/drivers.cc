@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kAskMs = 2000;
 
+constexpr char kNotAllowed[] = "not-allowed";
+
 std::vector<Answer> AskAll(Core& core, const std::vector<std::string>& names, Method method) {
   std::vector<Call> calls;
   for (const auto& name : names) {
@@ -19,7 +21,7 @@ std::vector<Answer> AskAll(Core& core, const std::vector<std::string>& names, Me
     call.deadline_ms = core.env.clock->MonotonicMs() + kAskMs;
     calls.push_back(std::move(call));
   }
-  return core.plugins->Run(calls);
+  return AskDrivers(core, calls);
 }
 
 bool IsVolumeDriver(const Answer& a) {
@@ -46,6 +48,28 @@ Json TierJson(const std::string& driver, const Json& tier) {
 
 }  // namespace
 
+std::vector<Answer> AskDrivers(Core& core, const std::vector<Call>& calls) {
+  std::vector<Answer> answers(calls.size());
+  std::vector<Call> allowed;
+  std::vector<size_t> at;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const Status may = core.settings.CheckDriver(calls[i].driver);  // promise 9
+    if (may.ok())
+      allowed.push_back(calls[i]), at.push_back(i);
+    else
+      answers[i].reason = kNotAllowed, answers[i].error = may.message() + ": " + may.hint();
+  }
+  std::vector<Answer> some = core.plugins->Run(allowed);
+  for (size_t k = 0; k < at.size(); ++k) answers[at[k]] = std::move(some[k]);
+  return answers;
+}
+
+Code CodeOfAnswer(const Answer& answer) {
+  if (answer.kind == Answer::Kind::kError) return Code::kDriver;
+  if (answer.reason == kNotAllowed) return Code::kRefused;
+  return answer.reason == "not-found" ? Code::kNotFound : Code::kUnavailable;
+}
+
 Json DescribeDrivers(Core& core, bool ask) {
   auto breakers = core.plugins->Breakers();
   std::vector<std::string> names = ListPlugins(core.env.sys, core.plugins->paths());
@@ -69,8 +93,10 @@ Json DescribeDrivers(Core& core, bool ask) {
                 {"allowed", core.settings.AllowsDriver(names[i])},
                 {"breaker", breakers.count(names[i]) != 0 ? breakers[names[i]] : "closed"}};
     if (ask) {
-      one["reachable"] = answers[i].kind != Answer::Kind::kUnknown;
-      one["volume_driver"] = IsVolumeDriver(answers[i]);
+      if (answers[i].reason != kNotAllowed) {
+        one["reachable"] = answers[i].kind != Answer::Kind::kUnknown;
+        one["volume_driver"] = IsVolumeDriver(answers[i]);
+      }
       if (capabilities[i].kind == Answer::Kind::kOk) one["scope"] = capabilities[i].scope;
       if (!answers[i].error.empty()) one["error"] = answers[i].error;
       uint64_t theirs = 0, ours = 0;
@@ -93,10 +119,7 @@ Result<Json> DescribePools(Core& core, const std::string& driver) {
     // Most drivers know no such call, and say so in every way there is; only the one that was named has to.
     if (a.kind != Answer::Kind::kOk) {
       if (driver.empty()) continue;
-      Code code = a.NoSuchMethod()                 ? Code::kUnsupported
-                  : a.reason == "not-found"        ? Code::kNotFound
-                  : a.kind == Answer::Kind::kError ? Code::kDriver
-                                                   : Code::kUnavailable;
+      const Code code = a.NoSuchMethod() ? Code::kUnsupported : CodeOfAnswer(a);
       return Status(code,
                     (code == Code::kUnsupported ? "driver " + driver + " has no tiers: " : "") + a.error)
           .WithVolume(OneLine(driver, 128), "");
@@ -110,6 +133,7 @@ Result<Json> DescribePools(Core& core, const std::string& driver) {
   for (const Json& pool : GetMember(core.settings.policy, "pools")) {
     if (!pool.is_object() || (!driver.empty() && GetString(pool, "driver") != driver)) continue;
     Json one = {{"name", GetString(pool, "name")}, {"driver", GetString(pool, "driver")}};
+    if (!core.settings.AllowsDriver(GetString(pool, "driver"))) one["allowed"] = false;
     const Json& attributes = GetMember(pool, "attributes");
     one["attributes"] = attributes.is_object() ? attributes : Json::object();
     Json options = Json::object();
@@ -132,13 +156,9 @@ Result<Json> ListOfDriver(Core& core, const std::string& driver, int64_t timeout
   call.driver = driver, call.method = Method::kList;
   call.deadline_ms =
       core.env.clock->MonotonicMs() + std::clamp<int64_t>(timeout_ms, 1, core.settings.call_max_ms);
-  Answer answer = core.plugins->RunOne(call);
+  const Answer answer = std::move(AskDrivers(core, {call})[0]);
   if (answer.kind != Answer::Kind::kOk)
-    return Status(answer.kind == Answer::Kind::kError ? Code::kDriver
-                  : answer.reason == "not-found"      ? Code::kNotFound
-                                                      : Code::kUnavailable,
-                  answer.error)
-        .WithVolume(OneLine(driver, 128), "");
+    return Status(CodeOfAnswer(answer), answer.error).WithVolume(OneLine(driver, 128), "");
   Json list = Json::array();
   for (const auto& v : answer.volumes) {
     Json one = {{"name", OneLine(v.name, 255)}};

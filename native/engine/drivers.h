@@ -3,6 +3,7 @@
 #define DVDI_ENGINE_DRIVERS_H_
 
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/status.h"
@@ -10,8 +11,14 @@
 
 namespace dvdi {
 
+// What operators want to know of drivers: PluginClient::Run, in which those that the operator does not allow
+// are not called (promise 9) and answer kUnknown, reason "not-allowed".
+std::vector<Answer> AskDrivers(Core& core, const std::vector<Call>& calls);
+// What an answer that is not kOk is as an error.
+Code CodeOfAnswer(const Answer& answer);
+
 // One entry for each plugin that discovery finds (docs/cli.md, `plugins`). `ask`: each is called, all side by
-// side, with 2 s each.
+// side, with 2 s each, if the operator allows it.
 Json DescribeDrivers(Core& core, bool ask);
 
 // {"pools": those of the policy's settings, "tiers": what drivers answered that have tiers} (docs/cli.md,

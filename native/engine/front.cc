@@ -250,10 +250,7 @@ Engine::Rest Engine::PrepareFront(Json raw, bool take_over, Done done) {
     if (d.empty() || name.empty())
       return policy_failed(
           Status(Code::kPolicy, "the policy's answer to parse has a volume without driver or name"));
-    if (DVDI_GUARD(allowed_drivers) && !core.settings.AllowsDriver(d))
-      return fail(Status(Code::kRefused, "driver " + OneLine(d, 60) + " is not allowed on this node",
-                         "the settings (plugins.allowed_drivers) list those that are")
-                      .WithVolume(OneLine(d, 128), OneLine(name, 255)));
+    if (Status allowed = core.settings.CheckDriver(d, name); !allowed.ok()) return fail(allowed);
     drivers.insert(d);
   }
   if (request->volumes.empty() && request->goal == Goal::kWorkload) {

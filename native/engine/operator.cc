@@ -109,10 +109,7 @@ Status SubmitOperator(const std::shared_ptr<Core>& core, const char* kind, const
   std::string driver = GetString(request, "driver"), name = GetString(request, "name");
   if (driver.empty() || name.empty())
     return Status(Code::kInvalid, std::string(kind) + " wants a driver and a volume's name");
-  if (!core->settings.AllowsDriver(driver))
-    return Status(Code::kRefused, "driver " + OneLine(driver, 60) + " is not allowed on this node",
-                  "the settings (plugins.allowed_drivers) list those that are")
-        .WithVolume(OneLine(driver, 128), OneLine(name, 255));
+  DVDI_RETURN_IF_ERROR(core->settings.CheckDriver(driver, name));
   if (core->closing) return Status(Code::kRefused, "the engine is being closed");
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core->settings.prepare_ms;

@@ -201,10 +201,11 @@ Result<Json> Volume(Core& core, const Json& query) {
   get.driver = GetString(one, "driver"), get.method = Method::kGet, get.volume = name;
   int64_t wait = GetInt(query, "timeout_ms", 10'000);
   get.deadline_ms = core.env.clock->MonotonicMs() + std::clamp<int64_t>(wait, 1, core.settings.call_max_ms);
-  const Answer answer = core.plugins->RunOne(get);
+  const Answer answer = std::move(AskDrivers(core, {get})[0]);
   if (list.empty() && answer.kind != Answer::Kind::kOk) {
     // Nobody is known to have it: there is nothing to tell of it but why.
     const bool says_no = answer.kind == Answer::Kind::kError;
+    if (CodeOfAnswer(answer) == Code::kRefused) return core.settings.CheckDriver(get.driver, name);
     Status none(says_no ? Code::kNotFound : Code::kUnavailable,
                 std::string("the volume is not known on this node, and its driver ") +
                     (says_no ? "says: " : "cannot be asked: ") + OneLine(answer.error),
@@ -247,6 +248,10 @@ Json Doctor(Core& core) {
           ", or name its folder with plugins.sockets");
   for (const Json& d : drivers) {
     std::string name = "driver " + GetString(d, "name");
+    if (!GetBool(d, "allowed")) {  // as the operator wants it
+      add(name, true, false, OneLine(GetString(d, "error")), "");
+      continue;
+    }
     bool ok = GetBool(d, "reachable") && GetBool(d, "volume_driver");
     add(name, ok, false,
         ok                        ? "answers at " + GetString(d, "address")

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/fd.h"
+#include "base/guards.h"
 #include "base/text.h"
 #include "base/yaml.h"
 #include "settings/fields.h"
@@ -187,6 +188,13 @@ Status Complete(Settings* s) {
 bool Settings::AllowsDriver(const std::string& driver) const {
   return all_drivers ||
          std::find(allowed_drivers.begin(), allowed_drivers.end(), driver) != allowed_drivers.end();
+}
+
+Status Settings::CheckDriver(const std::string& driver, const std::string& volume) const {
+  if (!DVDI_GUARD(allowed_drivers) || AllowsDriver(driver)) return OkStatus();
+  return Status(Code::kRefused, "driver " + OneLine(driver, 60) + " is not allowed on this node",
+                "the settings (plugins.allowed_drivers) list those that are")
+      .WithVolume(OneLine(driver, 128), OneLine(volume, 255));
 }
 
 int Settings::MaxInFlight(const std::string& driver) const {

@@ -73,6 +73,9 @@ struct Settings {
   Json policy = Json::object();  // as it is, to the policy's `configure`
 
   bool AllowsDriver(const std::string& driver) const;
+  // kRefused, with driver and volume, where the operator does not allow it: asked before any call to a
+  // driver, but for those that release what is attached already (promises 6 and 9).
+  Status CheckDriver(const std::string& driver, const std::string& volume = "") const;
   int MaxInFlight(const std::string& driver) const;
   // Whether an option of that name can destroy data, by the list above. Case, '-', '_' and a prefix that ends
   // in

@@ -128,6 +128,11 @@ TEST_F(SettingsTest, OverridesWinMemberByMember) {
 TEST_F(SettingsTest, AllowedDrivers) {
   EXPECT_FALSE(Load("plugins: {allowed_drivers: []}")->AllowsDriver("a"));
   EXPECT_TRUE(Load("plugins: {allowed_drivers: all}")->AllowsDriver("a"));
+  EXPECT_TRUE(Load("")->CheckDriver("a").ok());
+  const Status refused = Load("plugins: {allowed_drivers: [b]}")->CheckDriver("a", "v");
+  EXPECT_EQ(refused.code(), Code::kRefused);
+  EXPECT_EQ(refused.driver() + "/" + refused.volume(), "a/v");
+  EXPECT_NE(refused.hint().find("plugins.allowed_drivers"), std::string::npos);
   EXPECT_TRUE(Load("plugins: {allowed_drivers: [a]}", {{"plugins", {{"allowed_drivers", "all"}}}})
                   ->AllowsDriver("b"));
   EXPECT_NE(Error("plugins: {allowed_drivers: some}"), "accepted");
