@@ -217,7 +217,7 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
         if (it->get_ref<const std::string&>() == handle) value = secret;
       if (const std::string* secret =
               SettingSecret(core_.setting_secrets, it->get_ref<const std::string&>())) {
-        if (!IsSecretOption(core_.settings, it.key())) {
+        if (DVDI_GUARD(secret_option) && !IsSecretOption(core_.settings, it.key())) {
           *refused = "option " + OneLine(it.key(), 60) +
                      " has a secret of the settings as its value, and is not among secrets.options";
           forget();
@@ -226,10 +226,11 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
         value = *secret;
       }
     } else if (it->is_object() && it->size() == 1 && it->contains("secret")) {
-      auto secret = ResolveSecret(core_.env, core_.settings, request_.secrets, GetString(*it, "secret"));
+      auto secret =
+          ResolveSecret(core_.env, core_.settings, request_.secrets, v.driver, GetString(*it, "secret"));
       if (!secret.ok()) {
         const Status why = secret.status();
-        *refused = why.message() + (why.hint().empty() ? "" : "; " + why.hint());
+        *refused = "volume " + v.name + ": " + why.message() + (why.hint().empty() ? "" : "; " + why.hint());
         forget();
         return out;
       }

@@ -381,13 +381,17 @@ Result<std::string> ReadSecret(const Env& env, const std::string& folder, const 
 }  // namespace
 
 Result<std::string> ResolveSecret(const Env& env, const Settings& settings, const SecretList& inline_secrets,
-                                  const std::string& name) {
+                                  const std::string& driver, const std::string& name) {
   for (const auto& [handle, value] : inline_secrets)
     if (handle == name) return value;
-  bool plain = !name.empty() && name.size() <= 128 && name[0] != '.' &&
-               name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-                   std::string::npos;
-  if (!plain) return Status(Code::kInvalid, "secret name " + OneLine(name, 60) + " is not a plain file name");
+  if (!IsSecretName(name))
+    return Status(Code::kInvalid, "secret name " + OneLine(name, 60) + " is not a plain file name");
+  // Before it is looked for: whether it is there is not told either.
+  if (DVDI_GUARD(secret_bound) && !settings.SecretAllowed(driver, name))
+    return Status(
+        Code::kRefused,
+        "the settings of this node do not let secret " + name + " go to driver " + OneLine(driver, 128),
+        "use one that may; or list it in their drivers." + OneLine(driver, 128) + ".secrets");
   auto text = ReadSecret(env, settings.secrets_dir, name, kOwnFolder);
   if (!text.ok() && text.status().code() == Code::kNotFound && !settings.credentials_dir.empty())
     text = ReadSecret(env, settings.credentials_dir, name, kCredentials);

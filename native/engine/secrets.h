@@ -18,8 +18,9 @@ using SecretList = std::vector<std::pair<std::string, std::string>>;  // handle,
 // secrets folder, or else among the credentials that systemd gave this process. Folder and file are to be
 // root's (or ours) alone, and neither is followed as a symlink. The trailing newline of a file is not part of
 // it. The value lies in one buffer on the heap, for the caller to wipe (base/secret.h).
+// kRefused for a name that the settings keep from `driver` (drivers.*.secrets, promise 10).
 Result<std::string> ResolveSecret(const Env& env, const Settings& settings, const SecretList& inline_secrets,
-                                  const std::string& name);
+                                  const std::string& driver, const std::string& name);
 
 // Takes the values of options that the settings list as secret out of a request's source text and puts
 // handles in their place, before any policy sees it. `form` is the source's form. What was taken is added to

@@ -164,7 +164,7 @@ TEST_F(SecretsTest, NamesOfFilesArePlain) {
   WriteSecret("large", std::string((64 << 10) + 1, 'x'));
   std::ofstream(root_ + "/outside") << "outside";
   std::filesystem::create_symlink(root_ + "/outside", settings_.secrets_dir + "/link");
-  auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, name); };
+  auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, "red", name); };
   EXPECT_EQ(resolve("db").value(), "value");
   for (const char* name : {"", ".", "..", "../outside", "/etc/passwd", "a/b", ".hidden", "a b", "a\nb",
                            "none", "open", "group", "large", "link"}) {
@@ -174,20 +174,20 @@ TEST_F(SecretsTest, NamesOfFilesArePlain) {
       EXPECT_FALSE(r.status().message().empty());
     }
   }
-  EXPECT_EQ(ResolveSecret(env(), settings_, {{"handle", "inline"}}, "handle").value(), "inline");
+  EXPECT_EQ(ResolveSecret(env(), settings_, {{"handle", "inline"}}, "red", "handle").value(), "inline");
 }
 
 TEST_F(SecretsTest, AFolderThatOthersCanLookIntoOrThatIsASymlinkServesNobody) {
   WriteSecret("db", "value");
   ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0711), 0);
-  auto r = ResolveSecret(env(), settings_, {}, "db");
+  auto r = ResolveSecret(env(), settings_, {}, "red", "db");
   EXPECT_EQ(r.status().code(), Code::kRefused);
   EXPECT_HAS(r.status().hint(), "chmod go= " + settings_.secrets_dir);
   ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0700), 0);
-  EXPECT_TRUE(ResolveSecret(env(), settings_, {}, "db").ok());
+  EXPECT_TRUE(ResolveSecret(env(), settings_, {}, "red", "db").ok());
   std::filesystem::rename(settings_.secrets_dir, root_ + "/moved");
   std::filesystem::create_directory_symlink(root_ + "/moved", settings_.secrets_dir);
-  EXPECT_FALSE(ResolveSecret(env(), settings_, {}, "db").ok());
+  EXPECT_FALSE(ResolveSecret(env(), settings_, {}, "red", "db").ok());
 }
 
 TEST_F(SecretsTest, CredentialsOfSystemdServeWhereTheFolderHasNoneOfThatName) {
@@ -200,7 +200,7 @@ TEST_F(SecretsTest, CredentialsOfSystemdServeWhereTheFolderHasNoneOfThatName) {
   ASSERT_EQ(::chmod((settings_.credentials_dir + "/one").c_str(), 0440), 0);
   ASSERT_EQ(::chmod((settings_.credentials_dir + "/open").c_str(), 0444), 0);
   ASSERT_EQ(::chmod(settings_.credentials_dir.c_str(), 0550), 0);
-  auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, name); };
+  auto resolve = [&](const std::string& name) { return ResolveSecret(env(), settings_, {}, "red", name); };
   EXPECT_EQ(resolve("both").value(), "of the folder");
   EXPECT_EQ(resolve("one").value(), "of systemd");
   EXPECT_EQ(resolve("open").status().code(), Code::kRefused);
@@ -543,7 +543,7 @@ TEST_F(SecretsTest, AFileThatCannotBeReadIsNoEmptySecret) {
   Env env;
   env.sys = Sys::Real();
   auto resolve = [&](const std::string& name) {
-    return ResolveSecret(env, settings_, {{"first", "1"}, {"second", "2"}}, name);
+    return ResolveSecret(env, settings_, {{"first", "1"}, {"second", "2"}}, "red", name);
   };
   EXPECT_EQ(*resolve("second"), "2") << "of the request's own text";
   EXPECT_EQ(*resolve("good"), "hunter2");

@@ -161,6 +161,9 @@ std::vector<SettingField> Make() {
   t.Names(
       "drivers.*.overwrite_options", "a list of option names",
       [](S & s, D & d) -> auto& { return s.drivers[d].overwrite_options; });
+  t.fields.push_back({"drivers.*.secrets", "a list of names of secrets", [](const Json& v, D& d, S* s) {
+                        return ReadList(v, IsSecretName, &s->drivers[d].secrets.emplace());
+                      }});
   t.Names(
       "overwrite_options", "a list of option names", [](S & s, D&) -> auto& { return s.overwrite_options; });
 
@@ -229,6 +232,12 @@ bool ReadSize(const Json& value, int64_t* bytes) {
 }
 
 bool IsSettingPath(std::string_view path) { return IsNormalPath(path) && !HasControl(path); }
+
+bool IsSecretName(std::string_view name) {
+  return !name.empty() && name.size() <= 128 && name[0] != '.' &&
+         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+             std::string_view::npos;
+}
 
 std::string OptionKey(std::string_view name) {
   size_t prefix = name.find_last_of("./");

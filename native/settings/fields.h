@@ -28,6 +28,8 @@ bool ReadDuration(const Json& value, int64_t* ms);
 bool ReadSize(const Json& value, int64_t* bytes);
 // "/a/b": absolute, without "." and ".." and doubled or trailing slashes, without control characters.
 bool IsSettingPath(std::string_view path);
+// The NAME of {"secret": NAME}: a plain file name, no hidden one.
+bool IsSecretName(std::string_view name);
 // The name of an option as it is compared.
 std::string OptionKey(std::string_view name);
 

@@ -197,6 +197,15 @@ Status Settings::CheckDriver(const std::string& driver, const std::string& volum
       .WithVolume(OneLine(driver, 128), OneLine(volume, 255));
 }
 
+bool Settings::SecretAllowed(const std::string& driver, const std::string& secret) const {
+  auto names = [&secret](const DriverSettings& d) {
+    return d.secrets && std::find(d.secrets->begin(), d.secrets->end(), secret) != d.secrets->end();
+  };
+  const auto own = drivers.find(driver);
+  if (own != drivers.end() && own->second.secrets) return names(own->second);
+  return std::none_of(drivers.begin(), drivers.end(), [&](const auto& d) { return names(d.second); });
+}
+
 int Settings::MaxInFlight(const std::string& driver) const {
   auto it = drivers.find(driver);
   return it != drivers.end() && it->second.max_in_flight > 0 ? it->second.max_in_flight : max_in_flight;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -24,6 +25,9 @@ inline constexpr char kDefaultSettingsPath[] = "/etc/dvdi/config.yaml";
 struct DriverSettings {
   int max_in_flight = 0;                       // 0: the general one
   std::vector<std::string> overwrite_options;  // allowed with a Create
+  // Names of {"secret": NAME} that may go to it, and to others that name them too, only; not given: all but
+  // those that the list of another driver names.
+  std::optional<std::vector<std::string>> secrets;
 };
 
 struct Settings {
@@ -76,6 +80,8 @@ struct Settings {
   // kRefused, with driver and volume, where the operator does not allow it: asked before any call to a
   // driver, but for those that release what is attached already (promises 6 and 9).
   Status CheckDriver(const std::string& driver, const std::string& volume = "") const;
+  // Whether the operator lets the secret of that name go to that driver, by their drivers' lists.
+  bool SecretAllowed(const std::string& driver, const std::string& secret) const;
   int MaxInFlight(const std::string& driver) const;
   // Whether an option of that name can destroy data, by the list above. Case, '-', '_' and a prefix that ends
   // in

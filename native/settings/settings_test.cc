@@ -138,6 +138,19 @@ TEST_F(SettingsTest, AllowedDrivers) {
   EXPECT_NE(Error("plugins: {allowed_drivers: some}"), "accepted");
 }
 
+TEST_F(SettingsTest, SecretsOfADriver) {
+  auto s = Load("drivers: {a: {secrets: [db, x.y-z_1]}, b: {max_in_flight: 1}, c: {secrets: []}}");
+  ASSERT_TRUE(s.ok()) << s.status().message();
+  EXPECT_TRUE(s->SecretAllowed("a", "x.y-z_1"));
+  EXPECT_FALSE(s->SecretAllowed("b", "db"));
+  EXPECT_TRUE(s->SecretAllowed("b", "other"));
+  EXPECT_FALSE(s->SecretAllowed("c", "other"));
+  for (const char* text : {"db", "[1]", "['']", "[a/b]", "[.hidden]", "[\"a b\"]"})
+    EXPECT_NE(Error("drivers: {a: {secrets: " + std::string(text) + "}}").find("names of secrets"),
+              std::string::npos)
+        << text;
+}
+
 TEST_F(SettingsTest, OverwriteOptions) {
   auto s = Load("drivers: {a: {overwrite_options: [overwritefs]}}");
   ASSERT_TRUE(s.ok());
