@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/text.h"
 
 namespace dvdi::sanity {
 namespace {
@@ -24,15 +25,19 @@ std::string Quoted(const std::string& text) { return Dump(Json(text)); }
 
 const char* SeverityName(Severity severity) { return severity == Severity::kError ? "error" : "warning"; }
 
+// XML 1.0 (2.2, Char) has no control characters, surrogates, U+FFFE or U+FFFF, however they are written: one
+// of them, or a byte that is no UTF-8, makes the whole file unreadable.
 std::string XmlText(const std::string& text) {
-  std::string out;
-  for (char c : text) {
+  std::string line = OneLine(text, std::string::npos), out;
+  for (std::string_view none : {"\xEF\xBF\xBE", "\xEF\xBF\xBF"})
+    for (size_t at = 0; (at = line.find(none, at)) != std::string::npos;) line.replace(at, none.size(), "?");
+  for (char c : line) {
     switch (c) {
       case '&': out += "&amp;"; break;
       case '<': out += "&lt;"; break;
       case '>': out += "&gt;"; break;
       case '"': out += "&quot;"; break;
-      default: out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+      default: out += c;
     }
   }
   return out;

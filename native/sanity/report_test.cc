@@ -64,6 +64,16 @@ TEST_F(ReportTest, Junit) {
   EXPECT_NE(xml.find("<skipped message=\"expected: known\"/>"), std::string::npos);
 }
 
+TEST_F(ReportTest, JunitHasNoCharacterThatXmlHasNot) {
+  std::string xml = JunitXml({Make({"a\xEF\xBF\xBE\xEF\xBF\xBF", "\xEF\xBF\xBD \xF0\x9F\x98\x80"}),
+                              Make({"c"}, "kn\x01own\xFF"), Make({}, "", "no\ncommand\xEF\xBF\xBF")},
+                             "/run/\xC3.sock");
+  EXPECT_NE(xml.find("message=\"a??\">a??\n\xEF\xBF\xBD \xF0\x9F\x98\x80\n"), std::string::npos) << xml;
+  EXPECT_NE(xml.find("message=\"expected: kn?own?\"/>"), std::string::npos) << xml;
+  EXPECT_NE(xml.find("message=\"no command?\"/>"), std::string::npos) << xml;
+  EXPECT_NE(xml.find("name=\"/run/?.sock\""), std::string::npos) << xml;
+}
+
 TEST_F(ReportTest, ForPeople) {
   EXPECT_EQ(Summary({Make({}), Make({"x"}), Make({}, "", "y")}), "3 checks: 1 passed, 1 found, 1 skipped");
 }
