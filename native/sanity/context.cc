@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "plugin/protocol.h"
 #include "sanity/process.h"
 #include "sys/env.h"
 
@@ -22,26 +23,37 @@ Context::Context(const RunSetup& setup, Plugin& plugin, Outcome* outcome)
 
 Context::~Context() {
   bool revived = false;
-  for (const Volume& volume : volumes_) {
+  auto done = [&](const std::function<bool(Said*)>& what) {
     Said last;
-    if (CleanUp(volume, &last)) continue;
-    // Each further call would wait as long again, and each further check would blame itself.
+    if (what(&last)) return true;
+    // Each further call would wait as long again, or fail, and each further check would blame itself.
     Found("after this check it answers no more: " + last.Text());
     if (!revived && !setup_.restart.empty() && RunCommand(setup_.restart, kRestartMs).ok()) {
       plugin_.CloseIdle();
       revived = plugin_.WaitUntilItAnswers(kRestartMs);
-      if (revived && CleanUp(volume, &last)) continue;
+      if (revived && what(&last)) return true;
     }
     outcome_->stuck = true;
-    break;
-  }
+    return false;
+  };
+  if (volumes_.empty()) done([&](Said* last) { return Answers(last); });
+  for (const Volume& volume : volumes_)
+    if (!done([&](Said* last) { return CleanUp(volume, last); })) break;
   plugin_.CloseIdle();
+}
+
+// On a connection of its own: one that is kept may still take a request for a plugin that has ended.
+bool Context::Answers(Said* last) {
+  plugin_.CloseIdle();
+  *last = plugin_.Post(MethodPath(Method::kActivate), "{}\n", Method::kActivate);
+  return last->answered();
 }
 
 bool Context::CleanUp(const Volume& volume, Said* last) {
   auto ask = [&](Method method, const std::string& id = "") {
     *last = plugin_.Ask(method, volume.name, id);
-    return last->reply.outcome != PluginReply::Outcome::kTimeout;
+    return last->reply.outcome != PluginReply::Outcome::kTimeout &&
+           last->reply.outcome != PluginReply::Outcome::kUnreachable;
   };
   for (int round = 0; round < kCleanUpRounds; ++round) {
     if (!ask(Method::kGet)) return false;

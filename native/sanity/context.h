@@ -2,6 +2,7 @@
 #ifndef DVDI_SANITY_CONTEXT_H_
 #define DVDI_SANITY_CONTEXT_H_
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -26,7 +27,9 @@ struct RunSetup {
 class Context {
  public:
   Context(const RunSetup& setup, Plugin& plugin, Outcome* outcome);
-  // Unmounts and removes what the check has left; what cannot be removed is found.
+  // Unmounts and removes what the check has left; what cannot be removed is found. So is a plugin that
+  // answers no more, whether it hangs or has ended: it is restarted where there is a command, else the run is
+  // stuck.
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -81,7 +84,8 @@ class Context {
     std::vector<std::string> ids;  // mounted with
   };
   Volume& Of(const std::string& name);
-  // False where the plugin does not answer, `last` says how.
+  // Both are false where the plugin does not answer, `last` says how.
+  bool Answers(Said* last);
   bool CleanUp(const Volume& volume, Said* last);
 
   const RunSetup& setup_;
