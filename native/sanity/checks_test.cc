@@ -197,6 +197,41 @@ TEST(SanityChecksTest, AGoodPluginHasNoFinding) {
   }
 }
 
+// What each check comes to where no folder can be looked into.
+std::map<std::string, Outcome::Kind> WithoutFiles(const std::string& fault) {
+  Model model(fault);
+  Plugin plugin(model.address(), 30'000);
+  RunSetup setup;
+  setup.prefix = "check";
+  setup.look_inside = false;
+  std::map<std::string, Outcome::Kind> out;
+  for (const Check& check : AllChecks()) {
+    if (!check.id.starts_with("mount.") && !check.id.starts_with("volume.") && !check.id.starts_with("load."))
+      continue;
+    Outcome outcome;
+    outcome.check = &check;
+    {
+      Context context(setup, plugin, &outcome);
+      check.run(context);
+    }
+    out[check.id] = outcome.kind();
+  }
+  return out;
+}
+
+TEST(SanityChecksTest, WhereNoFileIsLookedIntoNoCheckSaysThatItHas) {
+  using Kind = Outcome::Kind;
+  auto good = WithoutFiles("");
+  for (const char* looks :
+       {"volume.create-keeps-data", "mount.mount", "mount.data", "mount.one-id-twice", "mount.two-ids",
+        "mount.unknown-id", "mount.unmount-twice", "mount.remove-mounted", "mount.create-mounted"})
+    EXPECT_EQ(good[looks], Kind::kSkipped) << looks;
+  for (const char* asks : {"volume.create", "volume.remove", "mount.tell", "mount.no-id",
+                           "mount.never-mounted", "load.creates", "load.one-name"})
+    EXPECT_EQ(good[asks], Kind::kPassed) << asks;
+  EXPECT_EQ(WithoutFiles("counts")["mount.one-id-twice"], Kind::kFound) << "answers tell it";
+}
+
 struct Fault {
   const char* fault;
   const char* check;

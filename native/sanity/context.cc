@@ -138,6 +138,19 @@ std::optional<std::pair<std::string, std::string>> Context::GivenMounted(const s
   return std::nullopt;
 }
 
+std::optional<Marked> Context::GivenMarked() {
+  Marked m;
+  m.id = NewId();
+  auto given = GivenMounted(m.id);
+  if (!given) return std::nullopt;
+  m.name = given->first;
+  m.folder = given->second;
+  m.mark = Name("mark");
+  if (WriteMark(m.folder, m.mark)) return m;
+  Skip("the mounted volume cannot be written to (mount.mount tells more)");
+  return std::nullopt;
+}
+
 bool Context::Exists(const std::string& name) {
   Said said = plugin_.Ask(Method::kGet, name);
   if (!said.ok() && !said.refused()) Found("Get says nothing that can be relied on: " + said.Text());
@@ -160,13 +173,18 @@ bool Context::IsFolder(const std::string& path) {
   return InChild([&] { return FolderExists(path); }, kFilesMs);
 }
 
+bool Context::LooksInside() {
+  if (!setup_.look_inside) Skip("its folders cannot be looked into from here");
+  return setup_.look_inside;
+}
+
 bool Context::WriteMark(const std::string& folder, const std::string& mark) {
   if (!setup_.look_inside) return true;
   return InChild([&] { return WriteText(folder + "/" + mark, mark); }, kFilesMs);
 }
 
 bool Context::HasMark(const std::string& folder, const std::string& mark) {
-  if (!setup_.look_inside) return true;
+  if (!LooksInside()) return true;
   return InChild([&] { return ReadText(folder + "/" + mark) == mark; }, kFilesMs);
 }
 

@@ -24,6 +24,11 @@ struct RunSetup {
   bool look_inside = true;           // the plugin's folders can be seen from here
 };
 
+// A volume that is mounted and has a mark in it, which shows whether the mount is still there.
+struct Marked {
+  std::string name, folder, id, mark;
+};
+
 class Context {
  public:
   Context(const RunSetup& setup, Plugin& plugin, Outcome* outcome);
@@ -60,6 +65,8 @@ class Context {
   std::optional<std::string> Given();
   // A new volume that is mounted with `id`, and its mountpoint.
   std::optional<std::pair<std::string, std::string>> GivenMounted(const std::string& id);
+  // The same with a mark in it.
+  std::optional<Marked> GivenMarked();
 
   // Whether Get finds it. An answer that says nothing is found.
   bool Exists(const std::string& name);
@@ -69,7 +76,9 @@ class Context {
   std::string Mountpoint(const std::string& name);
 
   // Files in a plugin's folder, in a child process: a dead filesystem must not keep us. Where the folders
-  // cannot be looked into, all of them succeed.
+  // cannot be looked into, all of them succeed, and a check that asks for a mark counts as skipped unless it
+  // finds something all the same.
+  bool LooksInside();  // false, and a skip, where they cannot
   bool IsFolder(const std::string& path);
   bool WriteMark(const std::string& folder, const std::string& mark);
   bool HasMark(const std::string& folder, const std::string& mark);
