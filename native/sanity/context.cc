@@ -188,6 +188,10 @@ bool Context::HasMark(const std::string& folder, const std::string& mark) {
   return InChild([&] { return ReadText(folder + "/" + mark) == mark; }, kFilesMs);
 }
 
+bool Context::LacksMark(const std::string& folder, const std::string& mark) {
+  return !LooksInside() || !HasMark(folder, mark);
+}
+
 bool Context::Restart() {
   if (setup_.restart.empty()) {
     Skip("no command was given that restarts the plugin");

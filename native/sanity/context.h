@@ -82,6 +82,8 @@ class Context {
   bool IsFolder(const std::string& path);
   bool WriteMark(const std::string& folder, const std::string& mark);
   bool HasMark(const std::string& folder, const std::string& mark);
+  // A folder that cannot be read lacks it, too.
+  bool LacksMark(const std::string& folder, const std::string& mark);
 
   // Runs the operator's command and waits until the plugin answers. Skips the check where there is no
   // command.

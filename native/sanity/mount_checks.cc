@@ -43,6 +43,16 @@ void Data(Context& c) {
   c.Expect(c.HasMark(again.answer.mountpoint, m->mark), "what was written is gone after Unmount and Mount");
 }
 
+void TwoVolumes(Context& c) {
+  auto one = c.GivenMarked(), two = one ? c.GivenMarked() : std::nullopt;
+  if (!two) return;
+  InUse(c, *one, "after Mount of another volume");
+  InUse(c, *two, "after Mount of two volumes");
+  c.Expect(one->folder != two->folder, "two volumes are mounted at one folder: " + one->folder);
+  c.Expect(c.LacksMark(one->folder, two->mark) && c.LacksMark(two->folder, one->mark),
+           "what is written to one volume is in another: " + one->folder + ", " + two->folder);
+}
+
 void OneIdTwice(Context& c) {
   auto m = c.GivenMarked();
   if (!m) return;
@@ -165,6 +175,11 @@ std::vector<Check> MountChecks() {
        Severity::kError, Tell},
       {"mount.data", "data is there again after Unmount and Mount", "Volumes persist.",
        "It is what volumes are for.", Severity::kError, Data},
+      {"mount.two-volumes", "two volumes are two folders, and neither has what is written to the other",
+       "A volume is what its name says.",
+       "Each belongs to another workload. A driver whose options name the place of the data has this finding "
+       "where all volumes are given the same ones.",
+       Severity::kError, TwoVolumes},
       {"mount.one-id-twice", "a Mount that is repeated with its ID is one mount",
        "ID is of one user of the volume; Unmount with it undoes that user's Mount.",
        "A client whose answer was lost repeats the call. Where the plugin counts calls, the volume stays "

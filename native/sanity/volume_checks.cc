@@ -104,6 +104,20 @@ void Remove(Context& c) {
   c.Expect(created.ok(), "Create of a name that was removed: " + created.Text());
 }
 
+void RemoveData(Context& c) {
+  auto m = c.GivenMarked();
+  if (!m) return;
+  c.Unmount(m->name, m->id);
+  Said removed = c.Remove(m->name);
+  if (!removed.ok())
+    return c.Skip("it needs a volume that is removed, and Remove was answered with " + removed.Text());
+  Said created = c.Create(m->name), mounted = c.Mount(m->name, m->id);
+  if (!c.Expect(mounted.ok(), "after Remove and Create (" + created.Text() + "), Mount: " + mounted.Text()))
+    return;
+  c.Expect(c.LacksMark(mounted.answer.mountpoint, m->mark),
+           "what was written to a volume is there after its Remove, in a new one of its name");
+}
+
 }  // namespace
 
 std::vector<Check> VolumeChecks() {
@@ -138,6 +152,10 @@ std::vector<Check> VolumeChecks() {
        "As above; data is lost here.", Severity::kError, CreateKeepsData},
       {"volume.remove", "what was removed is gone, and its name is free", "Remove deletes the volume.",
        "They show it as gone. A second Remove may be an error, but is answered.", Severity::kError, Remove},
+      {"volume.remove-data", "a new volume has nothing of a removed one of its name",
+       "\"Remove: delete the volume from disk\".",
+       "The new one may be somebody else's, and a workload takes old data for its own.", Severity::kError,
+       RemoveData},
   };
 }
 
