@@ -1,12 +1,17 @@
 // Odd names. Docker's own rule is [a-zA-Z0-9][a-zA-Z0-9_.-]+, but other clients have none, and a plugin is
 // its own last line. A name is either refused, or it works like any other.
+#include <filesystem>
+
 #include "base/text.h"
 #include "sanity/context.h"
 
 namespace dvdi::sanity {
 namespace {
 
-void WorksOrIsRefused(Context& c, const std::string& name) {
+using Look = std::function<void(const std::string& folder)>;
+
+// `look` sees where it is mounted, if it is.
+void WorksOrIsRefused(Context& c, const std::string& name, const Look& look = nullptr) {
   std::string what = "'" + OneLine(name, 60) + "': ";
   Said created = c.Create(name);
   if (!c.Expect(created.ok() || created.refused(), what + "Create: " + created.Text())) return;
@@ -20,25 +25,31 @@ void WorksOrIsRefused(Context& c, const std::string& name) {
   Said mounted = c.Mount(name, id);
   if (!c.Expect(mounted.ok(), what + "it was created, and Mount says: " + mounted.Text())) return;
   c.Expect(c.IsFolder(mounted.answer.mountpoint), what + "its Mountpoint is no folder: " + mounted.Text());
+  if (look) look(mounted.answer.mountpoint);
   Said unmounted = c.Unmount(name, id);
   c.Expect(unmounted.ok(), what + "Unmount: " + unmounted.Text());
   Said removed = c.Remove(name);
   c.Expect(removed.ok(), what + "Remove: " + removed.Text());
 }
 
-// Never above the plugin's own folder, whatever it does with names.
+// Never above the plugin's own folder, whatever it does with names. To one that joins no paths it is a name.
 void DotDot(Context& c) {
-  std::optional<std::string> other = c.Given();
+  auto other = c.GivenMarked();
   if (!other) return;
-  std::string name = c.Name("dir") + "/../" + *other;
+  std::string name = c.Name("dir") + "/../" + other->name;
   Said get = c.plugin().Ask(Method::kGet, name);
-  c.Expect(!get.ok(), "Get of '" + name + "' finds volume " + *other + ": " + get.Text());
+  c.Expect(!get.ok(), "Get of '" + name + "' finds volume " + other->name + ": " + get.Text());
   Said path = c.Mount(name, c.NewId());
   c.Expect(!path.ok(), "Mount of '" + name + "', which was never created: " + path.Text());
   if (get.ok()) return;  // Remove would remove the other one
-  Said created = c.Create(name);
-  c.Expect(!created.ok(), "Create of '" + name + "': " + created.Text());
-  c.Expect(c.Exists(*other), "after that, volume " + *other + " is gone");
+  WorksOrIsRefused(c, name, [&](const std::string& folder) {
+    auto normal = [](const std::string& path) { return std::filesystem::path(path).lexically_normal(); };
+    bool apart = normal(folder) != normal(other->folder) && c.LacksMark(folder, other->mark);
+    c.Expect(apart, "'" + name + "' leads to volume " + other->name + ": it is mounted at " + folder);
+  });
+  c.Expect(c.Exists(other->name), "after that, volume " + other->name + " is gone");
+  c.Expect(c.HasMark(other->folder, other->mark),
+           "after that, volume " + other->name + " is no longer at " + other->folder);
 }
 
 void Case(Context& c) {
