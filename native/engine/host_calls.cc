@@ -118,10 +118,9 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   for (Call& call : calls)
     for (auto& [key, value] : call.options) Wipe(&value);
   if (!mounts.empty()) {
-    std::vector<std::string> named;
     for (size_t c = 0; c < calls.size(); ++c)
-      if (calls[c].method == Method::kMount) named.push_back(answers[c].mountpoint);
-    DVDI_RETURN_IF_ERROR(ReadMounts(named));
+      if (calls[c].method == Method::kMount) named_.push_back(answers[c].mountpoint);
+    DVDI_RETURN_IF_ERROR(ReadMounts());
   }
   std::vector<Json> read;
   for (size_t c = 0; c < calls.size(); ++c) {
@@ -339,18 +338,18 @@ Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& 
 
 Json PrepareOperation::AfterMount(size_t volume, const Answer& answer) {
   VolumeState& v = volumes_[volumes_[volume].first];
-  // A workload that was given our ledger could take every promise back.
-  std::string named = NormalPath(answer.mountpoint);
-  for (const std::string& own : {core_.settings.state_dir, core_.settings.runtime_dir,
-                                 core_.settings.policy_dir, core_.settings.secrets_dir})
-    if (!own.empty() && (named == own || IsStrictlyBelow(own, named) || IsStrictlyBelow(named, own)))
-      return Refused("the driver named " + OneLine(named) + ", but the engine keeps its own in " + own +
-                     ": a volume cannot be there: look at the driver's settings");
-  Status s = CheckMountpoint(core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms,
-                             &mounts_);  // promise 12
+  std::string real;
+  Status s = CheckMountpoint(
+      core_.env, answer.mountpoint, answer.peer_pid, request_.deadline_ms, &mounts_,  // promise 12
+      [&](const std::string& place) { return MayBeAt(v, place); }, &real);
+  // Through a symlink: our mountinfo has the mount where that leads.
+  if (s.ok() && real != NormalPath(answer.mountpoint)) {
+    named_.push_back(real);
+    s = ReadMounts();
+  }
   if (!s.ok()) return Refused(s.message() + (s.hint().empty() ? "" : ": " + s.hint()));
-  v.attachment.mountpoint = answer.mountpoint;
-  v.attachment.device = DeviceAt(mounts_, answer.mountpoint);
+  v.attachment.mountpoint = real;
+  v.attachment.device = DeviceAt(mounts_, real);
   v.attached = true;
   return {{"kind", "ok"}, {"mountpoint", OneLine(answer.mountpoint, 4096)}};
 }

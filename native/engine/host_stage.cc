@@ -61,6 +61,7 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   r.mountpoint = v.attachment.mountpoint;
   r.stage = StageOf(index);
   r.mounts = &mounts_;
+  r.may_be_at = [&](const std::string& place) { return MayBeAt(v, place); };
   r.subpath = GetString(item, "subpath");
   // What the statement forbids, no policy can give.
   r.read_only = GetBool(item, "read_only") || v.mode == "ro";

@@ -40,7 +40,7 @@ Status PrepareOperation::Look() {
     }
     return Status();
   }));
-  DVDI_RETURN_IF_ERROR(ReadMounts({}));
+  DVDI_RETURN_IF_ERROR(ReadMounts());
   for (VolumeState& v : volumes_) {
     const VolumeState& first = volumes_[v.first];
     AttachmentRow& a = v.attachment;
@@ -56,10 +56,10 @@ Status PrepareOperation::Look() {
   return Status();
 }
 
-// Our mountinfo, as far as attached volumes are concerned, and folders that drivers have just named.
-Status PrepareOperation::ReadMounts(const std::vector<std::string>& named) {
+// Our mountinfo, as far as attached volumes are concerned, and folders that drivers have named.
+Status PrepareOperation::ReadMounts() {
   std::vector<std::string> paths;
-  for (const auto& path : named) paths.push_back(NormalPath(path));
+  for (const auto& path : named_) paths.push_back(NormalPath(path));
   for (const VolumeState& v : volumes_)
     if (v.attached) paths.push_back(NormalPath(v.attachment.mountpoint));
   std::erase(paths, "");  // what is no path is refused where it is opened

@@ -102,7 +102,7 @@ class PrepareOperation {
   Json Notes() const;                              // the request's and the policy's
   std::string PolicyMessage(size_t volume) const;  // "" where it said nothing of that one
   Status Look();
-  Status ReadMounts(const std::vector<std::string>& named);
+  Status ReadMounts();
   Status Journal(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status CheckTargets();
   Status Try(Outcome* outcome);
@@ -132,6 +132,11 @@ class PrepareOperation {
   std::string StageOf(size_t index) const;
   Json AfterCall(const Call& call, size_t volume, const Answer& answer);
   Json AfterMount(size_t volume, const Answer& answer);
+
+  // --- place.cc: whether a driver may have a volume at that path
+  Status MayBeAt(const VolumeState& v, const std::string& place);
+  const std::vector<std::string>& OwnFolders();
+
   Result<std::map<std::string, std::string>> CreateOptions(const VolumeState& v, const Json& options,
                                                            std::string* refused);
   Result<Json> Stage(const Json& request);
@@ -153,6 +158,8 @@ class PrepareOperation {
   Recorder recorder_;
   std::vector<VolumeState> volumes_;
   std::unique_ptr<VolumeLocks> locks_;
+  std::vector<std::string> own_folders_;
+  std::vector<std::string> named_;  // folders that drivers have named, and where they really are
   // Our mountinfo, as it was when a volume was last found or put in its place.
   std::vector<MountEntry> mounts_;
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;

@@ -92,6 +92,7 @@ Status ErrorFrom(const Json& error, const std::string& path) {
 Result<HelperReply> ReplyFrom(const HelperRequest& request, const Json& ok, std::vector<UniqueFd>* fds) {
   HelperReply reply;
   reply.mount_id = static_cast<int>(GetInt(ok, "mount_id", -1));
+  reply.real = GetString(ok, "real");
   reply.chowned = GetInt(ok, "chowned");
   if (request.op == HelperRequest::Op::kStatfs) {
     const Json& usage = GetMember(ok, "usage");

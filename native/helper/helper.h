@@ -38,6 +38,7 @@ struct HelperReply {
   // Descriptors are the caller's, to be closed through Sys.
   int folder = -1;      // kFolder: O_PATH
   int userns = -1;      // kIdmap: the user namespace; -1 where the folder is uid:gid's already
+  std::string real;     // kFolder without `fd`: where the mountpoint really is
   int mount_id = -1;    // kFolder: id in mountinfo of the mount that it is on; -1 where unknown
   int64_t chowned = 0;  // entries whose owner was changed
   Usage usage;          // kStatfs

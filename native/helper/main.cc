@@ -29,10 +29,11 @@ Result<Json> DoFolder(const Json& request, std::vector<UniqueFd> passed, std::ve
   int64_t start = Clock::Real()->MonotonicMs();
   std::string path = GetString(request, "path"), subpath = GetString(request, "subpath");
   UniqueFd folder;
+  std::string real;
   if (!passed.empty()) {
     folder = std::move(passed[0]);
   } else {
-    DVDI_ASSIGN_OR_RETURN(folder, OpenMountpoint(path));
+    DVDI_ASSIGN_OR_RETURN(folder, OpenMountpoint(path, &real));
   }
   DVDI_RETURN_IF_ERROR(CheckAlive(folder.get(), path));
   if (!subpath.empty()) {
@@ -73,7 +74,7 @@ Result<Json> DoFolder(const Json& request, std::vector<UniqueFd> passed, std::ve
     }
     default: return Status(Code::kInternal, "unknown ownership");
   }
-  Json ok = {{"mount_id", MountIdOf(folder.get())}, {"chowned", chowned}};
+  Json ok = {{"mount_id", MountIdOf(folder.get())}, {"real", real}, {"chowned", chowned}};
   answer->push_back(std::move(folder));
   if (userns.valid()) answer->push_back(std::move(userns));
   return ok;

@@ -34,7 +34,7 @@ Status Dead(const std::string& path, int err) {
 
 }  // namespace
 
-Result<UniqueFd> OpenMountpoint(const std::string& path) {
+Result<UniqueFd> OpenMountpoint(const std::string& path, std::string* real) {
   UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) {
     if (errno == ENOENT)
@@ -46,16 +46,17 @@ Result<UniqueFd> OpenMountpoint(const std::string& path) {
                     "see the driver's log");
     return Status::FromErrno(errno, "cannot open the driver's folder " + OneLine(path));
   }
-  char real[PATH_MAX];
-  ssize_t n = ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), real, sizeof real);
-  if (n < 0 || static_cast<size_t>(n) >= sizeof real)
+  char text[PATH_MAX];
+  ssize_t n = ::readlink(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), text, sizeof text);
+  if (n < 0 || static_cast<size_t>(n) >= sizeof text)
     return Status::FromErrno(n < 0 ? errno : ENAMETOOLONG, "cannot tell where " + OneLine(path) + " is");
-  std::string_view folder = SystemFolderOf(std::string_view(real, static_cast<size_t>(n)), false);
-  if (!folder.empty())
-    return Status(
-        Code::kRefused,
-        "the driver named " + OneLine(path) + ", which is in the system folder " + std::string(folder),
-        "a volume cannot be there: look at the driver's settings");
+  std::string place(text, static_cast<size_t>(n));
+  if (!IsNormalPath(place))
+    return Status(Code::kRefused,
+                  "the driver named " + OneLine(path) + ", which leads to a path that is not UTF-8",
+                  "a volume cannot be there: look at the driver's settings");
+  DVDI_RETURN_IF_ERROR(CheckVolumePlace(path, place));
+  if (real != nullptr) *real = std::move(place);
   return fd;
 }
 

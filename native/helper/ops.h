@@ -15,8 +15,8 @@
 namespace dvdi {
 
 // The folder at `path`, O_PATH. Symlinks are followed: a driver's folder may be named through one. kRefused
-// where it ends in a system folder.
-Result<UniqueFd> OpenMountpoint(const std::string& path);
+// where it ends in a system folder. `real`, where not null, is told where it ends.
+Result<UniqueFd> OpenMountpoint(const std::string& path, std::string* real = nullptr);
 // The folder `subpath` beneath `folder`: no symlink leads out of it, no other mount is entered.
 Result<UniqueFd> OpenBeneath(int folder, const std::string& subpath);
 // Id in mountinfo of the mount that the descriptor is on, -1 where /proc does not say.

@@ -1,11 +1,12 @@
 // What the engine and dvdi-helper say to each other: one JSON object in one SOCK_SEQPACKET packet, with
 // descriptors beside it. Both ends come from one build; the version guards against a mixed installation.
 //
-//   request: {"v":1,"op":"folder","path":P,"subpath":S,"ownership":n,"uid":n,"gid":n,"left_ms":n}
+//   request: {"v":2,"op":"folder","path":P,"subpath":S,"ownership":n,"uid":n,"gid":n,"left_ms":n}
 //              with the folder's descriptor, or without one: then P is opened
-//            {"v":1,"op":"statfs","path":P,"left_ms":n}
+//            {"v":2,"op":"statfs","path":P,"left_ms":n}
 //   answers: {"progress":n}*  and then
-//            {"ok":{"mount_id":n,"chowned":n,"usage":[…]}} with the folder's descriptor, then the userns's
+//            {"ok":{"mount_id":n,"real":P,"chowned":n,"usage":[…]}} with the folder's descriptor, then the
+//              userns's
 //            {"error":{"code","message","hint","errno"}}
 #ifndef DVDI_HELPER_PROTOCOL_H_
 #define DVDI_HELPER_PROTOCOL_H_
@@ -17,7 +18,7 @@
 
 namespace dvdi {
 
-constexpr int kHelperProtocol = 1;
+constexpr int kHelperProtocol = 2;
 constexpr int kHelperSocket = 3;  // the helper's end of the socket pair
 constexpr size_t kMaxHelperPacket = 32 * 1024;
 

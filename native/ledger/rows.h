@@ -13,7 +13,7 @@ namespace dvdi {
 struct AttachmentRow {
   std::string id, driver, name;
   std::string state;       // kIntent, kAttached, kReleasing
-  std::string mountpoint;  // as the plugin named it; "" until it answered
+  std::string mountpoint;  // the folder that the plugin named, symlinks followed; "" until it answered
   std::string device;      // "MAJ:MIN root" of the mount there when it was attached
   std::string boot_id;     // the boot in which Mount was last sent
   bool mount_sent = false;

@@ -35,6 +35,16 @@ std::string_view SystemFolderOf(std::string_view path, bool as_target) {
   return "";
 }
 
+Status CheckVolumePlace(const std::string& named, const std::string& place) {
+  std::string_view folder = SystemFolderOf(place, false);
+  if (folder.empty()) return Status();
+  return Status(
+             Code::kRefused,
+             "the driver named " + OneLine(named) + ", which is in the system folder " + std::string(folder),
+             "a volume cannot be there: look at the driver's settings")
+      .WithPath(named);
+}
+
 int OpenNoSymlinks(Sys* sys, const std::string& path, int flags) {
   struct open_how how = {};
   how.flags = static_cast<uint64_t>(static_cast<unsigned>(flags));

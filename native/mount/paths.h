@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/path.h"
+#include "base/status.h"
 #include "sys/sys_fd.h"
 
 namespace dvdi {
@@ -13,6 +14,9 @@ namespace dvdi {
 // The system folder that this normal path is or lies in, over which nothing may be mounted (as_target),
 // or which is nobody's volume (otherwise); "" for none.
 std::string_view SystemFolderOf(std::string_view path, bool as_target);
+// kRefused where a driver named the folder `named`, which is really `place` (both normal), and that is in one
+// of the system's.
+Status CheckVolumePlace(const std::string& named, const std::string& place);
 
 // Opens the normal path with no symlink anywhere on it: a descriptor, or -ELOOP where there is one.
 // Without openat2(2) it walks component by component.

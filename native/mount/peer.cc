@@ -48,7 +48,7 @@ Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,
 }  // namespace
 
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
-                       const std::vector<MountEntry>* mounts) {
+                       const std::vector<MountEntry>* mounts, PlaceCheck may_be_at, std::string* real) {
   std::vector<MountEntry> read;
   if (mounts == nullptr) {
     DVDI_ASSIGN_OR_RETURN(read, ReadMounts(env));
@@ -61,7 +61,10 @@ Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer
   StageRequest look;
   look.mountpoint = mountpoint;
   look.deadline_ms = deadline_ms;
-  return OpenVolumeFolder(env, look, *mounts).status();
+  look.may_be_at = std::move(may_be_at);
+  DVDI_ASSIGN_OR_RETURN(VolumeFolder folder, OpenVolumeFolder(env, look, *mounts));
+  if (real != nullptr) *real = std::move(folder.real);
+  return Status();
 }
 
 }  // namespace dvdi

@@ -17,6 +17,9 @@
 
 namespace dvdi {
 
+// Asked whether a volume may be at that path (normal): an error refuses it.
+using PlaceCheck = std::function<Status(const std::string& place)>;
+
 struct StageRequest {
   std::string mountpoint;  // the plugin's folder (absolute)
   std::string stage;       // an existing empty folder below the stage root: where to mount
@@ -27,6 +30,9 @@ struct StageRequest {
   gid_t gid = 0;
   int64_t deadline_ms = 0;                     // Clock::MonotonicMs, for what may hang (0: 10 s from now)
   std::function<void(int64_t done)> progress;  // kRecursive: entries seen so far; may be null
+  // Asked where the mountpoint is as it was named, and where it really is, before anything there is touched;
+  // may be null.
+  PlaceCheck may_be_at;
   // Our mountinfo where the caller has just read it; null: it is read.
   const std::vector<MountEntry>* mounts = nullptr;
   bool classic = false;  // use mount(2) even where the descriptor calls exist (tests force it)
@@ -86,9 +92,11 @@ Status RemoveFolder(const Env& env, const std::string& path);
 // process (0: unknown, then only our own view is checked). kRefused where the plugin lives in
 // another mount namespace in which the folder is on a mount that we do not have, and for a system
 // folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here. `mounts`: our
-// mountinfo, read after the plugin answered; null: it is read.
+// mountinfo, read after the plugin answered; null: it is read. `may_be_at` is asked as for a stage. `real`,
+// where not null, is told where the folder is once all symlinks are followed.
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
-                       const std::vector<MountEntry>* mounts = nullptr);
+                       const std::vector<MountEntry>* mounts = nullptr, PlaceCheck may_be_at = nullptr,
+                       std::string* real = nullptr);
 
 // statfs of a mountpoint, in a helper; or of `stage`, where one of that mountpoint's is named. kUnavailable
 // where the filesystem is dead (its server has ended, its device is gone).

@@ -56,6 +56,11 @@ Status CheckIsThere(const Env& env, const std::string& path, const std::vector<M
   return there ? Status() : WentAway(path);
 }
 
+Status CheckPlace(const StageRequest& request, const std::string& named, const std::string& place) {
+  DVDI_RETURN_IF_ERROR(CheckVolumePlace(named, place));
+  return request.may_be_at ? request.may_be_at(place) : Status();
+}
+
 }  // namespace
 
 Result<std::vector<MountEntry>> ReadMounts(const Env& env) {
@@ -96,24 +101,19 @@ Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& reques
                                       const std::vector<MountEntry>& mounts) {
   std::string path = NormalPath(request.mountpoint);
   if (path.empty())
-    return Status(
-        Code::kDriver,
-        "the driver named the folder \"" + OneLine(request.mountpoint) + "\", which is no absolute path",
-        "see the driver's log");
+    return Status(Code::kDriver,
+                  "the driver named the folder \"" + OneLine(request.mountpoint) +
+                      "\", which is no absolute path without \"..\"",
+                  "see the driver's log");
   HelperRequest ask;
   if (!NormalSubpath(request.subpath, &ask.subpath))
     return Status(Code::kInvalid,
                   "the subpath \"" + OneLine(request.subpath) + "\" is no path inside a volume",
                   "name it relative to the volume's root, without \"..\"");
-  std::string_view system = SystemFolderOf(path, false);
-  if (!system.empty())
-    return Status(
-               Code::kRefused,
-               "the driver named " + OneLine(path) + ", which is in the system folder " + std::string(system),
-               "a volume cannot be there: look at the driver's settings")
-        .WithPath(path);
+  DVDI_RETURN_IF_ERROR(CheckPlace(request, path, path));
 
   VolumeFolder out;
+  out.real = path;
   if (OpensWithoutWaiting(mounts, path)) {
     struct open_how how = {};
     how.flags = O_PATH | O_DIRECTORY;
@@ -141,18 +141,33 @@ Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& reques
     }
   }
   ask.mountpoint = path;
-  ask.fd = out.folder.get();
-  ask.ownership = request.ownership;
-  ask.uid = request.uid;
-  ask.gid = request.gid;
   ask.deadline_ms = request.deadline_ms;
-  ask.progress = request.progress;
-  DVDI_ASSIGN_OR_RETURN(HelperReply reply, HelperOf(env)->Run(env, ask));
-  out.folder = SysFd(env.sys, reply.folder);
+  HelperReply reply;
+  bool more = true;
+  if (!out.folder.valid()) {
+    // Opened, and nothing else: where it leads is looked at before anything there is touched, and what is
+    // done there is done to this descriptor.
+    HelperRequest open = ask;
+    open.subpath.clear();
+    DVDI_ASSIGN_OR_RETURN(reply, HelperOf(env)->Run(env, open));
+    out.folder = SysFd(env.sys, reply.folder);
+    out.real = reply.real;
+    DVDI_RETURN_IF_ERROR(CheckPlace(request, path, out.real));
+    more = !ask.subpath.empty() || request.ownership != Ownership::kNone;
+  }
+  if (more) {
+    ask.fd = out.folder.get();
+    ask.ownership = request.ownership;
+    ask.uid = request.uid;
+    ask.gid = request.gid;
+    ask.progress = request.progress;
+    DVDI_ASSIGN_OR_RETURN(reply, HelperOf(env)->Run(env, ask));
+    out.folder = SysFd(env.sys, reply.folder);
+  }
   out.userns = SysFd(env.sys, reply.userns);
   out.chowned = reply.chowned;
-  DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, reply.mount_id, path, mounts));
-  DVDI_RETURN_IF_ERROR(CheckIsThere(env, path, mounts, &out.mount));
+  DVDI_ASSIGN_OR_RETURN(out.mount, MountOf(env, reply.mount_id, out.real, mounts));
+  DVDI_RETURN_IF_ERROR(CheckIsThere(env, out.real, mounts, &out.mount));
   return out;
 }
 

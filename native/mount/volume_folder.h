@@ -16,6 +16,7 @@ struct VolumeFolder {
   SysFd folder;      // O_PATH; the subpath where one was asked for
   SysFd userns;      // valid where the stage must be ID-mapped
   MountEntry mount;  // that it is on
+  std::string real;  // where the mountpoint is once all symlinks are followed
   int64_t chowned = 0;
 };
 
@@ -26,7 +27,7 @@ struct VolumeFolder {
 bool OpensWithoutWaiting(const std::vector<MountEntry>& mounts, const std::string& path);
 
 // Opens the folder, beneath it the subpath, and sets its ownership: members mountpoint, subpath, ownership,
-// uid, gid, deadline_ms and progress of the request. `mounts` is our mountinfo. In a helper unless
+// uid, gid, deadline_ms, progress and may_be_at of the request. `mounts` is our mountinfo. In a helper unless
 // there is nothing that could wait. Errors as of HelperRunner::Run; kDriver for a path that is not one.
 Result<VolumeFolder> OpenVolumeFolder(const Env& env, const StageRequest& request,
                                       const std::vector<MountEntry>& mounts);

@@ -257,6 +257,13 @@ int SimProcess::FsFree(const char* path, uint64_t* bytes) {
   return 0;
 }
 
+int SimProcess::RealPath(const char* path, std::string* real) {
+  struct stat st;
+  int r = FstatAt(AT_FDCWD, path, &st, 0);  // there are no symlinks
+  if (r >= 0) *real = path;
+  return r;
+}
+
 int SimProcess::TryLock(int fd, int64_t offset, int64_t length) {
   if (dead_) return -EIO;
   File* f = Get(fd);

@@ -63,6 +63,7 @@ class SimProcess : public Sys {
   int FsType(int fd, int64_t* type) override;
   int FsFree(const char* path, uint64_t* bytes) override;
   int TryLock(int fd, int64_t offset, int64_t length) override;
+  int RealPath(const char* path, std::string* real) override;
   int ListDir(int dirfd, const char* path, std::vector<std::string>* names) override;
   int OpenTree(int dirfd, const char* path, unsigned flags) override;
   int MoveMount(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) override;

@@ -114,6 +114,13 @@ int Sys::FsFree(const char* path, uint64_t* bytes) {
   if (r >= 0) *bytes = static_cast<uint64_t>(st.f_bfree) * st.f_frsize;
   return r;
 }
+int Sys::RealPath(const char* path, std::string* real) {
+  char* found = ::realpath(path, nullptr);
+  if (found == nullptr) return -errno;
+  *real = found;
+  ::free(found);
+  return 0;
+}
 int Sys::TryLock(int fd, int64_t offset, int64_t length) {
   struct flock lock = {};
   lock.l_type = F_WRLCK;

@@ -57,6 +57,9 @@ class Sys {
   // OFD write lock (F_OFD_SETLK) on `length` bytes at `offset`, 0 for all that follows: 0, or -EAGAIN
   // where another open file holds it. Ends with the descriptor.
   virtual int TryLock(int fd, int64_t offset = 0, int64_t length = 0);
+  // The absolute path to what is there now, all symlinks followed (realpath(3)). Asks the filesystems on the
+  // way: not for what a plugin has mounted.
+  virtual int RealPath(const char* path, std::string* real);
   // Names in a folder, without "." and "..".
   virtual int ListDir(int dirfd, const char* path, std::vector<std::string>* names);
 

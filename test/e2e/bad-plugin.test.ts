@@ -119,11 +119,13 @@ test("a mountpoint that is no place for a volume is refused", { skip }, async (t
   symlinkSync("/etc", at("link"));
   mkdirSync(at("deep"));
   symlinkSync("../link", at("deep/link"));
+  symlinkSync(world.state, at("own"));
+  symlinkSync("../own/stage", at("deep/own"));
   const places = [
     ...["/", "/etc", "/etc/ssl", "/usr", "/usr/lib", "/proc/self", "/dev/shm", "/sys", "/var", "/var/lib"],
     ...["/etc/../etc", "//etc//", "/srv/../etc"],
     ...["relative/path", ".", "~", "/no/such/folder", "/tmp/a\nb", "/tmp/a\u0000b", `/${"a/".repeat(4000)}`],
-    ...[at("file"), at("link"), at("deep/link")],
+    ...[at("file"), at("link"), at("deep/link"), at("own"), at("deep/own")],
     ...[world.state, join(world.state, "stage"), world.home],
   ];
   for (const place of places) {
@@ -134,6 +136,10 @@ test("a mountpoint that is no place for a volume is refused", { skip }, async (t
   }
   assert.ok(!existsSync(marker));
   assert.equal(plugin.count("Unmount"), places.length, "each is undone");
+  answers.Mount = { Mountpoint: at("deep/own"), Err: "" };
+  assert.match((await run()).err, new RegExp(`but the engine keeps its own in ${world.state}`));
+  answers.Mount = { Mountpoint: "/srv/../etc", Err: "" };
+  assert.match((await run()).err, /which is no absolute path without/);
   // A symbolic link to a proper place is a driver's own business.
   symlinkSync(join(plugin.folder, "data"), at("proper"));
   answers.Mount = { Mountpoint: at("proper"), Err: "" };

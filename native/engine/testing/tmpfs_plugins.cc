@@ -83,7 +83,8 @@ std::string TmpfsPlugins::Act(const std::string& driver, const std::string& meth
       return error(std::string("cannot mount: ") + ::strerror(errno));
     v.mounted = true;
     v.ids.insert(id);
-    return Dump({{"Mountpoint", mountpoint}, {"Err", ""}});
+    auto instead = named.find(name);
+    return Dump({{"Mountpoint", instead == named.end() ? mountpoint : instead->second}, {"Err", ""}});
   }
   if (method == "Unmount") {
     v.ids.erase(id);

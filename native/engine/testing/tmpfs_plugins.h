@@ -24,6 +24,8 @@ class TmpfsPlugins : public PluginTransport {
 
   // Called before each act, on the engine's thread, without a lock held; it may take its time.
   std::function<void(const std::string& method, const std::string& name)> before;
+  // What a Mount of that volume is answered with, in place of where it is. Set before it is sent.
+  std::map<std::string, std::string> named;
   // How many users the test knows the volume to have: an Unmount that would take it from one is noted.
   void AddUser(const std::string& driver, const std::string& name, int n);
   std::vector<std::string> violations() const;

@@ -1,0 +1,49 @@
+// Which folders no driver may name as a volume, beside those of the system (mount/paths.h).
+#include <string>
+#include <vector>
+
+#include "base/guards.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "engine/operation.h"
+
+namespace dvdi {
+namespace {
+
+// One is the other, or lies in it.
+bool Overlap(const std::string& a, const std::string& b) {
+  return a == b || IsStrictlyBelow(a, b) || IsStrictlyBelow(b, a);
+}
+
+Status Refuse(const std::string& place, const std::string& why) {
+  return Status(Code::kRefused, "the driver named " + OneLine(place) + ", but " + why,
+                "a volume cannot be there: look at the driver's settings")
+      .WithPath(place);
+}
+
+}  // namespace
+
+// What the engine keeps for itself: as the settings have it, and where that really is. Looked at when it is
+// first needed: an engine must open whatever lies on the way.
+const std::vector<std::string>& PrepareOperation::OwnFolders() {
+  if (!own_folders_.empty()) return own_folders_;
+  const Settings& s = core_.settings;
+  for (const std::string& folder : {s.state_dir, s.runtime_dir, s.policy_dir, s.secrets_dir}) {
+    const std::string normal = NormalPath(folder);
+    if (normal.empty()) continue;
+    own_folders_.push_back(normal);
+    std::string real;
+    if (core_.env.sys->RealPath(normal.c_str(), &real) >= 0 && real != normal) own_folders_.push_back(real);
+  }
+  return own_folders_;
+}
+
+Status PrepareOperation::MayBeAt(const VolumeState&, const std::string& place) {
+  // A workload that was given our ledger could take every promise back.
+  for (const std::string& own : OwnFolders())
+    if (DVDI_GUARD(place_is_free) && Overlap(place, own))
+      return Refuse(place, "the engine keeps its own in " + own);
+  return Status();
+}
+
+}  // namespace dvdi

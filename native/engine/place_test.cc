@@ -1,0 +1,124 @@
+// Where a driver's volume may be, on the real kernel: where the folder that it names really is decides,
+// whatever links lead there, and whoever moves them meanwhile.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "engine/testing/mount_engine.h"
+
+namespace dvdi {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uid_t kUser = 4711;
+
+class PlaceTest : public EngineMountTest {
+ protected:
+  // With a policy that sets owners, and calls `between` between Mount and stage.
+  std::shared_ptr<Engine> OpenWith(std::function<void()> between = [] {}) {
+    auto engine = Open();
+    auto policy = std::make_shared<ScriptedPolicy>();
+    policy->scripts["prepare"] = [between](const Json& input, ScriptHost& host) -> Result<std::string> {
+      for (const Json& v : input["volumes"]) {
+        const int64_t i = GetInt(v, "index");
+        host.Plugin({{"method", "Get"}, {"volume", i}});
+        host.Plugin({{"method", "List"}, {"driver", v["driver"]}});
+        host.Plugin({{"method", "Create"}, {"volume", i}});
+        const Json mount = host.Plugin({{"method", "Mount"}, {"volume", i}});
+        if (GetString(mount, "kind") != "ok") return SaysError("driver", Dump(mount));
+        between();
+        const Json stage = host.Stage({{"volume", i}, {"ownership", "recursive"}});
+        if (!GetBool(stage, "ok")) return SaysError("driver", Dump(stage));
+      }
+      return AllIsWell();
+    };
+    Core& core = engine->core();
+    core.policy = std::make_unique<ScriptedSelector>(core.env, core.runtime.get(), policy);
+    return engine;
+  }
+  Json Attempt(Engine& engine, const std::string& scope, const std::string& driver, const std::string& name,
+               const Json& more = Json::object()) {
+    Json request = Request(scope, {name}, {{"user", {{"uid", kUser}, {"gid", kUser}}}});
+    Json statement = Json::parse(GetString(request["sources"][0], "text"));
+    statement["volumes"][0]["driver"] = driver;
+    request["sources"][0]["text"] = Dump(statement);
+    request.update(more);
+    return Call(engine, &Engine::Prepare, request);
+  }
+  static uid_t OwnerOf(const std::string& path) {
+    struct stat st = {};
+    EXPECT_EQ(::stat(path.c_str(), &st), 0) << path;
+    return st.st_uid;
+  }
+  // Refused for that, and nothing of ours was given away.
+  void ExpectRefused(const Json& answer, const std::string& why) {
+    ASSERT_FALSE(answer.contains("ok")) << answer;
+    EXPECT_NE(answer.dump().find(why), std::string::npos) << answer;
+    EXPECT_EQ(OwnerOf(Path("state")), ::geteuid());
+    EXPECT_EQ(OwnerOf(Path("state/ledger.db")), ::geteuid());
+  }
+};
+
+TEST_F(PlaceTest, ALinkToAFolderOfOurOwnIsNobodysVolume) {
+  auto engine = OpenWith();
+  fs::create_directory_symlink("state", Path("link"));
+  fs::create_directory_symlink("../link", Path("volumes/link"));
+  for (const std::string& named : {Path("link"), Path("volumes/link"), Path("link/stage")}) {
+    plugins_->named["a"] = named;
+    ExpectRefused(Attempt(*engine, "one", "red", "a"), "keeps its own in " + Path("state"));
+  }
+  plugins_->named.clear();
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+TEST_F(PlaceTest, WhereTheSettingsReallyLeadIsOurOwnToo) {
+  MakeDir("real");
+  fs::create_directory_symlink("real", Path("link"));
+  settings_.policy_dir = Path("link/policy");
+  auto engine = OpenWith();
+  plugins_->named["a"] = Path("real/policy");
+  ExpectRefused(Attempt(*engine, "one", "red", "a"), "keeps its own in " + Path("real/policy"));
+  plugins_->named["a"] = Path("volumes/../other");
+  ExpectRefused(Attempt(*engine, "one", "red", "a"), "no absolute path without");
+  plugins_->named.clear();
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+TEST_F(PlaceTest, AFolderThatLeadsElsewhereMeanwhileIsRefused) {
+  MakeDir("good");
+  MakeDir("good/stage");
+  auto engine = OpenWith([this] {
+    fs::rename(Path("good"), Path("aside"));
+    fs::create_directory_symlink("state", Path("good"));
+  });
+  plugins_->named["a"] = Path("good/stage");
+  ExpectRefused(Attempt(*engine, "one", "red", "a"), "keeps its own in " + Path("state"));
+  EXPECT_EQ(OwnerOf(Path("state/stage")), ::geteuid());
+  plugins_->named.clear();
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+TEST_F(PlaceTest, AVolumeNamedThroughALinkIsKnownByWhereItIs) {
+  auto engine = OpenWith();
+  const std::string real = plugins_->Mountpoint("red", "a");
+  fs::create_directory_symlink("volumes", Path("link"));
+  plugins_->named["a"] = Path("link/red-a/");
+  Json one = Attempt(*engine, "one", "red", "a", {{"process", {{"pid", ::getpid()}}}});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  EXPECT_EQ(one["ok"]["hide"], Json::array({real})) << "so that it can be hidden from others";
+  // What is mounted there is held against what was, when it is shared.
+  Json two = Attempt(*engine, "two", "red", "a");
+  ASSERT_TRUE(two.contains("ok")) << two;
+  EXPECT_EQ(two["ok"]["volumes"][0]["what"], "shared");
+  for (const char* scope : {"one", "two"}) EXPECT_TRUE(Cleanup(*engine, scope).contains("ok"));
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+}  // namespace
+}  // namespace dvdi
