@@ -1,4 +1,5 @@
 // Which folders no driver may name as a volume, beside those of the system (mount/paths.h).
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,12 +39,28 @@ const std::vector<std::string>& PrepareOperation::OwnFolders() {
   return own_folders_;
 }
 
-Status PrepareOperation::MayBeAt(const VolumeState&, const std::string& place) {
+Status PrepareOperation::MayBeAt(const VolumeState& v, const std::string& place) {
   // A workload that was given our ledger could take every promise back.
   for (const std::string& own : OwnFolders())
     if (DVDI_GUARD(place_is_free) && Overlap(place, own))
       return Refuse(place, "the engine keeps its own in " + own);
-  return Status();
+  if (!DVDI_GUARD(place_of_others)) return Status();
+  // That was looked at when the driver answered its Mount.
+  const VolumeState& first = volumes_[v.first];
+  if (first.attached && place == first.attachment.mountpoint) return Status();
+  auto others = [&](const AttachmentRow& a) {
+    return Refuse(place, "driver " + OneLine(a.driver, 255) + " has its volume " + OneLine(a.name, 255) +
+                             " at " + OneLine(a.mountpoint));
+  };
+  for (const VolumeState& other : volumes_)
+    if (other.attached && other.driver != v.driver && Overlap(place, other.attachment.mountpoint))
+      return others(other.attachment);
+  std::optional<AttachmentRow> found;
+  DVDI_RETURN_IF_ERROR(core_.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(found, tx.OtherDriversAt(place, v.driver, core_.boot_id));
+    return Status();
+  }));
+  return found ? others(*found) : Status();
 }
 
 }  // namespace dvdi

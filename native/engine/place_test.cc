@@ -120,5 +120,26 @@ TEST_F(PlaceTest, AVolumeNamedThroughALinkIsKnownByWhereItIs) {
   engine->Close(1000);
 }
 
+TEST_F(PlaceTest, WhereAnotherDriverHasAVolumeIsNoPlaceForOne) {
+  auto engine = OpenWith();
+  const std::string of_red = plugins_->Mountpoint("red", "a");
+  ASSERT_TRUE(Attempt(*engine, "one", "red", "a").contains("ok"));
+  fs::create_directory(of_red + "/inner");
+  fs::create_directory_symlink("volumes/red-a", Path("link"));
+  for (const std::string& named : {of_red, of_red + "/inner", Path("volumes"), Path("link")}) {
+    plugins_->named["b"] = named;
+    ExpectRefused(Attempt(*engine, "two", "blue", "b"), "driver red has its volume a at " + of_red);
+    EXPECT_EQ(OwnerOf(of_red + "/inner"), ::geteuid()) << named;
+  }
+  // What another volume of its own has to do with it is the driver's to know.
+  plugins_->named["b"] = of_red + "/inner";
+  Json own = Attempt(*engine, "three", "red", "b");
+  EXPECT_TRUE(own.contains("ok")) << own;
+  for (const char* scope : {"one", "three"}) EXPECT_TRUE(Cleanup(*engine, scope).contains("ok"));
+  plugins_->named.clear();
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -40,6 +40,9 @@ class LedgerTx {
   Result<std::optional<AttachmentRow>> FindAttachment(const std::string& driver, const std::string& name);
   Result<std::optional<AttachmentRow>> GetAttachment(const std::string& id);
   Result<std::vector<AttachmentRow>> Attachments();
+  // One of another driver than that, of that boot, whose mountpoint is the path, lies below it or above it.
+  Result<std::optional<AttachmentRow>> OtherDriversAt(const std::string& path, const std::string& driver,
+                                                      const std::string& boot_id);
   // Those in state releasing, soonest first, at most `limit`.
   Result<std::vector<AttachmentRow>> Releasing(int limit);
   // Users whose operation was begun in this boot (users of an earlier boot are gone with it).

@@ -49,6 +49,9 @@ CREATE TABLE verdict(
   operation TEXT NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL, at_ms INTEGER NOT NULL);
 CREATE INDEX verdict_of ON verdict(sha256, kind, at_ms);
 )sql",
+    R"sql(
+CREATE INDEX attachment_mountpoint ON attachment(mountpoint) WHERE mountpoint <> '';
+)sql",
 #ifdef DVDI_NEXT_SCHEMA
     // What a later version may add, for the test of an upgrade under a running older engine.
     R"sql(

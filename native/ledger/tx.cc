@@ -1,6 +1,7 @@
 // The verbs of a ledger transaction.
 #include <algorithm>
 
+#include "base/path.h"
 #include "ledger/ledger.h"
 #include "ledger/schema.h"
 
@@ -95,6 +96,26 @@ Result<std::optional<AttachmentRow>> LedgerTx::GetAttachment(const std::string& 
 Result<std::vector<AttachmentRow>> LedgerTx::Attachments() {
   Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS " FROM attachment ORDER BY driver, name");
   return All(s, ReadAttachment);
+}
+
+Result<std::optional<AttachmentRow>> LedgerTx::OtherDriversAt(const std::string& path,
+                                                              const std::string& driver,
+                                                              const std::string& boot_id) {
+  for (std::string at = path;; at = ParentOf(at)) {
+    Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS
+                          " FROM attachment WHERE mountpoint = ? AND mountpoint <> '' AND driver <> ? AND "
+                          "boot_id = ? LIMIT 1");
+    DVDI_ASSIGN_OR_RETURN(auto found, One(s.BindAll(at, driver, boot_id), ReadAttachment));
+    if (found || at == "/") {
+      if (found) return found;
+      break;
+    }
+  }
+  // '0' follows '/' in ASCII: the range holds exactly what lies below the path.
+  Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS
+                        " FROM attachment WHERE mountpoint >= ?1 || '/' AND mountpoint < ?1 || '0' AND "
+                        "mountpoint <> '' AND driver <> ?2 AND boot_id = ?3 LIMIT 1");
+  return One(s.BindAll(path == "/" ? "" : path, driver, boot_id), ReadAttachment);
 }
 
 Result<std::vector<AttachmentRow>> LedgerTx::Releasing(int limit) {

@@ -147,5 +147,40 @@ TEST(PathsTest, SystemFolders) {
   EXPECT_EQ("/etc", SystemFolderOf("/etc/x", false));
 }
 
+// What a driver may name, and what it may not.
+TEST(PathsTest, PlacesOfVolumes) {
+  for (const char* bad : {"/",
+                          "/etc",
+                          "/root",
+                          "/root/x",
+                          "/usr",
+                          "/usr/local/sbin",
+                          "/usr/share/x",
+                          "/boot",
+                          "/home",
+                          "/run",
+                          "/run/systemd",
+                          "/run/systemd/system",
+                          "/run/user/0",
+                          "/run/docker",
+                          "/run/docker/plugins",
+                          "/var",
+                          "/var/lib",
+                          "/var/lib/dpkg/info",
+                          "/var/lib/rpm",
+                          "/var/lib/systemd",
+                          "/var/spool/cron/crontabs",
+                          "/var/lib/docker",
+                          "/var/lib/docker/volumes"})
+    EXPECT_NE("", SystemFolderOf(bad, false)) << bad;
+  // Where plugins have them.
+  for (const char* good :
+       {"/var/lib/docker/volumes/x/_data", "/var/lib/docker-volumes/rclone/x", "/var/lib/rexray/volumes/x",
+        "/var/lib/docker/plugins/0a/propagated-mount/x", "/run/docker/volumes/x",
+        "/run/docker/plugins/0a/mnt/x", "/run/dvdi-driver/node/x", "/run/plugin/x", "/mnt", "/mnt/x",
+        "/media/x", "/srv", "/srv/x", "/opt/x", "/home/user/x", "/data", "/tmp/x", "/var/cache/plugin/x"})
+    EXPECT_EQ("", SystemFolderOf(good, false)) << good;
+}
+
 }  // namespace
 }  // namespace dvdi

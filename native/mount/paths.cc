@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include <span>
+
 #include "base/text.h"
 
 namespace dvdi {
@@ -10,29 +12,46 @@ namespace {
 
 // The folder itself and all below it.
 constexpr std::string_view kWithAllBelow[] = {
-    "/proc",      "/sys",       "/dev",        "/boot",        "/bin",       "/sbin",     "/lib",
-    "/lib32",     "/lib64",     "/libx32",     "/etc",         "/usr/bin",   "/usr/sbin", "/usr/lib",
-    "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/libexec", "/lost+found"};
-// The same, of what runs: no place for a target, though a plugin may keep its mountpoints there.
-constexpr std::string_view kRunning[] = {"/run/dvdi", "/run/docker", "/run/systemd", "/run/dbus",
-                                         "/run/udev", "/run/lock",   "/run/user"};
+    "/proc",       "/sys",         "/dev",       "/boot",      "/bin",        "/sbin",
+    "/lib",        "/lib32",       "/lib64",     "/libx32",    "/etc",        "/usr/bin",
+    "/usr/sbin",   "/usr/lib",     "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/libexec",
+    "/lost+found", "/run/systemd", "/run/dbus",  "/run/udev",  "/run/lock",   "/run/user"};
+// The same, of what is no place for a target, though a plugin may keep its mountpoints there.
+constexpr std::string_view kNoTarget[] = {"/run/dvdi", "/run/docker"};
+// The same, of what no plugin may name, though a workload may have a volume mounted there: who can write to
+// it can become root, or what everybody else is. Few: plugins put their volumes below many folders, as
+// /var/lib.
+constexpr std::string_view kNoVolume[] = {"/root",         "/usr",         "/var/spool",      "/var/lib/apt",
+                                          "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/systemd"};
 // Only the folder itself: mounting there would hide what others keep in it, deeper hides nothing.
 constexpr std::string_view kItself[] = {
     "/",         "/usr",     "/usr/local",      "/usr/share",   "/usr/local/bin", "/var",
     "/var/lib",  "/var/log", "/var/cache",      "/var/spool",   "/var/run",       "/run",
     "/var/lock", "/var/tmp", "/var/lib/docker", "/var/lib/dpkg"};
+// The same, of what no plugin may name: other users' data, other plugins' sockets and volumes.
+constexpr std::string_view kNoVolumeItself[] = {"/home", "/run/docker", "/run/docker/plugins",
+                                                "/var/lib/docker/volumes"};
+
+std::string_view Within(std::span<const std::string_view> folders, std::string_view path) {
+  for (std::string_view folder : folders)
+    if (path == folder || IsStrictlyBelow(folder, path)) return folder;
+  return "";
+}
+
+std::string_view Among(std::span<const std::string_view> folders, std::string_view path) {
+  for (std::string_view folder : folders)
+    if (path == folder) return folder;
+  return "";
+}
 
 }  // namespace
 
 std::string_view SystemFolderOf(std::string_view path, bool as_target) {
-  for (std::string_view folder : kWithAllBelow)
-    if (path == folder || IsStrictlyBelow(folder, path)) return folder;
-  for (std::string_view folder : kItself)
-    if (path == folder) return folder;
-  if (!as_target) return "";
-  for (std::string_view folder : kRunning)
-    if (path == folder || IsStrictlyBelow(folder, path)) return folder;
-  return "";
+  std::string_view folder = Within(kWithAllBelow, path);
+  if (folder.empty()) folder = Among(kItself, path);
+  if (folder.empty()) folder = as_target ? Within(kNoTarget, path) : Within(kNoVolume, path);
+  if (folder.empty() && !as_target) folder = Among(kNoVolumeItself, path);
+  return folder;
 }
 
 Status CheckVolumePlace(const std::string& named, const std::string& place) {

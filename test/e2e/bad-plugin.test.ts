@@ -123,6 +123,7 @@ test("a mountpoint that is no place for a volume is refused", { skip }, async (t
   symlinkSync("../own/stage", at("deep/own"));
   const places = [
     ...["/", "/etc", "/etc/ssl", "/usr", "/usr/lib", "/proc/self", "/dev/shm", "/sys", "/var", "/var/lib"],
+    ...["/root", "/usr/local/sbin", "/var/lib/dpkg/info", "/var/spool/cron/crontabs", "/home", "/run/systemd"],
     ...["/etc/../etc", "//etc//", "/srv/../etc"],
     ...["relative/path", ".", "~", "/no/such/folder", "/tmp/a\nb", "/tmp/a\u0000b", `/${"a/".repeat(4000)}`],
     ...[at("file"), at("link"), at("deep/link"), at("own"), at("deep/own")],
