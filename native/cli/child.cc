@@ -133,10 +133,12 @@ Status JoinNamespace(pid_t pid) {
 Status HideHere(const std::string& mountpoint) {
   if (mountpoint.size() < 2 || mountpoint[0] != '/')
     return Status(Code::kInternal, "refused to unmount \"" + mountpoint + "\" in the new namespace");
-  if (::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return OkStatus();
-  // EINVAL: no mount here, as it may never have come into this namespace.
+  // All that is stacked there, and what is below.
+  while (::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+  }
+  // EINVAL: no mount here (any more), as it may never have come into this namespace.
   if (errno == EINVAL || errno == ENOENT) return OkStatus();
-  return Status::FromErrno(errno, "cannot hide another volume's mountpoint " + mountpoint, mountpoint);
+  return Status::FromErrno(errno, "cannot hide what is mounted for others at " + mountpoint, mountpoint);
 }
 
 Status BecomeUser(const UserIds& user) {

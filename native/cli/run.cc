@@ -176,7 +176,8 @@ Status Session::GiveVolumes(const Json& answer) {
     DVDI_ASSIGN_OR_RETURN(UniqueFd tree, CloneStage(v.stage, false));
     DVDI_RETURN_IF_ERROR(child_->Bind(tree, v.stage, v.target));
   }
-  return OkStatus();
+  const std::string stages = GetString(answer, "hide_last");
+  return stages.empty() ? OkStatus() : child_->Hide(stages);
 }
 
 Result<ChildReport> Session::StartCommand() {

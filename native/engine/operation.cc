@@ -337,6 +337,7 @@ Result<Json> PrepareOperation::Commit() {
   for (const auto& a : attachments)
     if (!a.mountpoint.empty()) hide.push_back(a.mountpoint);
   answer["hide"] = std::move(hide);
+  if (request_.hide) answer["hide_last"] = core_.stage_root;
   return answer;
 }
 

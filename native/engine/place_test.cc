@@ -111,6 +111,7 @@ TEST_F(PlaceTest, AVolumeNamedThroughALinkIsKnownByWhereItIs) {
   Json one = Attempt(*engine, "one", "red", "a", {{"process", {{"pid", ::getpid()}}}});
   ASSERT_TRUE(one.contains("ok")) << one;
   EXPECT_EQ(one["ok"]["hide"], Json::array({real})) << "so that it can be hidden from others";
+  EXPECT_EQ(one["ok"]["hide_last"], Path("state/stage"));
   // What is mounted there is held against what was, when it is shared.
   Json two = Attempt(*engine, "two", "red", "a");
   ASSERT_TRUE(two.contains("ok")) << two;

@@ -1,6 +1,16 @@
 // Several `dvdi` at once, some of them killed: none undoes another's work, and what a killed one left is cleaned up.
 import assert from "node:assert/strict";
-import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -101,6 +111,52 @@ test("a long run, others beside it, one of them killed: the long one never notic
   assert.ok(!(await world.loops()).some((line) => line.includes("/other/")), "what the killed one had is released");
   await alive();
   assert.equal((await long.release()).code, 0);
+});
+
+/** A plugin that names each volume by its folder below `argv[2]`, and says when it listens at `argv[1]`. */
+const LINKED = `
+const answers = {
+  Activate: () => ({ Implements: ["VolumeDriver"] }),
+  Get: (name) => ({ Volume: { Name: name } }),
+  Mount: (name) => ({ Mountpoint: process.argv[2] + "/" + name }),
+};
+require("http").createServer((request, response) => {
+  let text = "";
+  request.on("data", (part) => (text += part)).on("end", () => {
+    const answer = answers[request.url.split(".").pop()] ?? (() => ({}));
+    response.end(JSON.stringify({ Err: "", ...answer(JSON.parse(text || "{}").Name) }));
+  });
+}).listen(process.argv[1], () => console.log("listens"));
+`;
+
+test("a command does not see what others had mounted when it began, whatever it is called", { skip }, async (t) => {
+  const world = await World.make(t);
+  await world.driver();
+  const folder = join(world.home, "linked");
+  await world.mount(["-t", "tmpfs", "linked"], join(folder, "a"));
+  symlinkSync("linked", join(world.home, "link"));
+  const plugin = [process.execPath, "-e", LINKED, world.socket("linked"), join(world.home, "link")];
+  await world.serve(plugin).says(/^listens$/m);
+  const held = [
+    await world.hold(["-v", `a:${world.target("a")}`, "--volume-driver", "linked"]),
+    await world.hold(["-v", `b:${world.target("b")}`, ...SHIPPED]),
+  ];
+  assert.ok(world.mounts().includes(join(world.mountRoot, "b")));
+  const seen = await world.dvdi([
+    "run",
+    "-v",
+    `c:${world.target("c")}`,
+    ...SHIPPED,
+    "--",
+    "cat",
+    "/proc/self/mountinfo",
+  ]);
+  assert.equal(seen.code, 0, seen.all);
+  const mounts = seen.out.split("\n").flatMap((line) => line.split(" ")[4] ?? []);
+  const ofWorld = mounts.filter((path) => path.startsWith(`${world.home}/`) && path !== world.mountRoot);
+  assert.deepEqual(ofWorld, [world.target("c")], "its own volume alone");
+  for (const one of held) assert.equal((await one.release()).code, 0);
+  await world.nothingLeft();
 });
 
 test("a dvdi that is killed in the middle of a prepare: the next call undoes it", { skip }, async (t) => {

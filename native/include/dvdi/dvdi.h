@@ -76,9 +76,10 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  * Answer: {"operation", "scope", "volumes": [{"driver", "name", "id", "stage": folder to bind at
  * "target" (on this node), "mode": "rw"|"ro", "what": "created"|"re-attached"|"shared", "last_used": ms or
  * null, "message"}], "hide": [mountpoints of volumes that are not this scope's: to be unmounted in a new
- * mount namespace], "notes": [text], "policy": {"name","version","sha256"}, "stored"?: true where the scope
- * was begun by an earlier, equal request, whose answer this is: nothing was done now, and what fails behind
- * it is no reason to end the scope}. No declared volume is no error: "volumes" is empty.
+ * mount namespace before anything is bound there], "hide_last": the folder of all stages, likewise once all
+ * is bound (with a "process" alone), "notes": [text], "policy": {"name","version","sha256"}, "stored"?: true
+ * where the scope was begun by an earlier, equal request, whose answer this is: nothing was done now, and
+ * what fails behind it is no reason to end the scope}. No declared volume is no error: "volumes" is empty.
  * With a goal of "create": {"operation", "volumes": [{"driver", "name", "what": "created"|"existed",
  * "message"}], "notes"}. With "dry_run": {"dry_run": true, "volumes": [VolumeRequest (docs/abi.md) +
  * {"state", "users", "message"}], "calls": [{"call": "Create"|"Mount"|"stage", "driver", "name", …}]: what
