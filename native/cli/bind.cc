@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "sys/sys.h"
+#include "base/guards.h"
 
 #ifndef AT_RECURSIVE  // only in linux/fcntl.h, which does not go with fcntl.h
 #define AT_RECURSIVE 0x8000
@@ -16,31 +16,69 @@
 namespace dvdi::cli {
 namespace {
 
-// Opens the folder without following any symlink on the way.
-Result<UniqueFd> OpenTarget(const std::string& target) {
-  Sys* sys = Sys::Real();
+std::string ByDescriptor(const UniqueFd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
+
+// A folder, no symlink on the way to it: -ELOOP, or -ENOTDIR from a kernel before 5.6, where there is one.
+int OpenFolder(Sys* sys, const std::string& path) {
   struct open_how how = {};
   how.flags = O_PATH | O_DIRECTORY;
   how.resolve = RESOLVE_NO_SYMLINKS;
-  int fd = sys->OpenAt2(AT_FDCWD, target.c_str(), how);
-  if (fd == -ENOSYS) {  // before Linux 5.6: one component after the other
-    fd = sys->OpenAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
-    for (size_t at = 0; fd >= 0 && at < target.size();) {
-      size_t end = std::min(target.find('/', at), target.size());
-      std::string name = target.substr(at, end - at);
-      at = end + 1;
-      if (name.empty()) continue;
-      // O_DIRECTORY refuses the symlink itself, which O_PATH | O_NOFOLLOW alone would open.
-      UniqueFd parent(fd);
-      fd = sys->OpenAt(parent.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    }
+  int fd = sys->OpenAt2(AT_FDCWD, path.c_str(), how);
+  if (fd != -ENOSYS) return fd;
+  // One component after the other.
+  fd = sys->OpenAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+  for (size_t at = 0; fd >= 0 && at < path.size();) {
+    size_t end = std::min(path.find('/', at), path.size());
+    std::string name = path.substr(at, end - at);
+    at = end + 1;
+    if (name.empty()) continue;
+    // O_DIRECTORY refuses the symlink itself, which O_PATH | O_NOFOLLOW alone would open.
+    UniqueFd parent(fd);
+    fd = sys->OpenAt(parent.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
   }
+  return fd;
+}
+
+Result<UniqueFd> OpenTarget(const std::string& target) {
+  int fd = OpenFolder(Sys::Real(), target);
   if (fd >= 0) return UniqueFd(fd);
   Status status = Status::FromErrno(-fd, "cannot open the target " + target, target);
   if (fd == -ELOOP) return std::move(status).WithHint("A target's path must have no symlink in it");
   if (fd == -ENOENT)
     return std::move(status).WithHint("A target inside another volume must be a folder that this volume has");
   return status;
+}
+
+// A mount by the open folder above it, so that whoever owns a folder on the way cannot lead a call elsewhere.
+struct HeldMount {
+  UniqueFd above;
+  std::string name;
+  // Not to be followed at its end: then it is that mount for as long as it is there, since the kernel lets
+  // nobody in this namespace rename, or put anything in the place of, a folder with a mount on it.
+  std::string Path() const { return ByDescriptor(above) + "/" + name; }
+};
+
+// kRefused where that mount is not on top at its path any more.
+Result<HeldMount> Hold(Sys* sys, const MountEntry& mount) {
+  const std::string& path = mount.mountpoint;
+  const size_t slash = path.rfind('/');
+  HeldMount held;
+  held.name = path.substr(slash + 1);
+  int fd = OpenFolder(sys, path.substr(0, slash + 1));
+  held.above.reset(fd);
+  uint64_t id = 0;
+  int r = fd < 0 ? fd : sys->MountId(fd, held.name.c_str(), &id);
+  if (r == -EOPNOTSUPP)
+    return Status(Code::kUnsupported, "this kernel cannot tell which mount is at " + path,
+                  "Linux 5.8 or later is needed")
+        .WithPath(path);
+  const bool moved = r == -ELOOP || r == -ENOTDIR || r == -ENOENT;
+  if (r < 0 && !moved) return Status::FromErrno(-r, "cannot look at " + path, path);
+  if (moved || (DVDI_GUARD(mount_is_the_one) && id != static_cast<uint64_t>(mount.id)))
+    return Status(Code::kRefused, path + " is another mount, or none, by now: a folder on the way was moved",
+                  "See that nobody moves it, and try again")
+        .WithPath(path);
+  return held;
 }
 
 Status NotAMount(const std::string& stage, const char* hint) {
@@ -97,8 +135,8 @@ Status BindInRoot(const UniqueFd& tree, const std::string& root, const std::stri
                : OkStatus();
 }
 
-Result<std::vector<MountEntry>> OwnMounts() {
-  auto text = Sys::Real()->Mountinfo();
+Result<std::vector<MountEntry>> OwnMounts(Sys* sys) {
+  auto text = sys->Mountinfo();
   if (!text.ok()) return text.status();
   return ParseMountinfo(*text);
 }
@@ -126,7 +164,7 @@ Status BindStage(const UniqueFd& tree, const std::string& stage, const std::stri
   Sys* sys = Sys::Real();
   DVDI_ASSIGN_OR_RETURN(UniqueFd folder, OpenTarget(target));
   // The descriptor, not the path, is what gets mounted on: it cannot be swapped for a symlink any more.
-  const std::string by_fd = "/proc/self/fd/" + std::to_string(folder.get());
+  const std::string by_fd = ByDescriptor(folder);
   bool slave = false;
   if (tree.valid()) {
     int r = sys->MountSetattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_SLAVE, -1);
@@ -144,19 +182,30 @@ Status BindStage(const UniqueFd& tree, const std::string& stage, const std::stri
     if (r < 0) return Status::FromErrno(-r, "cannot mount at " + target, target);
   }
   if (!slave) {
-    int r = sys->Mount(nullptr, target.c_str(), nullptr, MS_SLAVE | MS_REC, nullptr);
+    // The mount itself: the path may lead to another one by now.
+    HeldMount held;
+    std::string at = ByDescriptor(tree) + "/.";
+    if (!tree.valid()) {
+      DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+      if (!IsBindOf(mounts, stage, target))
+        return Status(Code::kSystem, target + " was moved while a volume was mounted there").WithPath(target);
+      DVDI_ASSIGN_OR_RETURN(held, Hold(sys, *FindMount(mounts, target)));
+      at = held.Path();
+    }
+    int r = sys->Mount(nullptr, at.c_str(), nullptr, MS_SLAVE | MS_REC, nullptr);
     if (r < 0) {
-      sys->Umount(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+      sys->Umount(at.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
       return Status::FromErrno(-r, "cannot set the propagation of " + target, target);
     }
   }
   return OkStatus();
 }
 
-Result<bool> UnbindStage(const std::string& stage, const std::string& target) {
-  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts());
+Result<bool> UnbindStage(const std::string& stage, const std::string& target, Sys* sys) {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts(sys));
   if (!IsBindOf(mounts, stage, target)) return false;
-  int r = Sys::Real()->Umount(target.c_str(), UMOUNT_NOFOLLOW);
+  DVDI_ASSIGN_OR_RETURN(HeldMount held, Hold(sys, *FindMount(mounts, target)));
+  int r = sys->Umount(held.Path().c_str(), UMOUNT_NOFOLLOW);
   if (r == -EBUSY) return InUse(target);
   if (r < 0) return Status::FromErrno(-r, "cannot unmount " + target, target);
   return true;
@@ -168,11 +217,14 @@ Status InUse(const std::string& path) {
       .WithPath(path);
 }
 
-Result<bool> MountInUse(const std::string& path) {
-  Sys* sys = Sys::Real();
+Result<bool> MountInUse(const std::string& path, Sys* sys) {
+  DVDI_ASSIGN_OR_RETURN(auto mounts, OwnMounts(sys));
+  const MountEntry* mount = FindMount(mounts, path);
+  if (mount == nullptr) return false;
+  DVDI_ASSIGN_OR_RETURN(HeldMount held, Hold(sys, *mount));
   // Marks a mount that nobody uses, and would unmount it the second time: a look at it takes the mark away.
-  int r = sys->Umount(path.c_str(), MNT_EXPIRE | UMOUNT_NOFOLLOW);
-  if (r == -EAGAIN) UniqueFd(sys->OpenAt(AT_FDCWD, path.c_str(), O_PATH | O_NOFOLLOW));
+  int r = sys->Umount(held.Path().c_str(), MNT_EXPIRE | UMOUNT_NOFOLLOW);
+  if (r == -EAGAIN) UniqueFd(sys->OpenAt(held.above.get(), held.name.c_str(), O_PATH | O_NOFOLLOW));
   if (r == -EBUSY) return true;
   if (r < 0 && r != -EAGAIN && r != -EINVAL && r != -ENOENT)
     return Status::FromErrno(-r, "cannot see whether " + path + " is in use", path);

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/status.h"
 #include "mount/mountinfo.h"
+#include "sys/sys.h"
 
 namespace dvdi::cli {
 
@@ -28,12 +29,14 @@ Status BindStage(const UniqueFd& tree, const std::string& stage, const std::stri
 Status BindInRoot(const UniqueFd& tree, const std::string& root, const std::string& target);
 
 // Unmounts `target` where the mount on it is a bind of the stage; true where it did. Anything else that
-// is mounted there is left alone (false). kRefused where it is in use.
-Result<bool> UnbindStage(const std::string& stage, const std::string& target);
+// is mounted there is left alone (false). kRefused where it is in use, or where somebody moves a folder on
+// the way meanwhile.
+Result<bool> UnbindStage(const std::string& stage, const std::string& target, Sys* sys = Sys::Real());
 
 // Whether a process, or another mount, uses the mount at that path (false where nothing is mounted there). It
-// stays as it is, and its filesystem is not asked for anything.
-Result<bool> MountInUse(const std::string& path);
+// stays as it is, and its filesystem is not asked for anything. kRefused where somebody moves a folder on the
+// way meanwhile.
+Result<bool> MountInUse(const std::string& path, Sys* sys = Sys::Real());
 
 // Unmounts the stage, all that is stacked there, as long as nobody uses it. kRefused where somebody does, be
 // it in a copy of it in another mount namespace. OK where it is not mounted here.
@@ -46,7 +49,7 @@ Status InUse(const std::string& path);
 bool IsBindOf(const std::vector<MountEntry>& mounts, const std::string& stage, const std::string& target);
 
 // /proc/self/mountinfo.
-Result<std::vector<MountEntry>> OwnMounts();
+Result<std::vector<MountEntry>> OwnMounts(Sys* sys = Sys::Real());
 
 }  // namespace dvdi::cli
 

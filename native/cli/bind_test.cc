@@ -1,10 +1,13 @@
 #include "cli/bind.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cli/testing/harness.h"
+#include "sys/test_faults.h"
 
 namespace dvdi::cli {
 namespace {
@@ -69,6 +72,19 @@ TEST_P(Bind, AFolderThatIsNoMountIsNoStage) {
   EXPECT_FALSE(IsMount(Path("target")));
 }
 
+TEST_P(Bind, WithoutMountSetattrTheBindIsASlaveAllTheSame) {
+  if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
+  std::string stage = MakeStage("a"), target = MakeFolder("target");
+  MakeFolder("stage-a/inner");
+  Status s;
+  EXPECT_EQ(WithCallFaults({{{SYS_mount_setattr}, ENOSYS, 0}}, [&] { s = BindAt(stage, target); }),
+            !GetParam());
+  ASSERT_TRUE(s.ok()) << s.message();
+  const auto mounts = OwnMounts();
+  EXPECT_EQ(FindMount(*mounts, target)->propagation.rfind("master:", 0), 0u);
+  EXPECT_EQ(FindMount(*mounts, stage)->propagation.rfind("shared:", 0), 0u);
+}
+
 TEST_P(Bind, UnbindTakesAwayOnlyOurs) {
   std::string stage = MakeStage("a"), other = MakeStage("b"), target = MakeFolder("target");
   ASSERT_TRUE(BindAt(stage, target).ok());
@@ -87,6 +103,79 @@ TEST_P(Bind, UnbindRefusesWhatIsInUse) {
   ASSERT_TRUE(user.valid());
   EXPECT_EQ(UnbindStage(stage, target).status().code(), Code::kRefused);
   EXPECT_TRUE(IsMount(target));
+}
+
+// The user who owns `home` exchanges a folder with a mount in it for another one while a command is at it.
+class Moved : public MountTest {
+ protected:
+  static void Exchange(const std::string& folder, const std::string& other) {
+    ASSERT_EQ(::renameat2(AT_FDCWD, folder.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE), 0);
+  }
+  // Does it behind the look at the mounts, or right before the unmount.
+  class Mover : public Sys {
+   public:
+    Mover(std::string folder, std::string other, bool late)
+        : folder_(std::move(folder)), other_(std::move(other)), late_(late) {}
+    Result<std::string> Mountinfo(pid_t pid) override {
+      auto text = Sys::Mountinfo(pid);
+      if (!late_) Exchange(folder_, other_);
+      return text;
+    }
+    int Umount(const char* target, int flags) override {
+      if (late_) Exchange(folder_, other_);
+      return Sys::Umount(target, flags);
+    }
+
+   private:
+    std::string folder_, other_;
+    bool late_;
+  };
+
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    stage_ = MakeStage("a");
+    target_ = MakeFolder("home/d/data");
+    auto tree = CloneStage(stage_, true);
+    ASSERT_TRUE(tree.ok() && BindStage(*tree, stage_, target_).ok());
+    foreign_ = MakeFolder("home/e/data");
+    ASSERT_EQ(::mount("dvdi-test", foreign_.c_str(), "tmpfs", 0, nullptr), 0);
+    ASSERT_EQ(::symlink(Path("home/e").c_str(), Path("home/link").c_str()), 0);
+  }
+  int Mounted() {
+    int n = 0;
+    const auto mounts = OwnMounts();
+    for (const auto& mount : *mounts) n += mount.mountpoint.starts_with(Path("home/"));
+    return n;
+  }
+  std::string stage_, target_, foreign_;
+};
+
+TEST_F(Moved, WhatIsUnmountedIsWhatWasLookedAt) {
+  for (const char* other : {"home/e", "home/link"}) {
+    Mover mover(Path("home/d"), Path(other), false);
+    EXPECT_EQ(UnbindStage(stage_, target_, &mover).status().code(), Code::kRefused) << other;
+    EXPECT_EQ(Mounted(), 2) << other;
+    // Back again. In use or not, what is there instead is not marked either.
+    Exchange(Path("home/d"), Path(other));
+    EXPECT_EQ(MountInUse(target_, &mover).status().code(), Code::kRefused) << other;
+    Exchange(Path("home/d"), Path(other));
+  }
+  EXPECT_TRUE(*UnbindStage(stage_, target_));
+  EXPECT_TRUE(IsMount(foreign_));
+}
+
+TEST_F(Moved, TooLateToMatter) {
+  for (const char* other : {"home/e", "home/link"}) {
+    Mover mover(Path("home/d"), Path(other), true);
+    EXPECT_FALSE(*MountInUse(target_, &mover)) << other;
+    EXPECT_EQ(Mounted(), 2) << other;
+    Exchange(Path("home/d"), Path(other));
+  }
+  Mover mover(Path("home/d"), Path("home/link"), true);
+  EXPECT_TRUE(*UnbindStage(stage_, target_, &mover));
+  EXPECT_TRUE(IsMount(foreign_));
+  EXPECT_EQ(Mounted(), 1);
 }
 
 using Use = MountTest;

@@ -46,6 +46,14 @@ Result<std::string> ReadWhole(const std::string& path) {
 
 bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
 
+// What the kernel has of the path, without asking its filesystem. Not statx(3), which makes up an answer, or
+// EINVAL, where the kernel has no such call.
+int LookAt(int dirfd, const char* path, unsigned mask, struct statx* found) {
+  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  if (::syscall(SYS_statx, dirfd, path, kFlags, mask, found) == 0) return 0;
+  return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+}
+
 // A process whose first thread has ended has no namespace itself; its other threads have. 1 where one of them
 // is in that one, 0 where none is.
 int AThreadIsIn(Sys* sys, const std::string& tasks, uint64_t mount_namespace) {
@@ -170,13 +178,17 @@ int Sys::Mount(const char* source, const char* target, const char* type, unsigne
 }
 int Sys::Umount(const char* target, int flags) { return Check(::umount2(target, flags)); }
 int Sys::IsMountRoot(const char* path, bool* root) {
-  // Not statx(3), which makes up an answer, or EINVAL, where the kernel has no such call.
   struct statx found = {};
-  if (::syscall(SYS_statx, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-                STATX_TYPE, &found) != 0)
-    return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+  if (int r = LookAt(AT_FDCWD, path, STATX_TYPE, &found); r < 0) return r;
   if ((found.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0) return -EOPNOTSUPP;
   *root = (found.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  return 0;
+}
+int Sys::MountId(int dirfd, const char* path, uint64_t* id) {
+  struct statx found = {};
+  if (int r = LookAt(dirfd, path, STATX_MNT_ID, &found); r < 0) return r;
+  if ((found.stx_mask & STATX_MNT_ID) == 0) return -EOPNOTSUPP;
+  *id = found.stx_mnt_id;
   return 0;
 }
 

@@ -74,6 +74,9 @@ class Sys {
   // Whether the path is the root of a mount, without asking its filesystem (statx(2), STATX_ATTR_MOUNT_ROOT).
   // No symlink is followed at its end. -EOPNOTSUPP where the kernel cannot tell (before 5.8).
   virtual int IsMountRoot(const char* path, bool* root);
+  // The ID that /proc/self/mountinfo has of the mount that the path is in, of the top one where several are
+  // mounted there (statx(2), STATX_MNT_ID); the rest as IsMountRoot.
+  virtual int MountId(int dirfd, const char* path, uint64_t* id);
   // The whole text of /proc/self/mountinfo (or of /proc/PID/mountinfo where pid > 0).
   virtual Result<std::string> Mountinfo(pid_t pid = 0);
 
