@@ -33,15 +33,26 @@ namespace {
 
 constexpr int kReleaseWaitMs = 10000;
 
+int RunFailed(const Options& options, const Status& status) {
+  // Standard output is the command's: even as JSON, a failure goes to standard error.
+  if (options.global.json)
+    ::dprintf(STDERR_FILENO, "{\"error\":%s}\n",
+              SafeJson(ParseJson(status.ToJson(), "a status").value()).c_str());
+  else
+    PrintError(status, false);
+  return kExitRunFailed;
+}
+
 // What one `dvdi run` holds. Its steps return an exit code only where the run is over.
 class Session {
  public:
-  Session(const Options& options, Signals signals) : options_(options), signals_(std::move(signals)) {}
+  Session(const Options& options, Json sources, Signals signals)
+      : options_(options), sources_(std::move(sources)), signals_(std::move(signals)) {}
 
   int Run();
 
  private:
-  int Fail(const Status& status);
+  int Fail(const Status& status) { return RunFailed(options_, status); }
   Status Begin(Json* request);
   Status HoldNamespace();
   // `what` is shown where it takes long; "" for what the command does.
@@ -56,6 +67,7 @@ class Session {
   void Close(int wait_ms);
 
   const Options& options_;
+  Json sources_;
   Signals signals_;
   std::optional<Child> child_;
   std::unique_ptr<Engine> engine_;
@@ -65,16 +77,6 @@ class Session {
   int interrupted_ = 0;  // the signal that asked us to end before the command ran
   bool started_ = false;
 };
-
-int Session::Fail(const Status& status) {
-  // Standard output is the command's: even as JSON, a failure goes to standard error.
-  if (options_.global.json)
-    ::dprintf(STDERR_FILENO, "{\"error\":%s}\n",
-              SafeJson(ParseJson(status.ToJson(), "a status").value()).c_str());
-  else
-    PrintError(status, false);
-  return kExitRunFailed;
-}
 
 // Waits until `fd` is readable, and handles signals meanwhile. kRefused where the user gave up.
 Status Session::WaitFor(int fd, const std::string& what) {
@@ -117,7 +119,6 @@ Status Session::HoldNamespace() {
 
 // The child, the engine, and what to ask of it.
 Status Session::Begin(Json* request) {
-  DVDI_ASSIGN_OR_RETURN(Json sources, LoadSources(options_.sources));
   ChildSpec spec;
   spec.command = options_.command;
   spec.workdir = options_.workdir;
@@ -139,7 +140,7 @@ Status Session::Begin(Json* request) {
   if (report.kind != ChildReport::Kind::kReady)
     return Status(Code::kSystem, "the child process of dvdi run died before the command started");
   DVDI_RETURN_IF_ERROR(HoldNamespace());
-  *request = PrepareRequest(options_, "run", scope_, std::move(sources));
+  *request = PrepareRequest(options_, "run", scope_, std::move(sources_));
   (*request)["process"] = {{"pid", child_->pid()}};
   if (spec.user.has_value()) (*request)["user"] = {{"uid", spec.user->uid}, {"gid", spec.user->gid}};
   return OkStatus();
@@ -328,12 +329,13 @@ int DryRun(const Options& options) {
 
 int Run(const Options& options) {
   if (options.dry_run) return DryRun(options);
+  // With the signals as they were: what is read may never come, and nothing is begun that would have to be
+  // undone.
+  auto sources = LoadSources(options.sources);
+  if (!sources.ok()) return RunFailed(options, sources.status());
   auto signals = Signals::Block();
-  if (!signals.ok()) {
-    PrintError(signals.status(), options.global.json);
-    return kExitRunFailed;
-  }
-  return Session(options, std::move(*signals)).Run();
+  if (!signals.ok()) return RunFailed(options, signals.status());
+  return Session(options, std::move(*sources), std::move(*signals)).Run();
 }
 
 }  // namespace dvdi::cli

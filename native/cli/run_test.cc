@@ -391,6 +391,26 @@ TEST_F(Run, AStatementComesFromStandardInput) {
   EXPECT_EQ(OneCall("prepare")["sources"][0]["origin"], "standard input");
 }
 
+TEST_F(Run, AStatementThatDoesNotComeIsGivenUpByASignal) {
+  const std::string fifo = Path("fifo.json");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  for (int signal : {SIGINT, SIGTERM}) {
+    auto running = StartDvdi({"run", "--statement", fifo, "--", "true"});
+    // Waits until it is open on the other side, too: then it is being read.
+    UniqueFd writer(::open(fifo.c_str(), O_WRONLY | O_CLOEXEC));
+    running.Kill(signal);
+    siginfo_t ended = {};
+    for (int i = 0; i < 500 && ended.si_pid == 0; ++i) {
+      ::usleep(10'000);
+      ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(running.pid()), &ended, WEXITED | WNOHANG | WNOWAIT), 0);
+    }
+    EXPECT_EQ(ended.si_pid, running.pid()) << "signal " << signal;
+    writer.reset();
+    EXPECT_EQ(running.Finish().exit_code, 128 + signal);
+  }
+  EXPECT_TRUE(Log().empty());
+}
+
 TEST_F(Run, WrongUsageIsDvdisOwnFailure) {
   EXPECT_EQ(Dvdi({"run", "--frobnicate", "--", "true"}).exit_code, 125);
   EXPECT_EQ(Dvdi({"run", "--", "true"}).exit_code, 125);
