@@ -17,6 +17,7 @@
 #include "base/guards.h"
 #include "cli/bind.h"
 #include "cli/print.h"
+#include "cli/terminal.h"
 
 namespace dvdi::cli {
 namespace {
@@ -188,8 +189,12 @@ int Execute(char* const argv[]) {
   // The same folder again, by its path: a volume may lie over it now.
   if (!folder.empty() && ::chdir(folder.c_str()) < 0 && errno != ENOENT && errno != EACCES)
     Fail(socket, kExitRunFailed, Status::FromErrno(errno, "cannot go back to the folder " + folder, folder));
-  if (spec.user.has_value())
+  if (spec.user.has_value()) {
+    // While we may. The terminal stays its terminal, for job control, and behind it is who called us.
+    if (spec.user->uid != 0)
+      if (Status s = RefuseTerminalInput(); !s.ok()) Fail(socket, kExitRunFailed, s);
     if (Status s = BecomeUser(*spec.user); !s.ok()) Fail(socket, kExitRunFailed, s);
+  }
   if (!spec.workdir.empty() && ::chdir(spec.workdir.c_str()) < 0)
     Fail(socket, kExitRunFailed,
          Status::FromErrno(errno, "cannot go to the folder " + spec.workdir, spec.workdir));

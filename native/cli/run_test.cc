@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "cli/testing/harness.h"
@@ -191,6 +192,19 @@ TEST_F(Run, TheUserIsTheCommandsAlone) {
   EXPECT_NE(unknown.err.find("no user"), std::string::npos);
 }
 
+TEST_F(Run, OnlyAnotherUserIsKeptFromTheInputOfTheTerminal) {
+  const std::string filters = "grep -E '^(Seccomp_filters|NoNewPrivs)' /proc/self/status";
+  auto count = [](const std::string& status) {
+    int n = -1;
+    std::sscanf(status.c_str(), "NoNewPrivs: 0 Seccomp_filters: %d", &n);
+    return n;
+  };
+  const int before = count(Shell(filters).out);
+  if (before < 0) GTEST_SKIP() << "this kernel does not tell how many filters a process has";
+  EXPECT_EQ(count(Shell(filters, {"--user", "root"}).out), before);
+  EXPECT_EQ(count(Shell(filters, {"--user", "nobody"}).out), before + 1);
+}
+
 TEST_F(Run, TheWorkdirMayBeInTheVolume) {
   EXPECT_EQ(Shell("cat is-data", {"--workdir", target_}).out, "data");
   auto done = Shell("true", {"--workdir", Path("absent")});
@@ -261,8 +275,8 @@ class OnTerminal : public Run {
     }
     master_.reset(master);
   }
-  void StartDvdiHere(const std::string& shell) {
-    auto words = Arguments(shell);
+  void StartDvdiHere(const std::string& shell, std::vector<std::string> options = {}) {
+    auto words = Arguments(shell, std::move(options));
     words.insert(words.begin(), DVDI_FAKE_BINARY);
     Start(std::move(words));
   }
@@ -303,6 +317,20 @@ TEST_F(OnTerminal, AHangUpReachesTheCommand) {
   master_.reset();
   EXPECT_EQ(ExitCode(), 5);
   EXPECT_EQ(ReadFile(Path("hup")), "hup\n");
+}
+
+TEST_F(OnTerminal, AnotherUserTypesNothingIntoIt) {
+  if (::access("/usr/bin/perl", X_OK) != 0) GTEST_SKIP() << "no /usr/bin/perl, whose ioctl is needed";
+  // 0x5412: TIOCSTI.
+  const std::string type =
+      "perl -e 'open T, q(+<), q(/dev/tty) or die; $c = q(x); print ioctl(T, 0x5412, $c) ? q(typed.) : qq(no: $!.)'";
+  StartDvdiHere(type, {"--user", "nobody"});
+  EXPECT_TRUE(WaitFor("no: Operation not permitted.")) << seen_;
+  EXPECT_EQ(ExitCode(), 0);
+  // Root could as well write to the terminal's processes.
+  seen_.clear();
+  StartDvdiHere(type);
+  EXPECT_TRUE(WaitFor("typed.")) << seen_;
 }
 
 TEST_F(OnTerminal, AJobStopsAndGoesOn) {
