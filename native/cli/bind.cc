@@ -4,10 +4,15 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 
 #include "base/guards.h"
+#include "base/path.h"
+#include "base/text.h"
+#include "cli/oci_config.h"
 
 #ifndef AT_RECURSIVE  // only in linux/fcntl.h, which does not go with fcntl.h
 #define AT_RECURSIVE 0x8000
@@ -85,12 +90,43 @@ Status NotAMount(const std::string& stage, const char* hint) {
   return Status(Code::kSystem, "the stage " + stage + " is not mounted", hint).WithPath(stage);
 }
 
+// The folder's path as the kernel has it, all symlinks behind it, in the root that it is below; "" where it
+// is not.
+Result<std::string> PlaceInRoot(const UniqueFd& root, const UniqueFd& folder) {
+  std::string places[2];
+  for (int i = 0; i < 2; ++i) {
+    char path[PATH_MAX];
+    const ssize_t n = ::readlink(ByDescriptor(i == 0 ? root : folder).c_str(), path, sizeof path);
+    if (n < 0) return Status::FromErrno(errno, "cannot tell where a folder of the container is");
+    if (n < static_cast<ssize_t>(sizeof path)) places[i].assign(path, static_cast<size_t>(n));
+  }
+  if (places[0] == "/") return places[1];
+  if (places[0] == places[1]) return std::string("/");
+  return IsStrictlyBelow(places[0], places[1]) ? places[1].substr(places[0].size()) : std::string();
+}
+
+// Whether a volume may be at that folder, or at `name` in it: what was asked for was looked at as text, and
+// the image's symlinks may have led it to what the runtime has mounted.
+Status CheckPlace(const UniqueFd& root, const UniqueFd& folder, const std::string& name,
+                  const std::string& target) {
+  DVDI_ASSIGN_OR_RETURN(std::string place, PlaceInRoot(root, folder));
+  if (!place.empty() && !name.empty()) place += (place == "/" ? "" : "/") + name;
+  auto allowed = OciTarget(place.empty() ? "/" : place, "/");
+  if (allowed.ok() || !DVDI_GUARD(container_place)) return OkStatus();
+  return Status(Code::kRefused,
+                "a volume cannot be at " + OneLine(target, 200) +
+                    " in the container: a symlink in the image leads to " +
+                    (place.empty() ? "nowhere in its root" : OneLine(place, 200)),
+                allowed.status().hint())
+      .WithPath(target);
+}
+
 // The folder at `path` (absolute) as it is for a process whose root is `root`, made where it is missing.
 Result<UniqueFd> MakeInRoot(const UniqueFd& root, const std::string& path) {
   Sys* sys = Sys::Real();
   struct open_how how = {};
   how.flags = O_PATH | O_DIRECTORY;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  how.resolve = (DVDI_GUARD(container_root) ? RESOLVE_IN_ROOT : 0) | RESOLVE_NO_MAGICLINKS;
   auto open = [&](const std::string& at) { return UniqueFd(sys->OpenAt2(root.get(), at.c_str(), how)); };
   UniqueFd folder = open("/");
   for (size_t at = 1; at < path.size();) {
@@ -99,6 +135,7 @@ Result<UniqueFd> MakeInRoot(const UniqueFd& root, const std::string& path) {
     at = end + 1;
     int fd = sys->OpenAt2(root.get(), so_far.c_str(), how);
     if (fd == -ENOENT) {
+      DVDI_RETURN_IF_ERROR(CheckPlace(root, folder, name, path));
       int r = sys->MkdirAt(folder.get(), name.c_str(), 0755);
       if (r < 0 && r != -EEXIST)
         return Status::FromErrno(-r, "cannot make the folder " + so_far + " in the container's root", so_far)
@@ -114,6 +151,7 @@ Result<UniqueFd> MakeInRoot(const UniqueFd& root, const std::string& path) {
     }
     folder.reset(fd);
   }
+  DVDI_RETURN_IF_ERROR(CheckPlace(root, folder, "", path));
   return folder;
 }
 

@@ -25,6 +25,7 @@ Status BindStage(const UniqueFd& tree, const std::string& stage, const std::stri
 
 // Mounts a copy of CloneStage at `target` as a container with the root folder `root` will see that path: a
 // symlink on the way leads where it leads in the container, never out of it. Missing folders are made (0755).
+// kRefused where it leads to a place that OciTarget refuses.
 // Needs the descriptor calls: kUnsupported where `tree` is invalid.
 Status BindInRoot(const UniqueFd& tree, const std::string& root, const std::string& target);
 

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "cli/testing/harness.h"
 #include "sys/test_faults.h"
 
@@ -176,6 +178,53 @@ TEST_F(Moved, TooLateToMatter) {
   EXPECT_TRUE(*UnbindStage(stage_, target_, &mover));
   EXPECT_TRUE(IsMount(foreign_));
   EXPECT_EQ(Mounted(), 1);
+}
+
+class InContainer : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    root_ = MakeFolder("rootfs");
+    for (const char* own : {"proc/sys", "sys/fs", "dev"}) MakeFolder(std::string("rootfs/") + own);
+  }
+  // Binds a volume there in the container, whose image has a symlink at /data.
+  Status BindAt(const std::string& target, const std::string& link) {
+    const std::string path = root_ + "/data";
+    (void)::unlink(path.c_str());
+    EXPECT_EQ(::symlink(link.c_str(), path.c_str()), 0);
+    auto tree = CloneStage(stage_.empty() ? stage_ = MakeStage("a") : stage_, false);
+    return tree.ok() ? BindInRoot(*tree, root_, target) : tree.status();
+  }
+  std::string root_, stage_;
+};
+
+TEST_F(InContainer, ALinkOfTheImageLeadsNoVolumeToWhatItsRuntimeMounts) {
+  for (auto [target, link] : {std::pair("/data", "/proc"),
+                              {"/data", "proc/../proc/sys"},
+                              {"/data/sys", "/proc"},
+                              {"/data", "../../sys"},
+                              {"/data/new", "/sys/fs"},
+                              {"/data/new/er", "/dev"},
+                              {"/data", "/"}}) {
+    Status s = BindAt(target, link);
+    EXPECT_EQ(s.code(), Code::kRefused) << target << " by " << link << ": " << s.message();
+    EXPECT_EQ(s.path(), target);
+    EXPECT_NE(s.message().find("a symlink in the image leads to /"), std::string::npos) << s.message();
+  }
+  EXPECT_NE(::access((root_ + "/sys/fs/new").c_str(), F_OK), 0) << "nothing is made there either";
+  EXPECT_NE(::access((root_ + "/dev/new").c_str(), F_OK), 0);
+  const auto mounts = OwnMounts();
+  for (const auto& mount : *mounts) EXPECT_FALSE(mount.mountpoint.starts_with(root_)) << mount.mountpoint;
+}
+
+TEST_F(InContainer, ALinkLeadsWhereItLeadsInTheContainer) {
+  const std::string outside = MakeFolder("outside");
+  MakeFolder("rootfs" + outside);
+  Status s = BindAt("/data/new", outside);
+  ASSERT_TRUE(s.ok()) << s.message();
+  EXPECT_EQ(ReadFile(root_ + outside + "/new/is-a"), "a");
+  EXPECT_NE(::access((outside + "/new").c_str(), F_OK), 0);
 }
 
 using Use = MountTest;

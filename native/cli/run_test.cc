@@ -323,7 +323,8 @@ TEST_F(OnTerminal, AnotherUserTypesNothingIntoIt) {
   if (::access("/usr/bin/perl", X_OK) != 0) GTEST_SKIP() << "no /usr/bin/perl, whose ioctl is needed";
   // 0x5412: TIOCSTI.
   const std::string type =
-      "perl -e 'open T, q(+<), q(/dev/tty) or die; $c = q(x); print ioctl(T, 0x5412, $c) ? q(typed.) : qq(no: $!.)'";
+      "perl -e 'open T, q(+<), q(/dev/tty) or die; $c = q(x); print ioctl(T, 0x5412, $c) ? q(typed.) : "
+      "qq(no: $!.)'";
   StartDvdiHere(type, {"--user", "nobody"});
   EXPECT_TRUE(WaitFor("no: Operation not permitted.")) << seen_;
   EXPECT_EQ(ExitCode(), 0);

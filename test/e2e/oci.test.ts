@@ -226,6 +226,29 @@ test("a symlink in the container's root leads nowhere outside of it", { skip }, 
   await world.nothingLeft();
 });
 
+test("a symlink in the container's root leads no volume to what its runtime has mounted", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  for (const [name, link] of [
+    ["proc", "/proc"],
+    ["sys", "proc/../sys"],
+  ] as const) {
+    symlinkSync(link, join(runtime.rootfs, `to-${name}`));
+    const done = await runtime.run(`linked-to-${name}`, {
+      annotations: { "dvdi.volume": `data:/to-${name}`, "dvdi.driver": "dvdi" },
+      script: "echo started",
+    });
+    assert.notEqual(done.code, 0, done.all);
+    assert.equal(done.out, "");
+    assert.match(
+      readFileSync(runtime.said, "utf8"),
+      new RegExp(`cannot be at /to-${name} .* leads to /${name} \\(volume data, driver dvdi\\)`),
+    );
+  }
+  await world.nothingLeft();
+});
+
 test("the hooks are added once, and the rest of a bundle stays as it is", { skip }, async (t) => {
   const runtime = await Runtime.make(t);
   if (!runtime) return;
