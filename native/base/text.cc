@@ -44,29 +44,39 @@ bool IsValidUtf8(std::string_view text) {
   return true;
 }
 
+Character FirstCharacter(std::string_view text) {
+  auto p = reinterpret_cast<const unsigned char*>(text.data());
+  const size_t n = SequenceLength(p, p + text.size());
+  if (n < 2) return {n == 0 ? -1 : *p, 1};
+  int32_t code = *p & (0x7F >> n);
+  for (size_t i = 1; i < n; ++i) code = code << 6 | (p[i] & 0x3F);
+  return {code, n};
+}
+
+bool IsControl(int32_t code) {
+  if (code < 0x80) return (code >= 0 && code < 0x20) || code == 0x7F;
+  return code < 0xA0 || code == 0x061C || code == 0x200E || code == 0x200F ||
+         (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+}
+
 std::string OneLine(std::string_view text, size_t max) {
   std::string out;
-  auto p = reinterpret_cast<const unsigned char*>(text.data());
-  auto end = p + text.size();
   bool space = false;
-  while (p < end) {
-    size_t n = SequenceLength(p, end);
-    if (n == 1 && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
+  while (!text.empty()) {
+    const Character c = FirstCharacter(text);
+    const std::string_view bytes = text.substr(0, c.length);
+    text.remove_prefix(c.length);
+    if (c.code == ' ' || c.code == '\n' || c.code == '\r' || c.code == '\t') {
       space = !out.empty();
-      ++p;
       continue;
     }
-    // C1 controls (U+0080..U+009F) drive terminals as well as C0.
-    bool control = n == 0 || (n == 1 && (*p < 0x20 || *p == 0x7F)) || (n == 2 && p[0] == 0xC2 && p[1] < 0xA0);
-    size_t take = n == 0 ? 1 : n;
-    if (out.size() + take + (space ? 1 : 0) > max) return out + "…";
+    if (out.size() + bytes.size() + (space ? 1 : 0) > max) return out + "…";
     if (space) out += ' ';
     space = false;
-    if (control)
+    if (c.code < 0 || IsControl(c.code))
       out += '?';
     else
-      out.append(reinterpret_cast<const char*>(p), take);
-    p += take;
+      out += bytes;
   }
   return out;
 }

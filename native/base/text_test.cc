@@ -29,6 +29,13 @@ TEST(OneLine, IsPrintableAndBounded) {
   EXPECT_EQ(OneLine("a\n\tb\r\n"), "a b");
   EXPECT_EQ(OneLine("x\x1B[31m\x7F\xC2\x9B\xFFy"), "x?[31m???y");
   EXPECT_EQ(OneLine("♥♥♥", 7), "♥♥…");
+  EXPECT_EQ(OneLine("gpj.\u202Eexe"), "gpj.?exe");
+  for (const char* control :
+       {"\u061C", "\u200E", "\u200F", "\u2028", "\u2029", "\u202A", "\u202E", "\u2066", "\u2069"})
+    EXPECT_EQ(OneLine(std::string("a") + control + "b"), "a?b") << control;
+  for (const char* plain :
+       {"\u00A0", "\u061B", "\u200D", "\u2010", "\u202F", "\u2065", "\u206A", "שלום", "😀"})
+    EXPECT_EQ(OneLine(plain), plain);
 }
 
 TEST(Sha256, IsOfTheBytes) {

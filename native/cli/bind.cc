@@ -138,13 +138,13 @@ Result<UniqueFd> MakeInRoot(const UniqueFd& root, const std::string& path) {
       DVDI_RETURN_IF_ERROR(CheckPlace(root, folder, name, path));
       int r = sys->MkdirAt(folder.get(), name.c_str(), 0755);
       if (r < 0 && r != -EEXIST)
-        return Status::FromErrno(-r, "cannot make the folder " + so_far + " in the container's root", so_far)
+        return Status::FromErrno(-r, "cannot make the folder " + so_far + " in the container's root", path)
             .WithHint("Give the image a folder there");
       fd = sys->OpenAt2(root.get(), so_far.c_str(), how);
     }
     if (fd < 0) {
       Status s =
-          Status::FromErrno(-fd, "cannot open the target " + so_far + " in the container's root", so_far);
+          Status::FromErrno(-fd, "cannot open the target " + so_far + " in the container's root", path);
       return fd == -ENOTDIR
                  ? std::move(s).WithHint("A volume is a folder: choose a path where the image has no file")
                  : s;

@@ -197,7 +197,9 @@ int Execute(char* const argv[]) {
   }
   if (!spec.workdir.empty() && ::chdir(spec.workdir.c_str()) < 0)
     Fail(socket, kExitRunFailed,
-         Status::FromErrno(errno, "cannot go to the folder " + spec.workdir, spec.workdir));
+         Status::FromErrno(errno, "cannot go to the folder " + spec.workdir, spec.workdir)
+             .WithHint(
+                 "`--workdir` is a folder of this node or of a volume that the command's user may enter"));
   std::vector<char*> argv;
   for (const auto& word : spec.command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -289,6 +291,9 @@ Result<ChildReport> Child::Receive() {
     report.exit_code = ::atoi(fields[0].c_str());
     report.failure =
         Status(static_cast<Code>(::atoi(fields[1].c_str())), fields[2], fields[3]).WithPath(fields[4]);
+    // It knows paths alone.
+    for (const Placement& p : places_)
+      if (p.target == fields[4]) report.failure.WithVolume(p.driver, p.name);
   } else {
     return Status(Code::kInternal, "the child of dvdi run said something unknown");
   }
@@ -296,6 +301,17 @@ Result<ChildReport> Child::Receive() {
 }
 
 Status Child::Send(const std::string& message, int fd) { return SendPacket(socket_.get(), message, fd); }
+Status Child::Place(std::vector<Placement> places) {
+  std::stable_sort(places.begin(), places.end(),
+                   [](const Placement& a, const Placement& b) { return a.target.size() < b.target.size(); });
+  places_ = std::move(places);
+  for (const Placement& p : places_) {
+    auto tree = CloneStage(p.stage, false);
+    if (!tree.ok()) return Status(tree.status()).WithVolume(p.driver, p.name);
+    DVDI_RETURN_IF_ERROR(Bind(*tree, p.stage, p.target));
+  }
+  return OkStatus();
+}
 Status Child::Enter() { return Send("N", -1); }
 Status Child::Hide(const std::string& mountpoint) { return Send(Join('H', {mountpoint}), -1); }
 Status Child::Bind(const UniqueFd& tree, const std::string& stage, const std::string& target) {

@@ -27,6 +27,11 @@ struct ChildSpec {
   std::string root;
 };
 
+// A volume's stage and where the child is to mount it.
+struct Placement {
+  std::string target, stage, driver, name;
+};
+
 // What the child said.
 struct ChildReport {
   enum class Kind { kReady, kStarted, kFailed };
@@ -54,8 +59,9 @@ class Child {
   // Steps that the child takes after it, in order. It answers only when one fails, or after Go.
   // Unmounts a mountpoint in the child's namespace; that it is no mount there is fine.
   Status Hide(const std::string& mountpoint);
-  // Mounts a stage at a target; `tree` as in BindStage.
-  Status Bind(const UniqueFd& tree, const std::string& stage, const std::string& target);
+  // Mounts stages at their targets, a target inside another one after it. A failure, also one that Receive
+  // gives, names its volume.
+  Status Place(std::vector<Placement> places);
   Status Go();
   // Whether a step could not be sent because the child is gone; Receive says why it went.
   static bool IsLost(const Status& status);
@@ -64,8 +70,11 @@ class Child {
 
  private:
   Status Send(const std::string& message, int fd);
+  // `tree` as in BindStage.
+  Status Bind(const UniqueFd& tree, const std::string& stage, const std::string& target);
   pid_t pid_ = -1;
   UniqueFd socket_;
+  std::vector<Placement> places_;
 };
 
 }  // namespace dvdi::cli

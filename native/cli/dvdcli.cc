@@ -13,6 +13,7 @@
 #include "cli/elsewhere.h"
 #include "cli/engine.h"
 #include "cli/print.h"
+#include "cli/sources.h"
 
 namespace dvdi::cli {
 namespace {
@@ -76,7 +77,7 @@ Json Client::Statement() const {
                  {"container_path", "/mnt/volume"},  // it is bound nowhere: the caller does that
                  {"create", call_.explicit_create ? "never" : "if-missing"}};
   if (!call_.options.empty()) volume["options"] = call_.options;
-  return {{{"form", "statement"}, {"text", Dump({{"volumes", {volume}}})}}};
+  return OneVolume(std::move(volume));
 }
 
 Result<Json> Client::Ask(bool plugin) {
@@ -160,7 +161,7 @@ Status Client::Mount() {
     if (!answer.ok()) {
       // Another mount of the same volume may be at it: its outcome is ours. Or its mount has gone since: then
       // the scope is begun anew.
-      if (answer.status().code() != Code::kRefused || ++refusals > 3) return answer.status();
+      if (answer.status().code() != Code::kRefused || ++refusals > 3) return AboutOneVolume(answer.status());
       DVDI_ASSIGN_OR_RETURN(Json scope, Scope());
       if (scope.is_null()) return answer.status();
       if (GetString(scope, "state") == "committed" && held) DVDI_RETURN_IF_ERROR(EndLost());
@@ -193,8 +194,9 @@ Status Client::Unmount() { return EndScope(); }
 Status Client::Create() {
   Json request = {{"owner", kOwner},     {"scope", scope_},         {"sources", Statement()},
                   {"targets", "ignore"}, {"deadline_ms", kMountMs}, {"goal", "create"}};
-  DVDI_ASSIGN_OR_RETURN(Json answer, engine_->Do(dvdi_prepare, request));
-  for (const auto& v : GetMember(answer, "volumes")) PrintNote(GetString(v, "message"));
+  auto answer = engine_->Do(dvdi_prepare, request);
+  if (!answer.ok()) return AboutOneVolume(answer.status());
+  for (const auto& v : GetMember(*answer, "volumes")) PrintNote(GetString(v, "message"));
   return OkStatus();
 }
 

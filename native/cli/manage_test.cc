@@ -54,6 +54,17 @@ TEST_F(Manage, CreateAsksForAVolumeThatIsToExist) {
   EXPECT_EQ(declared["options"], Json({{"share", "a,b"}, {"url", "x=y"}}));
 }
 
+TEST_F(Manage, AnErrorOfCreateSpeaksOfTheVolumeAndNotOfAStatement) {
+  script_["prepare"] = {
+      {"code", 1},
+      {"answer",
+       {{"error",
+         {{"code", "invalid"}, {"message", "volumes[0].name \"a/b\" is none"}, {"hint", "Mend it"}}}}}};
+  auto done = Dvdi({"create", "-d", "nfs", "a/b"});
+  EXPECT_EQ(done.exit_code, 11);
+  EXPECT_EQ(done.err, "dvdi: the volume's name \"a/b\" is none. Mend it\n");
+}
+
 TEST_F(Manage, CreateByClassAndWithoutAName) {
   auto done = Dvdi({"create", "--class", "media=ssd", "--class", "iops=3000", "--class", "fast=true"});
   EXPECT_EQ(done.exit_code, 0) << done.err;

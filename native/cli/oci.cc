@@ -5,11 +5,9 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <set>
 
-#include "base/path.h"
 #include "base/text.h"
-#include "cli/bind.h"
 #include "cli/child.h"
 #include "cli/oci_config.h"
 #include "cli/prepare.h"
@@ -44,38 +42,23 @@ Result<State> ReadState() {
   return s;
 }
 
-// The volumes at their places in the container's namespace, outer targets first.
+// The volumes at their places in the container's namespace.
 Status Place(Child* child, const Json& answer, const OciConfig& config) {
-  struct Volume {
-    std::string target, stage, driver, name;
-  };
-  std::vector<Volume> places;
+  std::vector<Placement> places;
   for (const Json& v : GetMember(answer, "volumes")) {
     auto target = OciTarget(GetString(v, "target"), config.cwd);
     if (!target.ok()) return Status(target.status()).WithVolume(GetString(v, "driver"), GetString(v, "name"));
     places.push_back({*target, GetString(v, "stage"), GetString(v, "driver"), GetString(v, "name")});
   }
-  std::sort(places.begin(), places.end(),
-            [](const Volume& a, const Volume& b) { return a.target < b.target; });
-  for (size_t i = 1; i < places.size(); ++i)
-    if (places[i].target == places[i - 1].target)
-      return Status(Code::kInvalid, "two volumes are to be at " + places[i].target + " in the container");
-  Status sent;
-  for (const auto& v : places) {
-    if (!sent.ok()) break;
-    DVDI_ASSIGN_OR_RETURN(UniqueFd tree, CloneStage(v.stage, false));
-    sent = child->Bind(tree, v.stage, v.target);
-  }
+  std::set<std::string> targets;
+  for (const Placement& place : places)
+    if (!targets.insert(place.target).second)
+      return Status(Code::kInvalid, "two volumes are to be at " + place.target + " in the container");
+  Status sent = child->Place(std::move(places));
   if (sent.ok()) sent = child->Go();
   if (!sent.ok() && !Child::IsLost(sent)) return sent;
   DVDI_ASSIGN_OR_RETURN(ChildReport report, child->Receive());
-  if (report.kind != ChildReport::Kind::kFailed) return OkStatus();
-  // It knows paths alone, and stops at the first that fails.
-  const std::string& path = report.failure.path();
-  for (const auto& place : places)
-    if (path == place.target || IsStrictlyBelow(path, place.target))
-      return std::move(report.failure).WithVolume(place.driver, place.name);
-  return report.failure;
+  return report.kind == ChildReport::Kind::kFailed ? report.failure : OkStatus();
 }
 
 // Its status; what it had to say came over its socket.

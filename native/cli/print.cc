@@ -84,17 +84,16 @@ std::string SafeJson(const Json& value) {
   // Dump escapes what is below 0x20; the rest that moves a terminal can only stand inside strings.
   std::string text = Dump(value), out;
   out.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    auto c = static_cast<unsigned char>(text[i]);
-    auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if (c == 0x7F) {
-      out += "\\u007f";
-    } else if (c == 0xC2 && next >= 0x80 && next < 0xA0) {
-      out += "\\u00" + Hex(&next, 1);
-      ++i;
+  for (std::string_view left = text; !left.empty();) {
+    const Character c = FirstCharacter(left);
+    if (c.code >= 0x7F && IsControl(c.code)) {
+      const unsigned char bytes[2] = {static_cast<unsigned char>(c.code >> 8),
+                                      static_cast<unsigned char>(c.code)};
+      out += "\\u" + Hex(bytes, 2);
     } else {
-      out += text[i];
+      out += left.substr(0, c.length);
     }
+    left.remove_prefix(c.length);
   }
   return out;
 }

@@ -44,7 +44,7 @@ void PrintNote(std::string_view text);
 void PrintText(std::string_view text);
 // One JSON document and a newline on standard output.
 void PrintJson(const Json& value);
-// JSON text in which no control character, not even DEL or a C1 control, is raw.
+// JSON text in which no control character (IsControl), not even DEL or a C1 control, is raw.
 std::string SafeJson(const Json& value);
 
 // A value as one printable line, not cut.

@@ -45,6 +45,7 @@ TEST(SafeJsonText, EscapesWhatMovesATerminal) {
                  "c\xc3\xa9"}};
   EXPECT_EQ(SafeJson(value), "{\"k\\u007f\":\"a\\u001bb\\u009bc\xc3\xa9\"}");
   EXPECT_EQ(*ParseJson(SafeJson(value), "x"), value);
+  EXPECT_EQ(SafeJson("a\u202Eb\u2066c♥"), "\"a\\u202eb\\u2066c♥\"");
 }
 
 TEST(Tables, AlignAndClean) {

@@ -11,10 +11,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <thread>
 
+#include "base/path.h"
 #include "base/text.h"
 #include "cli/bind.h"
 #include "cli/child.h"
@@ -41,6 +43,19 @@ int RunFailed(const Options& options, const Status& status) {
   else
     PrintError(status, false);
   return kExitRunFailed;
+}
+
+// The workdir where only a volume can bring it: then one has to cover it. "" where it is there, or may be
+// behind a symlink that leads into a volume.
+std::string MissingWorkdir(const std::string& workdir) {
+  std::error_code none;
+  if (workdir.empty() || std::filesystem::is_directory(workdir, none)) return "";
+  std::error_code error;
+  const std::string path = NormalPath(std::filesystem::absolute(workdir, error).lexically_normal().string());
+  if (error) return "";
+  for (std::string up = path; up.size() > 1; up = ParentOf(up))
+    if (std::filesystem::is_symlink(up, none)) return "";
+  return path;
 }
 
 // What one `dvdi run` holds. Its steps return an exit code only where the run is over.
@@ -141,6 +156,7 @@ Status Session::Begin(Json* request) {
     return Status(Code::kSystem, "the child process of dvdi run died before the command started");
   DVDI_RETURN_IF_ERROR(HoldNamespace());
   *request = PrepareRequest(options_, "run", scope_, std::move(sources_));
+  if (std::string path = MissingWorkdir(options_.workdir); !path.empty()) (*request)["covers"] = path;
   (*request)["process"] = {{"pid", child_->pid()}};
   if (spec.user.has_value()) (*request)["user"] = {{"uid", spec.user->uid}, {"gid", spec.user->gid}};
   return OkStatus();
@@ -164,19 +180,11 @@ Result<Json> Session::Prepare(const Json& request) {
 Status Session::GiveVolumes(const Json& answer) {
   for (const auto& mountpoint : GetMember(answer, "hide"))
     if (mountpoint.is_string()) DVDI_RETURN_IF_ERROR(child_->Hide(mountpoint.get<std::string>()));
-  struct Volume {
-    std::string stage, target;
-  };
-  std::vector<Volume> volumes;
+  std::vector<Placement> places;
   for (const auto& v : GetMember(answer, "volumes"))
-    volumes.push_back({GetString(v, "stage"), GetString(v, "target")});
-  // A target inside another one comes after it.
-  std::stable_sort(volumes.begin(), volumes.end(),
-                   [](const Volume& a, const Volume& b) { return a.target.size() < b.target.size(); });
-  for (const auto& v : volumes) {
-    DVDI_ASSIGN_OR_RETURN(UniqueFd tree, CloneStage(v.stage, false));
-    DVDI_RETURN_IF_ERROR(child_->Bind(tree, v.stage, v.target));
-  }
+    places.push_back(
+        {GetString(v, "target"), GetString(v, "stage"), GetString(v, "driver"), GetString(v, "name")});
+  DVDI_RETURN_IF_ERROR(child_->Place(std::move(places)));
   const std::string stages = GetString(answer, "hide_last");
   return stages.empty() ? OkStatus() : child_->Hide(stages);
 }
@@ -306,6 +314,7 @@ int DryRun(const Options& options) {
     std::string scope = options.scope.empty() ? Random::Real()->HexId(16) : options.scope;
     Json request = PrepareRequest(options, "run", scope, std::move(*sources));
     request["dry_run"] = true;
+    if (std::string path = MissingWorkdir(options.workdir); !path.empty()) request["covers"] = path;
     if (!options.user.empty()) {
       auto user = ResolveUser(options.user);
       if (!user.ok()) {

@@ -169,6 +169,7 @@ TEST_F(Run, AVolumeThatCannotBeBoundEndsTheScope) {
   auto done = Shell("touch " + Path("ran"));
   EXPECT_EQ(done.exit_code, 125);
   EXPECT_NE(done.err.find("symlink"), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find("(volume data, driver d)"), std::string::npos) << done.err;
   EXPECT_NE(::access(Path("ran").c_str(), F_OK), 0);
   OneCall("cleanup");
 }
@@ -177,7 +178,7 @@ TEST_F(Run, AStageThatIsGoneEndsTheScope) {
   ScriptVolumes({{"data", MakeFolder("not-mounted"), target_}});
   auto done = Shell("true");
   EXPECT_EQ(done.exit_code, 125);
-  EXPECT_NE(done.err.find("is not mounted"), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find("is not mounted (volume data, driver d)"), std::string::npos) << done.err;
   OneCall("cleanup");
 }
 
@@ -210,6 +211,22 @@ TEST_F(Run, TheWorkdirMayBeInTheVolume) {
   auto done = Shell("true", {"--workdir", Path("absent")});
   EXPECT_EQ(done.exit_code, 125);
   EXPECT_NE(done.err.find(Path("absent")), std::string::npos);
+  EXPECT_NE(done.err.find("--workdir"), std::string::npos) << done.err;
+}
+
+TEST_F(Run, AWorkdirThatIsNotThereIsToBeInAVolume) {
+  auto covers = [&](const std::string& workdir) {
+    Shell("true", {"--workdir", workdir});
+    return GetString(Calls("prepare").back(), "covers");
+  };
+  EXPECT_EQ(covers(Path("absent/./x/../y")), Path("absent/y"));
+  EXPECT_EQ(covers(target_ + "/in-the-volume"), target_ + "/in-the-volume");
+  EXPECT_EQ(covers(target_), "");
+  EXPECT_EQ(covers("/"), "");
+  EXPECT_EQ(covers(WriteFile("file", "")), Path("file"));
+  ASSERT_EQ(::symlink((target_ + "/x").c_str(), Path("link").c_str()), 0);
+  EXPECT_EQ(covers(Path("link")), "") << "where it leads is known when the volumes are there";
+  EXPECT_EQ(covers(Path("link/y")), "");
 }
 
 TEST_F(Run, TheCurrentFolderIsSeenThroughTheVolume) {

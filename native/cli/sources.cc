@@ -94,6 +94,19 @@ Result<Json> LoadSources(const std::vector<SourceOption>& options) {
   return sources;
 }
 
+Json OneVolume(Json volume) {
+  return {{{"form", "statement"}, {"text", Dump({{"volumes", Json::array({std::move(volume)})}})}}};
+}
+
+Status AboutOneVolume(const Status& status) {
+  constexpr std::string_view kPlace = "volumes[0].";
+  std::string message = status.message();
+  if (size_t at = message.find(kPlace); at != std::string::npos)
+    message.replace(at, kPlace.size(), "the volume's ");
+  Status said(status.code(), std::move(message), status.hint());
+  return std::move(said.WithVolume(status.driver(), status.volume())).WithPath(status.path());
+}
+
 std::string MountText(const std::string& driver, const std::string& name, const std::string& target) {
   std::string out = "type=volume";
   auto add = [&](const char* key, const std::string& value) {

@@ -15,6 +15,11 @@ namespace dvdi::cli {
 // was written, so that the policy's strict reader sees it; a YAML statement is turned into JSON.
 Result<Json> LoadSources(const std::vector<SourceOption>& options);
 
+// The sources of one volume whose parts were given one by one, as options; `volume` is one of a statement's.
+Json OneVolume(Json volume);
+// An error about it in the words of whoever gave it: not of a statement, which nobody wrote.
+Status AboutOneVolume(const Status& status);
+
 // The text of a `--mount` source for one volume: type=volume,… with what needs it quoted as CSV does.
 std::string MountText(const std::string& driver, const std::string& name, const std::string& target);
 

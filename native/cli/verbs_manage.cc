@@ -89,13 +89,12 @@ int Create(const Options& options) {
   if (!options.size.empty()) declared["size"] = options.size;
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
-  Json sources = {{{"form", "statement"}, {"text", Dump({{"volumes", {declared}}})}}};
-  Json request = PrepareRequest(options, "manual", "create", std::move(sources));
+  Json request = PrepareRequest(options, "manual", "create", OneVolume(std::move(declared)));
   request["goal"] = "create";
   request["targets"] = "ignore";
   request.erase("default_driver");
   auto answer = (*engine)->Do(dvdi_prepare, request, "creating " + volume.name);
-  if (!answer.ok()) return Failed(options, answer.status());
+  if (!answer.ok()) return Failed(options, AboutOneVolume(answer.status()));
   if (options.global.json) {
     PrintJson(*answer);
     return kExitOk;

@@ -56,6 +56,13 @@ Result<std::string> ReadRegular(Sys* sys, int folder, const std::string& name, u
   return bytes;
 }
 
+// What a folder of ours cannot be made or opened for.
+Status NoFolder(int err, const std::string& what, const std::string& path) {
+  Status status = Status::FromErrno(err, what, path);
+  const bool not_root = (err == EACCES || err == EPERM) && ::geteuid() != 0;
+  return not_root ? std::move(status).WithHint("This needs root: run it with sudo") : std::move(status);
+}
+
 }  // namespace
 
 Status CheckOurs(const struct stat& st, const std::string& path, std::string_view what) {
@@ -84,10 +91,10 @@ Result<SysFd> OpenOwnFolder(Sys* sys, const std::string& path, bool create) {
   int fd = sys->OpenAt(AT_FDCWD, path.c_str(), kFlags);
   if (fd == -ENOENT && create) {
     const int made = sys->MkdirAt(AT_FDCWD, path.c_str(), 0700);
-    if (made < 0 && made != -EEXIST) return Status::FromErrno(-made, "cannot make folder " + path, path);
+    if (made < 0 && made != -EEXIST) return NoFolder(-made, "cannot make folder " + path, path);
     fd = sys->OpenAt(AT_FDCWD, path.c_str(), kFlags);
   }
-  if (fd < 0) return Status::FromErrno(-fd, "cannot open folder " + path, path);
+  if (fd < 0) return NoFolder(-fd, "cannot open folder " + path, path);
   SysFd folder(sys, fd);
   struct stat st = {};
   if (const int r = sys->Fstat(fd, &st); r < 0) return Status::FromErrno(-r, "cannot look at " + path, path);
@@ -102,8 +109,7 @@ Status EnsureOwnFolder(Sys* sys, const std::string& path) {
     if (at < path.size() && path[at] != '/') continue;
     const bool last = at == path.size();
     const int made = sys->MkdirAt(AT_FDCWD, path.substr(0, at).c_str(), last ? 0700 : 0755);
-    if (made < 0 && made != -EEXIST)
-      return Status::FromErrno(-made, "cannot make folder " + path.substr(0, at), path);
+    if (made < 0 && made != -EEXIST) return NoFolder(-made, "cannot make folder " + path.substr(0, at), path);
   }
   struct stat st = {};
   const int r = sys->FstatAt(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW);
