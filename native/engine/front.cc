@@ -65,9 +65,14 @@ Result<Json> ReadSources(Random* random, const Settings& settings, const Json& s
 Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
   OperationRow& o = out->operation;
   o.owner = GetString(request, "owner"), o.scope = GetString(request, "scope");
-  for (const std::string* text : {&o.owner, &o.scope})
+  for (const auto& [what, text] : {std::pair("owner", &o.owner), {"scope", &o.scope}})
     if (text->empty() || text->size() > 512 || OneLine(*text, 600) != *text)
-      return Status(Code::kInvalid, "prepare wants an owner and a scope: one line each, at most 512 bytes");
+      return Status(
+          Code::kInvalid,
+          std::string("the request's ") + what +
+              (text->empty() ? " is missing" : " \"" + OneLine(*text, 60) + "\" is not one plain line") +
+              ": it has 1 to 512 bytes",
+          text == &o.scope ? "The scope is what `--name` gives" : "");
   out->targets = GetString(request, "targets", "ignore");
   if (out->targets != "make" && out->targets != "check" && out->targets != "ignore")
     return Status(Code::kInvalid,
@@ -101,6 +106,7 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
       return Status(Code::kInvalid, std::string("target_base.") + name + " is " + OneLine(*path) +
                                         ", which is no absolute path without \"..\"");
   }
+  out->covers = GetString(request, "covers");
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core.settings.prepare_ms;
   out->deadline_ms = core.env.clock->MonotonicMs() + wait;
@@ -253,6 +259,15 @@ Engine::Rest Engine::PrepareFront(Json raw, bool take_over, Done done) {
     if (Status allowed = core.settings.CheckDriver(d, name); !allowed.ok()) return fail(allowed);
     drivers.insert(d);
   }
+  const std::string& covers = request->covers;
+  if (!covers.empty() && std::none_of(request->volumes.begin(), request->volumes.end(), [&](const Json& v) {
+        const std::string path = NormalPath(GetString(v, "container_path"));
+        return path == covers || IsStrictlyBelow(path, covers);
+      }))
+    return fail(Status(Code::kInvalid,
+                       "there is no folder " + OneLine(covers, 200) + ", and no volume is to be there",
+                       "Make it, or choose one that is there (`--workdir`)")
+                    .WithPath(covers));
   if (request->volumes.empty() && request->goal == Goal::kWorkload) {
     done(Status(),
          {{"operation", ""},

@@ -38,6 +38,7 @@ struct PrepareRequest {
   // second. "": as they are.
   std::string relative_base, absolute_base;
   std::string targets = "ignore";  // "make", "check", "ignore"
+  std::string covers;              // a path that must be in one of the volumes; "": none
   bool hide = false;               // whether "hide" is wanted
   int64_t deadline_ms = 0;         // monotonic
   Json volumes = Json::array();    // VolumeRequests

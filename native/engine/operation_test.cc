@@ -64,6 +64,27 @@ TEST_F(OperationTest, TheSameRequestAgainGetsTheSameAnswer) {
   EXPECT_EQ(Count("red Mount"), 1);
 }
 
+TEST_F(OperationTest, APathThatNoVolumeCoversIsRefusedBeforeAnyCall) {
+  MakeVolume("red", "old");
+  const Json volume = Volume("red", "old");
+  auto prepare = [&](const std::string& covers) { return Prepare("one", {volume}, {{"covers", covers}}); };
+  for (const char* path : {"/nosuch", "/srv", "/srv/red-older"}) {
+    Json answer = prepare(path);
+    EXPECT_EQ(answer["error"]["code"], "invalid") << answer;
+    EXPECT_EQ(answer["error"]["path"], path);
+    EXPECT_FALSE(answer["error"]["hint"].empty());
+  }
+  EXPECT_TRUE(Sent().empty());
+  EXPECT_TRUE(prepare("/srv/red-old/in/it").contains("ok"));
+}
+
+TEST_F(OperationTest, ANameThatIsNoLineIsSaidToBeTheScope) {
+  Json answer = Prepare("a\nb", {Volume("red", "old")});
+  EXPECT_EQ(answer["error"]["message"],
+            "the request's scope \"a b\" is not one plain line: it has 1 to 512 bytes");
+  EXPECT_NE(answer["error"]["hint"].get<std::string>().find("--name"), std::string::npos);
+}
+
 TEST_F(OperationTest, RequestsThatAreWrongTouchNothing) {
   std::vector<Json> volumes = {Volume("red", "a")};
   for (const Json& more : {Json{{"owner", ""}}, Json{{"scope", ""}}, Json{{"scope", "a\nb"}},

@@ -209,7 +209,7 @@ Result<Json> Volume(Core& core, const Json& query) {
     Status none(says_no ? Code::kNotFound : Code::kUnavailable,
                 std::string("the volume is not known on this node, and its driver ") +
                     (says_no ? "says: " : "cannot be asked: ") + OneLine(answer.error),
-                "`dvdi ls` lists the volumes of this node, `dvdi drivers` the drivers");
+                "`dvdi ls` lists the volumes of this node, `dvdi plugins` the drivers");
     return std::move(none.WithVolume(get.driver, name));
   }
   one["plugin"] = AnswerJson(answer);

@@ -101,6 +101,7 @@ TEST_F(StatusOfTest, AVolumeThatOnlyItsPluginKnowsOrNobody) {
   EXPECT_EQ((*theirs)["plugin"]["kind"], "ok");
   EXPECT_EQ(asked("nobodys").status().code(), Code::kNotFound);
   EXPECT_EQ(asked("nobodys").status().volume(), "nobodys");
+  EXPECT_NE(asked("nobodys").status().hint().find("`dvdi plugins`"), std::string::npos);
   EXPECT_NE(asked("nobodys").status().message().find("its driver says: "), std::string::npos)
       << asked("nobodys").status().message();
   world_.transport.plugins["red"].up = false;

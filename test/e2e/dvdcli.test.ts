@@ -382,7 +382,7 @@ test("get, list, remove", { skip }, async (t) => {
     driver: Get v
     driver: Remove v
     $ dvdcli get --volumedriver=d --volumename=v
-    err: dvdcli: the volume is not known on this node, and its driver says: no volume v (volume v, driver d). \`dvdi ls\` lists the volumes of this node, \`dvdi drivers\` the drivers
+    err: dvdcli: the volume is not known on this node, and its driver says: no volume v (volume v, driver d). \`dvdi ls\` lists the volumes of this node, \`dvdi plugins\` the drivers
     exit 1
     driver: Get v
     `,
