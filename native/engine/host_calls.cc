@@ -229,7 +229,7 @@ Result<std::map<std::string, std::string>> PrepareOperation::CreateOptions(const
           ResolveSecret(core_.env, core_.settings, request_.secrets, v.driver, GetString(*it, "secret"));
       if (!secret.ok()) {
         const Status why = secret.status();
-        *refused = "volume " + v.name + ": " + why.message() + (why.hint().empty() ? "" : "; " + why.hint());
+        *refused = why.message() + (why.hint().empty() ? "" : "; " + why.hint());
         forget();
         return out;
       }
