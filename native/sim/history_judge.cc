@@ -74,6 +74,8 @@ void History::Prepared(NodeState& node, const Asked& asked, const Json& answer, 
     if (node.kernel.disk.Find(use.target, &folder) < 0)
       Broken("targets", "there is no folder " + use.target + " for " + w.scope);
     node.kernel.Bind(pid, use.target);
+    if (auto had = state_.plugins.volumes.find(use.volume); had != state_.plugins.volumes.end())
+      had->second.had_by.insert(node.kernel.name());
     w.uses.push_back(std::move(use));
   }
   if (w.uses.size() != asked.request["wanted"].size())
@@ -83,11 +85,17 @@ void History::Prepared(NodeState& node, const Asked& asked, const Json& answer, 
 
 bool History::MayRemove(const SimProcess& sys, const VolumeKey& v) {
   EngineProcess* p = ProcessOf(sys);
-  for (const auto& [id, asked] : p->asked)
-    if ((asked.what == "remove" || asked.what == "prune") && GetString(asked.request, "driver") == v.first &&
-        GetString(asked.request, "name") == v.second)
-      return true;
-  return false;
+  bool rm = false, prune = false;
+  for (const auto& [id, asked] : p->asked) {
+    if (GetString(asked.request, "driver") != v.first || GetString(asked.request, "name") != v.second)
+      continue;
+    rm |= asked.what == "remove", prune |= asked.what == "prune";
+  }
+  auto volume = state_.plugins.volumes.find(v);
+  if (prune && !rm && volume != state_.plugins.volumes.end() &&
+      volume->second.had_by.count(p->node->kernel.name()) != 0)
+    Broken("protocol", "prune removes " + v.first + "/" + v.second + ", which a workload of this node had");
+  return rm || prune;
 }
 
 void History::Creating(SimProcess& sys, const VolumeKey& v, const Json& options) {

@@ -39,7 +39,7 @@ bool PluginWorld::Mounted(const SimKernel& node, const VolumeKey& volume) const 
 
 SimVolume& PluginWorld::Make(const VolumeKey& key) {
   SimVolume& v = volumes[key];
-  v.born = next_born_++, v.created_seq = ++events_;
+  v.created_seq = ++events_;
   return v;
 }
 

@@ -27,7 +27,6 @@ struct SimDriver {
 };
 
 struct SimVolume {
-  uint64_t born = 0;  // identifies the data
   int64_t created_seq = 0;
   std::map<std::string, std::string> options;
   struct Here {  // on one node
@@ -36,7 +35,8 @@ struct SimVolume {
     const void* mounted_by = nullptr;  // the task that asked for that
   };
   std::map<std::string, Here> nodes;
-  std::string holder;  // of a global driver: the node that has the lease
+  std::set<std::string> had_by;  // nodes with workloads whose data is in it
+  std::string holder;            // of a global driver: the node that has the lease
 };
 
 // What a plugin process of one node is like now.
@@ -93,7 +93,6 @@ class PluginWorld {
   // When a process saw last that a driver does not have a volume: in its List, the events' number.
   std::map<std::pair<std::string, std::string>, int64_t> listed_;  // by process, driver
   int64_t events_ = 0;
-  uint64_t next_born_ = 1;
   int next_device_ = 1;
 };
 
