@@ -184,32 +184,69 @@ void History::Heal() {
     node->busy_mounts = node->mount_errors = false;
   }
   Settle();
+  if (plan_.left_alone) LeaveAlone();
   for (auto& node : state_.nodes) {
-    for (int i : {0, 1}) {
-      if (broken()) return;
-      Close(*node, i);
-    }
-    EngineProcess* p = broken() ? nullptr : Open(*node, 0);
-    if (p == nullptr) return Broken("opens", "the engine of " + node->kernel.name() + " does not open");
-    while (!node->live.empty()) EndOne(*p, true);
+    if (broken()) return;
+    EndAll(*node);
+  }
+  if (broken()) return;
+  Check(AlwaysTrue());
+  Check(TrueOnceReleased());
+  for (auto& node : state_.nodes) {
+    if (broken()) return;
+    Ask(*node->processes[0], "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
     Settle();
-    auto left = node->to_clean;
-    for (const auto& [owner, scope] : left)
-      Ask(*p, "cleanup", {{"owner", owner}, {"scope", scope}}, &Engine::Cleanup, 60'000);
-    Ask(*p, "recover", {{"owner", "agent"}, {"live", Json::array()}}, &Engine::Recover, kPrepareMs);
-    for (int i = 0; i < 6 && !broken(); ++i) {
-      Ask(*p, "recover", {{"owner", i % 2 == 0 ? "run" : "manual"}, {"wait_ms", 1000}}, &Engine::Recover,
-          kPrepareMs);
-      Settle();
-      if (i == 3) ForgetAgain(*p);
-      state_.clock.Advance(600'000);
-      state_.tasks.Start(&p->sys, [engine = p->engine] { engine->Tick(); });
-      Settle();
-    }
   }
   Check(AlwaysTrue());
+  Check(TrueOnceReleased());
   Check(TrueAtTheEnd());
   for (auto& node : state_.nodes) SayLedger(*node);
+}
+
+void History::LeaveAlone() {
+  for (auto& node : state_.nodes) {
+    if (broken()) return;
+    Close(*node, 1);
+    EngineProcess* p = broken() ? nullptr : Open(*node, 0, 0, false);
+    if (p == nullptr) return Broken("opens", "the engine of " + node->kernel.name() + " does not open");
+    Wait(*p, 2);
+  }
+  if (broken()) return;
+  Check(AlwaysTrue());
+  Check(TrueOnceLeftAlone());
+}
+
+void History::EndAll(NodeState& node) {
+  for (int i : {0, 1}) {
+    if (broken()) return;
+    if (!plan_.left_alone) Close(node, i);
+  }
+  EngineProcess* p = broken() ? nullptr : Open(node, 0);
+  if (p == nullptr) return Broken("opens", "the engine of " + node.kernel.name() + " does not open");
+  while (!node.live.empty()) EndOne(*p, true);
+  Settle();
+  auto left = node.to_clean;
+  for (const auto& [owner, scope] : left)
+    Ask(*p, "cleanup", {{"owner", owner}, {"scope", scope}}, &Engine::Cleanup, 60'000);
+  // Each owner says once which of its workloads are over, and waits for nothing.
+  for (const char* owner : {"agent", "run", "manual"}) {
+    Json request = {{"owner", owner}};
+    if (request["owner"] == "agent") request["live"] = Json::array();
+    Ask(*p, "recover", request, &Engine::Recover, kPrepareMs);
+    Settle();
+  }
+  Wait(*p, 4);
+  if (broken()) return;
+  ForgetAgain(*p);
+  Wait(*p, 2);
+}
+
+void History::Wait(EngineProcess& p, int ticks) {
+  for (int i = 0; i < ticks && !broken(); ++i) {
+    state_.clock.Advance(600'000);
+    state_.tasks.Start(&p.sys, [engine = p.engine] { engine->Tick(); });
+    Settle();
+  }
 }
 
 // Its rows: the bytes of its file hold what SQLite leaves in pages that are not full.

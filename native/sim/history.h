@@ -41,7 +41,10 @@ struct HistoryResult {
   std::vector<Violation> violations;    // empty: all promises were kept
   std::vector<std::string> transcript;  // what happened, one line each, where it was asked for
   uint64_t digest = 0;                  // of all lines and of all that is on the disks at the end
-  int64_t operations = 0, prepared = 0, refused = 0, kills = 0, reboots = 0, power_losses = 0, swaps = 0,
+  int64_t operations = 0, prepared = 0, refused = 0, kills = 0,
+          kills_within = 0,  // at a change that an open engine makes
+      kills_opening = 0,     // at one of an engine that opens
+      reboots = 0, power_losses = 0, swaps = 0,
           ledgers_harmed = 0,  // of engines that had them open
       plugin_calls = 0, switches = 0;
 };

@@ -16,15 +16,16 @@ Json Public(Json request) {
 
 }  // namespace
 
-EngineProcess* History::Open(NodeState& node, int number) {
+EngineProcess* History::Open(NodeState& node, int number, int kill_at, bool recovers) {
   auto& slot = node.processes[number];
-  if (slot && slot->engine) return slot.get();
   if (!slot) {
     slot = std::make_unique<EngineProcess>(&node, &state_.plugins, &state_.tasks, &state_.clock,
                                            next_process_++);
     SetFaults(*slot);
   }
   EngineProcess* p = slot.get();
+  if (kill_at > 0) p->sys.KillAt(kill_at);
+  if (p->engine) return p;
   EngineOptions o;
   o.keeper = Keeping::kNothing;
   o.runtime = shared_.runtime;
@@ -62,7 +63,7 @@ EngineProcess* History::Open(NodeState& node, int number) {
       Broken("opens", "the engine does not open: " + error->message());
     return nullptr;
   }
-  Ask(*p, "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
+  if (recovers) Ask(*p, "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
   return p;
 }
 
@@ -104,6 +105,7 @@ void History::BuryTheDead() {
 void History::Bury(NodeState& node, std::unique_ptr<EngineProcess>& slot) {
   EngineProcess* p = slot.get();
   ++result_.kills;
+  if (p->sys.killed_at_change()) ++(p->engine ? result_.kills_within : result_.kills_opening);
   Say(p->sys.name() + " is killed");
   state_.tasks.Drain(&p->sys);
   if (p->engine) {

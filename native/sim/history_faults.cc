@@ -53,11 +53,11 @@ void History::Happen(const Step& step) {
     case Kind::kDiskFull: node.kernel.disk.Fill(After(step, node.kernel.disk.full())); break;
     case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
     case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;
-    case Kind::kSwap: Swap(node, step.process); break;
+    case Kind::kSwap: Swap(step); break;
     case Kind::kDamagePolicy: DamagePolicy(node); break;
-    case Kind::kDamageLedger: DamageLedger(node); break;
+    case Kind::kDamageLedger: DamageLedger(node), MeetLedger(step); break;
     case Kind::kBackUpLedger: BackUpLedger(node); break;
-    case Kind::kRestoreLedger: RestoreLedger(node); break;
+    case Kind::kRestoreLedger: RestoreLedger(node), MeetLedger(step); break;
     case Kind::kElsewhere: world.CreateElsewhere(AnyVolume()); break;
     default: break;
   }
@@ -86,10 +86,13 @@ void History::PolicyChanges(NodeState& node) {
       for (auto& [id, asked] : p->asked) asked.policy.clear();
 }
 
-void History::Swap(NodeState& node, int number) {
-  EngineProcess* p = Open(node, number);
+void History::Swap(const Step& step) {
+  NodeState& node = NodeOf(step);
+  node.loses_power = step.power;
+  EngineProcess* p = Open(node, step.process, step.kill_at);
   if (p == nullptr) return;
   const char* to = node.policy == "second" ? "stock" : "second";
+  const bool had = ReadPolicy(node);
   PolicyChanges(node);
   state_.tasks.Start(&p->sys, [this, p, engine = p->engine, to] {
     auto r = engine->Policy({{"verb", "install"},
@@ -103,19 +106,29 @@ void History::Swap(NodeState& node, int number) {
   Settle();
   PolicyChanges(node);
   // It may have failed half way, or been killed: the file says which one is active.
-  ReadPolicy(node);
+  if (!ReadPolicy(node) && had)
+    Broken("swap", "a swap on " + node.kernel.name() + " left no policy that can be read");
 }
 
-void History::ReadPolicy(NodeState& node) {
+void History::MeetLedger(const Step& step) {
+  if (step.kill_at == 0) return;
+  NodeState& node = NodeOf(step);
+  node.loses_power = step.power;
+  if (EngineProcess* p = Open(node, step.process, step.kill_at, false))
+    Ask(*p, "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
+}
+
+bool History::ReadPolicy(NodeState& node) {
   SimDisk::Node file;
   std::string path = std::string(kStateDir) + "/policy/state.json";
-  if (node.kernel.disk.Find(path, &file) < 0) return;
+  if (node.kernel.disk.Find(path, &file) < 0) return false;
   auto json = ParseJson(file->data, path);
   if (!json.ok()) {
     node.policy.clear();
-    return;
+    return false;
   }
   node.policy = GetString(*json, "active") == shared_.second_sha256 ? "second" : "stock";
+  return true;
 }
 
 void History::DamagePolicy(NodeState& node) {

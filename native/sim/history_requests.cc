@@ -57,9 +57,10 @@ Json History::Wanted(Json* sources, bool with_targets) {
 void History::Request(const Step& step) {
   ++result_.operations;  // also where no engine opens: what is asked of a full disk is refused by that
   NodeState& node = NodeOf(step);
-  EngineProcess* p = Open(node, step.process);
+  if (plan_.kills_opening) node.loses_power = step.power;
+  EngineProcess* p = Open(node, step.process, plan_.kills_opening ? step.kill_at : 0);
   if (p == nullptr) return;
-  if (step.kill_at > 0) p->sys.KillAt(step.kill_at);
+  if (!plan_.kills_opening && step.kill_at > 0) p->sys.KillAt(step.kill_at);
   node.loses_power = step.power;
   const Kind kind = KindOf(step, node);
   switch (kind) {
@@ -161,7 +162,9 @@ void History::ForgetAgain(EngineProcess& p) {
   for (const AttachmentRow& a : rows) {
     VolumeKey v{a.driver, a.name};
     auto volume = state_.plugins.volumes.find(v);
-    if (state_.forgotten.count(v) == 0 || volume == state_.plugins.volumes.end()) continue;
+    // As are IDs that only a ledger knew which an older one has replaced since.
+    const bool given_up = state_.forgotten.count(v) != 0 || p.node->ledger_was_restored;
+    if (!given_up || volume == state_.plugins.volumes.end()) continue;
     auto here = volume->second.nodes.find(p.node->kernel.name());
     if (here == volume->second.nodes.end() || here->second.ids.empty() || here->second.ids.count(a.id) != 0)
       continue;

@@ -43,6 +43,10 @@ class History {
   void Begin();
   void Do(const Step& step);
   void Heal();
+  void LeaveAlone();
+  void EndAll(NodeState& node);
+  // Nobody asks the engine for anything: it gets ticks alone, ten minutes apart.
+  void Wait(EngineProcess& p, int ticks);
   void End();
   // Until all tasks are idle. It is broken where they never are.
   void Settle();
@@ -56,7 +60,8 @@ class History {
   // --- history_engines.cc: engines are opened, asked, closed and killed
   // The engine of a node's process, opened and told to recover where it was not open. Null where it does not
   // open, or is killed on the way; a killed process is gone from its node, and pointers to it with it.
-  EngineProcess* Open(NodeState& node, int number);
+  // `kill_at`: a Step's; it counts from before the engine opens. `recovers`: false: it is not told to.
+  EngineProcess* Open(NodeState& node, int number, int kill_at = 0, bool recovers = true);
   void SetFaults(EngineProcess& p);
   // Starts a request; its answer comes to Answered, on the thread of a task, unless the process is killed
   // first. `deadline_ms` is from now on. The member "container" of a request is ours and the engine does not
@@ -94,12 +99,14 @@ class History {
   // --- history_faults.cc: steps in which something goes wrong
   void Happen(const Step& step);
   void Reboot(NodeState& node, bool power);
-  void Swap(NodeState& node, int number);
+  void Swap(const Step& step);
   void PolicyChanges(NodeState& node);
-  void ReadPolicy(NodeState& node);
+  bool ReadPolicy(NodeState& node);  // false where none is there, or it cannot be read
   void DamagePolicy(NodeState& node);
   void TakeLedgerAway(NodeState& node);
   void DamageLedger(NodeState& node);
+  // Of a step that kills: somebody opens a ledger that was harmed, and is killed on the way.
+  void MeetLedger(const Step& step);
   void BackUpLedger(NodeState& node);
   void RestoreLedger(NodeState& node);
 

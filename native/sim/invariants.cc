@@ -61,8 +61,8 @@ void WritersAgree(const State& state, const Report& broken) {
   };
   std::map<std::string, Users> by_volume;
   EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
-    if (use.broken) return;  // it has lost its lease with its mount
     const SimDriver* d = state.plugins.Driver(use.volume.first);
+    if (use.broken && d->global) return;  // it has lost its lease with its mount
     Users& u = by_volume[Title(use.volume) + (d->global ? "" : " of " + node.kernel.name())];
     std::string who = w.scope + " on " + node.kernel.name();
     if (use.mode != "rw") {
@@ -136,7 +136,22 @@ void AnswersInTime(const State& state, const Report& broken) {
           }
 }
 
-// --- at the end
+// --- of engines that nobody tells to recover
+
+void NothingUnfinished(const State& state, const Report& broken) {
+  for (const auto& node : state.nodes) {
+    const auto& p = node->processes[0];
+    if (!p || !p->engine) continue;
+    std::vector<OperationRow> left;
+    Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(left, tx.UnfinishedOperations());
+      return Status();
+    });
+    if (!s.ok()) broken("the ledger of " + node->kernel.name() + " cannot be read: " + s.message());
+    for (const OperationRow& o : left)
+      broken("left unfinished on " + node->kernel.name() + ": " + o.owner + " " + o.scope);
+  }
+}
 
 void NothingMounted(const State& state, const Report& broken) {
   for (const auto& node : state.nodes)
@@ -246,11 +261,24 @@ const std::vector<Invariant>& AlwaysTrue() {
   return all;
 }
 
-const std::vector<Invariant>& TrueAtTheEnd() {
+const std::vector<Invariant>& TrueOnceLeftAlone() {
+  static const std::vector<Invariant> all = {
+      {"nothing-unfinished", "6: any live engine undoes what could not be undone", NothingUnfinished},
+  };
+  return all;
+}
+
+const std::vector<Invariant>& TrueOnceReleased() {
   static const std::vector<Invariant> all = {
       {"nothing-mounted", "6: what is not used is unmounted within two reconcile periods", NothingMounted},
       {"nothing-attached", "6: the driver has everything back", NothingAttached},
       {"nothing-in-ledger", "6: the ledger says so", NothingInTheLedger},
+  };
+  return all;
+}
+
+const std::vector<Invariant>& TrueAtTheEnd() {
+  static const std::vector<Invariant> all = {
       {"stage-root-empty", "no file or folder is left over", StageRootIsEmpty},
       {"folders-gone", "folders that were made for targets are removed", FoldersAreGone},
       {"nothing-open", "no descriptor is left over", NothingStaysOpen},

@@ -20,6 +20,11 @@ struct Invariant {
 };
 
 const std::vector<Invariant>& AlwaysTrue();
+// Once faults are over and a live engine was left alone: what was begun is undone, whoever began it.
+const std::vector<Invariant>& TrueOnceLeftAlone();
+// Once all workloads are gone, each owner has had one recovery, and a live engine was left alone.
+const std::vector<Invariant>& TrueOnceReleased();
+// Once a recovery has swept besides.
 const std::vector<Invariant>& TrueAtTheEnd();
 
 // What is on a node that is not ours: put there at the start and at each boot.

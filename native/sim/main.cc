@@ -53,7 +53,7 @@ void StayOn(unsigned number) {
 
 int Run(const Options& o) {
   if (o.list) {
-    for (const auto* all : {&AlwaysTrue(), &TrueAtTheEnd()})
+    for (const auto* all : {&AlwaysTrue(), &TrueOnceLeftAlone(), &TrueOnceReleased(), &TrueAtTheEnd()})
       for (const Invariant& i : *all) std::printf("%-18s %s\n", i.name, i.promise);
     return 0;
   }
@@ -67,7 +67,7 @@ int Run(const Options& o) {
     HistoryResult r = RunHistory(plan, shared, o.print);
     if (o.print) Print(r);
     sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused,
-        sum.kills += r.kills;
+        sum.kills += r.kills, sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
@@ -85,6 +85,8 @@ int Run(const Options& o) {
               {"prepared", sum.prepared},
               {"refused", sum.refused},
               {"kills", sum.kills},
+              {"kills_within", sum.kills_within},
+              {"kills_opening", sum.kills_opening},
               {"reboots", sum.reboots},
               {"power_losses", sum.power_losses},
               {"swaps", sum.swaps},

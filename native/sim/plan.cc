@@ -53,6 +53,8 @@ constexpr Weight kKinds[] = {
     {Kind::kElsewhere, "elsewhere", 10, false},
     {Kind::kBackUpLedger, "back-up-ledger", 12, false, 4},
     {Kind::kRestoreLedger, "restore-ledger", 8, false, 4},
+    // Half of the histories have it often, or it would hardly ever meet an operation half way.
+    {Kind::kDamageLedger, "damage-ledger", 30, false, 4},
 };
 
 // Of generation 3: a step about a workload, where none lives, is a prepare too.
@@ -63,6 +65,11 @@ bool Lasts(Kind kind) {
                        Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy})
     if (kind == lasting) return true;
   return false;
+}
+
+// A fault in which an engine does something that it can be killed in.
+bool EngineActs(Kind kind) {
+  return kind == Kind::kSwap || kind == Kind::kDamageLedger || kind == Kind::kRestoreLedger;
 }
 
 }  // namespace
@@ -90,7 +97,8 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   Plan plan;
   plan.seed = seed;
   plan.single_one_in = generation > 2 ? 2 : 0;
-  plan.under_engines = generation > 3;
+  plan.under_engines = plan.kills_opening = generation > 3;
+  plan.left_alone = generation > 3 && random.OneIn(2);
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
   const uint64_t kill_one_in = random.OneIn(4)  ? 0
                                : generation > 2 ? 12 + random.Below(40)
@@ -130,6 +138,9 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
         s.turns = 1 + static_cast<int>(random.Below(12));
       s.power = generation > 1 && power_is_lost && s.kill_at > 0 && random.OneIn(4);
       ++asked;
+    } else if (generation > 3 && EngineActs(s.kind) && kill_one_in > 0 && random.OneIn(2)) {
+      s.kill_at = 1 + static_cast<int>(random.Below(60));
+      s.power = power_is_lost && random.OneIn(4);
     }
     if (generation > 1 && Lasts(s.kind) && !random.OneIn(8)) {
       s.turn = Step::Turn::kBegins;

@@ -50,7 +50,7 @@ struct Step {
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
   int node = 0, process = 0;
-  int kill_at = 0;     // the process is killed at that change from here on; 0: not
+  int kill_at = 0;     // the process is killed at that change from here on; 0: not; of few faults
   bool power = false;  // and at that very moment its node loses its power
   int turns = 0;       // of tasks until the next step; 0: until nothing is going on
   int number = 0;      // in the plan as it was made
@@ -67,6 +67,8 @@ struct Plan {
   uint64_t fault_one_in = 0;   // plugin calls
   uint64_t single_one_in = 0;  // requests that are for one volume whatever chance has; 0: none
   bool under_engines = false;  // a ledger's file is also taken away and damaged while engines have it open
+  bool kills_opening = false;  // kills count from before their engine is opened
+  bool left_alone = false;     // at the end, engines undo what was begun before anybody tells them to
   std::vector<Step> steps;
 };
 
@@ -79,8 +81,8 @@ struct Plan {
 //      what they asked for; fewer steps are prepares, so that more of what else can be asked, of ticks and of
 //      faults falls between them; as many kills as before
 //   4  a ledger's file is also taken away, damaged, and replaced by an older copy of it, while engines have
-//   it
-//      open and operations go on
+//      it open and operations go on; engines are also killed while they open, swap a policy, or meet a ledger
+//      that was harmed; half of the histories end with engines that nobody tells to recover
 constexpr int kNewestPlans = 4;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not

@@ -55,6 +55,7 @@ int SimProcess::Change(const char* call) { return Change(call, ""); }
 int SimProcess::Change(const char* call, const std::string& path) {
   if (dead_) return EIO;
   if (kill_at_ > 0 && --kill_at_ == 0) {
+    killed_at_change_ = true;
     Kill();
     return EIO;
   }

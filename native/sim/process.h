@@ -31,6 +31,8 @@ class SimProcess : public Sys {
   int Change(const char* call);
   // The nth change from now on does not happen, and nothing after it; 0 for never.
   void KillAt(int64_t changes) { kill_at_ = changes; }
+  // Whether it was killed so.
+  bool killed_at_change() const { return killed_at_change_; }
   void Kill();
   // After its tasks have ended.
   void Bury();
@@ -116,7 +118,7 @@ class SimProcess : public Sys {
   SimKernel* kernel_;
   Tasks* tasks_;
   const std::string name_;
-  bool dead_ = false;
+  bool dead_ = false, killed_at_change_ = false;
   std::map<const void*, int> seen_mounts_;  // by task: IDs below it were in a mountinfo that it has read
   int64_t kill_at_ = 0, ahead_ms_ = 0;
   std::map<int, File> files_;

@@ -37,6 +37,7 @@ TEST(SimTest, SeedsKeepThePromises) {
     ExpectKept(seed, r);
     sum.operations += r.operations, sum.prepared += r.prepared, sum.kills += r.kills,
         sum.reboots += r.reboots;
+    sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed;
   }
@@ -44,6 +45,8 @@ TEST(SimTest, SeedsKeepThePromises) {
   EXPECT_GE(sum.operations, 30 * kOperations);
   EXPECT_GT(sum.prepared, 500);
   EXPECT_GT(sum.kills, 150);
+  EXPECT_GT(sum.kills_within, 50);
+  EXPECT_GT(sum.kills_opening, 15);
   EXPECT_GT(sum.reboots, 15);
   EXPECT_GT(sum.power_losses, 15);
   EXPECT_GT(sum.swaps, 15);
