@@ -184,5 +184,15 @@ TEST_F(ReplacedTest, WhatACleanupCouldNotUndoMeanwhileIsTriedAgain) {
   }
 }
 
+TEST_F(ReplacedTest, ANewFileThatCouldNotBeFilledIsFilledByWhoComesNext) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Remove();
+  world_.sys.look_fault = [](const char* call) { return std::string(call) == "getdents" ? EIO : 0; };
+  EXPECT_FALSE(engine().StatusOf({{"what", "volumes"}}).ok()) << "it would tell of a node without volumes";
+  world_.sys.look_fault = nullptr;
+  EXPECT_EQ(Known("red", "a")["state"], "attached");
+  EXPECT_EQ(Known("red", "a")["users"].size(), 1u);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -191,7 +191,7 @@ bool Ledger::Moved() const {
 
 bool Ledger::MustWait(const Db& db, bool refills) const {
   if (refill_ == nullptr || refills || !wanted_) return false;
-  bool replaced = refilling_ || !may_read_ || db.damaged();
+  bool replaced = refilling_ || unfilled_ || !may_read_ || db.damaged();
   if (!replaced) (void)Caught([&] { replaced = Moved(); });
   return replaced;
 }
@@ -218,6 +218,7 @@ Status Ledger::Refill() {
   Status s = Caught([&] { return refill_(); });
   lock.lock();
   refilling_ = false;
+  unfilled_ = !s.ok();
   refiller_ = std::thread::id();
   queue_cv_.notify_all();
   return s;

@@ -200,6 +200,7 @@ class Ledger {
 
   std::function<Status()> refill_;
   std::atomic<bool> refilling_ = false;  // changed with queue_mu_
+  std::atomic<bool> unfilled_ = false;   // the last refill failed: what is open knows too little
   std::atomic<std::thread::id> refiller_;
   std::atomic<bool> wanted_ = false;  // from Open to Close
   dev_t device_ = 0;                  // of the file that is open; changed with both locks below
