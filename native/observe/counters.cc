@@ -11,6 +11,7 @@
 #include <memory>
 #include <new>
 
+#include "sys/files.h"
 #include "sys/sys.h"
 #include "sys/sys_fd.h"
 
@@ -31,6 +32,12 @@ uint32_t HashOf(std::string_view text) {
 // Where a write to a mapped, allocated block cannot fail for want of space (which would be a SIGBUS).
 bool WritesInPlace(int64_t type) {
   return type == 0x01021994 /*tmpfs*/ || type == 0xEF53 /*ext*/ || type == 0x58465342 /*xfs*/;
+}
+
+// What makers of the file have left that died: theirs are links to it, or never were whole.
+void Sweep(const Env& env, const std::string& folder) {
+  SysFd opened(env.sys, env.sys->OpenAt(AT_FDCWD, folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened.valid()) SweepTemporaries(env.sys, opened.get());
 }
 
 }  // namespace
@@ -69,6 +76,8 @@ Status Counters::Map(const Env& env, const std::string& path) {
   auto failed = [&](int err, const char* what) {
     return Status::FromErrno(err, std::string(what) + " " + path, path);
   };
+  const size_t slash = path.rfind('/');
+  const std::string folder = path.substr(0, slash), name = path.substr(slash + 1);
   // A second try after one that was made anew by somebody else at the same time.
   for (int attempt = 0; attempt < 3; ++attempt) {
     SysFd fd(env.sys, env.sys->OpenAt(AT_FDCWD, path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK));
@@ -97,15 +106,19 @@ Status Counters::Map(const Env& env, const std::string& path) {
         void* at = ::mmap(nullptr, sizeof(File), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
         if (at == MAP_FAILED) return failed(errno, "cannot map");
         file_ = static_cast<File*>(at);
+        if (st.st_nlink > 1) Sweep(env, folder);
         return Status();
       }
       r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
       if (r < 0 && r != -ENOENT) return failed(-r, "cannot remove what is no file of counters:");
     }
     // Written whole under another name first: who maps it finds all its blocks allocated.
-    const std::string fresh = path + "." + env.random->HexId(8);
+    Sweep(env, folder);
+    const std::string fresh = folder + "/" + TemporaryName(env, name);
     SysFd made(env.sys, env.sys->OpenAt(AT_FDCWD, fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0600));
     if (!made.valid()) return failed(made.error(), "cannot make");
+    // Says that somebody is at it. Where locks cannot be had, whoever sweeps may take it away, and this fails.
+    (void)env.sys->TryLock(made.get());
     std::string bytes(sizeof(File), '\0');
     auto* file = reinterpret_cast<File*>(bytes.data());
     std::memcpy(file->magic, kMagic, sizeof kMagic);
@@ -115,8 +128,9 @@ Status Counters::Map(const Env& env, const std::string& path) {
                      ? env.sys->LinkAt(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), 0)
                      : -ENOSPC;
     int removed = env.sys->UnlinkAt(AT_FDCWD, fresh.c_str(), 0);
-    if (linked < 0 && linked != -EEXIST) return failed(-linked, "cannot make");
-    if (removed < 0) return failed(-removed, "cannot remove the name that was used to make");
+    // -ENOENT: somebody swept before it was locked.
+    if (linked < 0 && linked != -EEXIST && linked != -ENOENT) return failed(-linked, "cannot make");
+    if (removed < 0 && removed != -ENOENT) return failed(-removed, "cannot remove the name that was used to make");
   }
   return Status(Code::kSystem, "cannot make " + path + ": it is replaced again and again").WithPath(path);
 }

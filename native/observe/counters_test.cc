@@ -1,5 +1,6 @@
 #include "observe/counters.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -96,6 +97,28 @@ TEST_F(CountersTest, WhatIsNoFileOfCountersIsReplaced) {
     EXPECT_EQ(st.st_mode & 0777, 0600u);
   }
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(CountersTest, WhatOneThatDiedMakingTheFileHasLeftIsTakenAway) {
+  const std::string left = folder_ + "/.counters.00112233aabbccdd.tmp";
+  auto files = [&] { return std::distance(std::filesystem::directory_iterator(folder_), {}); };
+  // It died before the link to the last name, and then behind it.
+  std::filesystem::remove(path_);
+  std::ofstream(left) << "part of it";
+  Counters::Open(env_, path_)->Add("a");
+  EXPECT_EQ(files(), 1);
+  std::filesystem::create_hard_link(path_, left);
+  EXPECT_EQ(Counters::Open(env_, path_)->Read()["a"], 1u);
+  EXPECT_EQ(files(), 1);
+  // Of one that is at it nothing is taken.
+  std::ofstream(left) << "all of it";
+  const int fd = env_.sys->OpenAt(AT_FDCWD, left.c_str(), O_WRONLY, 0);
+  ASSERT_GE(fd, 0);
+  ASSERT_GE(env_.sys->TryLock(fd), 0);
+  std::filesystem::remove(path_);
+  EXPECT_TRUE(Counters::Open(env_, path_)->status().ok());
+  EXPECT_EQ(files(), 2);
+  env_.sys->Close(fd);
 }
 
 TEST_F(CountersTest, ASymlinkIsNotFollowed) {

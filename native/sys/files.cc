@@ -147,10 +147,10 @@ Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& pat
   return Status();
 }
 
-namespace {
+std::string TemporaryName(const Env& env, const std::string& name) {
+  return "." + name + "." + env.random->HexId(8) + kTemporary;
+}
 
-// Removes what those have left that died while they replaced a file of the folder: theirs are not locked any
-// more.
 void SweepTemporaries(Sys* sys, int folder) {
   std::vector<std::string> names;
   if (sys->ListDir(folder, ".", &names) < 0) return;
@@ -161,13 +161,11 @@ void SweepTemporaries(Sys* sys, int folder) {
   }
 }
 
-}  // namespace
-
 Status ReplaceFile(const Env& env, int folder, const std::string& name, std::string_view bytes,
                    const std::string& path, bool durable) {
   Sys* sys = env.sys;
   SweepTemporaries(sys, folder);
-  const std::string temporary = "." + name + "." + env.random->HexId(8) + kTemporary;
+  const std::string temporary = TemporaryName(env, name);
   const int fd =
       sys->OpenAt(folder, temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make a file beside " + path, path);

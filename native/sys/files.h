@@ -38,6 +38,11 @@ Result<std::string> ReadNamedFile(Sys* sys, const std::string& path, uint64_t ma
 
 // All of it, from where the descriptor stands.
 Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& path);
+// The name of a file that becomes folder/name when it is whole. Who makes it locks it
+// (Sys::TryLock) until it has that name.
+std::string TemporaryName(const Env& env, const std::string& name);
+// Removes what those have left in the folder that died with such a file: theirs are not locked any more.
+void SweepTemporaries(Sys* sys, int folder);
 // Replaces folder/name by `bytes`, 0600: a temporary file, fsync, rename, and fsync of the folder where
 // `durable`. A crash leaves the old one or the new one.
 Status ReplaceFile(const Env& env, int folder, const std::string& name, std::string_view bytes,
