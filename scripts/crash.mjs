@@ -22,7 +22,7 @@ const { values: flags } = parseArgs({
 const lines = [];
 let broken = false;
 try {
-  await setup({ groups: ["build", "run", "test"], plugins: true });
+  await setup({ groups: ["build", "run", "test"], house: true, plugins: true });
   if (!flags.first) process.env.DVDI_CRASH_ALL = "1";
   if (flags.times) process.env.DVDI_CRASH_TIMES = flags.times;
   if (flags.at) process.env.DVDI_CRASH_ONLY = flags.at;

@@ -9,6 +9,7 @@ import { until, type Process } from "../e2e/lib/process.ts";
 import { skip, World } from "../e2e/lib/world.ts";
 import { Dice } from "../fuzz/json-documents.ts";
 import { difference, look } from "./lib/look.ts";
+import { LOCK, oneWriter, TWO_WRITERS } from "./lib/writers.ts";
 
 const KILLS = Number(process.env["DVDI_CRASH_KILLS"] ?? "40");
 const SEED = Number(process.env["DVDI_CRASH_SEED"] ?? String(Date.now() % 1_000_000));
@@ -38,16 +39,20 @@ test(
       ],
       ...["--", "sh", "-c", script, world.target(name)],
     ];
-    // Every workload reads what the one before it wrote, and adds a line.
-    const write = 'test -s "$0/log" || exit 98; echo x >> "$0/log"; sync "$0/log"';
+    // Every workload reads what the one before it wrote, and adds a line, if nobody else writes there.
+    const write = `${LOCK}; test -s "$0/log" || exit 98; echo x >> "$0/log"; sync "$0/log"`;
+    // One of three goes on for a while, so that others come by.
+    const slow = `${write}; exec sleep 0.5`;
     for (const name of VOLUMES) {
       const made = await world.dvdi(run(name, 'echo x > "$0/log"'));
       assert.equal(made.code, 0, made.all);
     }
+    const volume = `type=volume,src=a,dst=${world.target("a")},volume-driver=dvdi`;
+    await oneWriter(world, ["--mount", volume], world.target("a"));
     const mount = (name: string): string[] => ["mount", `dvdi/${name}`, "--name", `by-hand-${name}`];
     const unmount = (name: string): string[] => ["unmount", "--name", `by-hand-${name}`];
     const actions: ((name: string) => string[])[] = [
-      ...[1, 2, 3].map(() => (name: string) => run(name, write)),
+      ...[write, write, slow].map((script) => (name: string) => run(name, script)),
       mount,
       unmount,
       () => ["recover", "--wait"],
@@ -91,6 +96,7 @@ test(
       const ended = await command.ended;
       if (ended.signal === null) completed++;
       assert.notEqual(ended.code, 98, `what was written is gone: ${ended.all}`);
+      assert.notEqual(ended.code, TWO_WRITERS, `two writers: ${ended.all}`);
       if (dice.oneIn(12)) {
         driver.kill("SIGKILL");
         await driver.ended;

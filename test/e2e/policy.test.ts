@@ -1,27 +1,16 @@
 // The policy is swapped on a node that runs: the house rule of examples/ in place of the stock policy.
 import assert from "node:assert/strict";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { house, STOCK } from "./lib/house.ts";
 import { must } from "./lib/process.ts";
 import { ScriptedPlugin } from "./lib/plugin.ts";
 import { ROOT, skip, World } from "./lib/world.ts";
 
-const STOCK = join(ROOT, "build/policy.wasm");
 const TOOL = join(ROOT, "build/host/dvdi-policy.mjs");
 const PLAIN = ["--volume-driver", "plain"];
-
-/** The example's blob: as set-up built it, or built now. */
-async function house(world: World): Promise<string> {
-  const built = join(ROOT, "build/house.wasm");
-  if (existsSync(built)) return built;
-  const out = join(world.home, "house.wasm");
-  const entry = join(ROOT, "examples/house-rule/main.ts");
-  const args = ["build", "--entry", entry, "--name", "house", "--version", "1.0.0", "--out", out];
-  await must([process.execPath, TOOL, ...args], { cwd: ROOT });
-  return out;
-}
 
 interface Policy {
   name: string;
