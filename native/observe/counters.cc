@@ -117,7 +117,8 @@ Status Counters::Map(const Env& env, const std::string& path) {
     const std::string fresh = folder + "/" + TemporaryName(env, name);
     SysFd made(env.sys, env.sys->OpenAt(AT_FDCWD, fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0600));
     if (!made.valid()) return failed(made.error(), "cannot make");
-    // Says that somebody is at it. Where locks cannot be had, whoever sweeps may take it away, and this fails.
+    // Says that somebody is at it. Where locks cannot be had, whoever sweeps may take it away, and this
+    // fails.
     (void)env.sys->TryLock(made.get());
     std::string bytes(sizeof(File), '\0');
     auto* file = reinterpret_cast<File*>(bytes.data());
@@ -130,7 +131,8 @@ Status Counters::Map(const Env& env, const std::string& path) {
     int removed = env.sys->UnlinkAt(AT_FDCWD, fresh.c_str(), 0);
     // -ENOENT: somebody swept before it was locked.
     if (linked < 0 && linked != -EEXIST && linked != -ENOENT) return failed(-linked, "cannot make");
-    if (removed < 0 && removed != -ENOENT) return failed(-removed, "cannot remove the name that was used to make");
+    if (removed < 0 && removed != -ENOENT)
+      return failed(-removed, "cannot remove the name that was used to make");
   }
   return Status(Code::kSystem, "cannot make " + path + ": it is replaced again and again").WithPath(path);
 }
