@@ -196,6 +196,11 @@ void History::Heal() {
     if (broken()) return;
     Ask(*node->processes[0], "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
     Settle();
+    if (!plan_.left_alone || broken()) continue;
+    // No engine was opened here since the last kill, and what tells of dead ones is swept by who opens.
+    Close(*node, 1);
+    if (!broken()) Open(*node, 1);
+    Settle();
   }
   Check(AlwaysTrue());
   Check(TrueOnceReleased());
