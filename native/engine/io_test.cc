@@ -110,13 +110,17 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
       for (;; ++n) {
         std::string when =
             std::string(kind.name) + " " + std::to_string(n) + (forever ? " and all after it" : "");
-        disk_.FailAt(kind.call, n, forever, kind.code);
-        Live();
-        bool fired = disk_.fired();
-        disk_.Heal();
+        // Twice: whether a log is written into its file depends on what those before have left in it.
+        bool fired = false;
+        for (int i = 0; i < 2; ++i) {
+          disk_.FailAt(kind.call, n, forever, kind.code);
+          Live();
+          fired |= disk_.fired();
+          disk_.Heal();
+          ExpectSound(when);
+          if (HasFailure()) return;
+        }
         if (!fired) break;
-        ExpectSound(when);
-        if (HasFailure()) return;
       }
       EXPECT_GT(n, kind.at_least) << kind.name << ": too little was tried";
       RecordProperty(std::string(kind.name) + (forever ? ", forever" : ""), n - 1);

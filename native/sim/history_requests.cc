@@ -185,10 +185,20 @@ Json History::LiveAgents(NodeState& node) {
   return live;
 }
 
+bool History::ReconcilesElsewhere(const EngineProcess& p) {
+  for (const auto& other : p.node->processes)
+    if (other && other.get() != &p)
+      for (const auto& [id, asked] : other->asked)
+        if (asked.what == "recover" && asked.request.contains("live")) return true;
+  return false;
+}
+
 void History::Prepare(EngineProcess& p) {
   NodeState& node = *p.node;
   constexpr const char* kOwners[] = {"run", "run", "agent", "manual"};
   std::string owner = kOwners[random().Below(4)];
+  // An agent is one process, which knows what it begins behind its own list of the living.
+  if (owner == "agent" && ReconcilesElsewhere(p)) owner = "manual";
   pid_t pid = node.kernel.StartProcess();
   Json sources;
   Json wanted = Wanted(&sources, true);

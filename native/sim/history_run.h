@@ -86,6 +86,7 @@ class History {
   // --- history_requests.cc: steps that want something of an engine
   void Request(const Step& step);
   void Prepare(EngineProcess& p);
+  static bool ReconcilesElsewhere(const EngineProcess& p);
   void EndOne(EngineProcess& p, bool politely);  // nothing where no workload lives
   void Forget(EngineProcess& p, const VolumeKey& v);
   // What only the IDs of earlier ones that were forgotten keep from being released.
