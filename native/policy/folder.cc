@@ -137,6 +137,9 @@ Result<PolicyState> PolicyFolder::Writer::Before(bool forget_damaged) const {
     return Status(Code::kRefused, state.status().message(),
                   "restore the file, or say that no older version is to be feared: --allow-downgrade")
         .WithPath(owner.StatePath());
+  // Until the new one is there nothing else tells that a policy was installed here: who put the first one in
+  // may have died before it said so.
+  DVDI_RETURN_IF_ERROR(MarkUsed());
   const std::string aside =
       std::string(kStateName) + ".damaged-" + std::to_string(owner.env_.clock->WallMs());
   const int r = owner.env_.sys->RenameAt(folder_.get(), kStateName, folder_.get(), aside.c_str());
@@ -162,14 +165,18 @@ Status PolicyFolder::Writer::PutBlob(const std::string& sha256, std::string_view
   return ReplaceFile(owner.env_, blobs.get(), sha256 + kBlobSuffix, blob, owner.BlobPath(sha256), true);
 }
 
+Status PolicyFolder::Writer::MarkUsed() const {
+  auto used = owner_->Used();
+  if (used.ok() && *used) return Status();
+  return ReplaceFile(owner_->env_, folder_.get(), kMarker, "", owner_->path_ + "/" + kMarker, true);
+}
+
 Status PolicyFolder::Writer::PutState(const PolicyState& state, struct stat* st) const {
   const PolicyFolder& owner = *owner_;
   const Env& env = owner.env_;
   DVDI_RETURN_IF_ERROR(ReplaceFile(env, folder_.get(), kStateName, ToText(state), owner.StatePath(), true));
   // Behind state.json: a first installation that dies before it leaves the built-in blob in force.
-  auto used = owner.Used();
-  if (!used.ok() || !*used)
-    DVDI_RETURN_IF_ERROR(ReplaceFile(env, folder_.get(), kMarker, "", owner.path_ + "/" + kMarker, true));
+  DVDI_RETURN_IF_ERROR(MarkUsed());
   const int r = env.sys->FstatAt(folder_.get(), kStateName, st, AT_SYMLINK_NOFOLLOW);
   return r < 0 ? Status::FromErrno(-r, "cannot stat " + owner.StatePath(), owner.StatePath()) : Status();
 }

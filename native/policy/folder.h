@@ -66,6 +66,7 @@ class PolicyFolder {
     void AddHistory(Json entry) const;
 
    private:
+    Status MarkUsed() const;
     friend class PolicyFolder;
     Writer(const PolicyFolder* owner, SysFd folder, SysFd lock)
         : owner_(owner), folder_(std::move(folder)), lock_(std::move(lock)) {}

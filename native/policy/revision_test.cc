@@ -346,6 +346,19 @@ TEST_F(RevisionTest, ADamagedStateIsReplacedOnlyOnPurpose) {
   EXPECT_TRUE(InstallBlob(s, Blob("2.0.0"), true).ok());
 }
 
+// Who installed the first one died before the marker; an installation over its damaged state fails half way.
+TEST_F(RevisionTest, ADamagedStateThatWasPutAsideDoesNotBringTheBuiltInPolicyBack) {
+  Install("1.0.0");
+  fs::remove(dir_ + "/used");
+  WriteState("{");
+  fs::remove_all(dir_ + "/blobs");
+  std::ofstream(dir_ + "/blobs") << "no folder";
+  auto s = Selector();
+  ASSERT_FALSE(InstallBlob(s, Blob("2.0.0"), true).ok());
+  ASSERT_FALSE(fs::exists(StatePath()));
+  EXPECT_HAS(Now(), "no policy decides on this node");
+}
+
 TEST_F(RevisionTest, ABadBlobChangesNothing) {
   Install("1.0.0");
   auto s = Selector();
