@@ -73,6 +73,7 @@ void History::Reboot(NodeState& node, bool power) {
   if (power) {
     node.power_was_lost = true;
     node.kernel.disk.PowerLoss(random());
+    (void)ReadPolicy(node);  // one that was installed a moment ago may be gone
   }
   node.kernel.Reboot();
   PlantStrangers(node);
@@ -121,7 +122,12 @@ void History::MeetLedger(const Step& step) {
 bool History::ReadPolicy(NodeState& node) {
   SimDisk::Node file;
   std::string path = std::string(kStateDir) + "/policy/state.json";
-  if (node.kernel.disk.Find(path, &file) < 0) return false;
+  if (node.kernel.disk.Find(path, &file) < 0) {
+    // Until one is installed the built-in one decides; if that file is lost later, none does.
+    const bool used = node.kernel.disk.Find(std::string(kStateDir) + "/policy/used", &file) == 0;
+    node.policy = used ? "" : "stock";
+    return false;
+  }
   auto json = ParseJson(file->data, path);
   if (!json.ok()) {
     node.policy.clear();
