@@ -211,6 +211,8 @@ void History::RestoreLedger(NodeState& node) {
   if (random().OneIn(2))
     for (int i : {0, 1}) Close(node, i);
   node.ledger_was_lost = node.ledger_was_restored = true;
+  // An older ledger knows nothing of later uses, and a prune goes by it (docs/ledger.md).
+  for (auto& [key, volume] : state_.plugins.volumes) volume.had_by.erase(node.kernel.name());
   // A scope that has ended since is one again, and who puts an old ledger in place ends it again.
   for (const auto& [owner, scope] : node.scopes_of_copy)
     if (owner != "run" && node.live.count(scope) == 0) node.to_clean.insert({owner, scope});
