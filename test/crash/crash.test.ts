@@ -369,6 +369,8 @@ const LOOKS = [
   "ProcessStart",
   "MountNamespace",
   "MountNamespaceOf",
+  "MountId",
+  "RealPath",
 ];
 /** Calls of plugins that `dvdi` has, and that change nothing: they need not be in a scenario. */
 const ASKS = ["Path", "Tiers"];
