@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "cli/oci_config.h"
+#include "mount/paths.h"
 
 #ifndef AT_RECURSIVE  // only in linux/fcntl.h, which does not go with fcntl.h
 #define AT_RECURSIVE 0x8000
@@ -23,29 +24,8 @@ namespace {
 
 std::string ByDescriptor(const UniqueFd& fd) { return "/proc/self/fd/" + std::to_string(fd.get()); }
 
-// A folder, no symlink on the way to it: -ELOOP, or -ENOTDIR from a kernel before 5.6, where there is one.
-int OpenFolder(Sys* sys, const std::string& path) {
-  struct open_how how = {};
-  how.flags = O_PATH | O_DIRECTORY;
-  how.resolve = RESOLVE_NO_SYMLINKS;
-  int fd = sys->OpenAt2(AT_FDCWD, path.c_str(), how);
-  if (fd != -ENOSYS) return fd;
-  // One component after the other.
-  fd = sys->OpenAt(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
-  for (size_t at = 0; fd >= 0 && at < path.size();) {
-    size_t end = std::min(path.find('/', at), path.size());
-    std::string name = path.substr(at, end - at);
-    at = end + 1;
-    if (name.empty()) continue;
-    // O_DIRECTORY refuses the symlink itself, which O_PATH | O_NOFOLLOW alone would open.
-    UniqueFd parent(fd);
-    fd = sys->OpenAt(parent.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW);
-  }
-  return fd;
-}
-
 Result<UniqueFd> OpenTarget(const std::string& target) {
-  int fd = OpenFolder(Sys::Real(), target);
+  int fd = OpenNoSymlinks(Sys::Real(), target, O_PATH | O_DIRECTORY);
   if (fd >= 0) return UniqueFd(fd);
   Status status = Status::FromErrno(-fd, "cannot open the target " + target, target);
   if (fd == -ELOOP) return std::move(status).WithHint("A target's path must have no symlink in it");
@@ -66,10 +46,9 @@ struct HeldMount {
 // kRefused where that mount is not on top at its path any more.
 Result<HeldMount> Hold(Sys* sys, const MountEntry& mount) {
   const std::string& path = mount.mountpoint;
-  const size_t slash = path.rfind('/');
   HeldMount held;
-  held.name = path.substr(slash + 1);
-  int fd = OpenFolder(sys, path.substr(0, slash + 1));
+  held.name = NameOf(path);
+  int fd = OpenNoSymlinks(sys, ParentOf(path), O_PATH | O_DIRECTORY);
   held.above.reset(fd);
   uint64_t id = 0;
   int r = fd < 0 ? fd : sys->MountId(fd, held.name.c_str(), &id);

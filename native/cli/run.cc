@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -56,6 +55,12 @@ std::string MissingWorkdir(const std::string& workdir) {
   for (std::string up = path; up.size() > 1; up = ParentOf(up))
     if (std::filesystem::is_symlink(up, none)) return "";
   return path;
+}
+
+Json RequestFor(const Options& options, const std::string& scope, Json sources) {
+  Json request = PrepareRequest(options, "run", scope, std::move(sources));
+  if (std::string path = MissingWorkdir(options.workdir); !path.empty()) request["covers"] = path;
+  return request;
 }
 
 // What one `dvdi run` holds. Its steps return an exit code only where the run is over.
@@ -155,8 +160,7 @@ Status Session::Begin(Json* request) {
   if (report.kind != ChildReport::Kind::kReady)
     return Status(Code::kSystem, "the child process of dvdi run died before the command started");
   DVDI_RETURN_IF_ERROR(HoldNamespace());
-  *request = PrepareRequest(options_, "run", scope_, std::move(sources_));
-  if (std::string path = MissingWorkdir(options_.workdir); !path.empty()) (*request)["covers"] = path;
+  *request = RequestFor(options_, scope_, std::move(sources_));
   (*request)["process"] = {{"pid", child_->pid()}};
   if (spec.user.has_value()) (*request)["user"] = {{"uid", spec.user->uid}, {"gid", spec.user->gid}};
   return OkStatus();
@@ -312,9 +316,8 @@ int DryRun(const Options& options) {
   auto answer = engine.ok() ? Result<Json>(Json()) : Result<Json>(engine.status());
   if (engine.ok()) {
     std::string scope = options.scope.empty() ? Random::Real()->HexId(16) : options.scope;
-    Json request = PrepareRequest(options, "run", scope, std::move(*sources));
+    Json request = RequestFor(options, scope, std::move(*sources));
     request["dry_run"] = true;
-    if (std::string path = MissingWorkdir(options.workdir); !path.empty()) request["covers"] = path;
     if (!options.user.empty()) {
       auto user = ResolveUser(options.user);
       if (!user.ok()) {

@@ -64,6 +64,8 @@ std::vector<Answer> AskDrivers(Core& core, const std::vector<Call>& calls) {
   return answers;
 }
 
+Answer AskDriver(Core& core, const Call& call) { return std::move(AskDrivers(core, {call})[0]); }
+
 Code CodeOfAnswer(const Answer& answer) {
   if (answer.kind == Answer::Kind::kError) return Code::kDriver;
   if (answer.reason == kNotAllowed) return Code::kRefused;
@@ -156,7 +158,7 @@ Result<Json> ListOfDriver(Core& core, const std::string& driver, int64_t timeout
   call.driver = driver, call.method = Method::kList;
   call.deadline_ms =
       core.env.clock->MonotonicMs() + std::clamp<int64_t>(timeout_ms, 1, core.settings.call_max_ms);
-  const Answer answer = std::move(AskDrivers(core, {call})[0]);
+  const Answer answer = AskDriver(core, call);
   if (answer.kind != Answer::Kind::kOk)
     return Status(CodeOfAnswer(answer), answer.error).WithVolume(OneLine(driver, 128), "");
   Json list = Json::array();

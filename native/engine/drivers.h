@@ -14,6 +14,7 @@ namespace dvdi {
 // What operators want to know of drivers: PluginClient::Run, in which those that the operator does not allow
 // are not called (promise 9) and answer kUnknown, reason "not-allowed".
 std::vector<Answer> AskDrivers(Core& core, const std::vector<Call>& calls);
+Answer AskDriver(Core& core, const Call& call);
 // What an answer that is not kOk is as an error.
 Code CodeOfAnswer(const Answer& answer);
 

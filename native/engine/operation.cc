@@ -203,10 +203,9 @@ Status PrepareOperation::PutIntent(LedgerTx& tx) {
 }
 
 // A ledger that was replaced meanwhile may know some of it, as committed (RebuildLedger), or nothing.
-Status PrepareOperation::PutIntentAgain(LedgerTx& tx) {
+Result<bool> PrepareOperation::HasIntent(LedgerTx& tx) const {
   DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetOperation(request_.operation.id));
-  if (mine && mine->state == kRunning) return Status();
-  return PutIntent(tx);
+  return mine && mine->state == kRunning;
 }
 
 Status PrepareOperation::Decide() {
@@ -316,7 +315,8 @@ Result<Json> PrepareOperation::Commit() {
   // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
   // the boot (docs/ledger.md, "Durability").
   DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::committed, created_any_, [&](LedgerTx& tx) -> Status {
-    DVDI_RETURN_IF_ERROR(PutIntentAgain(tx));
+    DVDI_ASSIGN_OR_RETURN(const bool known, HasIntent(tx));
+    if (!known) DVDI_RETURN_IF_ERROR(PutIntent(tx));
     DVDI_RETURN_IF_ERROR(tx.PutOperation(committed));
     for (VolumeState& v : volumes_) {
       if (&volumes_[v.first] != &v) continue;
@@ -360,17 +360,15 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
   }
   if (create_tried_) (void)RecordCreated();
   Undoing what{request_.operation, {}, {}};
-  bool replaced = false;
-  auto look = [&](LedgerTx& tx) -> Status {
-    DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetOperation(request_.operation.id));
-    replaced = !mine || mine->state != kRunning;
+  bool known = false;
+  Status read = core_.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(known, HasIntent(tx));
     return what.Read(tx);
-  };
-  Status read = core_.ledger->Read(look);
-  if (read.ok() && replaced)
+  });
+  if (read.ok() && !known)
     read = core_.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
-      DVDI_RETURN_IF_ERROR(PutIntentAgain(tx));
-      return look(tx);
+      DVDI_RETURN_IF_ERROR(PutIntent(tx));
+      return what.Read(tx);
     });
   if (!read.ok()) return;
   auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);

@@ -129,7 +129,7 @@ class PrepareOperation {
   Status BeforeEffects(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status RecordCreated();
   Status PutIntent(LedgerTx& tx);
-  Status PutIntentAgain(LedgerTx& tx);
+  Result<bool> HasIntent(LedgerTx& tx) const;
   std::string StageOf(size_t index) const;
   Json AfterCall(const Call& call, size_t volume, const Answer& answer);
   Json AfterMount(size_t volume, const Answer& answer);

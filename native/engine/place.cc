@@ -7,6 +7,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "engine/operation.h"
+#include "mount/paths.h"
 
 namespace dvdi {
 namespace {
@@ -14,12 +15,6 @@ namespace {
 // One is the other, or lies in it.
 bool Overlap(const std::string& a, const std::string& b) {
   return a == b || IsStrictlyBelow(a, b) || IsStrictlyBelow(b, a);
-}
-
-Status Refuse(const std::string& place, const std::string& why) {
-  return Status(Code::kRefused, "the driver named " + OneLine(place) + ", but " + why,
-                "a volume cannot be there: look at the driver's settings")
-      .WithPath(place);
 }
 
 }  // namespace
@@ -43,14 +38,15 @@ Status PrepareOperation::MayBeAt(const VolumeState& v, const std::string& place)
   // A workload that was given our ledger could take every promise back.
   for (const std::string& own : OwnFolders())
     if (DVDI_GUARD(place_is_free) && Overlap(place, own))
-      return Refuse(place, "the engine keeps its own in " + own);
+      return NoPlaceForVolume(place, "but the engine keeps its own in " + own).WithPath(place);
   if (!DVDI_GUARD(place_of_others)) return Status();
   // That was looked at when the driver answered its Mount.
   const VolumeState& first = volumes_[v.first];
   if (first.attached && place == first.attachment.mountpoint) return Status();
-  auto others = [&](const AttachmentRow& a) {
-    return Refuse(place, "driver " + OneLine(a.driver, 255) + " has its volume " + OneLine(a.name, 255) +
-                             " at " + OneLine(a.mountpoint));
+  auto others = [&](const AttachmentRow& a) -> Status {
+    return NoPlaceForVolume(place, "but driver " + OneLine(a.driver, 255) + " has its volume " +
+                                       OneLine(a.name, 255) + " at " + OneLine(a.mountpoint))
+        .WithPath(place);
   };
   for (const VolumeState& other : volumes_)
     if (other.attached && other.driver != v.driver && Overlap(place, other.attachment.mountpoint))

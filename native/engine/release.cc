@@ -94,6 +94,14 @@ Status Postpone(Core& core, const AttachmentRow& a, const std::string& why) {
   return Status();
 }
 
+std::string NothingProves(const Core& core, const AttachmentRow& a) {
+  const std::string title = OneLine(a.driver + "/" + a.name, 255);
+  return "the driver has volume " + title + " mounted, and " + core.stage_root + "/" + a.id +
+         "/meta.json, which would prove it this node's, is gone: unmount it at the driver if nobody uses it, "
+         "or `dvdi forget " +
+         title + "` gives it up";
+}
+
 // `code`: of the driver's last answer.
 Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_ms, Code* code) {
   *code = Code::kUnavailable;
@@ -116,14 +124,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
     }
   }
   if (!proven) {
-    const std::string title = OneLine(a.driver + "/" + a.name, 255);
-    DVDI_RETURN_IF_ERROR(Postpone(core, a,
-                                  "the driver has volume " + title + " mounted, and " + core.stage_root +
-                                      "/" + a.id +
-                                      "/meta.json, which would prove it this node's, is gone: unmount it at "
-                                      "the driver if nobody uses it, or "
-                                      "`dvdi forget " +
-                                      title + "` gives it up"));
+    DVDI_RETURN_IF_ERROR(Postpone(core, a, NothingProves(core, a)));
     return ReleaseResult::kPending;
   }
   Call unmount;

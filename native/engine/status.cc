@@ -201,7 +201,7 @@ Result<Json> Volume(Core& core, const Json& query) {
   get.driver = GetString(one, "driver"), get.method = Method::kGet, get.volume = name;
   int64_t wait = GetInt(query, "timeout_ms", 10'000);
   get.deadline_ms = core.env.clock->MonotonicMs() + std::clamp<int64_t>(wait, 1, core.settings.call_max_ms);
-  const Answer answer = std::move(AskDrivers(core, {get})[0]);
+  const Answer answer = AskDriver(core, get);
   if (list.empty() && answer.kind != Answer::Kind::kOk) {
     // Nobody is known to have it: there is nothing to tell of it but why.
     const bool says_no = answer.kind == Answer::Kind::kError;

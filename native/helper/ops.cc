@@ -51,10 +51,7 @@ Result<UniqueFd> OpenMountpoint(const std::string& path, std::string* real) {
   if (n < 0 || static_cast<size_t>(n) >= sizeof text)
     return Status::FromErrno(n < 0 ? errno : ENAMETOOLONG, "cannot tell where " + OneLine(path) + " is");
   std::string place(text, static_cast<size_t>(n));
-  if (!IsNormalPath(place))
-    return Status(Code::kRefused,
-                  "the driver named " + OneLine(path) + ", which leads to a path that is not UTF-8",
-                  "a volume cannot be there: look at the driver's settings");
+  if (!IsNormalPath(place)) return NoPlaceForVolume(path, "which leads to a path that is not UTF-8");
   DVDI_RETURN_IF_ERROR(CheckVolumePlace(path, place));
   if (real != nullptr) *real = std::move(place);
   return fd;

@@ -54,14 +54,15 @@ std::string_view SystemFolderOf(std::string_view path, bool as_target) {
   return folder;
 }
 
+Status NoPlaceForVolume(const std::string& named, const std::string& why) {
+  return Status(Code::kRefused, "the driver named " + OneLine(named) + ", " + why,
+                "a volume cannot be there: look at the driver's settings");
+}
+
 Status CheckVolumePlace(const std::string& named, const std::string& place) {
   std::string_view folder = SystemFolderOf(place, false);
   if (folder.empty()) return Status();
-  return Status(
-             Code::kRefused,
-             "the driver named " + OneLine(named) + ", which is in the system folder " + std::string(folder),
-             "a volume cannot be there: look at the driver's settings")
-      .WithPath(named);
+  return NoPlaceForVolume(named, "which is in the system folder " + std::string(folder)).WithPath(named);
 }
 
 int OpenNoSymlinks(Sys* sys, const std::string& path, int flags) {

@@ -14,6 +14,8 @@ namespace dvdi {
 // The system folder that this normal path is or lies in, over which nothing may be mounted (as_target),
 // or which is nobody's volume (otherwise); "" for none.
 std::string_view SystemFolderOf(std::string_view path, bool as_target);
+// That a driver named the folder `named`, and why no volume can be there ("but …", "which …").
+Status NoPlaceForVolume(const std::string& named, const std::string& why);
 // kRefused where a driver named the folder `named`, which is really `place` (both normal), and that is in one
 // of the system's.
 Status CheckVolumePlace(const std::string& named, const std::string& place);

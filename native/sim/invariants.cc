@@ -165,7 +165,7 @@ void NothingAttached(const State& state, const Report& broken) {
     for (const auto& [name, here] : v.nodes) {
       // What was being released is in no ledger any more, once an older one was put in its place.
       auto node = std::find_if(state.nodes.begin(), state.nodes.end(),
-                               [&](const auto& n) { return n->kernel.name() == name; });
+                               [&name = name](const auto& n) { return n->kernel.name() == name; });
       if (here.mountpoint.empty() || (node != state.nodes.end() && (*node)->ledger_was_restored)) continue;
       broken("left attached on " + name + ": " + Title(key));
     }

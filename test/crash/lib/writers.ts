@@ -20,22 +20,18 @@ export function isRefused(second: Result): void {
   assert.match(second.err, /^dvdi: .* is in use by run\/\S+ .*single-writer/m);
 }
 
+/** A run whose command takes the lock, then does what the script says; $1 and on are `more`. */
+const locked = (volumes: string[], target: string, script: string, ...more: string[]): string[] => [
+  ...["run", ...volumes, "--", "sh", "-c", `${LOCK}; ${script}`, target, ...more],
+];
+
 /**
  * A run beside one whose command writes to the volume is refused, also when the first one's `dvdi` was killed and its command
  * goes on; when that has ended it is had. `volumes`: the arguments that say which, for the single writer.
  */
 export async function oneWriter(world: World, volumes: string[], target: string): Promise<void> {
   const pidFile = join(world.home, "first-pid");
-  const args = (script: string): string[] => [
-    "run",
-    ...volumes,
-    "--",
-    "sh",
-    "-c",
-    `${LOCK}; ${script}`,
-    target,
-    pidFile,
-  ];
+  const args = (script: string): string[] => locked(volumes, target, script, pidFile);
   const first = world.begin(args('echo x > "$0/mark"; echo $$ > "$1"; echo it runs; exec sleep 300'));
   await first.says(/^it runs$/m);
   try {
@@ -58,7 +54,7 @@ export async function oneWriter(world: World, volumes: string[], target: string)
 
 /** Where a volume may have two writers, the second one's workload tells: a node that gives it by mistake is found out. */
 export async function twoAreSeen(world: World, volumes: string[], target: string): Promise<void> {
-  const args = (script: string): string[] => ["run", ...volumes, "--", "sh", "-c", `${LOCK}; ${script}`, target];
+  const args = (script: string): string[] => locked(volumes, target, script);
   world.settings("policy:\n  defaults: {access: multi-writer}\n");
   const first = world.begin(args("echo it runs; exec cat"));
   await first.says(/^it runs$/m);
