@@ -1,28 +1,21 @@
 #include "engine/secrets.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 
 #include "base/guards.h"
 #include "base/json.h"
-#include "base/secret.h"
 #include "base/text.h"
+#include "engine/secret_file.h"
 #include "settings/fields.h"
-#include "sys/sys.h"
-#include "sys/sys_fd.h"
 
 namespace dvdi {
 namespace {
 
-constexpr size_t kMaxSecretBytes = 64 << 10;
 constexpr const char* kBlank = " \t\r\n";
 
-// As the settings compare option names: case, '-', '_' and a prefix as Marathon's "dvdi/" make no difference.
+// As the settings compare option names: case, '-', '_', blanks and a prefix as Marathon's "dvdi/" make no
+// difference.
 bool IsListed(const Settings& settings, std::string_view name) {
   const std::string key = OptionKey(name);
   return std::any_of(settings.secret_options.begin(), settings.secret_options.end(),
@@ -48,11 +41,13 @@ std::string HandleOf(Random* random, const std::string& value, SecretList* taken
 }
 
 struct Span {
-  size_t begin, end;  // of a JSON string, quotes included, of a list or an object, or of a number or word
+  size_t begin, end;   // of a JSON string, quotes included, of a list or an object, or of a number or word
+  bool pairs = false;  // a text in which the values are
 };
 
-// The values to hide in a JSON text: those of listed members, and of {"key": listed, "value": …} pairs. The
-// text need not be valid: what is not understood is left alone, and the policy's reader refuses it.
+// The values to hide in a JSON text: those of listed members, of {"key": listed, "value": …} pairs, and those
+// in the variables of a Marathon app's environment, which may be DVDI_VOLUME_OPTS. The text need not be
+// valid: what is not understood is left alone, and the policy's reader refuses it.
 class JsonSecrets {
  public:
   JsonSecrets(const Settings& settings, const std::string& text) : settings_(settings), text_(text) {}
@@ -168,6 +163,8 @@ class JsonSecrets {
     after_colon_ = false;
     if (listed_)
       found_.push_back(s);
+    else if (text_[s.begin] == '"' && member_.rfind("DVDI_", 0) == 0)
+      found_.push_back({s.begin, s.end, true});
     else if (!frames_.empty() && member_ == "value")
       values_.push_back(s);
   }
@@ -181,29 +178,6 @@ class JsonSecrets {
   bool listed_ = false, after_colon_ = false;
 };
 
-std::string TakeFromJson(Random* random, const Settings& settings, const std::string& text,
-                         SecretList* taken) {
-  std::string out;
-  size_t at = 0;
-  for (const Span& s : JsonSecrets(settings, text).Find()) {
-    if (s.begin < at) continue;
-    std::string raw = text.substr(s.begin, s.end - s.begin);
-    if (raw == "null") continue;
-    out.append(text, at, s.begin - at);
-    // What cannot be read is hidden all the same: the policy refuses the text anyway, and shows it. A list
-    // stays one, which is refused as it was.
-    std::string value = raw;
-    if (raw[0] == '"')
-      if (auto json = ParseJson(raw, "text"); json.ok() && json->is_string())
-        value = json->get<std::string>();
-    const bool nested = raw[0] == '[' || raw[0] == '{';
-    out += (nested ? "[\"" : "\"") + HandleOf(random, value, taken) + (nested ? "\"]" : "\"");
-    at = s.end;
-  }
-  out.append(text, at);
-  return out;
-}
-
 // Where the value of a listed option begins in a field, or npos. At the first `levels` equals signs a name
 // may end: "password=x" has one, "volume-opt=password=x" two.
 size_t ValueOfListed(const Settings& settings, const std::string& field, int levels) {
@@ -212,8 +186,6 @@ size_t ValueOfListed(const Settings& settings, const std::string& field, int lev
     size_t equals = field.find('=', begin);
     if (equals == std::string::npos) break;
     std::string_view name = std::string_view(field).substr(begin, equals - begin);
-    while (!name.empty() && name.front() == ' ') name.remove_prefix(1);
-    while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
     begin = equals + 1;
     if (IsListed(settings, name)) return begin;
   }
@@ -319,63 +291,34 @@ std::string TakeFromPairs(Random* random, const Settings& settings, const std::s
   return out;
 }
 
-}  // namespace
-
-namespace {
-
-// Who may look into a folder of secrets and at its files: nobody but its owner. systemd gives a service's
-// user its credentials by an ACL, whose mask shows as the group's rights.
-struct Strictness {
-  mode_t folder, file;  // bits that must not be set
-};
-constexpr Strictness kOwnFolder = {077, 077}, kCredentials = {027, 037};
-
-Status CheckOwner(const struct stat& st, mode_t forbidden, const std::string& path) {
-  if ((st.st_uid == 0 || st.st_uid == ::geteuid()) && (st.st_mode & forbidden) == 0) return Status();
-  return Status(Code::kRefused, path + " is open to others than root",
-                "run: chown root " + path + " && chmod go= " + path)
-      .WithPath(path);
-}
-
-// kNotFound where the folder or the file is not there.
-Result<std::string> ReadSecret(const Env& env, const std::string& folder, const std::string& name,
-                               const Strictness& strict) {
-  const std::string path = folder + "/" + name;
-  auto failed = [&path](int err, const std::string& what) {
-    if (err == ENOENT) return Status(Code::kNotFound, "there is no file " + path);
-    return Status::FromErrno(err, what, path);
-  };
-  SysFd dir(env.sys, env.sys->OpenAt(AT_FDCWD, folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  if (!dir.valid()) return failed(dir.error(), "cannot open " + folder);
-  struct stat st = {};
-  if (int r = env.sys->Fstat(dir.get(), &st); r < 0) return failed(-r, "cannot look at " + folder);
-  DVDI_RETURN_IF_ERROR(CheckOwner(st, strict.folder, folder));
-  SysFd file(env.sys, env.sys->OpenAt(dir.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  if (!file.valid()) return failed(file.error(), "cannot open " + path);
-  if (int r = env.sys->Fstat(file.get(), &st); r < 0) return failed(-r, "cannot look at " + path);
-  if (!S_ISREG(st.st_mode)) return Status(Code::kRefused, path + " is not a regular file").WithPath(path);
-  DVDI_RETURN_IF_ERROR(CheckOwner(st, strict.file, path));
-  // Read into the place where it stays: no copy of it is left behind.
-  std::string text;
-  text.resize(kMaxSecretBytes + 1);
-  size_t size = 0;
-  while (size < text.size()) {
-    ssize_t n = env.sys->Read(file.get(), text.data() + size, text.size() - size);
-    if (n == -EINTR) continue;
-    if (n < 0) {
-      Wipe(&text);
-      return failed(static_cast<int>(-n), "cannot read " + path);
+std::string TakeFromJson(Random* random, const Settings& settings, const std::string& text,
+                         SecretList* taken) {
+  std::string out;
+  size_t at = 0;
+  for (const Span& s : JsonSecrets(settings, text).Find()) {
+    if (s.begin < at) continue;
+    std::string raw = text.substr(s.begin, s.end - s.begin);
+    if (raw == "null") continue;
+    out.append(text, at, s.begin - at);
+    // What cannot be read is hidden all the same: the policy refuses the text anyway, and shows it. A list
+    // stays one, which is refused as it was.
+    std::string value = raw;
+    bool known = false;
+    if (raw[0] == '"')
+      if (auto json = ParseJson(raw, "text"); json.ok() && json->is_string())
+        value = json->get<std::string>(), known = true;
+    if (s.pairs && known) {
+      const std::string without = TakeFromPairs(random, settings, value, false, taken);
+      out += without == value ? raw : Dump(Json(without));
+      at = s.end;
+      continue;
     }
-    if (n == 0) break;
-    size += static_cast<size_t>(n);
+    const bool nested = raw[0] == '[' || raw[0] == '{';
+    out += (nested ? "[\"" : "\"") + HandleOf(random, value, taken) + (nested ? "\"]" : "\"");
+    at = s.end;
   }
-  if (size > kMaxSecretBytes) {
-    Wipe(&text);
-    return Status(Code::kInvalid, "secret " + name + " is larger than 64 KiB").WithPath(path);
-  }
-  text.resize(size);
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  return text;
+  out.append(text, at);
+  return out;
 }
 
 }  // namespace
@@ -392,9 +335,9 @@ Result<std::string> ResolveSecret(const Env& env, const Settings& settings, cons
         Code::kRefused,
         "the settings of this node do not let secret " + name + " go to driver " + OneLine(driver, 128),
         "use one that may; or list it in their drivers." + OneLine(driver, 128) + ".secrets");
-  auto text = ReadSecret(env, settings.secrets_dir, name, kOwnFolder);
+  auto text = ReadSecretFile(env, settings.secrets_dir, name);
   if (!text.ok() && text.status().code() == Code::kNotFound && !settings.credentials_dir.empty())
-    text = ReadSecret(env, settings.credentials_dir, name, kCredentials);
+    text = ReadCredential(env, settings.credentials_dir, name);
   if (text.ok()) return text;
   return Status(text.status().code(), "secret " + name + ": " + text.status().message(),
                 text.status().code() == Code::kNotFound

@@ -105,6 +105,13 @@ TEST_F(SecretsTest, EveryFormOfWritingIt) {
       {"env", " password = VALUE"},
       {"env", "access_key=VALUE"},
       {"env", "\"x,password=VALUE"},
+      {"env", "size=5,\n  password=VALUE"},
+      {"env", "size=5,\t\rpassword\t=VALUE"},
+      {"env", "size=5,\xC2\xA0password\xE3\x80\x80=VALUE"},
+      {"mount", "src=a,dst=/a,volume-opt=\xE2\x80\x8Apassword\xEF\xBB\xBF=VALUE"},
+      {"statement", R"({"volumes":[{"options":{" password\u00a0":"VALUE"}}]})"},
+      {"marathon", R"({"env":{"DVDI_VOLUME_NAME":"a","DVDI_VOLUME_OPTS":"size=5,password=VALUE,iops=1"}})"},
+      {"marathon", R"({"env":{"DVDI_VOLUME_OPTS7":"size=5,\npassword=VALUE"},"cmd":"DVDI_VOLUME_OPTS"})"},
   };
   for (const auto& f : kForms) {
     std::string text = f.text;
@@ -134,6 +141,11 @@ TEST_F(SecretsTest, ValuesWithEveryKindOfCharacter) {
   std::string numbers = Take("statement", R"({"options":{"password":12345,"size":5,"access_key":true}})");
   EXPECT_EQ(Values(), (std::vector<std::string>{"12345", "true"}));
   EXPECT_EQ(Json::parse(numbers)["options"]["size"], 5);
+  // A variable in which nothing is listed stays as it was written; one that nobody can read is hidden.
+  std::string variable = R"({"env":{"DVDI_VOLUME_OPTS":"o=a\/b\u00e9,size=5"}})";
+  EXPECT_EQ(Take("marathon", variable), variable);
+  Take("marathon", R"({"env":{"DVDI_VOLUME_OPTS":"password=\ud800"}})");
+  EXPECT_EQ(Values(), std::vector<std::string>{R"("password=\ud800")"});
   // A reference is no value.
   std::string reference = R"({"options":{"password":{"secret":"db"}}})";
   EXPECT_EQ(Take("statement", reference), reference);

@@ -12,6 +12,19 @@
 namespace dvdi {
 namespace {
 
+// Bytes of the blank or control character that a text begins with; 0 where it begins with another one.
+size_t BlankAt(std::string_view text) {
+  const unsigned char c = static_cast<unsigned char>(text[0]);
+  if (c <= 0x20 || c == 0x7f) return 1;
+  // Unicode's, and the mark at the beginning of a file.
+  for (std::string_view blank : {"\xC2\xA0", "\xE1\x9A\x80", "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF",
+                                 "\xE2\x81\x9F", "\xE3\x80\x80", "\xEF\xBB\xBF"})
+    if (text.substr(0, blank.size()) == blank) return blank.size();
+  const bool wide =
+      text.size() >= 3 && text.substr(0, 2) == "\xE2\x80" && static_cast<unsigned char>(text[2]) <= 0x8B;
+  return wide ? 3 : 0;
+}
+
 constexpr int64_t kDay = 86'400'000;
 constexpr int64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 
@@ -243,8 +256,12 @@ std::string OptionKey(std::string_view name) {
   size_t prefix = name.find_last_of("./");
   if (prefix != std::string_view::npos) name.remove_prefix(prefix + 1);
   std::string out;
-  for (unsigned char c : name)
-    if (c != '-' && c != '_') out += static_cast<char>(std::tolower(c));
+  while (!name.empty()) {
+    const unsigned char c = static_cast<unsigned char>(name[0]);
+    const size_t blank = BlankAt(name);
+    if (blank == 0 && c != '-' && c != '_') out += static_cast<char>(std::tolower(c));
+    name.remove_prefix(std::max<size_t>(blank, 1));
+  }
   return out;
 }
 

@@ -30,7 +30,8 @@ bool ReadSize(const Json& value, int64_t* bytes);
 bool IsSettingPath(std::string_view path);
 // The NAME of {"secret": NAME}: a plain file name, no hidden one.
 bool IsSecretName(std::string_view name);
-// The name of an option as it is compared.
+// The name of an option as it is compared: in any case, without a prefix ("dvdi/"), '-' and '_', and without
+// blanks and control characters, of which a reader may take those around a name for none of its own.
 std::string OptionKey(std::string_view name);
 
 }  // namespace dvdi

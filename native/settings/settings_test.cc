@@ -154,15 +154,17 @@ TEST_F(SettingsTest, SecretsOfADriver) {
 TEST_F(SettingsTest, OverwriteOptions) {
   auto s = Load("drivers: {a: {overwrite_options: [overwritefs]}}");
   ASSERT_TRUE(s.ok());
-  for (const char* name :
-       {"overwritefs", "overwriteFS", "OVERWRITE_FS", "ebs.overwriteFS", "dvdi/overwrite-fs"}) {
+  for (const char* name : {"overwritefs", "overwriteFS", "OVERWRITE_FS", "ebs.overwriteFS",
+                           "dvdi/overwrite-fs", " overwritefs\t",
+                           "\xC2\xA0overwrite\xE2\x80\x82"
+                           "FS"}) {
     EXPECT_TRUE(s->IsOverwriteOption(name)) << name;
     EXPECT_TRUE(s->OverwriteAllowed("a", name)) << name;
     EXPECT_FALSE(s->OverwriteAllowed("b", name)) << name;
   }
   EXPECT_TRUE(s->IsOverwriteOption("force-format"));
   EXPECT_FALSE(s->OverwriteAllowed("a", "force-format"));
-  for (const char* name : {"size", "newfstype", "", "overwritefsx"})
+  for (const char* name : {"size", "newfstype", "", "overwritefsx", "overwritefs\xC3\xA0"})
     EXPECT_FALSE(s->IsOverwriteOption(name)) << name;
   EXPECT_FALSE(Load("overwrite_options: [zap]")->IsOverwriteOption("overwritefs"));
   EXPECT_NE(Error("drivers: {a: {overwrite_options: [overwritesf]}}").find("overwritesf"), std::string::npos);
