@@ -18,6 +18,9 @@ export enum Kind {
   Refused,
 }
 
+/** So many calls, or stages, the engine takes with one request (docs/abi.md). */
+export const AT_ONCE: i32 = 256;
+
 /** No texts. Shared by all that have none: never added to. */
 const NONE: string[] = [];
 
@@ -85,9 +88,17 @@ export class Call {
   }
 }
 
-/** Sends the calls side by side; each has its answer then. A Failure where the engine gave none. */
+/** Sends the calls, as many side by side as the engine takes; each has its answer then. A Failure where the engine gave none. */
 export function callPlugins(calls: Call[]): Failure | null {
-  if (calls.length == 0) return null;
+  if (calls.length <= AT_ONCE) return calls.length ? callSome(calls) : null;
+  for (let from = 0; from < calls.length; from += AT_ONCE) {
+    const failure = callSome(calls.slice(from, from + AT_ONCE));
+    if (failure !== null) return failure;
+  }
+  return null;
+}
+
+function callSome(calls: Call[]): Failure | null {
   const w = new JsonWriter(128 * calls.length + 64);
   w.beginObject().key("calls").beginArray();
   for (let i = 0; i < calls.length; i++) {

@@ -2,14 +2,22 @@
 import { stage } from "../dvdi";
 import { JsonWriter } from "../json/writer";
 import { Failure } from "../model/result";
+import { AT_ONCE } from "./calls";
 import { answerOf, badAnswer, failureOf, misread } from "./host";
 import { Policy } from "./policy";
 import { named } from "./prepare";
 import { Volume } from "./volume";
 
-/** Stages all volumes with one request; they are mounted. The first failure, by the volumes' order, or null. */
+/** Stages all volumes, as many with one request as the engine takes; they are mounted. The first failure, by the volumes' order, or null. */
 export function stageAll(policy: Policy, volumes: Volume[]): Failure | null {
-  if (volumes.length == 0) return null;
+  for (let from = 0; from < volumes.length; from += AT_ONCE) {
+    const failure = stageSome(policy, volumes.slice(from, from + AT_ONCE));
+    if (failure !== null) return failure;
+  }
+  return null;
+}
+
+function stageSome(policy: Policy, volumes: Volume[]): Failure | null {
   const w = new JsonWriter(160 * volumes.length + 64);
   w.beginObject().key("stages").beginArray();
   for (let i = 0; i < volumes.length; i++) {

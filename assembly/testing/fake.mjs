@@ -13,6 +13,8 @@
 
 const BEGAN = 1_700_000_000_000;
 
+/** So many calls, or stages, an engine takes with one request. */
+const AT_ONCE = 256;
 const HARMLESS = ["log", "now", "random"];
 /**
  * What the engine offers to each export. `left_ms`: what `now` says where that is not the operation's deadline. `says`:
@@ -136,10 +138,11 @@ export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
   };
 
   const imports = {
-    plugin_call: ({ calls }) => ({ ok: { answers: calls.map(plugin) } }),
-    stage: ({ stages }) => ({
-      ok: { stages: stages.map((stage) => scripted("stage.one", stage.volume) ?? { ok: true }) },
-    }),
+    plugin_call: ({ calls }) => atOnce("plugin_call", "calls", calls) ?? { ok: { answers: calls.map(plugin) } },
+    stage: ({ stages }) =>
+      atOnce("stage", "stages", stages) ?? {
+        ok: { stages: stages.map((stage) => scripted("stage.one", stage.volume) ?? { ok: true }) },
+      },
     query: () => ({
       ok: { attachment: { state: "none", users: [] }, history: { known: false, created_by_us: false } },
     }),
@@ -181,6 +184,12 @@ export function createFake({ volumes = [], seed = 1, faults = 0 } = {}) {
   };
 
   return { state, script, answer, began: BEGAN, names: Object.keys(imports) };
+}
+
+/** What an engine answers to a request for none, or for more than it takes; undefined for any other. */
+function atOnce(name, what, { length }) {
+  if (length >= 1 && length <= AT_ONCE) return undefined;
+  return { error: { code: "policy", message: `${name} wants 1 to ${AT_ONCE} ${what}` } };
 }
 
 /** A call that goes wrong: it never arrives, or it arrives and its answer does not, or the plugin has a bad moment. */
