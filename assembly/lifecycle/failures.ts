@@ -1,6 +1,7 @@
 // What went wrong with a plugin, in words: one wording for one cause.
 import { Failure } from "../model/result";
 import { Call, Kind } from "./calls";
+import { Volume } from "./volume";
 
 const SHOWS_PLUGINS = "`dvdi doctor` shows the plugins that are found";
 
@@ -87,6 +88,31 @@ export function failureOfCall(call: Call): Failure {
   return nothingKnown(call);
 }
 
+/** Whether a volume is there is not known, and what is not known is not created: its driver gave no List. */
+export function listFailed(volume: Volume, list: Call): Failure {
+  const cause = failureOfCall(list);
+  return notKnown(volume, cause.code, ", and " + cause.message, cause.hint);
+}
+
+/** The same where Get's error tells of the driver's own state: many a driver's List names nothing then, or never does. */
+export function getFailed(volume: Volume): Failure {
+  return notKnown(
+    volume,
+    "unavailable",
+    ", which reads as if it would pass, and its List does not name the volume",
+    "see what ails the driver (its log may say more), then run this again",
+  );
+}
+
+function notKnown(volume: Volume, code: string, why: string, hint: string): Failure {
+  const title = volume.request.title();
+  return new Failure(
+    code,
+    "it is not known whether " + title + ' exists: the driver answered Get with "' + volume.getError + '"' + why,
+    "nothing was created; " + hint,
+  ).of(volume.name, volume.driver);
+}
+
 function tries(attempts: i32): string {
   return attempts > 1 ? " (tried " + attempts.toString() + " times)" : "";
 }
@@ -99,6 +125,16 @@ export function heldElsewhere(text: string): bool {
 /** Whether a plugin's error to Mount reads as if it would pass by itself. */
 export function transient(text: string): bool {
   return !holds(text, HELD) && holds(text, PASSING);
+}
+
+/**
+ * Whether a plugin's error to Get reads as if it would pass, and so says nothing about whether the volume is there: its
+ * backend is away, or has too much to do. A volume may be called by any of these words.
+ */
+export function unclear(text: string, name: string): bool {
+  if (holds(text, MISSING)) return false;
+  const words = text.toLowerCase().replaceAll(name.toLowerCase(), "");
+  return holds(words, PASSING) || holds(words, AWAY);
 }
 
 /** Whether a plugin's error to Create says that the volume is there already. */
@@ -128,6 +164,9 @@ const PASSING: string[] = [
   "connection re", // refused, reset
   "unavailable",
 ];
+/** Of a plugin's backend, where it is no word on a volume. */
+const AWAY: string[] = ["busy", "deadline exceeded", "unreachable", "no route to host", "to connect", "broken pipe"];
+const MISSING: string[] = ["not found", "notfound", "no such", "not exist", "n't exist", "unknown volume", "not know"];
 const EXISTS: string[] = ["exist", "duplicate", "in use", "conflict"];
 
 function holds(text: string, parts: string[]): bool {

@@ -83,7 +83,7 @@ export class Policy {
   /**
    * How long to wait, in milliseconds before jitter, until a call is tried again that was tried `attempt` times; -1 to
    * give up. `kind` is why nothing is known (unreachable, not-found, breaker-open, lost, timeout, not-json,
-   * malformed, too-large, invalid), or `transient`: an error of the plugin's own to Mount that reads as if it would
+   * malformed, too-large, invalid), or `transient`: an error of the plugin's own to Get or Mount that reads as if it would
    * pass. Never waits beyond the operation's deadline, whatever is returned.
    */
   retry(kind: string, attempt: i32, config: Config): i64 {

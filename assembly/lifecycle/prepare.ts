@@ -5,7 +5,17 @@ import { Config } from "../model/config";
 import { Options } from "../model/request";
 import { Failure } from "../model/result";
 import { Call, Kind } from "./calls";
-import { existsAlready, failureOfCall, noGreeting, nothingKnown, pluginSaidNo, transient } from "./failures";
+import {
+  existsAlready,
+  failureOfCall,
+  getFailed,
+  listFailed,
+  noGreeting,
+  nothingKnown,
+  pluginSaidNo,
+  transient,
+  unclear,
+} from "./failures";
 import { Policy } from "./policy";
 import { Asker } from "./retry";
 import { contradiction, outsiders } from "./share";
@@ -224,8 +234,11 @@ export class Preparation {
       const answer = calls[i].answer;
       for (let j = 0; j < driver.doubtful.length; j++) {
         const volume = driver.doubtful[j];
-        if (answer.kind != Kind.Ok) return this.listFailed(volume, calls[i]);
-        if (!answer.names.includes(volume.name)) continue;
+        if (answer.kind != Kind.Ok) return listFailed(volume, calls[i]);
+        if (!answer.names.includes(volume.name)) {
+          if (unclear(volume.getError, volume.name)) return getFailed(volume);
+          continue;
+        }
         volume.there = true;
         this.notes.push(
           "driver " +
@@ -239,24 +252,6 @@ export class Preparation {
       }
     }
     return null;
-  }
-
-  /** Whether a volume is there is not known, and what is not known is not created. */
-  private listFailed(volume: Volume, list: Call): Failure {
-    const cause = failureOfCall(list);
-    return named(
-      new Failure(
-        cause.code,
-        "it is not known whether " +
-          volume.request.title() +
-          ' exists: the driver answered Get with "' +
-          volume.getError +
-          '", and ' +
-          cause.message,
-        "nothing was created; " + cause.hint,
-      ),
-      volume,
-    );
   }
 
   /** Whether each volume that is missing may be created. Nothing is created before all of them may. */

@@ -1,7 +1,8 @@
 // Asking again: which calls, after how long, and when to stop.
 import { Config } from "../model/config";
 import { Failure } from "../model/result";
-import { Call, Kind, callPlugins } from "./calls";
+import { Answer, Call, Kind, callPlugins } from "./calls";
+import { unclear } from "./failures";
 import { log, now, random, sleep } from "./host";
 import { Policy } from "./policy";
 
@@ -19,7 +20,8 @@ export class Asker {
   ) {}
 
   /**
-   * Sends the calls side by side, and those again of which nothing is known, as the policy's retry() says. A Create, and
+   * Sends the calls side by side, and those again of which nothing is known, as the policy's retry() says; a Get, too, whose
+   * error reads as if it would pass. A Create, and
    * a Mount that the plugin may have acted on, is not sent again here: its caller asks first. Each call has its answer
    * at the end, which may be `Unknown`. A Failure where the engine gave none.
    */
@@ -33,11 +35,12 @@ export class Asker {
       for (let i = 0; i < pending.length; i++) {
         const call = unchecked(pending[i]);
         const answer = call.answer;
-        if (answer.kind != Kind.Unknown) continue;
+        const kind = whyAgain(call, answer);
+        if (kind.length == 0) continue;
         if (call.method == "Create" || (answer.sent && call.method == "Mount")) continue;
         // A plugin that has no Capabilities, or something odd in its place, is local: no reason to wait.
         if (answer.sent && call.method == "Capabilities") continue;
-        const ms = this.policy.retry(answer.reason, call.attempts, this.config);
+        const ms = this.policy.retry(kind, call.attempts, this.config);
         if (ms < 0) continue;
         if (ms > wait) wait = ms;
         if (again === null) again = [call];
@@ -64,4 +67,10 @@ export class Asker {
     }
     return sleep(wait) === null;
   }
+}
+
+/** What retry() is asked with; "" for an answer that is one. */
+function whyAgain(call: Call, answer: Answer): string {
+  if (answer.kind == Kind.Unknown) return answer.reason;
+  return answer.kind == Kind.Error && call.method == "Get" && unclear(answer.error, call.name) ? "transient" : "";
 }
