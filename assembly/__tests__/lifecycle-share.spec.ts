@@ -136,4 +136,38 @@ describe("sharing: prepare", () => {
       "re-attached: re-attached a (not used on this node before)",
     );
   });
+
+  it("does not take the files of a running workload from it", () => {
+    const user = '{"uid":2000,"gid":2000}';
+    const modes = ["root-dir", "recursive"];
+    for (let i = 0; i < modes.length; i++) {
+      world.reset();
+      const asked = new Asked("a").usedBy("s1");
+      asked.mode = "ro";
+      asked.ownership = modes[i];
+      const outcome = prepare([asked], user);
+      expect(outcome.notes).toBe(
+        'volume "a" (driver rexray) keeps the owners of its files (ownership ' +
+          modes[i] +
+          " is left out): run/s1 uses it",
+      );
+      holds(world.transcript(), '"ownership":"none"');
+      // A folder of its own is another thing, and so is a mapping, which changes no file.
+      world.reset();
+      asked.subpath = "mine";
+      expect(prepare([asked], user).notes).toBe("");
+      holds(world.transcript(), '"ownership":"' + modes[i] + '"');
+      world.reset();
+      asked.subpath = "";
+      asked.ownership = "idmap";
+      expect(prepare([asked], user).notes).toBe("");
+      holds(world.transcript(), '"ownership":"idmap"');
+      // The same workload, that is prepared once more.
+      world.reset();
+      const again = new Asked("a").usedBy("me");
+      again.ownership = modes[i];
+      expect(prepare([again], user).notes).toBe("");
+      holds(world.transcript(), '"ownership":"' + modes[i] + '"');
+    }
+  });
 });

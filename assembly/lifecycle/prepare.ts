@@ -18,7 +18,7 @@ import {
 } from "./failures";
 import { Policy } from "./policy";
 import { Asker } from "./retry";
-import { contradiction, outsiders } from "./share";
+import { contradiction, keepOwners, outsiders } from "./share";
 import { stageAll } from "./stages";
 import { Scope, Volume } from "./volume";
 
@@ -126,7 +126,12 @@ export class Preparation {
   /** Whose the files are to be. Said before anything is done, for a stage would only find out at the end. */
   private own(volume: Volume): Failure | null {
     volume.ownership = this.policy.ownership(volume, this.scope);
-    if (volume.ownership == "none" || this.scope.hasUser) return null;
+    if (volume.ownership == "none") return null;
+    if (this.scope.hasUser) {
+      const note = keepOwners(volume);
+      if (note.length) this.notes.push(note);
+      return null;
+    }
     return new Failure(
       "invalid",
       volume.request.title() +

@@ -1,7 +1,7 @@
 // The stock rules for several users of one volume on one node.
 import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
-import { Scope, User } from "./volume";
+import { Scope, User, Volume } from "./volume";
 
 /**
  * Whether the request can be granted beside these users; null where it can.
@@ -39,6 +39,25 @@ export function outsiders(users: User[], scope: Scope): User[] {
 function outermost(container: string): string {
   const dot = container.indexOf(".");
   return dot < 0 ? container : container.substring(0, dot);
+}
+
+/**
+ * Leaves the owners of a volume's files as they are where somebody else is at work with them: who came first would lose
+ * its own files to who comes now. A note for the user, or "". A folder of the volume (subpath) may be this workload's own.
+ */
+export function keepOwners(volume: Volume): string {
+  const asked = volume.ownership;
+  if (volume.users.length == 0 || volume.request.subpath.length) return "";
+  if (asked != "root-dir" && asked != "recursive") return "";
+  volume.ownership = "none";
+  return (
+    volume.request.title() +
+    " keeps the owners of its files (ownership " +
+    asked +
+    " is left out): " +
+    volume.users[0].title +
+    " uses it"
+  );
 }
 
 /** How often a volume in use is looked at again. */
