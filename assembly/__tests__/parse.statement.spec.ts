@@ -78,6 +78,17 @@ describe("the statement", () => {
     expect(parse("statement", '{"$schema":"x","volumes":[]}').short).toBe("");
   });
 
+  it("passes fractions on as they were written", () => {
+    const written = ["0.02414", "304.84178", "-3344.2347757", "0.30000000000000004", "1.50", "2.000", "-0.0", "0.10e1"];
+    const passed = ["0.02414", "304.84178", "-3344.2347757", "0.30000000000000004", "1.5", "2", "0", "1"];
+    for (let i = 0; i < written.length; i++) {
+      const options = ',"driver":"own","options":{"o":' + written[i] + "}";
+      expect(parse("statement", volume(options)).short).toBe('own v at /d rw {"o":"' + passed[i] + '"}');
+    }
+    expect(parse("statement", volume(',"driver":"own","size":0.02414')).short).toBe(
+      'own v at /d rw {"size":"0.02414"}',
+    );
+  });
   it("passes whole numbers of any length on as they were written", () => {
     const whole = ["9007199254740993", "123456789012345678", "-123456789012345678901", "100000000000000000000"];
     for (let i = 0; i < whole.length; i++) {

@@ -240,11 +240,18 @@ export class Node {
     return this.isTrue() ? "true" : "false";
   }
 
-  /** The number as a text. A whole one that is too large to be exact as a number stays as it was written: it may be an id. */
+  /**
+   * The number as a text: as it was written, for the library reads one fraction in a thousand as a neighbour that is written
+   * longer, and a whole one that is too large to be exact may be an id. Zeros behind a fraction are left out, and an
+   * exponent is reckoned with.
+   */
   private numberAsText(number: f64): string {
-    if (Math.abs(number) <= <f64>MAX_INTEGER) return numberText(number);
     const literal = this.literal();
-    return literal.includes(".") || literal.includes("e") || literal.includes("E") ? numberText(number) : literal;
+    if (number == 0 || literal.includes("e") || literal.includes("E")) return numberText(number);
+    if (!literal.includes(".")) return literal;
+    let end = literal.length;
+    while (literal.charCodeAt(end - 1) == 0x30) end--;
+    return literal.substring(0, literal.charCodeAt(end - 1) == 0x2e ? end - 1 : end);
   }
 
   /** The value as it was written. */
