@@ -124,6 +124,14 @@ describe("options of known drivers", () => {
     }
   });
 
+  it("are those of the schema by their whole name, in the letters that it has", () => {
+    const names = ["size int", "size int 1 1048576", "overwritefs bool", "encryption\u212aey"];
+    for (let i = 0; i < names.length; i++) {
+      holds(option("ebs", names[i], "5").message, "driver ebs has no option", names[i]);
+    }
+    expect(option("dvdi", "noloc\u212a", "5").short).toBe('dvdi v at /d rw {"noloc\u212a":"5"}');
+  });
+
   it("refuse control characters and bad names everywhere", () => {
     expect(option("own", "a", "x\ny").message).toBe("volumes[0].options.a holds a control character (U+000A)");
     expect(option("own", "", "x").message.includes("empty or overlong name")).toBe(true);

@@ -69,9 +69,12 @@ function checkName(field: string, name: string): Failure | null {
   return new Failure("invalid", field + ' has an option "' + show(name) + '" whose name ' + bad).at(field, show(name));
 }
 
-/** The rule's line, or "". */
+/**
+ * The rule's line, or "". A name with a blank would fit a line beyond its name, and one beyond ASCII may only become that of a
+ * rule by its lower case, which the engine does not take for the same when it looks for secrets.
+ */
 function ruleFor(schema: string[], name: string): string {
-  const lower = name.toLowerCase();
+  const lower = isWord(name) ? name.toLowerCase() : " ";
   for (let i = 0; i < schema.length; i++) {
     const rule = unchecked(schema[i]);
     // The last one.
@@ -81,6 +84,11 @@ function ruleFor(schema: string[], name: string): string {
     }
   }
   return "";
+}
+
+function isWord(name: string): bool {
+  for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) <= 0x20 || name.charCodeAt(i) >= 0x7f) return false;
+  return true;
 }
 
 function namesOf(schema: string[]): string[] {
