@@ -433,23 +433,25 @@ function stringAt(tape: Tape, entry: i32): string {
   const kind = <u32>tape.countOf(entry);
   if (kind == PLAIN) return widened(start + 1, length - 2);
   if (kind != WITH_ESCAPES) return decode(start + 1, length - 2);
-  return JSON.parse<string>(unescapeSlashes(decode(start, length)));
+  return JSON.parse<string>(withPlainSlashes(start, length));
 }
 
-/** Rewrites the escape `\/` to `/`, which json-as would decode to NUL. */
-function unescapeSlashes(text: string): string {
-  if (!text.includes("\\/")) return text;
-  let out = "";
-  let from = 0;
-  for (let i = 0; i + 1 < text.length; i++) {
-    if (text.charCodeAt(i) != 0x5c) continue;
-    if (text.charCodeAt(i + 1) == 0x2f) {
-      out += text.substring(from, i);
-      from = i + 1;
-    }
-    i++;
+const ESCAPED_SLASH: u32 = 0x2f5c;
+
+/** The text of so many bytes, with a slash for each escape `\/`, which json-as would decode to NUL. */
+function withPlainSlashes(bytes: usize, length: usize): string {
+  const copy = new ArrayBuffer(<i32>length);
+  const start = changetype<usize>(copy);
+  const end = bytes + length;
+  let to = start;
+  while (bytes < end) {
+    const code = load<u8>(bytes);
+    // Behind a backslash stands something, for the text was walked through.
+    if (code == 0x5c && <u32>load<u16>(bytes) != ESCAPED_SLASH) store<u8>(to++, <u32>load<u8>(bytes++));
+    else if (code == 0x5c) bytes++;
+    store<u8>(to++, <u32>load<u8>(bytes++));
   }
-  return out + text.substring(from);
+  return decode(start, to - start);
 }
 
 /** A number that is written as up to 15 digits and nothing else; -1 for others. */

@@ -5,6 +5,9 @@ import { MAX_VOLUMES, checkDriverName, checkVolumeName } from "../model/errors";
 import { VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 
+/** So many notes are kept: who has more to be told has read enough. */
+const MAX_NOTES: i32 = 1024;
+
 /** One volume as a form declares it. */
 export class Declaration {
   /** Declared by a first-class form; false for the environment, which yields to those. */
@@ -58,6 +61,6 @@ export class Context {
   }
 
   note(text: string): void {
-    this.notes.push(text);
+    if (this.notes.length < MAX_NOTES) this.notes.push(text);
   }
 }

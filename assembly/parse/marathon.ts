@@ -1,7 +1,7 @@
 // A Marathon app's definition: external volumes of the provider dvdi, and the DVDI_* variables of its env.
 import { Node, readJson } from "../json/reader";
 import { badLine, show } from "../json/text";
-import { MAX_DRIVER, MAX_NAME, MAX_OPTION_VALUE, MAX_PATH, didYouMean } from "../model/errors";
+import { MAX_DRIVER, MAX_NAME, MAX_OPTIONS, MAX_OPTION_VALUE, MAX_PATH, didYouMean } from "../model/errors";
 import { OptionValue, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
@@ -158,6 +158,10 @@ function readOptions(context: Context, external: Node, request: VolumeRequest): 
   let sizeName = "";
   if (options !== null) {
     const keys = options.keys();
+    if (keys.length > MAX_OPTIONS) {
+      options.refuse("has more than " + MAX_OPTIONS.toString() + " options");
+      return external.failure;
+    }
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i];
       const node = options.get(key)!;

@@ -121,22 +121,18 @@ function splitCsv(text: string, out: string[]): string {
   let at = 0;
   while (true) {
     if (at < text.length && text.charCodeAt(at) == 0x22) {
-      let field = "";
+      const parts: string[] = [];
       let from = at + 1;
       while (true) {
         const end = text.indexOf('"', from);
         if (end < 0) return "has a quote that is not closed";
-        field += text.substring(from, end);
+        parts.push(text.substring(from, end));
         from = end + 1;
-        if (from < text.length && text.charCodeAt(from) == 0x22) {
-          field += '"';
-          from++;
-          continue;
-        }
-        break;
+        if (from >= text.length || text.charCodeAt(from) != 0x22) break;
+        from++;
       }
       if (from < text.length && text.charCodeAt(from) != 0x2c) return "has text after a closing quote";
-      out.push(field);
+      out.push(parts.join('"'));
       at = from;
     } else {
       let end = text.indexOf(",", at);

@@ -40,12 +40,15 @@ export function parseVolume(context: Context, text: string): Failure | null {
   if (parts.length == 3) {
     const words = parts[2].split(",");
     let mode = "";
+    let labelled = false;
     for (let i = 0; i < words.length; i++) {
       const word = words[i];
       if (word == "ro" || word == "rw") {
         if (mode.length && mode != word) return fail(text, "asks for both ro and rw", "write one of them");
         mode = word;
       } else if (word == "z" || word == "Z") {
+        if (labelled) continue;
+        labelled = true;
         context.note('volume "' + name + '": "' + word + '" (an SELinux label) is not applied');
       } else if (PROPAGATION.includes(word)) {
         return fail(text, 'asks for the propagation "' + word + '", which only bind mounts have', "leave it out");

@@ -98,6 +98,35 @@ TEST(Builtin, MoreOptionsThanAreTaken) {
   }
 }
 
+// Each is the longest that a command reads (1 MiB), and is made of what has to be read with care.
+TEST(Builtin, LongTexts) {
+  auto repeated = [](const std::string& part) {
+    std::string out;
+    while (out.size() < (1 << 20) - 4096) out += part;
+    return out;
+  };
+  auto answer = [](const std::string& form, const std::string& text) {
+    return Answer("parse", {{"config", Json::object()}, {"sources", {{{"form", form}, {"text", text}}}}});
+  };
+  auto statement = [&](const std::string& path) {
+    return answer("statement",
+                  R"({"volumes":[{"name":"v","driver":"own","container_path":")" + path + "\"}]}");
+  };
+  EXPECT_NE(statement(repeated("\\/a")).find("at most 4095 are taken"), std::string::npos);
+  EXPECT_NE(statement(repeated("\\n")).find("at most 4095 are taken"), std::string::npos);
+  EXPECT_NE(answer("mount", "src=v,dst=/d,volume-driver=own,\"volume-opt=o=" + repeated("\"\"") + "\"")
+                .find("is longer than 16384 characters"),
+            std::string::npos);
+  EXPECT_NE(answer("volume", "v:/d:" + repeated("z,") + "z").find("\"notes\":["), std::string::npos);
+  Json volumes = Json::array();
+  for (int i = 0; i < 12; ++i)
+    volumes.push_back({{"containerPath", "d" + std::to_string(i)},
+                       {"external", {{"name", "v"}, {"provider", "dvdi"}, {"options", Options(4000, "o")}}}});
+  EXPECT_NE(
+      answer("marathon", Dump({{"container", {{"volumes", volumes}}}})).find("has more than 128 options"),
+      std::string::npos);
+}
+
 TEST(Builtin, ManyPools) {
   Json pools = Json::array();
   for (int i = 0; i < 256; ++i) {
