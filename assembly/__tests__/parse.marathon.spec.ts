@@ -137,6 +137,17 @@ describe("a Marathon app", () => {
     );
   });
 
+  it("refuses what would be read as an app without volumes", () => {
+    const volume =
+      '[{"containerPath":"d","external":{"name":"v","provider":"dvdi","options":{"dvdi/driver":"rexray"}}}]';
+    const outer = parse("marathon", '{"Container":{"volumes":' + volume + "}}");
+    expect(outer.message).toBe('the Marathon app has "Container", which Marathon does not know');
+    expect(outer.hint).toBe('did you mean "container"?');
+    const inner = parse("marathon", '{"container":{"volume":' + volume + "}}");
+    expect(inner.message).toBe('container has "volume", which Marathon does not know');
+    expect(inner.hint).toBe('did you mean "volumes"?');
+  });
+
   it("external.size wins over dvdi/size, with a note", () => {
     const parsed = app('{"name":"v","size":7,"provider":"dvdi","options":{"dvdi/driver":"own","dvdi/size":"9"}}');
     expect(parsed.short).toBe('own v at /d rw {"size":"7"}');

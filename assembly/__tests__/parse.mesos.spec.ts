@@ -41,6 +41,30 @@ describe("Mesos ContainerInfo", () => {
     ).toBe("");
   });
 
+  it("refuses what would be read as a container without volumes", () => {
+    const docker = ':[{"container_path":"/d","source":{"type":"DOCKER_VOLUME","docker_volume":{"name":"v"}}}]}';
+    const slips = ["Volumes", "volume", "volumnes"];
+    for (let i = 0; i < slips.length; i++) {
+      const slip = parse("mesos", '{"type":"MESOS","' + slips[i] + '"' + docker);
+      expect(slip.message).toBe('the ContainerInfo has "' + slips[i] + '", which Mesos does not know');
+      expect(slip.hint).toBe('did you mean "volumes"?');
+    }
+    expect(parse("mesos", '{"container":{"Volumes"' + docker + "}").message).toBe(
+      'container has "Volumes", which Mesos does not know',
+    );
+    const others = ['{"containerInfo":{"volumes"', '{"executor":{"container":{"volumes"'];
+    const ends = ["}", "}}"];
+    for (let i = 0; i < others.length; i++) {
+      const other = parse("mesos", others[i] + docker + ends[i]);
+      expect(other.message).toBe("the ContainerInfo has no volumes, no container and no type");
+      expect(other.hint).toBe('give a ContainerInfo, or what has one as its "container"');
+    }
+    expect(parse("mesos", '{"volumes":[{"container_path":"/d","Source":{}}]}').hint).toBe('did you mean "source"?');
+    expect(parse("mesos", '{"volumes":[{"container_path":"/d","source":{"dockervolume":{"name":"v"}}}]}').message).toBe(
+      "volumes[0].source has no type",
+    );
+  });
+
   it("refuses what is nearly right", () => {
     expect(parse("mesos", SNAKE.replace('"DOCKER_VOLUME"', '"docker_volume"')).hint).toBe(
       'did you mean "DOCKER_VOLUME"?',

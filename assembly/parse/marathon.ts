@@ -7,7 +7,9 @@ import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
 import { parseEnv } from "./env";
 import { memberPath } from "./paths";
+import { misspelt } from "./slips";
 
+const MARATHON: string = "Marathon";
 const PREFIX: string = "dvdi/";
 const DRIVER: string = "dvdi/driver";
 const SIZE: string = "size";
@@ -64,9 +66,13 @@ function collect(node: Node, out: Node[]): void {
 
 function parseApp(context: Context, app: Node): Failure | null {
   const container = app.object("container");
+  let slip = misspelt(app, "container", MARATHON);
+  if (slip !== null) return slip;
   let external = 0;
   if (container !== null) {
     const volumes = container.array("volumes");
+    slip = misspelt(container, "volumes", MARATHON);
+    if (slip !== null) return slip;
     if (volumes !== null) {
       for (let i = 0; i < volumes.length; i++) {
         const volume = volumes.at(i);
@@ -74,7 +80,7 @@ function parseApp(context: Context, app: Node): Failure | null {
         // Host paths, local persistent volumes and secrets are Marathon's and Mesos's own.
         const node = volume.get("external");
         if (node === null || node.isNull) {
-          const slip = misspelt(volume);
+          slip = misspelt(volume, "external", MARATHON);
           if (slip !== null) return slip;
           continue;
         }
@@ -96,17 +102,6 @@ function parseApp(context: Context, app: Node): Failure | null {
   if (instances.isNumber && instances.number() > 1) {
     const place = instances.place() + " is " + instances.shown();
     context.note(place + ": every instance asks for the same volumes, which is refused unless their access allows it");
-  }
-  return null;
-}
-
-/** A member that was meant to be `external`: it would be passed over without a word otherwise. */
-function misspelt(volume: Node): Failure | null {
-  const keys = volume.keys();
-  for (let i = 0; i < keys.length; i++) {
-    if (keys[i] == "external" || didYouMean(keys[i], ["external"]).length == 0) continue;
-    volume.refuse('has "' + show(keys[i]) + '", which Marathon does not know', 'did you mean "external"?');
-    return volume.failure;
   }
   return null;
 }

@@ -8,7 +8,9 @@ import { OptionValue, VolumeRequest } from "../model/request";
 import { Failure } from "../model/result";
 import { Context, Declaration } from "./context";
 import { memberPath } from "./paths";
+import { misspelt } from "./slips";
 
+const MESOS: string = "Mesos";
 const MODES: string[] = ["RW", "RO"];
 const DOCKER_VOLUME: string = "DOCKER_VOLUME";
 /** Kinds that are Mesos's own and left alone. */
@@ -21,11 +23,22 @@ export function parseMesos(context: Context, text: string): Failure | null {
   if (unread !== null) return unread;
   let info = read.value!;
   if (!info.mustBeObject()) return info.failure;
-  if (!info.has("volumes") && info.has("container")) {
-    const container = info.object("container");
-    if (container === null) return info.failure;
-    info = container;
+  if (!info.has("volumes")) {
+    if (info.has("container")) {
+      const container = info.object("container");
+      if (container === null) return info.failure;
+      info = container;
+    } else if (!info.has("type") && info.length > 0) {
+      // Every ContainerInfo has a type.
+      info.refuse(
+        "has no volumes, no container and no type",
+        'give a ContainerInfo, or what has one as its "container"',
+      );
+      return info.failure;
+    }
   }
+  const slip = misspelt(info, "volumes", MESOS);
+  if (slip !== null) return slip;
   const volumes = info.array("volumes");
   if (volumes !== null) {
     for (let i = 0; i < volumes.length; i++) {
@@ -39,7 +52,14 @@ export function parseMesos(context: Context, text: string): Failure | null {
 function parseOne(context: Context, volume: Node): Failure | null {
   if (!volume.mustBeObject()) return volume.failure;
   const source = volume.object("source");
-  if (source === null) return volume.failure;
+  if (source === null) {
+    if (volume.failure !== null) return volume.failure;
+    return misspelt(volume, "source", MESOS);
+  }
+  if (!source.has("type")) {
+    source.refuse("has no type", 'write "type": "DOCKER_VOLUME"');
+    return volume.failure;
+  }
   const type = source.string("type", "", MAX_NAME);
   const docker = either(source, "docker_volume", "dockerVolume");
   const failure = volume.failure;
