@@ -120,9 +120,22 @@ test("the fake world keeps the engine's promise about Create", () => {
   assert.match(ask(create), /"kind":"ok"/);
 });
 
+test("the fake world takes as many calls at once as the engine does", () => {
+  const fake = createFake();
+  const asked = (name: string, what: string, one: object, count: number): string =>
+    fake.answer(name, JSON.stringify({ [what]: Array(count).fill(one) })) ?? "";
+  for (const [name, what, one] of [
+    ["plugin_call", "calls", { method: "List", driver: "nfs" }],
+    ["stage", "stages", { volume: 0 }],
+  ] as const) {
+    assert.match(asked(name, what, one, 256), /^\{"ok"/);
+    for (const count of [0, 257]) assert.match(asked(name, what, one, count), /"policy".* wants 1 to 256 /);
+  }
+});
+
 test("the fake world offers to each export what the engine does", () => {
   const fake = createFake();
-  const request = '{"calls":[{"method":"Activate","driver":"nfs"}],"stages":[],"ms":1,"volume":0}';
+  const request = '{"calls":[{"method":"Activate","driver":"nfs"}],"stages":[{"volume":0}],"ms":1,"volume":0}';
   /** How each import is answered: by a value, by an error, or by the end of the export. */
   const offers = (operation: Operation): string =>
     fake.names
