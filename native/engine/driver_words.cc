@@ -6,18 +6,13 @@
 #include <cerrno>
 
 #include "base/guards.h"
+#include "base/secret.h"
 #include "base/text.h"
 #include "engine/meta.h"
+#include "engine/secrets.h"
 
 namespace dvdi {
 namespace {
-
-// All else that an answer says is ours: that it did not come, or was too long.
-bool HasWords(const Answer& answer) {
-  return answer.kind == Answer::Kind::kError ||
-         (answer.kind == Answer::Kind::kUnknown &&
-          (answer.reason == "not-json" || answer.reason == "malformed"));
-}
 
 // Its file says what the settings of the engine that attached it were. One without a file was let go.
 bool MayHaveSecrets(Core& core, const AttachmentRow& a) {
@@ -29,11 +24,30 @@ bool MayHaveSecrets(Core& core, const AttachmentRow& a) {
 
 }  // namespace
 
+bool HasWords(const Answer& answer) {
+  return answer.kind == Answer::Kind::kError ||
+         (answer.kind == Answer::Kind::kUnknown &&
+          (answer.reason == "not-json" || answer.reason == "malformed"));
+}
+
 bool MayTellSecrets(const Env& env, const Settings& settings) {
   if (!settings.secret_options.empty() || !settings.credentials_dir.empty()) return true;
   std::vector<std::string> names;
   const int r = env.sys->ListDir(AT_FDCWD, settings.secrets_dir.c_str(), &names);
   return r < 0 ? r != -ENOENT && r != -ENOTDIR : !names.empty();
+}
+
+void HideWhatItMayRepeat(const Core& core, const std::string& driver, Recorder* recorder) {
+  for (const std::string* folder : {&core.settings.secrets_dir, &core.settings.credentials_dir}) {
+    std::vector<std::string> names;
+    if (folder->empty() || core.env.sys->ListDir(AT_FDCWD, folder->c_str(), &names) < 0) continue;
+    for (const std::string& name : names) {
+      auto secret = ResolveSecret(core.env, core.settings, {}, driver, name);
+      if (!secret.ok()) continue;  // what cannot be read is told to nobody
+      recorder->HideSecret(*secret);
+      Wipe(&*secret);
+    }
+  }
 }
 
 std::string KeptError(Core& core, const Call& call, const Answer& answer,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/core.h"
+#include "engine/recorder.h"
 #include "plugin/client.h"
 
 namespace dvdi {
@@ -21,6 +22,14 @@ bool MayTellSecrets(const Env& env, const Settings& settings);
 // call is about, were made where that was so.
 std::string KeptError(Core& core, const Call& call, const Answer& answer,
                       const std::vector<AttachmentRow>& attachments = {});
+
+// Whether an answer holds words of the driver's own: all else that it says is ours, such as that it did not
+// come.
+bool HasWords(const Answer& answer);
+
+// Hides the values that a reference may have given to the driver when its volume was made, by whomever: who
+// mounts it today is not told them, and its words may repeat them.
+void HideWhatItMayRepeat(const Core& core, const std::string& driver, Recorder* recorder);
 
 }  // namespace dvdi
 

@@ -117,6 +117,9 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   std::vector<Answer> answers = core_.plugins->Run(calls);
   for (Call& call : calls)
     for (auto& [key, value] : call.options) Wipe(&value);
+  for (size_t c = 0; c < calls.size(); ++c)
+    if (DVDI_GUARD(words_hidden) && HasWords(answers[c]) && had_words_.insert(calls[c].driver).second)
+      HideWhatItMayRepeat(core_, calls[c].driver, &recorder_);
   if (!mounts.empty()) {
     for (size_t c = 0; c < calls.size(); ++c)
       if (calls[c].method == Method::kMount) named_.push_back(answers[c].mountpoint);

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -164,8 +165,9 @@ class PrepareOperation {
   // Our mountinfo, as it was when a volume was last found or put in its place.
   std::vector<MountEntry> mounts_;
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
-  std::string unanswered_;      // what the last call came to that had no answer
-  bool policy_failed_ = false;  // by itself: it trapped, hit a limit, answered nonsense
+  std::set<std::string> had_words_;  // drivers that said something which may repeat a secret
+  std::string unanswered_;           // what the last call came to that had no answer
+  bool policy_failed_ = false;       // by itself: it trapped, hit a limit, answered nonsense
   int64_t next_seq_ = 1;
   // The policy refused, and is to be asked again after so long; 0: not at all.
   int64_t again_ms_ = 0;

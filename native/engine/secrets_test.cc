@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/text.h"
 #include "engine/testing/sim_engine.h"
 #include "sys/test_faults.h"
 
@@ -445,6 +446,26 @@ TEST_F(SecretsTest, WhatADriverRepeatsWhenAVolumeIsReleasedIsNotKept) {
   std::filesystem::remove_all(settings_.secrets_dir);
   release("no secrets");
   told(true, "no secrets");
+}
+
+// A volume that is there is mounted and not created: nobody reads its secret then, but its driver knows it.
+TEST_F(SecretsTest, WhatADriverRepeatsOfAVolumeThatIsThereIsHidden) {
+  WriteSecret("db", kValue);
+  MakeVolume("red", "a");
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method != "Mount") return false;
+    *reply = Says(Dump({{"Err", std::string("login with ") + kValue + " failed"}}), 500);
+    return true;
+  };
+  for (const Json& options : {Json{{"options", {{"key", {{"secret", "db"}}}}}}, Json::object()}) {
+    Json answer = Prepare("scope-of-a-test", {Volume("red", "a", options)});
+    EXPECT_EQ(CodeOf(answer), "driver") << answer;
+    EXPECT_HAS_NOT(Dump(answer), "hunter2");
+    EXPECT_HAS_NOT(Dump(Record("scope-of-a-test")), "hunter2");
+    EXPECT_HAS_NOT(LedgerBytes(), "hunter2");
+    std::ifstream audit(settings_.state_dir + "/audit.log");
+    EXPECT_HAS_NOT(std::string(std::istreambuf_iterator<char>(audit), {}), "hunter2");
+  }
 }
 
 // No value of an option, and so refused: the record of that has nothing of it.
