@@ -62,7 +62,7 @@ Json PrepareOperation::RehearsalAnswer(const Status& decided) const {
   Json answer = {{"dry_run", true}, {"volumes", std::move(list)}, {"calls", rehearsed_}, {"notes", Notes()}};
   if (!decided.ok()) answer["error"] = Json::parse(decided.ToJson(), nullptr, false);
   // What the policy saw of a secret is its handle; what a driver repeated of it is hidden.
-  return Json::parse(recorder_.Redact(Dump(answer)), nullptr, false);
+  return Json::parse(recorder_.RedactJson(Dump(answer)), nullptr, false);
 }
 
 Json PrepareOperation::AnswerApart(const Json& item, const Call& call, size_t volume) {

@@ -60,7 +60,7 @@ Result<std::string> PrepareOperation::HostCall(std::string_view name, std::strin
   std::string kept = parsed.ok() ? std::string(request) : Dump(Json(std::string(request)));
   recorder_.HostCall(name, kept, answer, core_.env.clock->MonotonicNs() - begin);
   if (!ok.ok() && core_.closing) return ok.status();
-  return recorder_.Redact(answer);
+  return recorder_.RedactJson(answer);
 }
 
 Result<Json> PrepareOperation::PluginCall(const Json& request) {

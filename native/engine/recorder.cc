@@ -7,9 +7,32 @@
 namespace dvdi {
 namespace {
 
-void ReplaceAll(std::string* text, std::string_view what, const char* with) {
-  for (size_t at = 0; (at = text->find(what, at)) != std::string::npos; at += std::string_view(with).size())
-    text->replace(at, what.size(), with);
+// As deep as what is recorded: a host call within a record.
+constexpr int kMaxDepth = 80;
+
+// Words of the ABI that a policy decides by. A secret that is one of them tells nobody anything where the
+// engine says it.
+constexpr std::string_view kWords[] = {
+    "ok",           "error",         "unknown",      "refused",      "local",       "global",
+    "VolumeDriver", "unreachable",   "lost",         "timeout",      "not-json",    "malformed",
+    "too-large",    "breaker-open",  "not-found",    "invalid",      "unavailable", "driver",
+    "policy",       "system",        "unsupported",  "internal",     "none",        "attached",
+    "releasing",    "single-writer", "multi-reader", "multi-writer", "rw",          "ro"};
+
+// Puts `hide` of each string in the place of it. Whether one of them changed.
+template <class Hide>
+bool ReplaceStrings(Json* value, const Hide& hide) {
+  bool changed = false;
+  if (value->is_structured()) {
+    for (Json& member : *value) changed |= ReplaceStrings(&member, hide);
+  } else if (value->is_string()) {
+    auto& text = value->get_ref<std::string&>();
+    if (std::find(std::begin(kWords), std::end(kWords), text) != std::end(kWords)) return false;
+    std::string hidden = hide(text);
+    changed = hidden != text;
+    if (changed) text = std::move(hidden);
+  }
+  return changed;
 }
 
 }  // namespace
@@ -22,7 +45,9 @@ Recorder::Recorder(const Env& env, std::string kind, size_t max_bytes)
       started_ns_(env.clock->MonotonicNs()) {}
 
 void Recorder::HideSecret(const std::string& value) {
-  if (value.empty()) return;
+  const bool known = std::any_of(secrets_.begin(), secrets_.end(),
+                                 [&](const SecretText& s) { return std::string_view(s) == value; });
+  if (value.empty() || known) return;
   // A driver may repeat what it was told as JSON in its error, which stands in JSON again.
   std::vector<SecretText, WipingAllocator<SecretText>> guises;
   guises.emplace_back(value);
@@ -37,16 +62,37 @@ void Recorder::HideSecret(const std::string& value) {
     }
   }
   for (auto& guise : guises) secrets_.push_back(std::move(guise));
-  // Longest first, so that a secret which is part of another leaves nothing of it.
-  std::sort(secrets_.begin(), secrets_.end(),
-            [](const SecretText& a, const SecretText& b) { return a.size() > b.size(); });
 }
 
 std::string Recorder::Redact(std::string_view text) const {
-  std::string out(text);
-  if (!DVDI_GUARD(secret_redacted)) return out;
-  for (const auto& s : secrets_) ReplaceAll(&out, s, "[secret]");
+  if (!DVDI_GUARD(secret_redacted)) return std::string(text);
+  // All that any of them covers, so that nothing is left of one that begins within another.
+  std::vector<bool> covered;
+  for (const auto& s : secrets_) {
+    size_t end = 0;
+    for (size_t at = 0; (at = text.find(s, at)) != std::string_view::npos; ++at) {
+      covered.resize(text.size());
+      for (size_t i = std::max(at, end); i < at + s.size(); ++i) covered[i] = true;
+      end = at + s.size();
+    }
+  }
+  if (covered.empty()) return std::string(text);
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (!covered[i])
+      out += text[i];
+    else if (i == 0 || !covered[i - 1])
+      out += "[secret]";
+  }
   return out;
+}
+
+std::string Recorder::RedactJson(std::string_view text) const {
+  if (secrets_.empty()) return std::string(text);
+  auto json = ParseJson(text, "it", kMaxDepth);
+  if (!json.ok()) return Redact(text);
+  const bool changed = ReplaceStrings(&*json, [this](const std::string& string) { return Redact(string); });
+  return changed ? Dump(*json) : std::string(text);
 }
 
 std::string Recorder::Kept(std::string_view text) {
@@ -55,7 +101,7 @@ std::string Recorder::Kept(std::string_view text) {
     return "null";
   }
   bytes_ += text.size();
-  return secrets_.empty() ? std::string(text) : Redact(text);
+  return RedactJson(text);
 }
 
 void Recorder::Input(const std::string& export_name, std::string_view text) {
@@ -109,7 +155,7 @@ RecordRow Recorder::Finish(const OperationRow& operation, const std::string& out
   if (!texts_.inputs.empty()) body["input"] = texts_.inputs;
   if (!texts_.answers.empty()) body["answer"] = texts_.answers;
   if (cut_) body["cut"] = true;
-  if (!status.ok()) body["error"] = Json::parse(Redact(status.ToJson()), nullptr, false);
+  if (!status.ok()) body["error"] = Json::parse(RedactJson(status.ToJson()), nullptr, false);
   if (!undone_.empty()) body["undone"] = undone_;
   if (!notes_.empty()) body["notes"] = notes_;
   row.body = Dump(body);

@@ -34,8 +34,11 @@ class Recorder {
   void Policy(const std::string& name, const std::string& version, const std::string& sha256);
   // Values that must not be in any text from here on (promise 10).
   void HideSecret(const std::string& value);
-  // The text without the secrets.
+  // A text for people without the secrets.
   std::string Redact(std::string_view text) const;
+  // The same of JSON, which it stays whatever a secret is: hidden is what stands in its strings. Names of
+  // members, what is no string, and the ABI's own words are no driver's. What is no JSON is taken for a text.
+  std::string RedactJson(std::string_view text) const;
 
   // What the audit log says of all that the operation did.
   EventContext Context(const OperationRow& operation) const;

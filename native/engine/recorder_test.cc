@@ -61,6 +61,31 @@ TEST_F(RecorderTest, LeavesNothingOfASecret) {
   EXPECT_EQ(body["calls"][0]["answer"]["error"], "[secret]");
 }
 
+// A value may be a letter of an escape, a number, a word of the ABI.
+TEST_F(RecorderTest, JsonStaysJsonWhateverIsHidden) {
+  const std::string text = R"({"ok":{"answers":[{"kind":"ok","error":"a\nb\u0001 1 \"true\""}],"u32":11}})";
+  for (const char* value : {"n", "u", "1", "0", "\"", "\\", "true", "ok", "kind", ":", "{", "a\nb"}) {
+    Recorder r(env(), "prepare", 10'000);
+    r.HideSecret(value);
+    const Json hidden = Json::parse(r.RedactJson(text), nullptr, false);
+    ASSERT_TRUE(hidden.is_object()) << value << ": " << r.RedactJson(text);
+    EXPECT_EQ(hidden["ok"]["answers"][0]["kind"], "ok") << value;
+    EXPECT_EQ(hidden["ok"]["u32"], 11) << value;
+    r.HostCall("log", text, text, 1);
+    EXPECT_EQ(Body(r, Status(Code::kDriver, "1 {true}"))["calls"][0]["answer"], hidden) << value;
+  }
+}
+
+TEST_F(RecorderTest, NothingIsLeftOfAValueThatBeginsWithinAnother) {
+  Recorder r(env(), "prepare", 10'000);
+  for (const char* value : {"abc", "cde-secret", "aaa"}) r.HideSecret(value);
+  EXPECT_EQ(r.Redact("x abcde-secret y"), "x [secret] y");
+  EXPECT_EQ(r.Redact("aaaa."), "[secret].");
+  // What is put in their place is not looked at again.
+  r.HideSecret("secret");
+  EXPECT_EQ(r.Redact("abc"), "[secret]");
+}
+
 TEST_F(RecorderTest, RecordsAreJsonWhateverAPolicyLogs) {
   std::string deep = std::string(63, '[') + std::string(63, ']');
   std::vector<std::string> odd = {R"({"level":"info","message":"plain"})",

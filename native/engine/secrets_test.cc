@@ -468,6 +468,27 @@ TEST_F(SecretsTest, WhatADriverRepeatsOfAVolumeThatIsThereIsHidden) {
   }
 }
 
+// What is so short that it stands everywhere.
+TEST_F(SecretsTest, AShortValueBreaksNothing) {
+  stock_ = true;
+  settings_.policy_dir = DVDI_TEST_POLICY_DIR;  // compiled once for all tests
+  for (const char* value : {"1", "0", "\"", "ok", "e", "true", ":", "kind", "data", "a"}) {
+    const std::string scope = "scope-" + Sha256Hex(value).substr(0, 6);
+    const Json text = {{"volumes",
+                        {{{"driver", "red"},
+                          {"name", "new-" + scope},
+                          {"container_path", "/a"},
+                          {"options", {{"password", value}}}}}}};
+    Json request = {{"sources", {{{"form", "statement"}, {"text", Dump(text)}}}}};
+    Json answer = Prepare(scope, {}, request);
+    EXPECT_TRUE(answer.contains("ok")) << value << ": " << answer;
+    EXPECT_FALSE(Record(scope).is_null()) << value << Record(scope);
+    request["dry_run"] = true;
+    Json tried = Prepare(scope + "x", {}, request);
+    EXPECT_TRUE(tried.contains("ok") && tried["ok"].is_object()) << value << tried;
+  }
+}
+
 // No value of an option, and so refused: the record of that has nothing of it.
 TEST_F(SecretsTest, AListOrAnObjectUnderAListedNameIsHiddenAsAWhole) {
   const struct {
