@@ -109,6 +109,8 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
         continue;
       }
       mounts.push_back(first);
+      // From here on it may be mounted: before a Create the driver is asked anew.
+      v.get_said_no = v.list_without = false;
     }
     slots[i].call = static_cast<int64_t>(calls.size());
     calls.push_back(std::move(call));
@@ -192,6 +194,8 @@ Status PrepareOperation::FillCall(const Json& item, Call* call, size_t* volume, 
   // in place of the one with the data.
   if (DVDI_GUARD(create_never) && GetString(v.request, "create") == "never")
     *refused = "the statement says that volume " + v.name + " is never to be created";
+  else if (DVDI_GUARD(create_attached) && first.attached)
+    *refused = "volume " + v.name + " is mounted on this node: no Create is sent under a mount";
   else if (DVDI_GUARD(create_after_no) && !first.get_said_no)
     *refused = "Create is sent only after the driver answered Get with an error of its own";
   else if (DVDI_GUARD(create_not_listed) && !first.list_without)

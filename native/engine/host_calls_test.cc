@@ -133,6 +133,41 @@ TEST_F(HostCallsTest, ASecondCreateIsNotSentOnTheSameAnswer) {
   EXPECT_EQ(Count("red Create"), 1);
 }
 
+// A second Create under a mount makes some drivers forget it, or count it anew.
+TEST_F(HostCallsTest, WhatIsAttachedIsNotCreated) {
+  MakeVolume("red", "a");
+  // A driver that was restarted, and says that it knows nothing.
+  bool forgot = false;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (!forgot) return false;
+    if (method == "Get") *reply = Says("{\"Err\":\"no such volume\"}", 500);
+    if (method == "List") *reply = Says("{\"Volumes\":[]}");
+    return method == "Get" || method == "List";
+  };
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Json used, mounted;
+  forgot = true;
+  Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    AskFirst(host);
+    used = host.Plugin(kCreate);
+    return SaysError("refused", "enough");
+  });
+  forgot = false;
+  Cleanup("one");
+  Settle();
+  Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    forgot = true;
+    AskFirst(host);
+    forgot = false;
+    host.Plugin(kMount);
+    mounted = host.Plugin(kCreate);
+    return SaysError("refused", "enough");
+  });
+  EXPECT_EQ(used["kind"], "refused") << used;
+  EXPECT_EQ(mounted["kind"], "refused") << mounted;
+  EXPECT_EQ(Count("red Create"), 0);
+}
+
 TEST_F(HostCallsTest, OptionsThatOverwriteNeedTheOperatorsWord) {
   settings_.drivers["blue"].overwrite_options = {"overwritefs"};
   auto create = [&](const std::string& driver, const Json& options) {
