@@ -333,6 +333,21 @@ TEST_F(HostCallsTest, StageNeedsAnAnsweredMountAndComesOnce) {
   ExpectNothingLeft();
 }
 
+// What failed may be asked for otherwise.
+TEST_F(HostCallsTest, AStageThatFailedCanBeMadeByAnotherTry) {
+  MakeVolume("red", "a");
+  Json first, again;
+  Json answer = Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    host.Plugin(kMount);
+    first = host.Do("stage", {{"stages", {{{"volume", 0}, {"subpath", "none/there"}}}}});
+    again = host.Do("stage", {{"stages", {{{"volume", 0}}}}});
+    return AllIsWell();
+  });
+  EXPECT_TRUE(first["ok"]["stages"][0].contains("error")) << first;
+  EXPECT_EQ(again["ok"]["stages"][0]["ok"], true) << again;
+  EXPECT_TRUE(answer.contains("ok")) << answer;
+}
+
 TEST_F(HostCallsTest, ReadOnlyCannotBeLifted) {
   MakeVolume("red", "a");
   Json answer = Hostile({Volume("red", "a", {{"mode", "ro"}})},

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 #include <vector>
 
@@ -95,7 +96,8 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   meta.mountpoint = v.attachment.mountpoint, meta.device = v.attachment.device;
   meta.stage = r.stage;
   int made = core_.env.sys->MkdirAt(AT_FDCWD, r.stage.c_str(), 0700);
-  if (made < 0) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);
+  const bool again = made == -EEXIST && !v.unstaged.empty();  // left by a try of this operation that failed
+  if (made < 0 && !again) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);
   DVDI_RETURN_IF_ERROR(WriteStageMeta(core_.env, meta));
   auto result = MakeStage(core_.env, r);
   if (!result.ok()) return Status(result.status()).WithVolume(v.driver, v.name);
