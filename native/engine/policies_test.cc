@@ -165,6 +165,46 @@ TEST_F(PoliciesTest, APolicyThatFailsOnThreeWorkloadsIsTakenBack) {
   EXPECT_HAS(GetString(last, "why"), "it failed on 3 workloads that the policy before it decides");
 }
 
+// The record of one that asks without end has no room for all that it asked.
+TEST_F(PoliciesTest, AFloodOfHostCallsCountsToo) {
+  settings_.canary_operations = 0;
+  for (char how : {'f', 'B'}) {
+    ScriptSteps flood = PrepareSteps();
+    flood.insert(flood.begin() + 1, {how, ""});
+    const std::string version = std::string("2.0.") + std::to_string(how), tag(1, how);
+    ASSERT_TRUE(Install(Sound("1.0.0"), {{"allow_downgrade", true}}).contains("ok"));
+    ASSERT_TRUE(
+        Install(ScriptBlob(ParseSteps(), flood, version), {{"allow_downgrade", true}}).contains("ok"));
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(Active(), version);
+      Json answer = Workload(tag + std::to_string(i));
+      EXPECT_HAS(MessageOf(answer), how == 'f' ? "host calls" : "bytes by host calls") << answer;
+      EXPECT_EQ(Record(tag + std::to_string(i))["cut"], true);
+    }
+    EXPECT_EQ(Active(), "1.0.0");
+  }
+  Settle();
+  ExpectNothingLeft();
+}
+
+// Where the one before does the same to the end of what is recorded, nobody knows how it would go on.
+TEST_F(PoliciesTest, AFloodThatBothBeginCountsNothing) {
+  settings_.canary_operations = 0;
+  ScriptSteps both = PrepareSteps(), flood = both;
+  for (ScriptSteps* steps : {&both, &flood})
+    for (int i = 0; i < 9; ++i)
+      steps->insert(steps->begin() + 1, {'w', "{\"ms\":0," + std::string(3'000, ' ') + "\"x\":1}"});
+  flood.insert(flood.begin() + 10, {'t', ""});
+  settings_.record_bytes = 20'000;
+  ASSERT_TRUE(Install(ScriptBlob(ParseSteps(), both, "1.0.0")).contains("ok"));
+  ASSERT_TRUE(Install(ScriptBlob(ParseSteps(), flood, "2.0.0")).contains("ok"));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(CodeOf(Workload("w" + std::to_string(i))), "policy");
+    EXPECT_EQ(Record("w" + std::to_string(i))["cut"], true);
+  }
+  EXPECT_EQ(Active(), "2.0.0");
+}
+
 // In prepare, after effects: the policy before goes on where the other one traps.
 TEST_F(PoliciesTest, ATrapAfterAMountCountsToo) {
   ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));

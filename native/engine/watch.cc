@@ -83,7 +83,7 @@ void MayTakeBack(Core& core, const Revision& revision, const OperationRow& opera
   if (!state.ok() || state->active != sha256 || state->LastGood().empty()) return;
   auto good = core.policy->Installed(state->LastGood());
   if (!good.ok()) return;
-  const Outcome outcome = Replay(*(*good)->module, (*good)->config, record).outcome;
+  const Outcome outcome = ReplayBegun(*(*good)->module, (*good)->config, record).outcome;
   // kSame: it fails too. kUndecidable: it goes on where the other one failed.
   if (outcome != Outcome::kDifferent && outcome != Outcome::kUndecidable) return;
   VerdictRow row = Verdict(core, sha256, kFailureVerdict, operation);

@@ -61,6 +61,10 @@ ReplayResult Ended(Outcome outcome, const std::string& export_name, const char* 
   return r;
 }
 
+ReplayResult Skipped(std::string why) {
+  return Ended(Outcome::kSkipped, "", "", Json(), Json(), std::move(why));
+}
+
 // Where the engine answers an import at all (engine/front, engine/ask_policy).
 bool MayCall(const std::string& export_name, std::string_view import) {
   if (export_name == "prepare" || import == "log") return true;
@@ -74,15 +78,22 @@ ReplayResult ReplayExport(PolicyInstance& instance, const std::string& name, con
   const Json was = recorded_answer.empty() ? Json() : Decision(name, recorded_answer, &why);
   const bool failed_then = was.is_null() && GetString(GetMember(record, "error"), "code") == "policy";
   const bool prepare = name == "prepare";
-  ReplayTape tape(prepare ? GetMember(record, "calls") : Json());
+  const bool cut = GetBool(record, "cut");
+  Json calls = prepare ? GetMember(record, "calls") : Json();
+  // The one that had no room any more.
+  while (cut && !calls.empty() && GetMember(calls.back(), "answer").is_null()) calls.erase(calls.size() - 1);
+  ReplayTape tape(calls);
+  size_t asked = 0;
   auto answer = instance.Call(
       name, Dump(input), [&](std::string_view import, std::string_view request) -> Result<std::string> {
         if (!MayCall(name, import))
           return Status(Code::kPolicy, "the policy called " + std::string(import) + " in " + name);
+        ++asked;
         if (auto recorded = tape.Answer(import, request)) return Dump(*recorded);
         return Status(Code::kRefused, "the record has no answer to " + std::string(import));
       });
   if (!tape.ended().is_null()) {
+    if (cut && asked > calls.size()) return Skipped("the record was cut where it goes on");
     // What the operation would have done next is only known where it came to its end.
     const bool different = tape.ended_by_effect() && !was.is_null();
     return Ended(different ? Outcome::kDifferent : Outcome::kUndecidable, name, "call", Json(), tape.ended(),
@@ -93,7 +104,7 @@ ReplayResult ReplayExport(PolicyInstance& instance, const std::string& name, con
     now = Decision(name, *answer, &why);
   } else if (answer.status().code() != Code::kPolicy) {
     // Of the engine, such as an input that is too long now.
-    return Ended(Outcome::kSkipped, "", "", Json(), Json(), answer.status().message());
+    return Skipped(answer.status().message());
   } else {
     why = answer.status().message();
   }
@@ -165,26 +176,27 @@ bool DecidesAlike(const PolicyModule& policy, const DecisionTexts& texts) {
 }
 
 ReplayResult Replay(const PolicyModule& policy, const Json& config, const Json& record) {
-  auto skipped = [](std::string why) {
-    return Ended(Outcome::kSkipped, "", "", Json(), Json(), std::move(why));
-  };
-  if (GetBool(record, "cut")) return skipped("the record was cut");
-  const Json& inputs = GetMember(record, "input");
+  if (GetBool(record, "cut")) return Skipped("the record was cut");
+  return ReplayBegun(policy, config, record);
+}
+
+ReplayResult ReplayBegun(const PolicyModule& policy, const Json& config, const Json& record) {
+  const Json &inputs = GetMember(record, "input"), &answers = GetMember(record, "answer");
   std::vector<std::pair<std::string, Json>> asked;
   for (const char* name : kExports) {
     const Json& text = GetMember(inputs, name);
     if (!text.is_string()) continue;
+    if (GetBool(record, "cut") && GetString(answers, name) == "null") return Skipped("the record was cut");
     auto input = ParseJson(text.get_ref<const std::string&>(), "the input of " + std::string(name), 80);
     if (!input.ok() || !input->is_object())
-      return skipped("the record's input of " + std::string(name) + " is none");
+      return Skipped("the record's input of " + std::string(name) + " is none");
     if (!config.is_null()) (*input)["config"] = config;
     asked.emplace_back(name, std::move(*input));
   }
-  if (asked.empty()) return skipped("no policy had a part in that operation");
+  if (asked.empty()) return Skipped("no policy had a part in that operation");
   auto instance = policy.Begin();
   for (const auto& [name, input] : asked) {
-    ReplayResult r =
-        ReplayExport(*instance, name, input, record, GetString(GetMember(record, "answer"), name.c_str()));
+    ReplayResult r = ReplayExport(*instance, name, input, record, GetString(answers, name.c_str()));
     if (r.outcome != Outcome::kSame) return r;
   }
   return {};

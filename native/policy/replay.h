@@ -39,6 +39,10 @@ const char* OutcomeName(ReplayResult::Outcome outcome);
 // a record, or a line of an export. Thread-safe. Costs one decision.
 ReplayResult Replay(const PolicyModule& policy, const Json& config, const Json& record);
 
+// The same of a record that may be cut among its host calls, as a policy that asks without end leaves it.
+// Where this one comes to the cut, it is kSkipped: nobody knows what was asked behind it.
+ReplayResult ReplayBegun(const PolicyModule& policy, const Json& config, const Json& record);
+
 // What a policy was asked and told in one operation, as the texts that went over. Of each export that was
 // called the input, and the answer where it gave one; of prepare its host calls, in order.
 struct DecisionTexts {
