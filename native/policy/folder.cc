@@ -19,6 +19,7 @@ constexpr uint64_t kMaxBlobBytes = 64u << 20;  // the runtime's own limit is str
 constexpr uint64_t kMaxSignatureBytes = 64 * 1024;
 constexpr uint64_t kMaxHistoryBytes = 1 << 20;
 constexpr size_t kMaxHistory = 200;
+constexpr size_t kMaxWhy = 1'000;
 constexpr size_t kSpareBlobs = 16;
 constexpr int64_t kLockWaitMs = 2'000;
 constexpr const char* kStateName = "state.json";
@@ -196,6 +197,8 @@ void PolicyFolder::Writer::Prune(const PolicyState& state) const {
 void PolicyFolder::Writer::AddHistory(Json entry) const {
   Json list = owner_->History();
   entry["at_ms"] = owner_->env_.clock->WallMs();
+  // All of them together must stay a file that is read again.
+  if (entry.contains("why")) entry["why"] = OneLine(GetString(entry, "why"), kMaxWhy);
   list.push_back(std::move(entry));
   if (list.size() > kMaxHistory) list.erase(list.begin(), list.end() - kMaxHistory);
   (void)ReplaceFile(owner_->env_, folder_.get(), kHistoryName, Dump(list) + "\n",

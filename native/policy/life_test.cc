@@ -296,5 +296,18 @@ TEST_F(LifeTest, WhatAnOlderEngineWroteIsRead) {
   EXPECT_EQ(again->previous, state->previous);
 }
 
+// However much is said of why, what happened before stays known.
+TEST_F(LifeTest, ALongReasonCostsNoHistory) {
+  Install("1.0.0");
+  for (int i = 0; i < 3; ++i) {
+    Install("1.1.0");
+    auto back = life_->GoBack("", false, "rolled-back", std::string(500'000, 'x') + "\n");
+    ASSERT_TRUE(back.ok()) << back.status().message();
+  }
+  const Json history = selector_->folder().History();
+  ASSERT_EQ(history.size(), 7u);
+  EXPECT_TRUE(GetString(history[6], "why").starts_with("xxx"));
+}
+
 }  // namespace
 }  // namespace dvdi
