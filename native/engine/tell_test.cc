@@ -1,6 +1,8 @@
 // The audit log and the metrics of an engine on the simulated world.
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include "engine/testing/sim_engine.h"
 
@@ -160,6 +162,25 @@ TEST_F(TellTest, TheMetricsFileIsReplacedWhileAnEngineRunsAndWhenItCloses) {
   EXPECT_HAS(text(), "dvdi_operations_total{kind=\"cleanup\",outcome=\"ok\"} 1\n");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root_ + "/collector"), {}), 1);
   EXPECT_EQ(static_cast<unsigned>(std::filesystem::status(settings_.metrics_file).permissions()), 0644u);
+}
+
+// Two samples of one name and labels are no metrics: whoever reads them drops all that came with them.
+TEST_F(TellTest, WhoHasALongNameHasASeriesOfItsOwn) {
+  const std::string folder = "mesos:/" + std::string(90, 'x');
+  for (const char* agent : {"one", "two"}) {
+    Json request = Request(agent, {Volume("red", agent)});
+    request["owner"] = folder + agent;
+    ASSERT_TRUE(Call(engine(), &Engine::Prepare, request).contains("ok"));
+  }
+  std::istringstream text(*engine().Metrics());
+  std::set<std::string> series;
+  int scopes = 0;
+  for (std::string line; std::getline(text, line);) {
+    if (!line.starts_with("dvdi_")) continue;
+    EXPECT_TRUE(series.insert(line.substr(0, line.rfind(' '))).second) << line;
+    scopes += line.starts_with("dvdi_scopes{");
+  }
+  EXPECT_EQ(scopes, 2);
 }
 
 }  // namespace

@@ -43,6 +43,8 @@ constexpr Family kFamilies[] = {
     {"dvdi_series_lost_total", "counter", "Counts that were lost because there were too many series."},
 };
 
+constexpr size_t kMaxLabel = 80;  // bytes of a value; OneLine adds its mark to what it cuts
+
 void AppendNumber(std::string& text, double value) {
   // Not by printf: an agent may have set a locale that writes a comma.
   char digits[400];
@@ -104,7 +106,10 @@ std::string HistogramText(const std::string& family, const std::map<std::string,
 
 std::string Label(std::string_view name, std::string_view value) {
   std::string out = std::string(name) + "=\"";
-  for (char c : OneLine(value, 80)) {
+  std::string shown = OneLine(value, kMaxLabel);
+  // Cut alone, two of them could be the same series twice, which no reader takes.
+  if (value.size() > kMaxLabel) shown = OneLine(value, kMaxLabel - 16) + Sha256Hex(value).substr(0, 8);
+  for (char c : shown) {
     if (c == '"' || c == '\\') out += '\\';
     out += c;
   }
