@@ -127,7 +127,9 @@ Result<std::shared_ptr<const Revision>> PolicyLife::Activate(const PolicyCandida
           "to go back on purpose: --allow-downgrade");
     DVDI_RETURN_IF_ERROR(writer.PutBlob(sha256, c.blob, c.signature));
     const std::string_view builtin = BuiltinPolicy();
-    if (state->active.empty() && c.blob != builtin) {
+    // Where a state was lost nobody knows what decided before, and not the built-in one.
+    DVDI_ASSIGN_OR_RETURN(const bool used, selector_.folder().Used());
+    if (state->active.empty() && !used && c.blob != builtin) {
       // It decided until now, so it is what can be gone back to.
       state->active = BuiltinPolicySha256();
       DVDI_RETURN_IF_ERROR(writer.PutBlob(state->active, builtin, ""));

@@ -296,6 +296,21 @@ TEST_F(LifeTest, WhatAnOlderEngineWroteIsRead) {
   EXPECT_EQ(again->previous, state->previous);
 }
 
+// The built-in one decided before the first of a node, and before no other.
+TEST_F(LifeTest, ADamagedStateMakesTheBuiltInOneNothingToGoBackTo) {
+  Install("1.0.0");
+  Install("1.1.0");
+  std::filesystem::resize_file(root_ + "/policy/state.json", 10);
+  ASSERT_FALSE(selector_->Current().ok());
+  Install("1.0.0");
+  EXPECT_EQ(Active(), "house 1.0.0");
+  EXPECT_EQ(life_->GoBack("", false, "rolled-back", "").status().code(), Code::kNotFound);
+  EXPECT_EQ(Active(), "house 1.0.0");
+  Install("1.1.0");
+  ASSERT_TRUE(life_->GoBack("", false, "rolled-back", "").ok());
+  EXPECT_EQ(Active(), "house 1.0.0");
+}
+
 // However much is said of why, what happened before stays known.
 TEST_F(LifeTest, ALongReasonCostsNoHistory) {
   Install("1.0.0");
