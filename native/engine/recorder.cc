@@ -1,14 +1,20 @@
 #include "engine/recorder.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "base/guards.h"
+#include "base/text.h"
 
 namespace dvdi {
 namespace {
 
 // As deep as what is recorded: a host call within a record.
 constexpr int kMaxDepth = 80;
+
+// What OneLine puts where it cuts, and the most of a value that may stand before it: no error is longer.
+constexpr std::string_view kCut = "…";
+constexpr size_t kMaxCut = 512;
 
 // Words of the ABI that a policy decides by. A secret that is one of them tells nobody anything where the
 // engine says it.
@@ -61,6 +67,13 @@ void Recorder::HideSecret(const std::string& value) {
       }
     }
   }
+  // Words are made one line before they come here (OneLine): a value of several is found there as such.
+  for (size_t i = 0, n = guises.size(); i < n; ++i) {
+    std::string line = OneLine(guises[i], SIZE_MAX);
+    if (!line.empty() && std::find(guises.begin(), guises.end(), SecretText(line)) == guises.end())
+      guises.emplace_back(line);
+    Wipe(&line);
+  }
   for (auto& guise : guises) secrets_.push_back(std::move(guise));
 }
 
@@ -68,12 +81,21 @@ std::string Recorder::Redact(std::string_view text) const {
   if (!DVDI_GUARD(secret_redacted)) return std::string(text);
   // All that any of them covers, so that nothing is left of one that begins within another.
   std::vector<bool> covered;
+  auto cover = [&](size_t from, size_t to) {
+    covered.resize(text.size());
+    for (size_t i = from; i < to; ++i) covered[i] = true;
+  };
   for (const auto& s : secrets_) {
     size_t end = 0;
     for (size_t at = 0; (at = text.find(s, at)) != std::string_view::npos; ++at) {
-      covered.resize(text.size());
-      for (size_t i = std::max(at, end); i < at + s.size(); ++i) covered[i] = true;
+      cover(std::max(at, end), at + s.size());
       end = at + s.size();
+    }
+    // Where a line was cut, the beginning of one is all that there is of it.
+    for (size_t cut = 0; (cut = text.find(kCut, cut)) != std::string_view::npos; ++cut) {
+      size_t n = std::min({s.size() - 1, cut, kMaxCut});
+      while (n > 0 && text.substr(cut - n, n) != std::string_view(s).substr(0, n)) --n;
+      cover(cut - n, cut);
     }
   }
   if (covered.empty()) return std::string(text);

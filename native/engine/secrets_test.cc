@@ -468,6 +468,38 @@ TEST_F(SecretsTest, WhatADriverRepeatsOfAVolumeThatIsThereIsHidden) {
   }
 }
 
+// A driver's words are made one line of some length before anybody sees them: of a key of several lines that
+// it repeats nothing is left either, nor of what was cut.
+TEST_F(SecretsTest, ValuesOfSeveralLinesAreHiddenInOneLine) {
+  std::string key = "-----BEGIN KEY-----\n";
+  for (char c = 'a'; c < 'z'; ++c) key += std::string(1, c) + "hunter2" + std::string(40, c) + "\r\n\t ";
+  transport_.hook = [&](const std::string& method, const PluginRequest& r, PluginReply* reply) {
+    if (method != "Create") return false;
+    const std::string told = GetString(Json::parse(r.body)["Opts"], "key");
+    const bool as_json = told.size() % 2 == 0;
+    *reply = Says(as_json ? "not a key: " + told : Dump({{"Err", "not a key: " + told + " (end)"}}), 500);
+    return true;
+  };
+  policy_->scripts["prepare"] = [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+    host.Plugin({{"method", "Get"}, {"volume", 0}});
+    host.Plugin({{"method", "List"}, {"driver", "red"}});
+    Json create =
+        host.Plugin({{"method", "Create"}, {"volume", 0}, {"options", input["volumes"][0]["options"]}});
+    return SaysError("refused", "the driver says: " + GetString(create, "error") + " - so it is");
+  };
+  const Json options = {{"options", {{"key", {{"secret", "key"}}}}}};
+  for (const size_t size : {key.size(), key.size() - 1, size_t{300}, size_t{301}, size_t{30}, size_t{31}}) {
+    WriteSecret("key", key.substr(0, size) + "z");
+    Json answer = Prepare("scope-of-a-test", {Volume("red", "a", options)});
+    EXPECT_HAS(MessageOf(answer), "[secret]") << size;
+    for (const char* part : {"BEGIN", "hunter2", "aaaa"}) {
+      EXPECT_HAS_NOT(Dump(answer), part) << size;
+      EXPECT_HAS_NOT(Dump(Record("scope-of-a-test")), part) << size;
+    }
+  }
+  EXPECT_HAS_NOT(LedgerBytes(), "hunter2");
+}
+
 // What is so short that it stands everywhere.
 TEST_F(SecretsTest, AShortValueBreaksNothing) {
   stock_ = true;
