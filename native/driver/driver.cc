@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
+#include "base/path.h"
 #include "base/text.h"
 #include "driver/files.h"
 #include "driver/log.h"
@@ -14,6 +17,31 @@
 #include "driver/shutdown.h"
 
 namespace dvdi {
+namespace {
+
+// A volume that is mounted over a pool, or over a folder in one, hides the files that it is made of: its
+// metadata and lease could not be read any more, nor the volume be given back.
+Status CheckApart(const std::string& mount_root, const std::vector<TierConfig>& tiers) {
+  // As far as they are there; what cannot be resolved cannot be opened either, which says why.
+  auto real = [](const std::string& path) {
+    std::error_code failed;
+    return NormalPath(std::filesystem::weakly_canonical(path, failed).string());
+  };
+  const std::string root = real(mount_root);
+  for (const auto& tier : tiers) {
+    const std::string pool = real(tier.pool);
+    if (root.empty() || pool.empty()) continue;
+    if (root == pool || IsStrictlyBelow(pool, root) || IsStrictlyBelow(root, pool))
+      return Status(Code::kInvalid,
+                    "the mount root " + mount_root + " and the pool " + tier.pool +
+                        " lie one in the other: a volume that is mounted would hide files of the pool",
+                    "give --mount-root a folder of its own, as /run/dvdi-driver")
+          .WithPath(mount_root);
+  }
+  return OkStatus();
+}
+
+}  // namespace
 
 Driver::Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimiter limiter)
     : options_(options),
@@ -46,6 +74,7 @@ Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& given) {
     DVDI_ASSIGN_OR_RETURN(limiter, IoLimiter::Open(options.io_cgroup));
   }
   DVDI_ASSIGN_OR_RETURN(Holder self, Holder::Self(options.node));
+  DVDI_RETURN_IF_ERROR(CheckApart(options.mount_root, options.tiers));
   DVDI_ASSIGN_OR_RETURN(MountRoot root, MountRoot::Open(options.mount_root));
   std::unique_ptr<Driver> driver(new Driver(options, std::move(root), std::move(self), std::move(limiter)));
   DVDI_RETURN_IF_ERROR(driver->OpenTiers());

@@ -11,6 +11,7 @@ namespace {
 using testing::EnterOwnNamespace;
 using testing::Exists;
 using testing::MountsNow;
+using testing::Names;
 using testing::ReadFile;
 using testing::TempDir;
 using testing::WriteFile;
@@ -62,6 +63,28 @@ TEST_F(MountRootTest, AStateFolderThatOthersMayWriteToIsRefused) {
   ASSERT_EQ(::rename(state.c_str(), elsewhere.c_str()), 0);
   ASSERT_EQ(::symlink(elsewhere.c_str(), state.c_str()), 0);
   EXPECT_FALSE(MountRoot::Open(path_).ok());
+}
+
+// A volume over its own folder in the pool would hide its metadata and its lease.
+TEST_F(MountRootTest, OneThatAPoolLiesInOrThatLiesInOneIsRefused) {
+  const std::string pool = dir_ / "pool", link = dir_ / "link";
+  ASSERT_EQ(::mkdir(pool.c_str(), 0700), 0);
+  ASSERT_EQ(::symlink(pool.c_str(), link.c_str()), 0);
+  auto open = [&](const std::string& root) {
+    DriverOptions o;
+    o.node = "A", o.pool = pool, o.mount_root = root;
+    return Driver::Open(o).status();
+  };
+  for (const std::string& root : {pool, pool + "/", pool + "/.mnt/", link, link + "/a/b", dir_ / ""}) {
+    const Status refused = open(root);
+    EXPECT_EQ(refused.code(), Code::kInvalid) << root;
+    EXPECT_NE(refused.message().find("the mount root " + root + " and the pool " + pool), std::string::npos)
+        << refused.message();
+    EXPECT_FALSE(refused.hint().empty());
+  }
+  EXPECT_TRUE(Names(pool).empty()) << "nothing is made in it";
+  for (const auto& mount : MountsNow()) EXPECT_NE(mount.mountpoint, pool) << "nor is it made a mount";
+  ASSERT_OK(open(pool + "-mnt"));
 }
 
 class OursTest : public testing::DriverTest {};
