@@ -87,6 +87,19 @@ void AddServing(CLI::App& app, Arguments* a) {
   app.add_flag("--foreground", a->foreground, "Accepted; the driver never goes to the background");
 }
 
+// What a tier of --config says for itself must not be given beside it, and be left out of account.
+Status CheckBesideConfig(const CLI::App& app) {
+  if (app.count("--config") == 0) return OkStatus();
+  for (const char* name : {"--pool", "--default-size", "--default-fs", "--overcommit"}) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    if (option != nullptr && option->count() > 0)
+      return Status(Code::kInvalid, std::string(name) + " is not taken beside --config",
+                    "leave one of them out; in the file each tier has a pool, default_size, filesystem and "
+                    "overcommit of its own");
+  }
+  return OkStatus();
+}
+
 // Texts into values; one of --pool and --config into tiers.
 Status Settle(Arguments* a) {
   DriverOptions& o = a->options;
@@ -107,7 +120,7 @@ Status Settle(Arguments* a) {
   }
   DVDI_RETURN_IF_ERROR(CheckName(o.node, "node id"));
   if (o.mount_root.empty()) o.mount_root = "/run/dvdi-driver/" + o.node;
-  if (o.pool.empty() == a->config.empty())
+  if (o.pool.empty() && a->config.empty())
     return Status(Code::kInvalid, "one of --pool and --config is needed",
                   "dvdi-driver --help lists the options");
   if (!a->config.empty()) {
@@ -195,6 +208,7 @@ int Run(int argc, char** argv) {
     }
     return Fail(kExitUsage, Status(Code::kInvalid, e.what(), "dvdi-driver --help lists the options"));
   }
+  if (Status both = CheckBesideConfig(app); !both.ok()) return Fail(kExitUsage, both);
   if (Status settled = Settle(&a); !settled.ok()) return Fail(kExitUsage, settled);
   if (::geteuid() != 0)
     return Fail(kExitFailure,
