@@ -9,6 +9,7 @@
 #include "base/caught.h"
 #include "base/json.h"
 #include "engine/engine.h"
+#include "sys/files.h"
 
 struct dvdi_engine {
   std::shared_ptr<dvdi::Engine> engine;
@@ -107,6 +108,8 @@ dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** error) {
     *out = new dvdi_engine{std::move(engine)};
     return Status();
   });
+  // Whatever of ours it was that could not be opened, from the settings to the ledger.
+  if (!s.ok()) s = dvdi::NeedsRoot(std::move(s));
   if (!s.ok() && error != nullptr) *error = Copy(ErrorText(s));
   return static_cast<dvdi_code>(s.code());
 }

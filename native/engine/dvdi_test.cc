@@ -4,6 +4,8 @@
 
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -149,6 +151,31 @@ TEST(DvdiNamesTest, OptionsThatAreWrongSayWhatIs) {
     EXPECT_FALSE(GetString(GetMember(json, "error"), "message").empty()) << error;
     dvdi_free(error);
     EXPECT_NE(dvdi_open(options, &engine, nullptr), DVDI_OK) << "without a place for the error";
+  }
+}
+
+TEST_F(DvdiTest, WhoIsNotRootIsToldSoOnANodeThatWasUsedBefore) {
+  Close(Open());
+  ASSERT_EQ(::chmod(Path("").c_str(), 0755), 0);
+  // The state folder alone is closed to others, then the settings too.
+  for (mode_t mode : {0644, 0600}) {
+    const std::string options = Options();
+    ASSERT_EQ(::chmod(Path("config.yaml").c_str(), mode), 0);
+    const pid_t pid = ::fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      if (::setuid(65534) != 0) ::_exit(9);
+      dvdi_engine* engine = nullptr;
+      char* error = nullptr;
+      if (dvdi_open(options.c_str(), &engine, &error) == DVDI_OK || error == nullptr) ::_exit(8);
+      const std::string text = error;
+      ::_exit(text.find("Permission denied") == std::string::npos ? 7
+              : text.find("needs root") == std::string::npos      ? 1
+                                                                  : 0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(WEXITSTATUS(status), 0) << mode;
   }
 }
 

@@ -58,12 +58,16 @@ Result<std::string> ReadRegular(Sys* sys, int folder, const std::string& name, u
 
 // What a folder of ours cannot be made or opened for.
 Status NoFolder(int err, const std::string& what, const std::string& path) {
-  Status status = Status::FromErrno(err, what, path);
-  const bool not_root = (err == EACCES || err == EPERM) && ::geteuid() != 0;
-  return not_root ? std::move(status).WithHint("This needs root: run it with sudo") : std::move(status);
+  return NeedsRoot(Status::FromErrno(err, what, path));
 }
 
 }  // namespace
+
+Status NeedsRoot(Status status) {
+  const int err = status.error_number();
+  if ((err != EACCES && err != EPERM) || !status.hint().empty() || ::geteuid() == 0) return status;
+  return std::move(status).WithHint("This needs root: run it with sudo");
+}
 
 Status CheckOurs(const struct stat& st, const std::string& path, std::string_view what) {
   if (!DVDI_GUARD(proof_is_ours)) return Status();

@@ -17,6 +17,8 @@ namespace dvdi {
 // decides what runs and what is undone. What is not is kRefused. Where a call fails, the Status has its
 // errno. `path` is what messages call the file or folder.
 
+// Says that it needs root where a call was not allowed to a user who is not root, and no other hint is given.
+Status NeedsRoot(Status status);
 // kRefused where what `st` is of is not ours. `what`: what messages say before its path.
 Status CheckOurs(const struct stat& st, const std::string& path, std::string_view what = "");
 // A folder that is ours. `create` makes it, 0700, where it is missing; its parent must be there.
