@@ -57,10 +57,15 @@ void PutVolume(const Json& volume) {
     PutField("Created", LocalTime(created) + (GetBool(volume, "created_by_us") ? " (by this node)" : ""));
   int64_t used = GetInt(volume, "last_used_ms");
   PutField("Last used", used > 0 ? LocalTime(used) + " (" + When(used) + ")" : "never");
-  for (const auto& user : GetMember(volume, "users"))
+  for (const auto& user : GetMember(volume, "users")) {
+    std::string processes;
+    for (const auto& pid : GetMember(user, "processes"))
+      processes += (processes.empty() ? "; its processes: " : " ") + ValueText(pid);
     PutField("User", GetString(user, "owner") + " " + GetString(user, "scope") + " at " +
                          UserTarget(mounts, user) + " (" + GetString(user, "mode") + ", " +
-                         GetString(user, "access") + "), since " + When(GetInt(user, "since_ms")));
+                         GetString(user, "access") + "), since " + When(GetInt(user, "since_ms")) +
+                         processes);
+  }
   const Json& plugin = GetMember(volume, "plugin");
   if (!plugin.is_object()) return;
   std::string kind = GetString(plugin, "kind");

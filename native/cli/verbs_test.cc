@@ -156,14 +156,20 @@ TEST_F(Verbs, InspectAsksThePlugin) {
       {"created_by_us", true},
       {"last_used_ms", 0},
       {"users",
-       {{{"owner", "run"}, {"scope", "s1"}, {"target", "/t"}, {"mode", "rw"}, {"access", "single-writer"}}}},
+       {{{"owner", "run"},
+         {"scope", "s1"},
+         {"target", "/t"},
+         {"mode", "rw"},
+         {"access", "single-writer"},
+         {"processes", {41, 42}}}}},
       {"plugin", {{"kind", "ok"}, {"mountpoint", "/pm"}, {"status", {{"Nested", {{"a", 1}}}}}}}};
   auto done = Dvdi({"inspect", "d/data"});
   EXPECT_EQ(done.exit_code, 0) << done.err;
   EXPECT_EQ(OneCall("status"),
             Json({{"what", "volume"}, {"driver", "d"}, {"name", "data"}, {"ask_plugin", true}}));
-  for (const char* part : {"State:          attached", "(by this node)", "run s1 at /t (rw, single-writer)",
-                           "Last used:      never", "/pm", "\n  Nested:       {\"a\":1}\n"})
+  for (const char* part :
+       {"State:          attached", "(by this node)", "run s1 at /t (rw, single-writer)",
+        "; its processes: 41 42\n", "Last used:      never", "/pm", "\n  Nested:       {\"a\":1}\n"})
     EXPECT_NE(done.out.find(part), std::string::npos) << part << "\n" << done.out;
 }
 

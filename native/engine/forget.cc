@@ -23,7 +23,7 @@ Result<Json> Engine::Forget(const Json& request) {
       return Status(
           Code::kRefused,
           "volume " + OneLine(name, 255) + " is in use by scope " + users[0].scope + " of " + users[0].owner,
-          "end that scope first");
+          "end that scope first; `dvdi inspect` shows its processes");
     DVDI_RETURN_IF_ERROR(tx.SetVolumeState(driver, name, "forgotten"));
     return tx.DeleteAttachment(found->id);
   });

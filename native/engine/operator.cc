@@ -64,7 +64,7 @@ Status OperatorTask::CheckUnused(const Use& use, const char* what) {
   return Status(Code::kRefused,
                 "volume " + OneLine(name_, 255) + " is in use on this node by scope " + user.scope + " of " +
                     user.owner + ": it is not " + what,
-                "end that scope first; `dvdi inspect` shows all users");
+                "end that scope first; `dvdi inspect` shows all users, and their processes");
 }
 
 OperatorTask::There OperatorTask::Look(Answer* get, std::string* why) {

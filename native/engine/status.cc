@@ -180,6 +180,27 @@ Json AnswerJson(const Answer& a) {
   return j;
 }
 
+// Adds the processes that keep a scope alive: who is told to end it has to know which. Of one volume only,
+// since each scope costs a look at every process of the node. What cannot be told is left out.
+Status AddProcesses(Core& core, Json* users) {
+  constexpr size_t kMost = 64;
+  std::vector<OperationRow> operations;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
+    return Status();
+  }));
+  for (Json& user : *users)
+    for (const auto& o : operations) {
+      if (o.owner != GetString(user, "owner") || o.scope != GetString(user, "scope")) continue;
+      if (o.mount_namespace == 0 || o.boot_id != core.boot_id) continue;
+      auto living = core.env.sys->ProcessesIn(o.mount_namespace);
+      if (!living.ok() || living->empty()) continue;
+      living->resize(std::min(living->size(), kMost));
+      user["processes"] = *living;
+    }
+  return Status();
+}
+
 Result<Json> Volume(Core& core, const Json& query) {
   std::string name = GetString(query, "name"), driver = GetString(query, "driver");
   if (name.empty()) return Status(Code::kInvalid, "status of a volume wants its name");
@@ -195,6 +216,7 @@ Result<Json> Volume(Core& core, const Json& query) {
     one = {{"driver", driver}, {"name", name}, {"state", "unknown"}, {"users", Json::array()}};
   } else {
     one = list[0];
+    if (!one["users"].empty()) DVDI_RETURN_IF_ERROR(AddProcesses(core, &one["users"]));
   }
   if (!GetBool(query, "ask_plugin")) return one;
   Call get;

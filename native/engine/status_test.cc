@@ -108,6 +108,21 @@ TEST_F(StatusOfTest, AVolumeThatOnlyItsPluginKnowsOrNobody) {
   EXPECT_EQ(asked("theirs").status().code(), Code::kUnavailable) << "it may well have it";
 }
 
+TEST_F(StatusOfTest, WhichProcessesKeepAVolumeInUse) {
+  const auto users = [&](const char* name) {
+    return (*engine().StatusOf({{"what", "volume"}, {"driver", "red"}, {"name", name}}))["users"];
+  };
+  const pid_t pid = world_.sys.StartProcess();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"process", {{"pid", pid}}}}).contains("ok"));
+  ASSERT_EQ(users("a").size(), 1u);
+  EXPECT_EQ(users("a")[0]["processes"], Json::array({pid})) << users("a");
+  ASSERT_TRUE(Prepare("held", {Volume("red", "b")}).contains("ok"));
+  ASSERT_EQ(users("b").size(), 1u);
+  EXPECT_FALSE(users("b")[0].contains("processes")) << "a scope without a process";
+  world_.sys.EndProcess(pid);
+  EXPECT_FALSE(users("a")[0].contains("processes")) << users("a");
+}
+
 TEST_F(StatusOfTest, DriversAndDoctor) {
   world_.transport.plugins["blue"].up = false;
   Json drivers = Ask("drivers")["drivers"];
