@@ -29,6 +29,7 @@ namespace dvdi::cli {
 namespace {
 
 constexpr char kDefaultStateDir[] = "/var/lib/dvdi";
+constexpr char kDefaultConfig[] = "/etc/dvdi/config.yaml";
 
 // Runs `work` in a child; its result, 0 or an errno.
 template <class Work>
@@ -232,7 +233,9 @@ std::vector<DoctorCheck> CheckTools() {
       {"/dev/fuse", "drivers on FUSE need it", "modprobe fuse"}};
   for (const auto& device : kDevices) {
     bool there = ::access(device.path, R_OK | W_OK) == 0;
-    checks.push_back({device.path, there, false, there ? "there" : device.what, device.module});
+    const bool closed = !there && ::access(device.path, F_OK) == 0;
+    checks.push_back({device.path, there, false, there ? "there" : device.what,
+                      closed ? "it is there, and not to be opened: run dvdi as root" : device.module});
   }
   return checks;
 }
@@ -306,7 +309,12 @@ int Doctor(const Options& options) {
       add({{"engine", false, true, ErrorLine(answer.status()), ""}});
     }
   } else {
-    add({CheckStateFolder(state_dir), {"engine", false, true, ErrorLine(engine.status()), ""}});
+    // Where settings may name the state folder, nobody has read them: the engine's error says what is wrong.
+    const std::string& config = options.global.config;
+    if (!options.global.state_dir.empty() ||
+        (config.empty() && ::access(kDefaultConfig, F_OK) < 0 && errno == ENOENT))
+      add({CheckStateFolder(state_dir)});
+    add({{"engine", false, true, ErrorLine(engine.status()), ""}});
   }
   bool missing = false;
   Json all = Json::array();

@@ -544,6 +544,11 @@ TEST_F(Verbs, DoctorSpeaksWithoutAnEngine) {
   EXPECT_EQ(done.exit_code, 1);
   EXPECT_NE(done.out.find("not root. Do this"), std::string::npos);
   EXPECT_NE(done.out.find("CAP_SYS_ADMIN"), std::string::npos);
+  // Which folder the settings name is not known without the engine: none is called sound.
+  done = Dvdi({"doctor", "--config", "/c.yaml"});
+  EXPECT_EQ(done.out.find("/var/lib/dvdi"), std::string::npos) << done.out;
+  done = Dvdi({"doctor", "--config", "/c.yaml", "--state-dir", Path("not/yet")});
+  EXPECT_NE(done.out.find(Path("not/yet") + " (made at the first use)"), std::string::npos) << done.out;
 }
 
 TEST_F(Verbs, StateFolderOfOthersIsRefused) {

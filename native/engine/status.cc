@@ -8,6 +8,7 @@
 #include "engine/drivers.h"
 #include "engine/engine.h"
 #include "engine/operation_json.h"
+#include "helper/helper.h"
 
 namespace dvdi {
 namespace {
@@ -256,6 +257,8 @@ Json Doctor(Core& core) {
       revision.ok() ? (*revision)->module->manifest().name + " " + (*revision)->module->manifest().version
                     : revision.status().message(),
       revision.status().hint());
+  const Status helper = CheckHelper();
+  add("helper", helper.ok(), true, helper.ok() ? "can be started" : helper.message(), helper.hint());
   Status audit = core.observer->CheckAudit();
   add("audit log", audit.ok(), false, audit.ok() ? core.observer->audit_path() : audit.message(),
       audit.hint());

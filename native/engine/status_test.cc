@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "engine/testing/sim_engine.h"
+#include "helper/helper.h"
 
 namespace dvdi {
 namespace {
@@ -121,6 +122,23 @@ TEST_F(StatusOfTest, WhichProcessesKeepAVolumeInUse) {
   EXPECT_FALSE(users("b")[0].contains("processes")) << "a scope without a process";
   world_.sys.EndProcess(pid);
   EXPECT_FALSE(users("a")[0].contains("processes")) << users("a");
+}
+
+TEST_F(StatusOfTest, TheDoctorSaysThatTheHelperIsMissing) {
+  const auto helper = [&] {
+    const Json doctor = Ask("doctor");
+    for (const Json& c : doctor["checks"])
+      if (c["name"] == "helper") return c;
+    return Json();
+  };
+  SetHelperPath("/nowhere/dvdi-helper");
+  const Json missing = helper();
+  SetHelperPath("");
+  ASSERT_TRUE(missing.is_object());
+  EXPECT_EQ(missing["ok"], false);
+  EXPECT_EQ(missing["required"], true);
+  EXPECT_NE(GetString(missing, "found").find("/nowhere/dvdi-helper"), std::string::npos) << missing;
+  EXPECT_NE(GetString(missing, "fix").find("`helper`"), std::string::npos) << missing;
 }
 
 TEST_F(StatusOfTest, DriversAndDoctor) {

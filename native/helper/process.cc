@@ -79,7 +79,12 @@ uint64_t OwnMountNamespace() {
 }
 
 Result<UniqueFd> OpenHelperExecutable(const std::string& path) {
-  if (!path.empty()) return OpenChecked(path);
+  if (!path.empty()) {
+    auto named = OpenChecked(path);
+    if (named.ok() || !named.status().hint().empty()) return named;
+    return Status(named.status())
+        .WithHint("name dvdi-helper with `helper` in the settings, or leave that out");
+  }
   std::string looked;
   for (const std::string& place : DefaultPlaces()) {
     auto fd = OpenChecked(place);
