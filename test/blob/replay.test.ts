@@ -1,7 +1,7 @@
 // `dvdi-policy replay`: the blob that ships and the house rule of examples/ on recorded operations.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -149,6 +149,13 @@ test("what is no file of records is said to be none", () => {
   assert.match(tool("replay", other).err, /other\.json: record 1 cannot be read: it is no record of an operation/);
   const newer = records("newer.jsonl", '{"dvdi":"records","version":2}\n');
   assert.match(tool("replay", newer).err, /of a kind that this tool does not know/);
+  // A file of another kind, longer in one line than any text can be.
+  const huge = join(folder, "huge");
+  writeFileSync(huge, "");
+  truncateSync(huge, 600 << 20);
+  const refused = tool("replay", huge);
+  assert.equal(refused.status, 1);
+  assert.match(refused.err, /^dvdi-policy: \S+huge cannot be read: a line has more than 268435456 bytes\n {2}hint: /);
   const empty = tool("replay", records("empty.jsonl", exported([])));
   assert.equal(empty.status, 1);
   assert.match(empty.err, /nothing could be decided again/);

@@ -1,6 +1,5 @@
 // Records of operations, as `dvdi explain --export` writes them (docs/replay.md): JSON lines, the first of which is a head.
 import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 
 import { UserError, whyFailed } from "../errors.ts";
@@ -107,17 +106,49 @@ export interface Records {
   lines: AsyncGenerator<string, void>;
 }
 
+// A record has at most `records.max_bytes`; the answer of `dvdi explain --json` has many of them in one line. Beyond this
+// there is no text that the runtime could hold as one, so that a file of another kind would end it.
+const LONGEST_LINE = 256 << 20;
+const EXPORTED = "name what `dvdi explain --export` wrote";
+
+/** The lines of a stream, without their ends. @throws UserError where it cannot be read, or a line is too long */
+async function* linesOf(input: Readable, file: string): AsyncGenerator<string, void> {
+  let parts: Buffer[] = [];
+  let length = 0;
+  const keep = (part: Buffer): void => {
+    length += part.length;
+    if (length > LONGEST_LINE)
+      throw new UserError(`${file} cannot be read: a line has more than ${LONGEST_LINE} bytes`, EXPORTED);
+    parts.push(part);
+  };
+  const line = (): string => {
+    const text = Buffer.concat(parts, length).toString("utf8");
+    parts = [];
+    length = 0;
+    return text.endsWith("\r") ? text.slice(0, -1) : text;
+  };
+  try {
+    for await (const chunk of input as AsyncIterable<Buffer>) {
+      let from = 0;
+      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+        keep(chunk.subarray(from, at));
+        yield line();
+        from = at + 1;
+      }
+      keep(chunk.subarray(from));
+    }
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`${file} cannot be read: ${whyFailed(error as NodeJS.ErrnoException)}`, EXPORTED);
+  }
+  if (length > 0) yield line();
+}
+
 /** Opens a file of what `dvdi explain --export` wrote, or `dvdi explain --json`; `-` is standard input. @throws UserError where it cannot be read */
 export async function openRecords(file: string): Promise<Records> {
   const input: Readable = file === "-" ? process.stdin : createReadStream(file);
-  const failed = new Promise<never>((_, reject) => {
-    input.once("error", (error: NodeJS.ErrnoException) => {
-      reject(new UserError(`${file} cannot be read: ${whyFailed(error)}`, "name what `dvdi explain --export` wrote"));
-    });
-  });
-  failed.catch(() => undefined);
-  const lines = createInterface({ input, crlfDelay: Infinity })[Symbol.asyncIterator]();
-  const next = (): Promise<IteratorResult<string, unknown>> => Promise.race([lines.next(), failed]);
+  const lines = linesOf(input, file);
+  const next = (): Promise<IteratorResult<string, void>> => lines.next();
   let first = await next();
   const head = first.done ? null : readHead(first.value);
   if (head !== null) first = await next();
