@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <system_error>
 
+#include "base/nearest.h"
 #include "cli/command.h"
 #include "cli/completion.h"
 
@@ -103,6 +105,40 @@ std::string Hint(const CLI::App& app, bool has_separator) {
   return "See: dvdi --help";
 }
 
+// What could have stood in place of a word that is not known: an option of the verb or of all verbs, or a
+// verb.
+std::string Meant(const CLI::App& app, const std::string& word) {
+  const CLI::App* at = &app;
+  std::set<std::string> options, verbs;
+  for (;;) {
+    for (const CLI::Option* option : at->get_options())
+      for (const std::string& name : option->get_lnames()) options.insert("--" + name);
+    auto parsed = at->get_subcommands();
+    if (parsed.empty()) break;
+    at = parsed.front();
+  }
+  if (word.starts_with("--")) return Nearest(word.substr(0, word.find('=')), options);
+  for (const CLI::App* verb :
+       at->get_subcommands([](const CLI::App* one) { return !one->get_group().empty(); }))
+    verbs.insert(verb->get_name());
+  return Nearest(word, verbs);
+}
+
+// CLI11 says what it could not place in the reverse of the order in which it was typed, and of a wrong word
+// behind `policy` only that one is wanted.
+Status Unparsed(const CLI::App& app, const CLI::ParseError& e, bool has_separator) {
+  const std::vector<std::string> left = app.remaining(true);
+  const bool about_them = dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr ||
+                          dynamic_cast<const CLI::RequiredError*>(&e) != nullptr;
+  if (left.empty() || !about_them) return Status(Code::kInvalid, e.what(), Hint(app, has_separator));
+  std::string text =
+      left.size() > 1 ? "these arguments were not expected:" : "this argument was not expected:";
+  for (const std::string& word : left) text += " " + word;
+  const std::string meant = Meant(app, left.front());
+  return Status(Code::kInvalid, std::move(text),
+                (meant.empty() ? "" : "did you mean " + meant + "? ") + Hint(app, has_separator));
+}
+
 }  // namespace
 
 Result<int64_t> ParseDuration(std::string_view text) {
@@ -155,6 +191,9 @@ Result<ParsedArguments> ParseArguments(const std::vector<std::string>& arguments
     parsed.help = true;
     parsed.help_text = out.str() + err.str();
     return parsed;
+  } catch (const CLI::ParseError& e) {
+    *run = app.got_subcommand("run");
+    return Unparsed(app, e, has_separator);
   } catch (const CLI::Error& e) {
     *run = app.got_subcommand("run");
     return Status(Code::kInvalid, e.what(), Hint(app, has_separator));

@@ -131,6 +131,25 @@ TEST(Arguments, WrongOnesSayWhatIsWrong) {
   EXPECT_FALSE(ParseError({"run", "-v"}).ok());
 }
 
+TEST(Arguments, AWordThatIsNotKnownIsSaidWithWhatWasMeant) {
+  const auto said = [](const std::vector<std::string>& arguments) {
+    const Status s = ParseError(arguments);
+    return s.message() + " | " + s.hint();
+  };
+  EXPECT_EQ(said({"statsu"}),
+            "this argument was not expected: statsu | did you mean status? See: dvdi --help");
+  EXPECT_EQ(said({"policy", "instal", "f"}),
+            "these arguments were not expected: instal f | did you mean install? See: dvdi policy --help");
+  EXPECT_EQ(said({"oci", "bundel", "b"}),
+            "these arguments were not expected: bundel b | did you mean bundle? See: dvdi oci --help");
+  EXPECT_EQ(said({"run", "--volum", "a:/a", "--", "ls"}),
+            "these arguments were not expected: --volum a:/a | did you mean --volume? See: dvdi run --help");
+  EXPECT_EQ(said({"ls", "--jsn"}),
+            "this argument was not expected: --jsn | did you mean --json? See: dvdi ls --help");
+  EXPECT_EQ(said({"zzzzzzzz"}), "this argument was not expected: zzzzzzzz | See: dvdi --help");
+  EXPECT_EQ(said({"policy"}), "A subcommand is required | See: dvdi policy --help");
+}
+
 TEST(Arguments, VariablesWithoutEnvAreHintedAt) {
   ::setenv("DVDI_VOLUME_NAME", "x", 1);
   EXPECT_NE(ParseError({"run", "--", "ls"}).hint().find("--env"), std::string::npos);

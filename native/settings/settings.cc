@@ -5,11 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/fd.h"
 #include "base/guards.h"
+#include "base/nearest.h"
 #include "base/text.h"
 #include "base/yaml.h"
 #include "settings/fields.h"
@@ -18,22 +18,8 @@ namespace dvdi {
 namespace {
 
 constexpr size_t kMaxFile = 1 << 20;
-
-// Edits (insert, remove, replace) from one word to the other.
-size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t up = row[j];
-      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = up;
-    }
-  }
-  return row[b.size()];
-}
+// Of a member that is not known: what is longer is not looked for.
+constexpr size_t kLongestWord = 60;
 
 // Takes the members of one source into the settings.
 class Taker {
@@ -67,22 +53,16 @@ class Taker {
 };
 
 std::string Taker::Suggestion(const std::string& known, const std::string& key) {
-  if (key.size() > 60) return "";
-  std::string best, elsewhere, members;
-  size_t least = std::min<size_t>(3, key.size() / 3 + 1) + 1;
+  if (key.size() > kLongestWord) return "";
+  std::string elsewhere, members;
   std::set<std::string> here;
   for (const SettingField& f : SettingFields()) {
     if (f.name.size() > key.size() && f.name.ends_with("." + key)) elsewhere = f.name;
     if (f.name.starts_with(known))
       here.insert(f.name.substr(known.size(), f.name.find('.', known.size()) - known.size()));
   }
-  for (const std::string& member : here) {
-    members += (members.empty() ? "" : ", ") + member;
-    size_t distance = Distance(key, member);
-    if (distance >= least) continue;
-    least = distance;
-    best = member;
-  }
+  for (const std::string& member : here) members += (members.empty() ? "" : ", ") + member;
+  const std::string best = Nearest(key, here);
   if (!best.empty()) return "; did you mean " + best + "?";
   if (!elsewhere.empty()) return "; did you mean " + elsewhere + "?";
   return "; there are " + members;
