@@ -2,15 +2,15 @@
 // `-- --tidy` adds clang-tidy, which takes minutes and needs a build.
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { flagsOf } from "./lib/flags.mjs";
 import { NATIVE, ROOT } from "./lib/paths.mjs";
 import { capture, run } from "./lib/proc.mjs";
 import { setup } from "./lib/setup.mjs";
 import { filesAt } from "./lib/stamp.mjs";
 import { bold, dim, green, main, red, seconds, StepError, yellow } from "./lib/ui.mjs";
 
-const { values: flags } = parseArgs({ options: { fix: { type: "boolean" }, tidy: { type: "boolean" } } });
+const flags = flagsOf({ fix: { type: "boolean" }, tidy: { type: "boolean" } });
 
 // Lines of a checker's complaints.
 const SHOWN = 60;

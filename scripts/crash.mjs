@@ -1,22 +1,19 @@
 // `npm run crash [-- --scenario REGEX] [--at REGEX] [--lanes N] [--times N] [--first]`: kills `dvdi` at every passage of every crash point in every
 // scenario (docs/testing.md); `--at "acted 1 umount"` chooses deaths, and each is repeated alone by its whole name. `--times 3`
 // dies each death three times; `--first` dies at each point's first passage in the first scenario that has it, as CI does.
-import { parseArgs } from "node:util";
-
+import { flagsOf } from "./lib/flags.mjs";
 import { runSuite, summary } from "./lib/outcome.mjs";
 import { NATIVE } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
 import { CRASH_SUITE } from "./lib/suites.mjs";
 import { fail } from "./lib/ui.mjs";
 
-const { values: flags } = parseArgs({
-  options: {
-    scenario: { type: "string" },
-    at: { type: "string" },
-    lanes: { type: "string" },
-    times: { type: "string" },
-    first: { type: "boolean" },
-  },
+const flags = flagsOf({
+  scenario: { type: "string" },
+  at: { type: "string" },
+  lanes: { type: "string" },
+  times: { type: "string" },
+  first: { type: "boolean" },
 });
 
 const lines = [];

@@ -1,19 +1,16 @@
 // `npm test [-- --suite NAME] [--match REGEX] [--note TEXT]`: set-up, then every suite. The last line is the total.
-import { parseArgs } from "node:util";
-
+import { flagsOf } from "./lib/flags.mjs";
 import { runSuite, summary } from "./lib/outcome.mjs";
 import { NATIVE } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
 import { SUITES } from "./lib/suites.mjs";
 import { fail, StepError } from "./lib/ui.mjs";
 
-const { values: flags } = parseArgs({
-  options: {
-    suite: { type: "string", multiple: true },
-    match: { type: "string" },
-    // A failure from before, said again where it is seen (.ci/run).
-    note: { type: "string" },
-  },
+const flags = flagsOf({
+  suite: { type: "string", multiple: true },
+  match: { type: "string" },
+  // A failure from before, said again where it is seen (.ci/run).
+  note: { type: "string" },
 });
 
 const lines = [];

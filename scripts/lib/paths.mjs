@@ -4,7 +4,8 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-export const CACHE = process.env.DVDI_CACHE || join(homedir(), ".cache/dvdi");
+// Absolute: cargo and others run in folders of their own.
+export const CACHE = resolve(process.env.DVDI_CACHE || join(homedir(), ".cache/dvdi"));
 
 export const POLICY = join(ROOT, "build/policy.wasm");
 export const HOUSE_POLICY = join(ROOT, "build/house.wasm");
