@@ -112,6 +112,20 @@ std::string Milliseconds(const Json& value) {
   return text;
 }
 
+// The prepare that an end belongs to, or null: who asks why wants the decision, and the end of a use has
+// none.
+Json PrepareOf(Engine& engine, const Json& end) {
+  constexpr int kLook = 20;
+  if (GetString(end, "kind") != "cleanup" || GetString(end, "scope").empty()) return Json();
+  auto answer = engine.Ask(dvdi_explain, {{"scope", GetString(end, "scope")}, {"last", kLook}});
+  if (!answer.ok()) return Json();
+  for (const Json& op : GetMember(*answer, "operations"))
+    if (GetString(op, "kind") == "prepare" && GetString(op, "owner") == GetString(end, "owner") &&
+        GetInt(op, "seq") < GetInt(end, "seq"))
+      return op;
+  return Json();
+}
+
 }  // namespace
 
 std::string OperationText(const Json& op) {
@@ -203,6 +217,9 @@ int Explain(const Options& options) {
   }
   std::string text;
   for (const auto& op : operations) text += (text.empty() ? "" : "\n") + OperationText(op);
+  if (options.last <= 0 && options.operation.empty() && operations.size() == 1)
+    if (const Json prepare = PrepareOf(*engine->engine, operations[0]); prepare.is_object())
+      text += "\n" + OperationText(prepare);
   if (text.empty()) PrintNote("no operation is recorded for that");
   PrintText(text);
   return kExitOk;

@@ -151,6 +151,9 @@ dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer) {
 dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer) {
   int64_t after = dvdi::GetInt(ParseOrNull(query), "after", -1);
   const dvdi::Json& newer = dvdi::GetMember(engine->script, "explain_after");
+  const dvdi::Json& of_scope = dvdi::GetMember(dvdi::GetMember(engine->script, "explain_scope"),
+                                               dvdi::GetString(ParseOrNull(query), "scope").c_str());
+  if (of_scope.is_object()) return Sync(of_scope, "explain", query, answer);
   return Sync(after >= 0 ? dvdi::GetMember(newer, std::to_string(after).c_str())
                          : dvdi::GetMember(engine->script, "explain"),
               "explain", query, answer);
