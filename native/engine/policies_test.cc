@@ -372,6 +372,22 @@ TEST_F(PoliciesTest, OperatorsSeeWhatIsThere) {
   EXPECT_EQ(CodeOf(Verb("inspect", {{"path", File("nothing")}})), "policy");
 }
 
+TEST_F(PoliciesTest, InspectSaysWhatTheNodesHistoryHasAgainstABlob) {
+  const auto problem = [&](const Json& of) { return GetString(Verb("inspect", of)["ok"], "problem"); };
+  const std::string barred = File(Sound("3.0.0"));
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  ASSERT_TRUE(Install(Sound("2.0.0")).contains("ok"));
+  EXPECT_EQ(problem({{"path", barred}}), "");
+  ASSERT_TRUE(Verb("bar", {{"policy", Verb("inspect", {{"path", barred}})["ok"]["sha256"]}}).contains("ok"));
+  EXPECT_HAS(problem({{"path", barred}}), "is barred");
+  EXPECT_HAS(problem({{"path", File(Sound("1.5.0"))}}), "version 1.5.0 is older than 2.0.0");
+  EXPECT_HAS(problem({{"policy", "1.0.0"}}), "version 1.0.0 is older than 2.0.0");
+  ASSERT_TRUE(Verb("rollback").contains("ok"));
+  EXPECT_EQ(Active(), "1.0.0");
+  EXPECT_EQ(problem({{"policy", "1.0.0"}}), "") << "it is the active one";
+  EXPECT_EQ(problem({{"policy", "2.0.0"}}), "");
+}
+
 TEST_F(PoliciesTest, KeysOfTheSettingsDecideWhoseAreTaken) {
   settings_.policy_keys = {"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"};
   EXPECT_EQ(CodeOf(Install(Sound("1.0.0"))), "refused");

@@ -27,6 +27,13 @@ const char* StateOf(const PolicyState& state, const std::string& sha256) {
   return std::find(previous.begin(), previous.end(), sha256) != previous.end() ? "previous" : "kept";
 }
 
+// What only the node's history has against it. The active one need not become so.
+void AddWhyNot(const PolicyState& state, const PolicyCandidate& one, Json* answer) {
+  if (std::string_view(StateOf(state, one.sha256())) == "active") return;
+  const Status may = PolicyLife::MayBeActive(state, one.sha256(), one.manifest().version, false);
+  if (!may.ok()) (*answer)["problem"] = may.message();
+}
+
 }  // namespace
 
 Status AboutFile(const std::string& path, const Status& why) {
@@ -98,6 +105,7 @@ Result<Json> InspectPolicy(Core& core, const PolicyLife& life, const Json& reque
     if (!checked.ok()) answer["problem"] = checked.status().message();
     if (checked.ok() && !checked->key_id.empty())
       answer["signed_by"] = checked->key_id, answer["comment"] = checked->comment;
+    if (auto state = life.State(); checked.ok() && state.ok()) AddWhyNot(*state, *checked, &answer);
     return answer;
   }
   DVDI_ASSIGN_OR_RETURN(PolicyState state, life.State());
@@ -116,6 +124,7 @@ Result<Json> InspectPolicy(Core& core, const PolicyLife& life, const Json& reque
     return answer;
   }
   answer["config"] = checked->revision->config;
+  AddWhyNot(state, *checked, &answer);
   if (!checked->key_id.empty()) answer["signed_by"] = checked->key_id, answer["comment"] = checked->comment;
   return answer;
 }

@@ -111,20 +111,28 @@ Status PolicyLife::Keep(const PolicyCandidate& c) const {
   return Status();
 }
 
+Status PolicyLife::MayBeActive(const PolicyState& state, const std::string& sha256,
+                               const std::string& version, bool allow_downgrade, bool* older) {
+  if (state.IsBarred(sha256))
+    return NotInstalled(Code::kRefused, "the blob " + sha256 + " is barred",
+                        "install another version, or say that it is good after all: dvdi policy unbar");
+  const auto mark = ParseSemVer(state.watermark);
+  const bool before = mark && *ParseSemVer(version) < *mark;
+  if (older != nullptr) *older = before;
+  if (before && !allow_downgrade)
+    return NotInstalled(
+        Code::kRefused,
+        "version " + version + " is older than " + state.watermark + ", which was active here",
+        "to go back on purpose: --allow-downgrade");
+  return Status();
+}
+
 Result<std::shared_ptr<const Revision>> PolicyLife::Activate(const PolicyCandidate& c, bool allow_downgrade,
                                                              const char* event) const {
   const std::string &sha256 = c.sha256(), &version = c.manifest().version;
   auto change = [&](const PolicyFolder::Writer& writer, PolicyState* state, Json* history) -> Status {
-    if (state->IsBarred(sha256))
-      return NotInstalled(Code::kRefused, "the blob " + sha256 + " is barred",
-                          "install another version, or say that it is good after all: dvdi policy unbar");
-    const auto mark = ParseSemVer(state->watermark);
-    const bool older = mark && *ParseSemVer(version) < *mark;
-    if (older && !allow_downgrade)
-      return NotInstalled(
-          Code::kRefused,
-          "version " + version + " is older than " + state->watermark + ", which was active here",
-          "to go back on purpose: --allow-downgrade");
+    bool older = false;
+    DVDI_RETURN_IF_ERROR(MayBeActive(*state, sha256, version, allow_downgrade, &older));
     DVDI_RETURN_IF_ERROR(writer.PutBlob(sha256, c.blob, c.signature));
     const std::string_view builtin = BuiltinPolicy();
     // Where a state was lost nobody knows what decided before, and not the built-in one.

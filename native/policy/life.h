@@ -59,6 +59,10 @@ class PolicyLife {
 
   // Keeps it; no more than that.
   Status Keep(const PolicyCandidate& candidate) const;
+  // kRefused for a blob that is barred, and for one whose version is older than the newest that was ever
+  // active, unless `allow_downgrade`. `older`, where given: whether it is. `version` is one.
+  static Status MayBeActive(const PolicyState& state, const std::string& sha256, const std::string& version,
+                            bool allow_downgrade, bool* older = nullptr);
   // Keeps it and makes it the active one. kRefused for one that is barred, and for an older version than the
   // newest that was ever active unless `allow_downgrade`. `event` for the history.
   Result<std::shared_ptr<const Revision>> Activate(const PolicyCandidate& candidate, bool allow_downgrade,
