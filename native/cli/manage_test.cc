@@ -237,6 +237,13 @@ TEST_F(Manage, PluginsSayWhetherTheyAnswer) {
             "red:true:global\nblue:false:\n");
   EXPECT_EQ(Dvdi({"plugins", "-q"}).out, "red\nblue\n");
   EXPECT_EQ(Calls("status").back()["ask"], false);
+  // Where there is none: the folder that this node's settings name, not the usual one.
+  script_["status"]["drivers"]["answer"]["drivers"] = Json::array();
+  script_["status"]["doctor"]["answer"]["checks"] = Json::array(
+      {Json{{"name", "drivers"}, {"ok", false}, {"fix", "start one; its socket belongs in /srv/plugins"}}});
+  done = Dvdi({"plugins"});
+  EXPECT_EQ(done.exit_code, 0);
+  EXPECT_EQ(done.err, "dvdi: no plugin was found; start one; its socket belongs in /srv/plugins\n");
 }
 
 TEST_F(Manage, PoolsAndTiers) {

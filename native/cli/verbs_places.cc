@@ -83,11 +83,17 @@ int Plugins(const Options& options) {
     table.Add({GetString(d, "name"), state, GetString(d, "scope"), GetString(d, "address"), why},
               state == "answers" ? Color::kGreen : Color::kRed, 1);
   }
-  if (table.empty())
-    PrintNote(
-        "no plugin was found; their sockets belong in /run/docker/plugins, or where plugins.sockets says");
-  else
+  if (table.empty()) {
+    // Where they belong on this node is the settings' word; the engine's doctor has it.
+    auto doctor = (*engine)->Ask(dvdi_status, {{"what", "doctor"}});
+    std::string where;
+    if (doctor.ok())
+      for (const auto& check : GetMember(*doctor, "checks"))
+        if (GetString(check, "name") == "drivers") where = GetString(check, "fix");
+    PrintNote("no plugin was found" + (where.empty() ? "" : "; " + where));
+  } else {
     PrintText(table.Text());
+  }
   return kExitOk;
 }
 
