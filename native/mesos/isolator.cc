@@ -104,6 +104,9 @@ class Volumes : public process::Process<Volumes> {
     const string request = PrepareRequest(container, options_, &error);
     if (!error.empty()) return process::Failure(error);
     if (request.empty()) return None();
+    // Before the answer: where the caller of the launch has hung up (v1 API), the agent discards it, what
+    // follows below is left out, and only its cleanup can give back what the engine has prepared meanwhile.
+    known_.insert(container.scope);
     return Ask(dvdi_prepare, request)
         .then(defer(self(), [=](const Answer& a) -> Future<Option<ContainerLaunchInfo>> {
           const Prepared prepared = ReadPrepared(a.text, container, options_);
@@ -114,7 +117,6 @@ class Volumes : public process::Process<Volumes> {
             return process::Failure(prepared.error);
           }
           if (prepared.mounts.empty()) return None();
-          known_.insert(container.scope);
           ContainerLaunchInfo info;
           info.add_clone_namespaces(CLONE_NEWNS);
           for (const auto& mount : prepared.mounts) {
@@ -269,7 +271,7 @@ class Volumes : public process::Process<Volumes> {
 
   const Options options_;
   dvdi_engine* const engine_;
-  std::set<string> known_;  // scopes that have volumes
+  std::set<string> known_;  // scopes that may have volumes
   std::map<string, std::shared_ptr<Promise<ContainerLimitation>>> limits_;
   std::vector<VolumeSample> volumes_;  // of the last sample
   std::set<string> lost_;              // what was said of it

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { ScriptedPlugin } from "../e2e/lib/plugin.ts";
 import { Cluster, skip } from "./lib/cluster.ts";
 import { docker, RESOURCES } from "./lib/framework.ts";
 
@@ -41,5 +42,29 @@ test("standalone and nested containers", { skip }, async (t) => {
     assert.equal(await code(inner), 0);
     assert.equal(await code(outer), 0);
     await cluster.settled();
+  });
+});
+
+test("a launch whose caller hangs up while its driver mounts gives the volume back", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const { agent, world } = cluster;
+    let open = (): void => undefined;
+    const gate = new Promise<void>((opened) => (open = opened));
+    const plugin: ScriptedPlugin = await ScriptedPlugin.serve(world, "slow", {
+      volumes: ["v"],
+      Mount: async (body) => (await gate, plugin.usual("Mount", body)),
+    });
+    const container = { type: "MESOS", volumes: [docker("v", "d", { driver: "slow" })] };
+    const command = { value: "sleep 1000" };
+    const launch_container = { container_id: { value: "left" }, command, container, resources: RESOURCES };
+    await agent.hangUp({ type: "LAUNCH_CONTAINER", launch_container }, () =>
+      cluster.until("the driver mounts", () => plugin.count("Mount") > 0),
+    );
+    // The agent has to see it before there is an answer.
+    await new Promise((later) => setTimeout(later, 1000));
+    open();
+    await agent.says(/Failed to launch container left: discarded/);
+    await cluster.settled();
+    assert.equal(plugin.count("Unmount"), 1);
   });
 });

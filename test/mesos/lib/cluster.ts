@@ -168,6 +168,15 @@ export class Agent {
   ask(message: object): Promise<{ status: number; text: string }> {
     return http(this.port, "/api/v1", message);
   }
+  /** The same, and hangs up when that has come. */
+  async hangUp(message: object, when: () => Promise<void>): Promise<void> {
+    const caller = new AbortController();
+    const asked = http(this.port, "/api/v1", message, caller.signal);
+    const gone = assert.rejects(asked, { name: "AbortError" });
+    await when();
+    caller.abort();
+    await gone;
+  }
   async page(path: string): Promise<unknown> {
     const { status, text } = await http(this.port, path);
     assert.equal(status, 200, text);
@@ -227,11 +236,17 @@ export class Agent {
   }
 }
 
-function http(port: number, path: string, message?: object): Promise<{ status: number; text: string }> {
+function http(
+  port: number,
+  path: string,
+  message?: object,
+  signal?: AbortSignal,
+): Promise<{ status: number; text: string }> {
   return new Promise((done, failed) => {
     const headers = { "content-type": "application/json", accept: "application/json" };
     const method = message ? "POST" : "GET";
-    const sent = request({ host: "127.0.0.1", port, path, method, headers, agent: false }, (reply) => {
+    const options = { host: "127.0.0.1", port, path, method, headers, agent: false, ...(signal && { signal }) };
+    const sent = request(options, (reply) => {
       let text = "";
       reply.setEncoding("utf8").on("data", (part: string) => (text += part));
       reply.on("error", failed).on("end", () => done({ status: reply.statusCode ?? 0, text }));
