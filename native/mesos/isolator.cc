@@ -172,7 +172,8 @@ class Volumes : public process::Process<Volumes> {
     route("/volumes", "mesos-agent-readonly", None(),
           [this](const http::Request&,
                  const Option<http::authentication::Principal>&) -> Future<http::Response> {
-            return Ask(dvdi_ask, UsageRequest(options_)).then([](const Answer& a) -> http::Response {
+            // Where one of those who ask hangs up, the others' answer is not discarded with it.
+            return process::undiscardable(Shown()).then([](const Answer& a) -> http::Response {
               return http::OK(a.text + "\n", "application/json");
             });
           });
@@ -208,6 +209,14 @@ class Volumes : public process::Process<Volumes> {
     }));
   }
   void Retry(const string& scope) { End(scope); }
+  // One question for all who ask meanwhile, and for a second: each takes a thread of the agent's, and a look
+  // at every volume.
+  Future<Answer> Shown() {
+    if (shown_.isPending() || Clock::now() - shown_at_ < Seconds(1)) return shown_;
+    shown_at_ = Clock::now();
+    shown_ = Ask(dvdi_ask, UsageRequest(options_));
+    return shown_;
+  }
   void Tick() {
     SampleUsage();
     SampleMetrics();
@@ -276,7 +285,8 @@ class Volumes : public process::Process<Volumes> {
   std::vector<VolumeSample> volumes_;  // of the last sample
   std::set<string> lost_;              // what was said of it
   bool sampling_ = false;
-  process::Time usage_at_, metrics_at_;
+  process::Time usage_at_, metrics_at_, shown_at_;
+  Future<Answer> shown_ = Answer{DVDI_OK, ""};  // of the last question from outside
   Future<Nothing> metrics_ = Nothing();
   std::map<string, double> values_, volume_values_;  // of the engine, of volumes
   std::map<string, process::metrics::PullGauge> gauges_;

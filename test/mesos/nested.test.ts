@@ -1,5 +1,6 @@
 // Containers in containers: task groups, standalone ones, and those nested in them.
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { ScriptedPlugin } from "../e2e/lib/plugin.ts";
@@ -66,5 +67,26 @@ test("a launch whose caller hangs up while its driver mounts gives the volume ba
     await agent.says(/Failed to launch container left: discarded/);
     await cluster.settled();
     assert.equal(plugin.count("Unmount"), 1);
+  });
+});
+
+test("many who ask what is attached are one question to the engine", { skip }, async (t) => {
+  await Cluster.with(t, [{}], async (cluster) => {
+    const { agent } = cluster;
+    const container_id = { value: "asked" };
+    const container = { type: "MESOS", volumes: [docker("v", "d")] };
+    const launch_container = { container_id, command: { value: "sleep 1000" }, container, resources: RESOURCES };
+    const { status, text } = await agent.ask({ type: "LAUNCH_CONTAINER", launch_container });
+    assert.equal(status, 200, text);
+    const threads = (): number => readdirSync(`/proc/${agent.process?.pid}/task`).length;
+    const before = threads();
+    let most = before;
+    const looking = setInterval(() => (most = Math.max(most, threads())), 5);
+    const pages = await Promise.all(Array.from({ length: 300 }, () => agent.page("/dvdi/volumes")));
+    clearInterval(looking);
+    for (const page of pages) assert.match(JSON.stringify(page), /"name":"v"/);
+    await agent.ask({ type: "KILL_CONTAINER", kill_container: { container_id } });
+    await cluster.settled();
+    assert.ok(most < before + 50, `${most} threads, and ${before} before`);
   });
 });
