@@ -41,7 +41,8 @@ struct Container {
   std::string sandbox, rootfs;        // folders on the node; no rootfs: it has the node's root
   std::string user;                   // that it runs as; "" where that is not said
   std::vector<std::string> volumes;   // Mesos's Volumes in JSON: the DOCKER_VOLUME ones, if ours
-  Pairs labels;                       // of its task and its executor
+  bool nested = false;                // in another, whose executor is told of with it
+  Pairs labels, executor_labels;      // of its task, of its executor
   std::vector<Variable> environment;  // of its task, then of its executor: the first of a name counts
 };
 // The request for dvdi_prepare; "" where the container declares no volumes, or (`*error` is one line) none

@@ -136,6 +136,29 @@ TEST(PrepareTest, EachFormBecomesASource) {
   EXPECT_EQ(Request(c, Of({{"default_driver", "blue"}}))["default_driver"], "blue");
 }
 
+// The agent hands an executor's labels on with each container that is nested in it.
+TEST(PrepareTest, AnExecutorsLabelsAreItsOwn) {
+  Container c = Simple();
+  c.labels = {{"dvdi.volume", "task:/t"}};
+  c.executor_labels = {{"dvdi.driver", "red"}, {"dvdi.volume.logs", "logs:/l"}};
+  Json r = Request(c, Of({}));
+  EXPECT_EQ(r["sources"].size(), 2u);
+  EXPECT_EQ(r["default_driver"], "red");
+  c.nested = true;
+  r = Request(c, Of({}));
+  ASSERT_EQ(r["sources"].size(), 1u);
+  EXPECT_EQ(r["sources"][0]["text"], "task:/t");
+  EXPECT_FALSE(r.contains("default_driver"));
+  c.labels.clear();
+  c.executor_labels = {{"dvdi.typo", "x"}};
+  std::string error;
+  EXPECT_EQ(PrepareRequest(c, Of({}), &error), "");
+  EXPECT_EQ(error, "");
+  c.nested = false;
+  EXPECT_EQ(PrepareRequest(c, Of({}), &error), "");
+  EXPECT_TRUE(Has(error, "label dvdi.typo is not known"));
+}
+
 TEST(PrepareTest, WhatCannotBeADeclarationIsRefused) {
   Container c = Simple();
   std::string error;

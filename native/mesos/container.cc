@@ -27,6 +27,10 @@ bool IsOfKind(const std::string& key, const std::string& kind) {
 
 std::string TakeLabels(const Container& container, Json* sources, std::string* driver) {
   auto labels = container.labels;
+  // The agent tells of a nested container with the executor that it is in: what that declares is that one's
+  // own.
+  if (!container.nested)
+    labels.insert(labels.end(), container.executor_labels.begin(), container.executor_labels.end());
   std::sort(labels.begin(), labels.end());
   // The agent's own executor repeats its task's.
   labels.erase(std::unique(labels.begin(), labels.end()), labels.end());

@@ -54,8 +54,10 @@ Container Describe(const ContainerID& id, const ContainerConfig& config, const O
   for (const auto& v : config.container_info().volumes())
     if (options.docker_volumes && v.source().type() == mesos::Volume::Source::DOCKER_VOLUME)
       c.volumes.push_back(stringify(JSON::protobuf(v)));
-  for (const auto* labels : {&config.task_info().labels(), &config.executor_info().labels()})
-    for (const auto& l : labels->labels()) c.labels.emplace_back(l.key(), l.value());
+  c.nested = id.has_parent();
+  for (const auto& l : config.task_info().labels().labels()) c.labels.emplace_back(l.key(), l.value());
+  for (const auto& l : config.executor_info().labels().labels())
+    c.executor_labels.emplace_back(l.key(), l.value());
   for (const auto* e : {&config.task_info().command().environment(), &config.command_info().environment()})
     for (const auto& v : e->variables())
       c.environment.push_back({v.name(), v.value(), v.type() == mesos::Environment::Variable::SECRET});
