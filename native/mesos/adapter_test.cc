@@ -84,6 +84,17 @@ TEST(OptionsTest, OneOfTwoOwnsTheDockerVolumes) {
   EXPECT_TRUE(Has(Wrong({{"docker_volumes", "take"}}, both), "both would mount"));
 }
 
+// SubprocessLauncher::fork refuses what clones a namespace, when the volume is already mounted.
+TEST(OptionsTest, ALauncherWithoutNamespacesIsRefused) {
+  EXPECT_TRUE(Has(Wrong({}, "a --work_dir=/w --launcher=posix"), "set --launcher=linux"));
+  EXPECT_EQ(Of({}, "a --work_dir=/w --launcher=linux").owner, "mesos:/w");
+  Options options;
+  auto env = [](const char* name) -> const char* {
+    return std::string(name) == "MESOS_LAUNCHER" ? "posix" : nullptr;
+  };
+  EXPECT_TRUE(Has(ReadOptions({{"work_dir", "/w"}}, "a", env, &options), "set --launcher=linux"));
+}
+
 TEST(OptionsTest, AWrongParameterIsToldInOneLine) {
   EXPECT_TRUE(Has(Wrong({{"state-dir", "/x"}}), "\"state-dir\" is not known; known are config, state_dir"));
   EXPECT_TRUE(Has(Wrong({{"state_dir", "x"}}), "\"state_dir\" wants an absolute path, not \"x\""));

@@ -79,6 +79,10 @@ std::string ReadOptions(const Pairs& parameters, const std::string& command_line
                  "is \"take\", and --isolation has docker/volume: both would mount each "
                  "DOCKER_VOLUME; take that one out, or set the parameter to \"leave\"");
   o.docker_volumes = take.empty() ? !other : take == "take";
+  if (Flag(command_line, get_env, "launcher") == "posix")
+    return "the agent's --launcher is \"posix\", under which no container has mounts of its own, and each "
+           "that "
+           "declares a volume would fail: set --launcher=linux";
   o.kill_on_loss = given["lost_volume"] == "kill";
   if (o.sandbox_directory.empty()) o.sandbox_directory = "/mnt/mesos/sandbox";
   if (o.work_dir.empty() || o.work_dir[0] != '/')
