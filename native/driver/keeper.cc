@@ -32,6 +32,21 @@ Result<UniqueFd> OpenSessions(const std::string& pool) {
   return OpenFolder(AT_FDCWD, pool + "/" + kSessions);
 }
 
+// Writes over a session's file, which has its block already: a disk without room for a new file must not end
+// the leases of all volumes on it. Who reads half of it sees that it has changed, and that is true.
+Status Overwrite(int folder, const std::string& name, const std::string& text) {
+  UniqueFd fd(::openat(folder, name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open " + name, name);
+  for (size_t done = 0; done < text.size();) {
+    ssize_t n = ::pwrite(fd.get(), text.data() + done, text.size() - done, static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Status::FromErrno(errno, "cannot write " + name, name);
+    done += static_cast<size_t>(n);
+  }
+  if (::fsync(fd.get()) < 0) return Status::FromErrno(errno, "cannot fsync " + name, name);
+  return OkStatus();
+}
+
 }  // namespace
 
 bool IsSessionName(const std::string& name) { return IsTempName("tmp." + name, "") && name[0] != '.'; }
@@ -58,17 +73,18 @@ struct LeaseKeeper::Shared {
   // Guarded volumes that another node has taken, with the generation of the guard.
   std::map<std::string, uint64_t> taken;
 
-  // Writes the session's file, a new one where there is none. Touches the pool; without the lock.
-  Status Write(const std::string& name, uint64_t count) {
+  // Writes the session's file, a new one where it is `fresh`. Touches the pool; without the lock.
+  Status Write(const std::string& name, uint64_t count, bool fresh) {
     if (::mkdir((options.pool + "/" + kSessions).c_str(), 0700) < 0 && errno != EEXIST)
       return Status::FromErrno(errno, "cannot make " + options.pool + "/" + kSessions);
     DVDI_ASSIGN_OR_RETURN(UniqueFd folder, OpenSessions(options.pool));
-    return ReplaceFile(
-        folder.get(), name,
+    const std::string text =
         Dump(
             Json{{"format", 1}, {"node", options.node}, {"counter", count}, {"lease_ms", options.lease_ms}}) +
-            "\n",
-        TempName(options.node));
+        "\n";
+    Status replaced = ReplaceFile(folder.get(), name, text, TempName(options.node));
+    const int err = replaced.error_number();
+    return !fresh && (err == ENOSPC || err == EDQUOT) ? Overwrite(folder.get(), name, text) : replaced;
   }
 
   // One renewal.
@@ -83,7 +99,7 @@ struct LeaseKeeper::Shared {
       count = fresh ? 1 : counter + 1;
     }
     int64_t begun = options.now();
-    DVDI_RETURN_IF_ERROR(Write(name, count));
+    DVDI_RETURN_IF_ERROR(Write(name, count, fresh));
     std::lock_guard<std::mutex> hold(mu);
     if (fresh) {
       session = name;

@@ -1,0 +1,51 @@
+// A pool whose disk is full: sparse images are promised more than there is, so it comes.
+#include <sys/statfs.h>
+
+#include "driver/keeper.h"
+#include "driver/life_test.h"
+
+namespace dvdi {
+namespace {
+
+using namespace dvdi::testing;  // NOLINT(google-build-using-namespace): as the other tests of lives
+
+class FullPoolTest : public LifeTest {
+ protected:
+  void SetUp() override {
+    DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+    const std::string pool = dir_ / "pool";
+    ASSERT_EQ(::mkdir(pool.c_str(), 0700), 0);
+    ASSERT_EQ(::mount("none", pool.c_str(), "tmpfs", 0, "mode=0700,size=64m"), 0);
+  }
+  // Until not one byte more fits.
+  void Fill() {
+    UniqueFd file(::open((dir_ / "pool/.filler").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    const std::string block(4096, 'x');
+    while (::write(file.get(), block.data(), block.size()) > 0) {
+    }
+    ASSERT_EQ(errno, ENOSPC);
+  }
+  void MakeRoom() { ASSERT_EQ(::unlink((dir_ / "pool/.filler").c_str()), 0); }
+};
+
+TEST_F(FullPoolTest, LeasesAreRenewedAllTheSame) {
+  auto a = Node("A", 2000);
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  Fill();
+  const int64_t until = BootMs() + 5000;
+  while (BootMs() < until) ::usleep(50'000);
+  EXPECT_EQ(a->Get("v")->lost, "") << "for want of room, all volumes of the pool are shut down";
+  auto b = Node("B");
+  ASSERT_NE(b, nullptr);
+  auto fenced = b->Fence("v", false);
+  EXPECT_NE(Text(fenced).find("is alive"), std::string::npos) << Text(fenced);
+  MakeRoom();
+  WriteFile(*at + "/file", "data");
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  ASSERT_OK(a->Unmount("v", "1"));
+}
+
+}  // namespace
+}  // namespace dvdi
