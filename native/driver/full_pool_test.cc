@@ -47,5 +47,27 @@ TEST_F(FullPoolTest, LeasesAreRenewedAllTheSame) {
   ASSERT_OK(a->Unmount("v", "1"));
 }
 
+TEST_F(FullPoolTest, ADriverThatStartsShutsNothingDown) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  WriteFile(*at + "/file", "data");
+  Fill();
+  a.reset();
+  a = Node("A");
+  ASSERT_NE(a, nullptr);
+  EXPECT_EQ(a->Get("v")->lost, "") << "a volume in use was shut down for want of room for a lease file";
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  const std::string before = std::to_string(a->Get("v")->generation);
+  MakeRoom();
+  a->ReleaseDrained();
+  EXPECT_NE(std::to_string(a->Get("v")->generation), before) << "it is taken over when there is room";
+  ASSERT_OK(a->Mount("v", "2"));
+  ASSERT_OK(a->Unmount("v", "2"));
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_TRUE(a->Get("v")->clean);
+}
+
 }  // namespace
 }  // namespace dvdi

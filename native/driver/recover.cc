@@ -113,7 +113,8 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
     // taken, or was faster, and then this fails.
     auto taken = TakeLease(name, volume);
     if (!taken.ok()) {
-      if (mounted && taken.status().code() != Code::kUnavailable)
+      // Any other failure says nothing of whose the volume is: a full disk must not end what is in use.
+      if (mounted && taken.status().code() == Code::kRefused)
         Lose({name}, "its lease could not be had again: " + taken.status().message());
       return taken.status();
     }
