@@ -68,22 +68,29 @@ Result<FenceResult> TakeFenced(const Pool& pool, LeaseKeeper& keeper, const std:
                                const std::function<void(int64_t)>& progress) {
   DVDI_ASSIGN_OR_RETURN(UniqueFd folder, pool.OpenVolume(name));
   LeaseFile leases(folder.get(), name, pool.VolumePath(name), self.node);
+  const bool copied = !node_is_dead || lease.fencing;
+  if (copied) {
+    // What cannot be copied is not taken.
+    DVDI_RETURN_IF_ERROR(pool.ReadMeta(folder.get(), name).status());
+    DVDI_RETURN_IF_ERROR(pool.OpenImage(folder.get(), name).status());
+  }
   Holder holder = self;
   DVDI_ASSIGN_OR_RETURN(holder.session, keeper.Session());
   holder.lease_ms = keeper.lease_ms();
-  DVDI_ASSIGN_OR_RETURN(Lease mine,
-                        leases.TakeNext(lease.generation, holder, !node_is_dead || lease.fencing));
+  DVDI_ASSIGN_OR_RETURN(Lease mine, leases.TakeNext(lease.generation, holder, copied));
   keeper.Guard(name, holder.session, mine.generation);
   Log(LogLevel::kWarning, "took volume " + name + " from node " + OneLine(lease.holder.node, 128) +
                               " (lease " + std::to_string(mine.generation) +
                               (node_is_dead ? ", on the operator's word that it is dead)" : ")"));
   Step("fenced");
+  bool recorded = !mine.fencing;  // whether whoever mounts it next knows of a copy that is owed
   auto work = [&]() -> Status {
     DVDI_RETURN_IF_ERROR(pool.RemoveTemporaries(folder.get(), true));
     if (!mine.fencing) return OkStatus();
     DVDI_ASSIGN_OR_RETURN(VolumeMeta meta, pool.ReadMeta(folder.get(), name));
     meta.renew = true;
     DVDI_RETURN_IF_ERROR(pool.WriteMeta(folder.get(), meta));
+    recorded = true;
     Step("fence-marked");
     DVDI_RETURN_IF_ERROR(
         RenewImage(pool, folder.get(), name, self.node, progress, [&] { return !keeper.Holds(name); }));
@@ -92,6 +99,12 @@ Result<FenceResult> TakeFenced(const Pool& pool, LeaseKeeper& keeper, const std:
   };
   Status worked = work();
   if (!worked.ok() && !keeper.Holds(name)) return worked;
+  // The lease itself says what is owed, to this node's next mount and to its driver's next start.
+  if (!recorded)
+    return std::move(worked)
+        .WithContext("volume " + name + " was taken from node " + OneLine(lease.holder.node, 128) +
+                     ", but its image could not be copied; node " + self.node + " keeps it")
+        .WithHint("see to that, then mount it on this node: it is copied first");
   Status released = leases.Release(mine, false);
   keeper.Unguard(name);
   DVDI_RETURN_IF_ERROR(released);

@@ -34,7 +34,8 @@ Result<std::optional<Lease>> WaitForLeaseEnd(const Pool& pool, const std::string
 // fenced node could still put in place by a late rename, gives the volume another image file than the one
 // that the node may still write to (not with `node_is_dead`), and gives it back as not clean. The image is
 // copied for that, unless the pool's filesystem can share extents; a copy that fails or is interrupted is
-// made up for before the next mount.
+// made up for before the next mount: it is on record before the volume is free, else this node keeps the
+// lease, which says it too.
 Result<FenceResult> TakeFenced(const Pool& pool, LeaseKeeper& keeper, const std::string& name,
                                const Holder& self, const Lease& lease, bool node_is_dead,
                                const std::function<void(int64_t)>& progress);

@@ -301,6 +301,42 @@ TEST_F(LifeTest, AFenceThatBrokeOffIsEndedByTheNextMount) {
   ASSERT_OK(c->Unmount("v", "1"));
 }
 
+// The fenced node may still write to the image: until the copy is made, or is on record as owed, nobody else
+// may have it.
+TEST_F(LifeTest, AFenceThatFailsBeforeItIsOnRecordDoesNotFreeTheVolume) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto b = Node("B", 2000), c = Node("C", 2000);
+  ASSERT_OK(b->Create("v", {}));
+  ASSERT_OK(b->Mount("v", "1"));
+  WriteFile(dir_ / "mnt-B/v/file", "data");
+  ASSERT_OK(b->Unmount("v", "1"));
+  LeaseOfTheDead(2000);
+  static std::string meta;
+  meta = dir_ / "pool/v/volume.json";
+  struct stat before, after;
+  ASSERT_EQ(::stat(Image().c_str(), &before), 0);
+  // Before the volume is taken: it stays the dead node's.
+  ASSERT_EQ(::chmod(meta.c_str(), 0620), 0);
+  EXPECT_FALSE(b->Fence("v", false).ok());
+  ASSERT_EQ(::chmod(meta.c_str(), 0600), 0);
+  EXPECT_EQ(b->Get("v")->lease->holder.node, "dead");
+  // Behind that: it stays this node's.
+  SetStepHook([](const char* step) {
+    if (std::string(step) == "fenced") ::chmod(meta.c_str(), 0620);
+  });
+  auto failed = b->Fence("v", false);
+  SetStepHook(nullptr);
+  ASSERT_EQ(::chmod(meta.c_str(), 0600), 0);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_FALSE(c->Mount("v", "1").ok()) << "not copied, and nobody knows that it is owed";
+  auto at = b->Mount("v", "1");
+  ASSERT_OK(at);
+  ASSERT_EQ(::stat(Image().c_str(), &after), 0);
+  EXPECT_NE(before.st_ino, after.st_ino) << "mounted from the file that the fenced node may write to";
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  ASSERT_OK(b->Unmount("v", "1"));
+}
+
 TEST_F(LifeTest, ACopyIsMadeAgainWhereSomebodyWritesMeanwhile) {
   auto pool = Pool::Open(dir_ / "pool", "B");
   ASSERT_OK(pool);
