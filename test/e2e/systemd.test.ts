@@ -1,6 +1,6 @@
 // The units that ship, run by a real systemd: it is process 1 of namespaces of its own, beneath a test's node.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 
@@ -167,6 +167,25 @@ test("a systemd service has its volume by dvdi run, stops, crashes and is cleane
   const left = await systemd.metrics();
   assert.ok(!left.includes("dvdi_attachments"), left);
   await systemd.systemctl("stop", "dvdi-recover.timer", "dvdi-driver.service");
+});
+
+test("the driver's service is started anew for as long as its pool cannot be had", { skip }, async (t) => {
+  if (!existsSync(SYSTEMD)) return t.skip("systemd is not installed");
+  const service = "dvdi-driver.service";
+  const systemd = await Systemd.make(t, { [service]: shipped(service).replace("Also=dvdi-driver.socket", "") });
+  const { world } = systemd;
+  // Stands for a mount that is not there yet.
+  mkdirSync(world.pool, { recursive: true });
+  chmodSync(world.pool, 0o770);
+  await systemd.systemctl("start", service);
+  const restarts = async (): Promise<number> =>
+    Number(await systemd.systemctl("show", "--property", "NRestarts", "--value", service));
+  // systemd's own limit is five within ten seconds.
+  await until("it was started more often than systemd would", async () => (await restarts()) > 6);
+  chmodSync(world.pool, 0o700);
+  await until("the driver answers", async () => (await world.run(["test", "-S", world.socket("dvdi")])).code === 0);
+  assert.equal(await systemd.systemctl("is-active", service), "active");
+  await systemd.systemctl("stop", service);
 });
 
 test(
