@@ -38,7 +38,8 @@ struct VolumeMeta {
 class Pool {
  public:
   // The folder is made (0700) where only its last part is missing. kRefused where others may write
-  // to it: who can swap an image can attack the kernel's filesystem code.
+  // to it: who can swap an image can attack the kernel's filesystem code; and where it lies on what is to be
+  // mounted and is not (fstab.h): its volumes would seem not to exist, and be made anew.
   static Result<Pool> Open(const std::string& path, const std::string& node);
 
   const std::string& path() const { return path_; }

@@ -55,6 +55,30 @@ TEST_F(PoolTest, CreateListReadRemove) {
   EXPECT_NE(gone.status().message().find("volume a"), std::string::npos);
 }
 
+// A server that is down while the node boots: the folder beneath is empty, and is not the pool.
+TEST_F(PoolTest, WhatIsToBeMountedAndIsNotIsNoPool) {
+  DVDI_SKIP_UNLESS(testing::EnterOwnNamespace());
+  if (!Exists("/etc/fstab")) GTEST_SKIP() << "needs /etc/fstab, to mount another one over it";
+  const std::string at = dir_ / "nfs", link = dir_ / "link";
+  ASSERT_EQ(::mkdir(at.c_str(), 0700), 0);
+  ASSERT_EQ(::symlink(at.c_str(), link.c_str()), 0);
+  WriteFile(dir_ / "fstab", "# pools\nserver:/ / nfs defaults 0 0\nnone none swap sw 0 0\nserver:/export " +
+                                at + "/ nfs _netdev,nofail 0 0\n");
+  ASSERT_EQ(::mount((dir_ / "fstab").c_str(), "/etc/fstab", nullptr, MS_BIND, nullptr), 0);
+  for (const std::string& path : {at, at + "/pool", link + "/pool", link}) {
+    auto pool = Pool::Open(path, "A");
+    EXPECT_EQ(pool.status().code(), Code::kRefused) << path << ": " << pool.status().message();
+    EXPECT_NE(pool.status().hint().find("mount " + at), std::string::npos) << pool.status().hint();
+  }
+  EXPECT_EQ(Names(at), std::vector<std::string>{}) << "nothing is made there";
+  ASSERT_EQ(::mount("none", at.c_str(), "tmpfs", 0, "mode=0700"), 0);
+  for (const std::string& path : {at, at + "/pool", link + "/pool", dir_ / "nfs2"}) {
+    auto pool = Pool::Open(path, "A");
+    EXPECT_TRUE(pool.ok()) << path << ": " << pool.status().message();
+  }
+  ASSERT_EQ(::umount2("/etc/fstab", MNT_DETACH), 0);
+}
+
 TEST_F(PoolTest, ANameIsTakenOnce) {
   Pool a = Open("A"), b = Open("B");
   ASSERT_TRUE(a.Create(Meta("v")).ok());

@@ -1,0 +1,43 @@
+#include "driver/fstab.h"
+
+#include <limits.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <memory>
+
+#include "base/path.h"
+#include "base/text.h"
+#include "mount/mountinfo.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+
+Status CheckMounted(const std::string& path) {
+  const std::string pool = NormalPath(path);
+  std::unique_ptr<FILE, int (*)(FILE*)> table(::setmntent("/etc/fstab", "re"), &::endmntent);
+  // Containers have none.
+  if (table == nullptr || pool.empty()) return OkStatus();
+  DVDI_ASSIGN_OR_RETURN(std::string text, Sys::Real()->Mountinfo());
+  const auto mounts = ParseMountinfo(text);
+  struct mntent entry;
+  char buffer[PATH_MAX + 1024];
+  while (::getmntent_r(table.get(), &entry, buffer, sizeof buffer) != nullptr) {
+    const std::string at = NormalPath(entry.mnt_dir);
+    if (at.empty() || at == "/" || (at != pool && !IsStrictlyBelow(at, pool))) continue;
+    // The kernel's table has no symbolic links in it.
+    char real[PATH_MAX];
+    if (::realpath(at.c_str(), real) != nullptr && FindMount(mounts, real) != nullptr) continue;
+    return Status(
+               Code::kRefused,
+               "the pool " + path + " lies on " + OneLine(at) +
+                   ", which is to be mounted (/etc/fstab), and nothing is mounted there: its volumes would "
+                   "seem not to exist",
+               "mount it (mount " + OneLine(at) + "), then start the driver again")
+        .WithPath(at);
+  }
+  return OkStatus();
+}
+
+}  // namespace dvdi
