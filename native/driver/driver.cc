@@ -94,6 +94,7 @@ Status Driver::OpenTiers() {
     if (!config.lease_ms.has_value()) config.lease_ms = options_.lease_ms.value_or(pool.DefaultLeaseMs());
     KeeperOptions keeper;
     keeper.pool = pool.path();
+    keeper.folder = pool.folder();
     keeper.node = self_.node;
     keeper.lease_ms = *config.lease_ms;
     keeper.lost = [this](const std::vector<std::string>& names, const std::string& why) { Lose(names, why); };

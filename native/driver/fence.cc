@@ -35,7 +35,7 @@ Result<std::optional<Lease>> WaitForLeaseEnd(const Pool& pool, const std::string
                       " is not one that is renewed, so that it never ends by itself",
                   "make sure that the node is powered off, then say so: --node-is-dead");
   const int64_t begun = BootMs(), wait = lease_ms + LeaseKeeper::Margin(lease_ms);
-  DVDI_ASSIGN_OR_RETURN(std::string counter, ReadSession(pool.path(), held->holder.session, self.node));
+  DVDI_ASSIGN_OR_RETURN(std::string counter, ReadSession(pool.folder(), held->holder.session, self.node));
   // From here on it has to stand still: whatever was written before counts from before.
   const int64_t seen = BootMs();
   Log(LogLevel::kInfo, "fencing volume " + name + ": waiting " + std::to_string(wait) +
@@ -46,7 +46,7 @@ Result<std::optional<Lease>> WaitForLeaseEnd(const Pool& pool, const std::string
     if (!last) Scheduler::Real()->SleepUntil(clock->MonotonicMs() + pause);
     // Asked before the look, so that the last look is after the end.
     last = BootMs() - seen >= wait;
-    DVDI_ASSIGN_OR_RETURN(std::string now, ReadSession(pool.path(), held->holder.session, self.node));
+    DVDI_ASSIGN_OR_RETURN(std::string now, ReadSession(pool.folder(), held->holder.session, self.node));
     *waited_ms = BootMs() - begun;
     if (now != counter)
       return Status(Code::kRefused,
@@ -134,6 +134,7 @@ Result<FenceResult> FenceWithoutDriver(const std::vector<TierConfig>& tiers, std
     if (!lease.has_value()) return result;
     KeeperOptions options;
     options.pool = pool.path();
+    options.folder = pool.folder();
     options.node = node;
     options.lease_ms = tier.lease_ms.value_or(lease_ms.value_or(pool.DefaultLeaseMs()));
     DVDI_ASSIGN_OR_RETURN(auto keeper, LeaseKeeper::Start(std::move(options)));

@@ -28,9 +28,7 @@ struct Guarded {
   uint64_t generation = 0;
 };
 
-Result<UniqueFd> OpenSessions(const std::string& pool) {
-  return OpenFolder(AT_FDCWD, pool + "/" + kSessions);
-}
+Result<UniqueFd> OpenSessions(int pool) { return OpenFolder(pool, kSessions); }
 
 // Writes over a session's file, which has its block already: a disk without room for a new file must not end
 // the leases of all volumes on it. Who reads half of it sees that it has changed, and that is true.
@@ -63,6 +61,7 @@ int64_t LeaseKeeper::Margin(int64_t lease_ms) { return std::max(lease_ms / 4, kL
 // ended.
 struct LeaseKeeper::Shared {
   KeeperOptions options;
+  UniqueFd folder;        // the pool's, where leases are renewed
   mutable std::mutex mu;  // guards the rest
   std::condition_variable changed;
   bool stopping = false, watching = false;
@@ -75,16 +74,16 @@ struct LeaseKeeper::Shared {
 
   // Writes the session's file, a new one where it is `fresh`. Touches the pool; without the lock.
   Status Write(const std::string& name, uint64_t count, bool fresh) {
-    if (::mkdir((options.pool + "/" + kSessions).c_str(), 0700) < 0 && errno != EEXIST)
+    if (::mkdirat(folder.get(), kSessions, 0700) < 0 && errno != EEXIST)
       return Status::FromErrno(errno, "cannot make " + options.pool + "/" + kSessions);
-    DVDI_ASSIGN_OR_RETURN(UniqueFd folder, OpenSessions(options.pool));
+    DVDI_ASSIGN_OR_RETURN(UniqueFd sessions, OpenSessions(folder.get()));
     const std::string text =
         Dump(
             Json{{"format", 1}, {"node", options.node}, {"counter", count}, {"lease_ms", options.lease_ms}}) +
         "\n";
-    Status replaced = ReplaceFile(folder.get(), name, text, TempName(options.node));
+    Status replaced = ReplaceFile(sessions.get(), name, text, TempName(options.node));
     const int err = replaced.error_number();
-    return !fresh && (err == ENOSPC || err == EDQUOT) ? Overwrite(folder.get(), name, text) : replaced;
+    return !fresh && (err == ENOSPC || err == EDQUOT) ? Overwrite(sessions.get(), name, text) : replaced;
   }
 
   // One renewal.
@@ -121,10 +120,9 @@ struct LeaseKeeper::Shared {
       all = guarded;
     }
     for (const auto& [volume, guard] : all) {
-      std::string path = options.pool + "/" + volume;
-      auto folder = OpenFolder(AT_FDCWD, path);
-      if (!folder.ok()) continue;
-      LeaseFile leases(folder->get(), volume, path, options.node);
+      auto there = OpenFolder(folder.get(), volume);
+      if (!there.ok()) continue;
+      LeaseFile leases(there->get(), volume, options.pool + "/" + volume, options.node);
       auto now = leases.ReadGeneration();
       if (!now.ok() || now->number <= guard.generation) continue;
       // What this driver has just taken itself, by the next number, is guarded a moment later.
@@ -167,6 +165,9 @@ Result<std::unique_ptr<LeaseKeeper>> LeaseKeeper::Start(KeeperOptions options) {
   auto shared = std::make_shared<Shared>();
   shared->options = options;
   if (options.lease_ms > 0) {
+    shared->folder.reset(::fcntl(options.folder, F_DUPFD_CLOEXEC, 0));
+    if (!shared->folder.valid())
+      return Status::FromErrno(errno, "cannot keep the pool " + options.pool + " open");
     if (Status s = shared->RenewOnce(); !s.ok())
       return Status(Code::kUnavailable,
                     "no lease can be renewed in the pool " + options.pool + ": " + s.message());
@@ -280,22 +281,21 @@ bool LeaseKeeper::Holds(const std::string& volume) const {
          options_.now() < shared_->valid_until - Margin(options_.lease_ms);
 }
 
-Result<std::string> ReadSession(const std::string& pool, const std::string& session,
-                                const std::string& node) {
+Result<std::string> ReadSession(int pool, const std::string& session, const std::string& node) {
   auto folder = OpenSessions(pool);
   if (!folder.ok() && folder.status().code() == Code::kNotFound) return std::string();
   if (!folder.ok()) return folder.status();
   std::string fresh = TempName(node);
   if (::linkat(folder->get(), session.c_str(), folder->get(), fresh.c_str(), 0) < 0) {
     if (errno == ENOENT) return std::string();
-    return Status::FromErrno(errno, "cannot look at the session " + session + " in the pool " + pool);
+    return Status::FromErrno(errno, "cannot look at the session " + session + " in the pool");
   }
   auto text = ReadSmallFile(folder->get(), fresh);
   DVDI_RETURN_IF_ERROR(RemoveFile(folder->get(), fresh));
   return text;
 }
 
-void SweepSessions(const std::string& pool, const std::string& node, const std::vector<std::string>& in_use) {
+void SweepSessions(int pool, const std::string& node, const std::vector<std::string>& in_use) {
   auto folder = OpenSessions(pool);
   if (!folder.ok()) return;
   std::vector<std::string> names;

@@ -34,7 +34,10 @@ bool IsSessionName(const std::string& name);
 int64_t BootMs();
 
 struct KeeperOptions {
-  std::string pool;  // absolute path
+  std::string pool;  // its path, for messages
+  // The pool's folder; the keeper has a descriptor of its own. Not by its path: what is mounted there later
+  // is another folder than the one that the images and leases are in.
+  int folder = -1;
   std::string node;
   int64_t lease_ms = 0;  // 0: leases last for ever, nothing is renewed, the functions below do nothing
   // Called after the keeper's end too, by a thread that is left behind.
@@ -79,11 +82,11 @@ class LeaseKeeper {
 };
 
 // The text of a session's file, read under a name that was never used, so that no cache of names or of
-// content (NFS, FUSE) stands between. "" where there is none.
-Result<std::string> ReadSession(const std::string& pool, const std::string& session, const std::string& node);
+// content (NFS, FUSE) stands between. "" where there is none. `pool`: its folder.
+Result<std::string> ReadSession(int pool, const std::string& session, const std::string& node);
 
 // Removes sessions of `node` that none of `in_use` is. For a driver that starts.
-void SweepSessions(const std::string& pool, const std::string& node, const std::vector<std::string>& in_use);
+void SweepSessions(int pool, const std::string& node, const std::vector<std::string>& in_use);
 
 }  // namespace dvdi
 

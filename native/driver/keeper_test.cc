@@ -26,6 +26,7 @@ class KeeperTest : public ::testing::Test {
   std::unique_ptr<LeaseKeeper> Start(int64_t lease_ms = kLease) {
     KeeperOptions o;
     o.pool = dir_.path();
+    o.folder = folder_.get();
     o.node = "A";
     o.lease_ms = lease_ms;
     o.now = [clock = clock_, throws = throws_]() -> int64_t {
@@ -57,8 +58,8 @@ class KeeperTest : public ::testing::Test {
   // Until all guarded volumes were looked at since now: each renewal is followed by a look.
   void WaitForALook(const LeaseKeeper& keeper) {
     for (int round = 0; round < 2; ++round) {
-      std::string session = *keeper.Session(), then = *ReadSession(dir_.path(), session, "B");
-      for (int i = 0; i < 4000 && *ReadSession(dir_.path(), session, "B") == then; ++i) ::usleep(5000);
+      std::string session = *keeper.Session(), then = *ReadSession(folder_.get(), session, "B");
+      for (int i = 0; i < 4000 && *ReadSession(folder_.get(), session, "B") == then; ++i) ::usleep(5000);
     }
   }
   std::vector<std::string> WaitForLost() {
@@ -73,6 +74,7 @@ class KeeperTest : public ::testing::Test {
   }
 
   TempDir dir_;
+  const UniqueFd folder_{::open(dir_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   // A renewer that is left behind may still look at it.
   const std::shared_ptr<std::atomic<int64_t>> clock_ = std::make_shared<std::atomic<int64_t>>(1'000'000);
   std::atomic<int64_t>& now_ = *clock_;
@@ -99,19 +101,19 @@ TEST_F(KeeperTest, ASessionIsAFileWithACounter) {
   ASSERT_TRUE(session.ok());
   EXPECT_TRUE(IsSessionName(*session));
   EXPECT_FALSE(IsSessionName("../x.0123456789abcdef"));
-  auto text = ReadSession(dir_.path(), *session, "B");
+  auto text = ReadSession(folder_.get(), *session, "B");
   ASSERT_TRUE(text.ok());
   EXPECT_NE(text->find("\"counter\":1"), std::string::npos) << *text;
   EXPECT_EQ(Names(dir_ / ".sessions").size(), 1u) << "a look leaves nothing";
-  EXPECT_EQ(*ReadSession(dir_.path(), "A.0123456789abcdef", "B"), "");
+  EXPECT_EQ(*ReadSession(folder_.get(), "A.0123456789abcdef", "B"), "");
 }
 
 TEST_F(KeeperTest, TheCounterMoves) {
   auto keeper = Start(2000);  // the shortest: renewed every 400 ms of real time
-  std::string session = *keeper->Session(), first = *ReadSession(dir_.path(), session, "B"), now = first;
+  std::string session = *keeper->Session(), first = *ReadSession(folder_.get(), session, "B"), now = first;
   for (int i = 0; i < 4000 && now == first; ++i) {
     ::usleep(5000);
-    now = *ReadSession(dir_.path(), session, "B");
+    now = *ReadSession(folder_.get(), session, "B");
   }
   EXPECT_NE(now, first);
   EXPECT_EQ(*keeper->Session(), session);
@@ -209,10 +211,10 @@ TEST_F(KeeperTest, WhatALibraryThrowsEndsNeitherItsThreadsNorWhatTheyOwe) {
   *throws_ = true;
   ::usleep(600'000);
   *throws_ = false;
-  std::string then = *ReadSession(dir_.path(), session, "B"), now = then;
+  std::string then = *ReadSession(folder_.get(), session, "B"), now = then;
   for (int i = 0; i < 4000 && now == then; ++i) {
     ::usleep(5000);
-    now = *ReadSession(dir_.path(), session, "B");
+    now = *ReadSession(folder_.get(), session, "B");
   }
   EXPECT_NE(now, then) << "it renews";
   EXPECT_TRUE(keeper->Holds("v"));
@@ -225,6 +227,10 @@ TEST_F(KeeperTest, WhatALibraryThrowsEndsNeitherItsThreadsNorWhatTheyOwe) {
 TEST_F(KeeperTest, NoPoolNoLeases) {
   KeeperOptions o;
   o.pool = dir_ / "nothing";
+  ASSERT_EQ(::mkdir(o.pool.c_str(), 0700), 0);
+  UniqueFd gone(::open(o.pool.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::rmdir(o.pool.c_str()), 0);
+  o.folder = gone.get();
   o.node = "A";
   o.lease_ms = kLease;
   auto keeper = LeaseKeeper::Start(std::move(o));
@@ -235,7 +241,7 @@ TEST_F(KeeperTest, OldSessionsOfThisNodeAreSwept) {
   auto keeper = Start();
   for (const char* name : {"A.0123456789abcdef", "B.0123456789abcdef", "tmp.A.0123456789abcdef"})
     WriteFile(dir_ / (std::string(".sessions/") + name), "{}");
-  SweepSessions(dir_.path(), "A", {*keeper->Session()});
+  SweepSessions(folder_.get(), "A", {*keeper->Session()});
   auto names = Names(dir_ / ".sessions");
   std::sort(names.begin(), names.end());
   EXPECT_EQ(names, (std::vector<std::string>{*keeper->Session(), "B.0123456789abcdef"}));

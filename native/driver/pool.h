@@ -43,6 +43,8 @@ class Pool {
   static Result<Pool> Open(const std::string& path, const std::string& node);
 
   const std::string& path() const { return path_; }
+  // Its folder, the one that was opened, whatever is mounted at its path since; lives as long as this.
+  int folder() const { return fd_.get(); }
   std::string VolumePath(const std::string& name) const { return path_ + "/" + name; }
 
   // What a volume is opened for. What is mounted already must end whatever has become of its folder: for that

@@ -36,7 +36,7 @@ void Driver::Recover() {
   // No lease names a session of an earlier driver any more, but those of another machine with this node's id.
   for (const auto& tier : tiers_)
     if (auto session = tier->keeper->Session(); session.ok())
-      SweepSessions(tier->pool.path(), self_.node, {*session});
+      SweepSessions(tier->pool.folder(), self_.node, {*session});
   // Mountpoints that a crash left empty.
   std::vector<std::string> folders;
   if (mounted.ok() && Sys::Real()->ListDir(AT_FDCWD, root_.path().c_str(), &folders) >= 0)
