@@ -121,6 +121,10 @@ Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view 
   return FsyncFolder(dirfd, name);
 }
 
+bool NoRoom(const Status& status) {
+  return status.error_number() == ENOSPC || status.error_number() == EDQUOT;
+}
+
 Status RemoveFile(int dirfd, const std::string& name) {
   if (::unlinkat(dirfd, name.c_str(), 0) < 0 && errno != ENOENT)
     return Status::FromErrno(errno, "cannot remove " + name, name);

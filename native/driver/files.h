@@ -42,6 +42,8 @@ Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, co
 Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text,
                            const std::string& temp);
 
+// Whether that failed for want of room on the disk, or within a quota.
+bool NoRoom(const Status& status);
 // unlink(2); OK where it does not exist.
 Status RemoveFile(int dirfd, const std::string& name);
 // Makes and removes a file there, so that what a network filesystem's client remembers of the folder is asked

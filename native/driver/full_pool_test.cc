@@ -69,5 +69,27 @@ TEST_F(FullPoolTest, ADriverThatStartsShutsNothingDown) {
   EXPECT_TRUE(a->Get("v")->clean);
 }
 
+TEST_F(FullPoolTest, AVolumeIsGivenBackAndRemovedAllTheSame) {
+  auto a = Node("A"), b = Node("B");
+  for (const char* name : {"v", "w"}) {
+    ASSERT_OK(a->Create(name, {}));
+    ASSERT_OK(a->Mount(name, "1"));
+    WriteFile(dir_ / (std::string("mnt-A/") + name + "/file"), std::string(1 << 20, 'x'));
+    ::sync();
+  }
+  ASSERT_OK(a->Unmount("v", "1"));
+  EXPECT_TRUE(a->Get("v")->clean);
+  Fill();
+  ASSERT_OK(a->Unmount("w", "1"));
+  EXPECT_FALSE(a->Get("w")->lease.has_value()) << "another node may have it now";
+  EXPECT_FALSE(a->Get("w")->clean) << "there was no room to say so";
+  ASSERT_OK(b->Remove("v"));
+  EXPECT_FALSE(Exists(dir_ / "pool/v")) << "who makes room must not need it";
+  ASSERT_OK(b->Mount("w", "2"));
+  EXPECT_EQ(ReadFile(dir_ / "mnt-B/w/file").size(), size_t{1} << 20);
+  ASSERT_OK(b->Unmount("w", "2"));
+  EXPECT_TRUE(b->Get("w")->clean);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -82,8 +82,7 @@ struct LeaseKeeper::Shared {
             Json{{"format", 1}, {"node", options.node}, {"counter", count}, {"lease_ms", options.lease_ms}}) +
         "\n";
     Status replaced = ReplaceFile(sessions.get(), name, text, TempName(options.node));
-    const int err = replaced.error_number();
-    return !fresh && (err == ENOSPC || err == EDQUOT) ? Overwrite(sessions.get(), name, text) : replaced;
+    return !fresh && NoRoom(replaced) ? Overwrite(sessions.get(), name, text) : replaced;
   }
 
   // One renewal.

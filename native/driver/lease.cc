@@ -176,6 +176,14 @@ void LeaseFile::Sweep(uint64_t below) const {
   }
 }
 
+// Nobody reads a lease that is given back; its name alone counts. What room it has is the next one's then: on
+// a disk that is full a volume could not be removed otherwise.
+void LeaseFile::Empty(uint64_t number) const {
+  UniqueFd file(
+      ::openat(dirfd_, LeaseName(number).c_str(), O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (file.valid()) (void)::fsync(file.get());
+}
+
 bool LeaseFile::OursToTake(const Lease& lease, const Holder& self) {
   const Holder& h = lease.holder;
   if (h.node != self.node) return false;
@@ -218,6 +226,10 @@ Result<Lease> LeaseFile::Acquire(const Holder& self) const {
       fencing = held->fencing;
     }
     auto lease = TakeNext(found.last, self, fencing);
+    if (!lease.ok() && NoRoom(lease.status()) && found.released) {
+      Empty(found.last);
+      lease = TakeNext(found.last, self, fencing);
+    }
     if (!lease.ok() && lease.status().code() == Code::kRefused) continue;
     if (lease.ok()) lease->taken_over = ours;
     return lease;
@@ -261,6 +273,9 @@ Status LeaseFile::Release(const Lease& lease, bool clean) const {
   Status done =
       CreateFileExclusive(dirfd_, ReleasedName(lease.generation),
                           clean ? "{\"clean\":true}\n" : "{\"clean\":false}\n", TempName(lease.holder.node));
+  // Without a word it takes no room, and counts as not clean.
+  if (NoRoom(done))
+    done = CreateFileExclusive(dirfd_, ReleasedName(lease.generation), "", TempName(lease.holder.node));
   if (done.code() == Code::kRefused) return OkStatus();
   DVDI_RETURN_IF_ERROR(done);
   Step("lease-released");

@@ -87,6 +87,7 @@ class LeaseFile {
   Result<bool> ReadClean(uint64_t number) const;
   Status Held(const Lease& lease, const Holder& self) const;
   void Sweep(uint64_t below) const;
+  void Empty(uint64_t number) const;
 
   int dirfd_;
   std::string volume_, path_, node_;
