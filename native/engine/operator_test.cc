@@ -1,6 +1,7 @@
 // What operators do to volumes: remove, prune, fence; and what there is to get volumes from.
 #include "engine/operator.h"
 
+#include <filesystem>
 #include <fstream>
 
 #include "engine/testing/sim_engine.h"
@@ -110,6 +111,35 @@ TEST_F(OperatorTest, NeverRemovesWhatSomebodyElseHasMounted) {
   EXPECT_EQ(Count("red Remove"), 0);
   // A plain folder is where many drivers keep a volume.
   world_.sys.RemoveMount(at);
+  EXPECT_TRUE(Remove("a").contains("ok"));
+}
+
+TEST_F(OperatorTest, NeverRemovesWhatIsMountedThoughItsDriverWritesThePathInAnotherWay) {
+  MakeVolume("red", "a");
+  std::string at = root_ + "/elsewhere";
+  world_.sys.AddMount(at, "ext4", "7:99");
+  for (const std::string& named : {at + "/", root_ + "//elsewhere", root_ + "/./elsewhere"}) {
+    world_.transport.plugins["red"].volumes["a"].mountpoint = named;
+    Json answer = Remove("a");
+    EXPECT_EQ(CodeOf(answer), "refused") << answer;
+    EXPECT_HAS(MessageOf(answer), "is mounted at " + named);
+  }
+  EXPECT_EQ(Count("red Remove"), 0);
+  EXPECT_TRUE(HasVolume("red", "a"));
+}
+
+// Where it cannot be seen whether somebody has the volume mounted, it stays. (The simulated world has no
+// helper, which follows a symlink.)
+TEST_F(OperatorTest, NeverRemovesWhatCannotBeLookedAt) {
+  MakeVolume("red", "a");
+  const std::string link = root_ + "/link";
+  std::filesystem::create_directory(root_ + "/elsewhere");
+  std::filesystem::create_symlink("elsewhere", link);
+  world_.transport.plugins["red"].volumes["a"].mountpoint = link;
+  EXPECT_HAS(MessageOf(Remove("a")), "it cannot be told whether somebody has volume a mounted");
+  EXPECT_EQ(Count("red Remove"), 0);
+  // What is no folder of this node's has no mount on it.
+  std::filesystem::remove(link);
   EXPECT_TRUE(Remove("a").contains("ok"));
 }
 

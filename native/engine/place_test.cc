@@ -142,5 +142,23 @@ TEST_F(PlaceTest, WhereAnotherDriverHasAVolumeIsNoPlaceForOne) {
   engine->Close(1000);
 }
 
+// The kernel knows the mount by the path that a symlink leads to.
+TEST_F(PlaceTest, WhatIsMountedBehindASymlinkIsNotRemoved) {
+  fs::create_directory_symlink("volumes", Path("link"));
+  plugins_ = std::make_unique<TmpfsPlugins>(Path("link"));
+  auto engine = OpenWith();
+  // By another client of the driver.
+  int status = 200;
+  plugins_->Act("red", "Create", R"({"Name":"a"})", &status);
+  plugins_->Act("red", "Mount", R"({"Name":"a","ID":"other"})", &status);
+  ASSERT_EQ(status, 200);
+  ASSERT_TRUE(IsMounted(Path("volumes/red-a")));
+  Json answer = Call(*engine, &Engine::Remove, {{"driver", "red"}, {"name", "a"}});
+  ExpectRefused(answer, "is mounted at " + Path("link/red-a"));
+  EXPECT_EQ(plugins_->calls("Remove"), 0);
+  plugins_->Act("red", "Unmount", R"({"Name":"a","ID":"other"})", &status);
+  engine->Close(1000);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -1,9 +1,11 @@
 // Remove: for an operator's `rm` and `prune` alone, after it was seen that nothing uses the volume
 // (promise 11).
+#include "base/path.h"
 #include "base/text.h"
 #include "engine/operator.h"
 #include "engine/release.h"
 #include "mount/mountinfo.h"
+#include "mount/stage.h"
 
 namespace dvdi {
 namespace {
@@ -31,9 +33,20 @@ Status CheckPrunable(OperatorTask& task, const OperatorTask::Use& use, const Rem
 // The driver says that it is mounted, and so does the kernel: somebody else has it (another client of the
 // driver). Drivers were seen that remove it all the same.
 Status CheckNotMounted(OperatorTask& task, const Answer& get) {
-  if (get.mountpoint.empty()) return Status();
-  DVDI_ASSIGN_OR_RETURN(auto mounts, task.core().Mounts());
-  if (FindMount(mounts, get.mountpoint) == nullptr) return Status();
+  std::string place = NormalPath(get.mountpoint);  // some name a folder with a slash behind it
+  if (place.empty()) return Status();
+  Core& core = task.core();
+  DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
+  if (FindMount(mounts, place) == nullptr) {
+    // Our mountinfo has the mount where a symlink leads. A folder that is not there, or none, has none.
+    Status s = CheckMountpoint(core.env, place, 0, task.deadline_ms(), &mounts, nullptr, &place);
+    const Code code = s.code();
+    if (code == Code::kNotFound || code == Code::kRefused || code == Code::kDriver) return Status();
+    if (!s.ok())
+      return std::move(s).WithContext("it cannot be told whether somebody has volume " +
+                                      OneLine(task.name(), 255) + " mounted, so it is not removed");
+    if (FindMount(mounts, place) == nullptr) return Status();
+  }
   return Status(Code::kRefused,
                 "volume " + OneLine(task.name(), 255) + " is mounted at " + OneLine(get.mountpoint, 4096) +
                     ", and not by this engine: it is not removed",
