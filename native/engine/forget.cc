@@ -29,7 +29,7 @@ Result<Json> Engine::Forget(const Json& request) {
   });
   TellOperator(core, "forget", s.ok() ? "forgotten" : "refused", driver, name, found ? found->id : "", s);
   if (!s.ok()) return std::move(s).WithVolume(driver, name);
-  DVDI_RETURN_IF_ERROR(RemoveMeta(core.env, core.stage_root, found->id));
+  RemoveLetGo(core.env, core.stage_root, found->id);
   return Json{{"forgotten", {{"driver", driver}, {"name", name}, {"id", found->id}}}};
 }
 

@@ -193,4 +193,24 @@ Status RemoveMeta(const Env& env, const std::string& stage_root, const std::stri
   return Status();
 }
 
+void RemoveRemains(const Env& env, const std::string& stage_root, const std::string& id,
+                   const std::vector<MountEntry>& mounts) {
+  std::string folder = stage_root + "/" + id;
+  std::vector<std::string> names;
+  if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return;
+  for (const auto& name : names)
+    if (FindMount(mounts, folder + "/" + name) != nullptr) return;
+  for (const auto& name : names) {
+    bool file = name.ends_with(".json");
+    env.sys->UnlinkAt(AT_FDCWD, (folder + "/" + name).c_str(), file ? 0 : AT_REMOVEDIR);
+  }
+  (void)RemoveMeta(env, stage_root, id);
+}
+
+void RemoveLetGo(const Env& env, const std::string& stage_root, const std::string& id) {
+  if (RemoveMeta(env, stage_root, id).ok()) return;
+  auto text = env.sys->Mountinfo();
+  if (text.ok()) RemoveRemains(env, stage_root, id, ParseMountinfo(*text));
+}
+
 }  // namespace dvdi

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "ledger/rows.h"
+#include "mount/mountinfo.h"
 #include "sys/env.h"
 
 namespace dvdi {
@@ -35,6 +36,14 @@ bool MetaIsGone(const Env& env, const std::string& stage_root, const std::string
 Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root);
 // Removes stage_root/ID with its file; OK where it is gone. Stages in it must be gone.
 Status RemoveMeta(const Env& env, const std::string& stage_root, const std::string& id);
+// Removes what is left of an attachment that the ledger has let go: only folders and files of ours, and only
+// where nothing is mounted in it as `mounts` has it. Files that are not ours keep their folders.
+void RemoveRemains(const Env& env, const std::string& stage_root, const std::string& id,
+                   const std::vector<MountEntry>& mounts);
+// RemoveMeta behind the commit that has let the attachment go. Scopes of an earlier boot that nobody has
+// ended yet may have left their stages' empty folders and files in it: they go too, nothing is mounted there
+// any more. What is left all the same is removed by recovery, or reported.
+void RemoveLetGo(const Env& env, const std::string& stage_root, const std::string& id);
 // Removes the temporary names that engines which were killed on the way left of WriteMeta, but those of files
 // that a folder has and that are not whole (MetaWasCutShort). `instances`: the folder of their locks.
 void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances);

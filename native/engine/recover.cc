@@ -150,25 +150,6 @@ Status RebuildLedger(Core& core) {
   return Status();
 }
 
-namespace {
-
-// Removes what is left of an attachment that the ledger has let go: only folders and files of ours, and only
-// where nothing is mounted.
-void RemoveRemains(Core& core, const std::string& id, const std::vector<MountEntry>& mounts) {
-  std::string folder = core.stage_root + "/" + id;
-  std::vector<std::string> names;
-  if (core.env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return;
-  for (const auto& name : names)
-    if (FindMount(mounts, folder + "/" + name) != nullptr) return;
-  for (const auto& name : names) {
-    bool file = name.ends_with(".json");
-    core.env.sys->UnlinkAt(AT_FDCWD, (folder + "/" + name).c_str(), file ? 0 : AT_REMOVEDIR);
-  }
-  (void)RemoveMeta(core.env, core.stage_root, id);
-}
-
-}  // namespace
-
 Status SweepStageRoot(Core& core) {
   SweepTemporaryMeta(core.env, core.stage_root, core.instances);
   auto ids = ListMeta(core.env, core.stage_root);
@@ -222,7 +203,7 @@ Status SweepStageRoot(Core& core) {
       }));
     }
     // In one boot no row gets lost: this one was let go, and its folder was to be removed.
-    if (!adopted) RemoveRemains(core, id, mounts);
+    if (!adopted) RemoveRemains(core.env, core.stage_root, id, mounts);
   }
   if (cut_short) SweepTemporaryMeta(core.env, core.stage_root, core.instances);
   return Status();

@@ -83,7 +83,8 @@ Status Forget(Core& core, const AttachmentRow& a, const char* volume_state) {
       core.ledger->Apply(Commit::released, true, [&](LedgerTx& tx) { return LetGo(tx, a, volume_state); }));
   // After the commit: a folder without a row is found and removed by recovery, a row without its folder is
   // not provably ours.
-  return RemoveMeta(core.env, core.stage_root, a.id);
+  RemoveLetGo(core.env, core.stage_root, a.id);
+  return Status();
 }
 
 Status Postpone(Core& core, const AttachmentRow& a, const std::string& why) {

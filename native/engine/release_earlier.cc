@@ -126,7 +126,7 @@ class EarlierReleases {
     if (!s.ok()) return LookAgain(*core_);
     for (const auto& a : done) {
       // After the commit, as for a single one.
-      (void)RemoveMeta(core_->env, core_->stage_root, a.id);
+      RemoveLetGo(core_->env, core_->stage_root, a.id);
       TellRelease(*core_, a, ReleaseResult::kUnconfirmed, Code::kOk, began_ns_);
     }
   }

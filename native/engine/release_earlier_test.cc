@@ -1,4 +1,7 @@
 // After a reboot: one question to a driver for all that it had, and Unmount only for what it still holds.
+#include <filesystem>
+#include <fstream>
+
 #include "engine/release.h"
 #include "engine/testing/sim_engine.h"
 
@@ -112,6 +115,36 @@ TEST_F(EarlierReleaseTest, WhatIsUsedAgainMeanwhileStays) {
   other->Close(0);
   Settle();
   ExpectNothingLeft();
+}
+
+// A scope of the boot before that nobody has ended yet has its stage's folder in the attachment's.
+TEST_F(EarlierReleaseTest, AScopeThatIsNotEndedYetKeepsNoFolder) {
+  const std::string stages = settings_.state_dir + "/stage";
+  for (const char* how : {"cleanup", "forget"}) {
+    ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok")) << how;
+    Close();
+    world_.sys.Reboot();
+    world_.transport.ForgetMounts("red", true);
+    if (std::string(how) == "forget") {
+      auto forgotten = engine().Forget({{"driver", "red"}, {"name", "a"}});
+      EXPECT_TRUE(forgotten.ok()) << forgotten.status().message();
+    } else {
+      ASSERT_TRUE(Prepare("new", {Volume("red", "a")}).contains("ok"));
+      Json ended =
+          Call(engine(), &Engine::Cleanup, {{"owner", "run"}, {"scope", "new"}, {"release_ms", 5000}});
+      EXPECT_EQ(ended["ok"]["pending"], Json::array()) << ended;
+      EXPECT_EQ(ended["ok"]["released"].size(), 1u) << ended;
+      std::ifstream audit(settings_.state_dir + "/audit.log");
+      std::string line, last;
+      while (std::getline(audit, line)) last = line;
+      EXPECT_HAS(last, "\"event\":\"unmounted\"");
+    }
+    EXPECT_TRUE(std::filesystem::is_empty(stages)) << how;
+    EXPECT_EQ(Ask("summary")["reported"], Json::array()) << how;
+    EXPECT_EQ(Recover()["ok"]["ended"], Json::array({"old"})) << how;
+    Settle();
+    ExpectNothingLeft(how);
+  }
 }
 
 }  // namespace

@@ -197,7 +197,7 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     core.back_off.Done(operation.id);
   else
     core.back_off.Failed(operation.id, problems, local.problems.empty(), now);
-  for (const auto& a : out.dropped) (void)RemoveMeta(core.env, core.stage_root, a.id);
+  for (const auto& a : out.dropped) RemoveLetGo(core.env, core.stage_root, a.id);
   return out;
 }
 
