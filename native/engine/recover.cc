@@ -209,6 +209,23 @@ Status SweepStageRoot(Core& core) {
   return Status();
 }
 
+namespace {
+
+// A folder of a stage that was, in this folder of an attachment that was, which holds files; or "".
+std::string FilesOfNoVolume(Core& core, const std::string& folder) {
+  std::vector<std::string> stages, files;
+  auto mounts = core.Mounts();  // what is mounted may be a dead one, and is not looked into
+  if (!mounts.ok() || core.env.sys->ListDir(AT_FDCWD, folder.c_str(), &stages) < 0) return "";
+  for (const auto& name : stages) {
+    const std::string path = folder + "/" + name;
+    if (FindMount(*mounts, path) != nullptr) continue;
+    if (core.env.sys->ListDir(AT_FDCWD, path.c_str(), &files) == 0 && !files.empty()) return path;
+  }
+  return "";
+}
+
+}  // namespace
+
 void ReportStrangers(Core& core) {
   std::vector<std::string> found;
   std::vector<std::string> names;
@@ -225,6 +242,15 @@ void ReportStrangers(Core& core) {
         const Status& why = meta.status();
         // A folder comes before its file.
         if (why.error_number() == ENOENT && MetaIsBeingWritten(core.env, core.stage_root)) continue;
+        std::string files = why.error_number() == ENOENT ? FilesOfNoVolume(core, path) : "";
+        if (!files.empty()) {
+          found.push_back(
+              files +
+              " holds files that were written where a volume was not mounted any more: they are in no "
+              "volume; save what is wanted, then remove " +
+              path);
+          continue;
+        }
         found.push_back(why.message() + "; " +
                         (!why.hint().empty()
                              ? why.hint()

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <set>
 
@@ -56,6 +57,12 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
     bool was_there = true;
     if (e.kind == kStage) {
       s = RemoveStage(core.env, core.stage_root, e.path, &was_there);
+      // It is unmounted, and somebody has written there when it was not mounted (it is the node's own folder
+      // then, as after a reboot). That is in no volume: it is kept, and keeps nothing else.
+      if (s.error_number() == ENOTEMPTY || s.error_number() == EEXIST) {
+        if (recorder != nullptr) recorder->Note("kept, and not in the volume: files in " + e.path);
+        s = Status();
+      }
       if (s.ok()) s = RemoveStageMeta(core.env, e.path);
       if (!s.ok()) {
         local.stuck.insert(e.attachment);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "engine/testing/sim_engine.h"
 
@@ -188,6 +189,33 @@ TEST_F(UndoTest, AMountThatWasNotAnsweredIsUnmountedWithItsId) {
     Settle();
     ExpectNothingLeft();
   }
+}
+
+// After a reboot a stage's folder is one of the node's own, and who has its path may have written to it.
+TEST_F(UndoTest, FilesWhereNothingWasMountedAreKeptAndKeepNothing) {
+  Json prepared = Prepare("one", {Volume("red", "a")});
+  ASSERT_TRUE(prepared.contains("ok")) << prepared;
+  const std::string stage = prepared["ok"]["volumes"][0]["stage"];
+  Close();
+  world_.sys.Reboot();
+  world_.transport.ForgetMounts("red", true);
+  std::ofstream(stage + "/file") << "data";
+  EXPECT_EQ(Recover()["ok"]["ended"], Json::array({"one"}));
+  EXPECT_HAS(Dump(Record("one")["notes"]), "files in " + stage);
+  Settle();
+  EXPECT_EQ(Ask("scopes")["scopes"], Json::array()) << "the scope is over";
+  EXPECT_EQ(Ask("summary")["pending"], Json::array()) << "and the volume is not attached any more";
+  EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
+  Recover();
+  EXPECT_TRUE(std::filesystem::exists(stage + "/file"));
+  Json reported = Ask("summary")["reported"];
+  ASSERT_EQ(reported.size(), 1u) << reported;
+  EXPECT_HAS(reported[0].get<std::string>(), stage + " holds files");
+  EXPECT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  std::filesystem::remove_all(std::filesystem::path(stage).parent_path());
+  Cleanup("one");
+  Settle();
+  ExpectNothingLeft();
 }
 
 }  // namespace
