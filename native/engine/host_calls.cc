@@ -290,7 +290,14 @@ Status PrepareOperation::BeforeEffects(const std::vector<size_t>& mounts,
       }
     meta_written_ = true;
   }
-  return Journal(mounts, creates);
+  Status s = Journal(mounts, creates);
+  if (s.ok() || begun_ || !meta_written_) return s;
+  // Nothing of the operation is in the ledger, so that nobody will undo it: its folders would stay, of each
+  // try others, on a disk that may be nearly full already.
+  for (const auto& v : volumes_)
+    if (&volumes_[v.first] == &v && v.fresh) (void)RemoveMeta(core_.env, core_.stage_root, v.attachment.id);
+  meta_written_ = false;
+  return s;
 }
 
 Json PrepareOperation::AfterCall(const Call& call, size_t volume, const Answer& answer) {

@@ -215,5 +215,35 @@ TEST_F(IoTest, AnyOtherCallThatChangesTheStateFolderFails) {
   }
 }
 
+// Each try would leave a folder of its own, on a disk that may be nearly full.
+TEST_F(IoTest, WhatIsNotBegunForWantOfRoomLeavesNoFolder) {
+  MakeVolume("red", "a"), MakeVolume("blue", "b");
+  world_.sys.fault = [](const char* call) { return std::strcmp(call, "allocate") == 0 ? ENOSPC : 0; };
+  for (int i = 0; i < 3; ++i) {
+    Json answer = Prepare("one", {Volume("red", "a"), Volume("blue", "b")});
+    EXPECT_HAS(MessageOf(answer), "no room for the reserve");
+    EXPECT_TRUE(std::filesystem::is_empty(settings_.state_dir + "/stage"));
+  }
+  EXPECT_EQ(Count("red Mount") + Count("blue Mount"), 0);
+  world_.sys.fault = nullptr;
+  // What proves an earlier attachment stays.
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  ASSERT_EQ(Known("red", "a")["state"], "releasing");
+  const std::string id = Known("red", "a")["id"];
+  world_.transport.plugins["red"].up = true;
+  ASSERT_EQ(std::remove((settings_.state_dir + "/ledger.db.reserve").c_str()), 0);
+  world_.sys.fault = [](const char* call) { return std::strcmp(call, "allocate") == 0 ? ENOSPC : 0; };
+  EXPECT_HAS(MessageOf(Prepare("one", {Volume("red", "a"), Volume("blue", "b")})), "no room for the reserve");
+  world_.sys.fault = nullptr;
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(settings_.state_dir + "/stage"))
+    left.push_back(entry.path().filename());
+  EXPECT_EQ(left, std::vector<std::string>{id});
+  Settle();
+  ExpectNothingLeft();
+}
+
 }  // namespace
 }  // namespace dvdi

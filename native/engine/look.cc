@@ -25,7 +25,7 @@ Status PrepareOperation::Look() {
       }
       DVDI_ASSIGN_OR_RETURN(auto found, tx.FindAttachment(v.driver, v.name));
       DVDI_ASSIGN_OR_RETURN(v.history, tx.GetVolume(v.driver, v.name));
-      v.before = "none";
+      v.before = "none", v.fresh = !found;
       AttachmentRow& a = v.attachment;
       if (!found) {
         a.id = core_.env.random->HexId(32);

@@ -58,6 +58,7 @@ struct VolumeState {
   std::string driver, name, target, mode, access;
   AttachmentRow attachment;  // shared in content with the other requests for the same volume
   size_t first = 0;          // index of the first request for the same volume
+  bool fresh = false;        // the ledger had no attachment of it: the ID is this operation's
   std::string before;        // "none", "attached", "releasing"
   std::vector<UserRow> users;
   std::optional<VolumeRow> history;
