@@ -80,15 +80,15 @@ Status Engine::Cleanup(const Json& request, Done done) {
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
   auto core = core_;
-  int64_t deadline = core->env.clock->MonotonicMs() + wait;
+  int64_t deadline = core->In(wait);
   // Not counted with the drivers' operations: it calls no driver, and its answer waits for none.
   core->admission->Submit(
       "cleanup", {}, deadline,
       [this, self = shared_from_this(), core, owner, scope, deadline, held_ms, release_ms, volumes,
        done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());
-        const int64_t begun = core->env.clock->MonotonicMs();
-        auto tried = EndScope(*core, owner, scope, deadline, std::min(deadline, begun + held_ms));
+        const int64_t releases_ms = std::min(deadline, core->In(release_ms));
+        auto tried = EndScope(*core, owner, scope, deadline, std::min(deadline, core->In(held_ms)));
         if (!tried.ok()) return done(tried.status(), Json());
         Ended ended = std::move(*tried);
         UndoOutcome& outcome = ended.outcome;
@@ -98,7 +98,7 @@ Status Engine::Cleanup(const Json& request, Done done) {
         if (release_ms > 0) {
           outcome.locks.reset();  // each release takes its own, and looks again
           AddReleasing(*core, volumes, &outcome.releasing);
-          ReleaseNow(*core, outcome.releasing, std::min(deadline, begun + release_ms), &released, &pending);
+          ReleaseNow(*core, outcome.releasing, releases_ms, &released, &pending);
           core->plugins->CloseIdle();
           outcome.releasing.clear();
         } else {

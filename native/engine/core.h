@@ -3,6 +3,7 @@
 #ifndef DVDI_ENGINE_CORE_H_
 #define DVDI_ENGINE_CORE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -31,6 +32,9 @@ namespace dvdi {
 
 // How long the keeper sleeps where nothing is due.
 inline constexpr int64_t kLookMs = 60'000;
+
+// A hundred years: in nanoseconds it is still a number.
+inline constexpr int64_t kLongestMs = int64_t{100} * 365 * 24 * 3600 * 1000;
 
 struct Core {
   Env env;
@@ -64,6 +68,9 @@ struct Core {
   std::mutex reported_mu;
   std::vector<std::string> reported;
 
+  // The monotonic time (ms) that is so long from now; of what a caller names. However long that is, it can be
+  // reckoned with: a caller that wants no end may say INT64_MAX.
+  int64_t In(int64_t ms) const { return env.clock->MonotonicMs() + std::clamp<int64_t>(ms, 0, kLongestMs); }
   Result<std::vector<MountEntry>> Mounts() {
     DVDI_ASSIGN_OR_RETURN(std::string text, env.sys->Mountinfo());
     return ParseMountinfo(text);

@@ -109,7 +109,7 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
   out->covers = GetString(request, "covers");
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core.settings.prepare_ms;
-  out->deadline_ms = core.env.clock->MonotonicMs() + wait;
+  out->deadline_ms = core.In(wait);
   Json hashed = request;
   hashed.erase("deadline_ms");
   // Where the same was written down makes it no other request.

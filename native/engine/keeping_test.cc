@@ -119,5 +119,22 @@ TEST_F(KeepingTest, WithoutAThreadForItAnEngineDoesNotOpen) {
   }
 }
 
+// Who wants no end of it says the largest number that there is.
+TEST_F(KeepingTest, ADeadlineMayBeAsFarAsANumberGoes) {
+  constexpr int64_t kNoEnd = INT64_MAX;
+  auto engine = Open();
+  Json answer = Call(*engine, &Engine::Prepare, Request("one", {"a"}, {{"deadline_ms", kNoEnd}}));
+  ASSERT_TRUE(answer.contains("ok")) << answer;
+  Json ended = Call(*engine, &Engine::Cleanup,
+                    {{"owner", "run"}, {"scope", "one"}, {"deadline_ms", kNoEnd}, {"release_ms", kNoEnd}});
+  EXPECT_EQ(ended["ok"]["pending"], Json::array()) << ended;
+  EXPECT_EQ(plugins_->mounted(), 0);
+  Json recovered = Call(*engine, &Engine::Recover, {{"owner", "run"}, {"wait_ms", kNoEnd}});
+  EXPECT_TRUE(recovered.contains("ok")) << recovered;
+  Json fenced = Call(*engine, &Engine::Fence, {{"driver", "red"}, {"name", "a"}, {"deadline_ms", kNoEnd}});
+  EXPECT_EQ(fenced["error"]["code"], "driver") << "it was asked: " << fenced;
+  engine->Close(1000);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -113,7 +113,7 @@ Status SubmitOperator(const std::shared_ptr<Core>& core, const char* kind, const
   if (core->closing) return Status(Code::kRefused, "the engine is being closed");
   int64_t wait = GetInt(request, "deadline_ms");
   if (wait <= 0) wait = core->settings.prepare_ms;
-  int64_t deadline = core->env.clock->MonotonicMs() + wait;
+  int64_t deadline = core->In(wait);
   core->admission->Submit(
       kind, {driver}, deadline, [core, kind, driver, name, deadline, body, done](const Status& admitted) {
         if (!admitted.ok()) return done(admitted, Json());

@@ -30,7 +30,7 @@ Result<std::vector<AttachmentRow>> Releasing(Core& core) {
 Result<std::vector<AttachmentRow>> AwaitReleases(const std::shared_ptr<Core>& core,
                                                  const std::vector<AttachmentRow>& before, int64_t wait_ms) {
   const Env& env = core->env;
-  const int64_t deadline = env.clock->MonotonicMs() + wait_ms;
+  const int64_t deadline = core->In(wait_ms);
   bool all = wait_ms > 0;  // those too whose next try is not due yet
   for (;; all = false) {
     const int64_t next = DueAt(*core, StartDueReleases(core, all));

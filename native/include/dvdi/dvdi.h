@@ -69,7 +69,7 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  *              alone,
  *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
  *   "covers": a path: refused, before anything is done, where no volume is to be at or above it,
- *   "deadline_ms": n from now (0: the settings'),
+ *   "deadline_ms": n from now (0: the settings'; here and below any number will do, also INT64_MAX),
  *   "goal": "create" where the volumes are only to exist: nothing is attached, and no scope is begun,
  *   "dry_run": true: the whole decision, without acting on it. Drivers are asked (Get, List, …) and told
  *              nothing; nothing is made, recorded or attached
