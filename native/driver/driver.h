@@ -154,6 +154,9 @@ class Driver {
                       bool clean);
   // Whether the image, attached nowhere any more, tells that it was unmounted whole.
   bool LooksWhole(const std::string& name, const Volume& volume, int image) const;
+  // What the loop device wrote must be at the pool's server before another node may look. Where it cannot be
+  // brought there, the volume is not given back as clean any more, whatever a second try says.
+  Status FlushImage(const std::string& name, int image, const LocalState& state);
   Status GiveBack(const std::string& name, const Volume& volume, const LocalState& state, bool was_mounted);
   Status UnmountOrphan(const std::string& name, const std::string& id);
 

@@ -131,6 +131,7 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
         Code::kRefused,
         "volume " + name + " is not mounted here but still attached: its lease is kept until that ends");
   }
+  DVDI_RETURN_IF_ERROR(FlushImage(name, image.get(), state));
   // Only a driver that unmounted it whole leaves a state without users.
   bool clean = lease.holder.boot_id == self_.boot_id && state.generation == lease.generation &&
                state.ids.empty() && state.lost.empty() && LooksWhole(name, volume, image.get());
