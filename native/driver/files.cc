@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <utility>
 
 #include "sys/env.h"
 #include "sys/files.h"
@@ -27,15 +28,21 @@ Status WriteAll(int fd, std::string_view text, const std::string& name) {
   return OkStatus();
 }
 
+// From the file's begin, fsynced.
+Status WriteWhole(UniqueFd fd, std::string_view text, const std::string& name) {
+  Status written = WriteAll(fd.get(), text, name);
+  if (written.ok() && ::fsync(fd.get()) < 0) written = Status::FromErrno(errno, "cannot fsync " + name, name);
+  // NFS and quotas report a failed write only here.
+  if (::close(fd.release()) < 0 && written.ok())
+    written = Status::FromErrno(errno, "cannot close " + name, name);
+  return written;
+}
+
 // A new file `temp` with `text`, fsynced.
 Status WriteTemp(int dirfd, std::string_view text, const std::string& temp) {
   UniqueFd fd(::openat(dirfd, temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid()) return Status::FromErrno(errno, "cannot create " + temp, temp);
-  Status written = WriteAll(fd.get(), text, temp);
-  if (written.ok() && ::fsync(fd.get()) < 0) written = Status::FromErrno(errno, "cannot fsync " + temp, temp);
-  // NFS and quotas report a failed write only here.
-  if (::close(fd.release()) < 0 && written.ok())
-    written = Status::FromErrno(errno, "cannot close " + temp, temp);
+  Status written = WriteWhole(std::move(fd), text, temp);
   if (!written.ok()) ::unlinkat(dirfd, temp.c_str(), 0);
   return written;
 }
@@ -119,6 +126,12 @@ Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view 
   if (err == EEXIST) return Status(Code::kRefused, name + " exists").WithPath(name);
   if (err != 0) return Status::FromErrno(err, "cannot create " + name, name);
   return FsyncFolder(dirfd, name);
+}
+
+Status OverwriteFile(int dirfd, const std::string& name, std::string_view text) {
+  UniqueFd fd(::openat(dirfd, name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open " + name, name);
+  return WriteWhole(std::move(fd), text, name);
 }
 
 bool NoRoom(const Status& status) {

@@ -42,6 +42,10 @@ Status ReplaceFile(int dirfd, const std::string& name, std::string_view text, co
 Status CreateFileExclusive(int dirfd, const std::string& name, std::string_view text,
                            const std::string& temp);
 
+// Writes `text` over the begin of `name`, which exists: it has its room already. Not whole after a crash, nor
+// for who reads meanwhile. After OK it is durable.
+Status OverwriteFile(int dirfd, const std::string& name, std::string_view text);
+
 // Whether that failed for want of room on the disk, or within a quota.
 bool NoRoom(const Status& status);
 // unlink(2); OK where it does not exist.

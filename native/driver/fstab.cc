@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include "base/path.h"
 #include "base/text.h"
@@ -15,7 +17,10 @@
 namespace dvdi {
 
 Status CheckMounted(const std::string& path) {
-  const std::string pool = NormalPath(path);
+  // By both names, as the table may have either.
+  std::error_code unresolved;
+  const std::string pool = NormalPath(path),
+                    real_pool = NormalPath(std::filesystem::weakly_canonical(path, unresolved).string());
   std::unique_ptr<FILE, int (*)(FILE*)> table(::setmntent("/etc/fstab", "re"), &::endmntent);
   // Containers have none.
   if (table == nullptr || pool.empty()) return OkStatus();
@@ -25,7 +30,8 @@ Status CheckMounted(const std::string& path) {
   char buffer[PATH_MAX + 1024];
   while (::getmntent_r(table.get(), &entry, buffer, sizeof buffer) != nullptr) {
     const std::string at = NormalPath(entry.mnt_dir);
-    if (at.empty() || at == "/" || (at != pool && !IsStrictlyBelow(at, pool))) continue;
+    auto above = [&](const std::string& name) { return at == name || IsStrictlyBelow(at, name); };
+    if (at.empty() || at == "/" || (!above(pool) && !above(real_pool))) continue;
     // The kernel's table has no symbolic links in it.
     char real[PATH_MAX];
     if (::realpath(at.c_str(), real) != nullptr && FindMount(mounts, real) != nullptr) continue;

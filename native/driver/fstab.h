@@ -8,8 +8,8 @@
 
 namespace dvdi {
 
-// kRefused where /etc/fstab (fstab(5)) names a mount at or above `path`, an absolute one, and nothing is
-// mounted there: what lies beneath is another folder than the one that is meant.
+// kRefused where /etc/fstab (fstab(5)) names a mount at or above `path`, an absolute one, or where that
+// leads, and nothing is mounted there: what lies beneath is another folder than the one that is meant.
 Status CheckMounted(const std::string& path);
 
 }  // namespace dvdi

@@ -30,21 +30,6 @@ struct Guarded {
 
 Result<UniqueFd> OpenSessions(int pool) { return OpenFolder(pool, kSessions); }
 
-// Writes over a session's file, which has its block already: a disk without room for a new file must not end
-// the leases of all volumes on it. Who reads half of it sees that it has changed, and that is true.
-Status Overwrite(int folder, const std::string& name, const std::string& text) {
-  UniqueFd fd(::openat(folder, name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (!fd.valid()) return Status::FromErrno(errno, "cannot open " + name, name);
-  for (size_t done = 0; done < text.size();) {
-    ssize_t n = ::pwrite(fd.get(), text.data() + done, text.size() - done, static_cast<off_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Status::FromErrno(errno, "cannot write " + name, name);
-    done += static_cast<size_t>(n);
-  }
-  if (::fsync(fd.get()) < 0) return Status::FromErrno(errno, "cannot fsync " + name, name);
-  return OkStatus();
-}
-
 }  // namespace
 
 bool IsSessionName(const std::string& name) { return IsTempName("tmp." + name, "") && name[0] != '.'; }
@@ -82,7 +67,9 @@ struct LeaseKeeper::Shared {
             Json{{"format", 1}, {"node", options.node}, {"counter", count}, {"lease_ms", options.lease_ms}}) +
         "\n";
     Status replaced = ReplaceFile(sessions.get(), name, text, TempName(options.node));
-    return !fresh && NoRoom(replaced) ? Overwrite(sessions.get(), name, text) : replaced;
+    // A disk without room for a new file must not end the leases of all volumes on it. Who reads half of it
+    // sees that it has changed, and that is true.
+    return !fresh && NoRoom(replaced) ? OverwriteFile(sessions.get(), name, text) : replaced;
   }
 
   // One renewal.

@@ -10,8 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <system_error>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -80,10 +78,7 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
   if (path.empty() || path[0] != '/')
     return Status(Code::kInvalid, "the pool '" + OneLine(path, 200) + "' is not an absolute path",
                   "give --pool a path that begins with /");
-  // Before anything is made there; by both names, as the table may have either.
-  std::error_code unresolved;
-  for (const std::string& at : {path, std::filesystem::weakly_canonical(path, unresolved).string()})
-    DVDI_RETURN_IF_ERROR(CheckMounted(at));
+  DVDI_RETURN_IF_ERROR(CheckMounted(path));  // before anything is made there
   if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST)
     return Status::FromErrno(errno, "cannot make the pool " + path, path);
   char real[PATH_MAX];
