@@ -39,7 +39,7 @@ try {
     flags.match = "^figures$";
   }
   const ctest = SUITES.find((suite) => suite.name === "ctest");
-  const units = "^(ModuleTest|OptionsTest|PrepareTest|AnswerTest|EndTest|SamplesTest)\\.";
+  const units = "^(ModuleTest|OptionsTest|PrepareTest|AnswerTest|EndTest|SamplesTest|ScopesTest)\\.";
   if (!flags.match) lines.push(await runSuite({ ...ctest, name: "module" }, { build, match: units }));
   lines.push(await runSuite(MESOS_SUITE, { build, match: flags.match }));
   if (flags.figures) process.stdout.write(readFileSync(join(build, "mesos-figures.json"), "utf8"));

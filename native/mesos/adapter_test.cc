@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "mesos/json.h"
+#include "mesos/scopes.h"
 
 namespace dvdi_mesos {
 namespace {
@@ -288,6 +289,38 @@ TEST(SamplesTest, UsageAndGauges) {
   EXPECT_EQ(volumes[1].state, "lost");
   EXPECT_EQ(ReadGauges(answer), (std::map<std::string, double>{{"dvdi/volume/d/n/inodes", 7}}));
   EXPECT_TRUE(ReadUsage("{}").empty());
+}
+
+TEST(ScopesTest, OfContainersWithoutVolumesNothingIsAsked) {
+  Scopes scopes;
+  EXPECT_FALSE(scopes.Any());
+  scopes.Begin("c1");
+  EXPECT_TRUE(scopes.MayHave("c1"));
+  EXPECT_FALSE(scopes.MayHave("c2"));
+  scopes.End("c1", scopes.Launch("c1"));
+  EXPECT_FALSE(scopes.MayHave("c1"));
+  EXPECT_FALSE(scopes.Any());
+}
+
+TEST(ScopesTest, WhereTheEngineCouldNotSayEachContainerMayHaveVolumes) {
+  Scopes scopes;
+  scopes.SetUnread();
+  EXPECT_TRUE(scopes.Any());
+  EXPECT_TRUE(scopes.MayHave("of-before"));
+  const uint64_t launch = scopes.Launch("of-before");
+  EXPECT_TRUE(scopes.Still("of-before", launch));  // a failed cleanup is tried again
+  scopes.End("of-before", launch);
+  EXPECT_TRUE(scopes.MayHave("another-of-before"));
+}
+
+TEST(ScopesTest, ACleanupThatIsTriedAgainIsNotForTheNextContainerOfThatName) {
+  Scopes scopes;
+  scopes.Begin("c1");
+  const uint64_t first = scopes.Launch("c1");
+  scopes.Begin("c1");
+  EXPECT_FALSE(scopes.Still("c1", first));
+  scopes.End("c1", first);  // its answer comes late
+  EXPECT_TRUE(scopes.MayHave("c1"));
 }
 
 }  // namespace

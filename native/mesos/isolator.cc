@@ -22,6 +22,7 @@
 
 #include "dvdi/dvdi.h"
 #include "mesos/adapter.h"
+#include "mesos/scopes.h"
 
 // What differs between the releases, of what is used here:
 //   1.8, 1.9     Isolator::update(id, resources)            not overridden: volumes do not change
@@ -88,11 +89,15 @@ class Volumes : public process::Process<Volumes> {
                       return Ask(dvdi_ask, R"({"what":"scopes"})");
                     }))
         .then(defer(self(), [=](const Answer& a) {
+          if (a.code != DVDI_OK) {
+            LOG(ERROR) << ErrorLine(a.text) << ". Each container is taken for one that may have volumes";
+            scopes_.SetUnread();
+          }
           const std::set<string> alive(live.begin(), live.end());
           for (const auto& scope : ReadScopes(a.text, options_)) {
-            known_.insert(scope);
+            scopes_.Begin(scope);
             LOG(INFO) << "DVDI: container " << scope << " has its volumes still";
-            if (alive.count(scope) == 0) Retry(scope);
+            if (alive.count(scope) == 0) End(scope);
           }
           return Nothing();
         }));
@@ -108,7 +113,7 @@ class Volumes : public process::Process<Volumes> {
     if (request.empty()) return None();
     // Before the answer: where the caller of the launch has hung up (v1 API), the agent discards it, what
     // follows below is left out, and only its cleanup can give back what the engine has prepared meanwhile.
-    known_.insert(container.scope);
+    scopes_.Begin(container.scope);
     return Ask(dvdi_prepare, request)
         .then(defer(self(), [=](const Answer& a) -> Future<Option<ContainerLaunchInfo>> {
           const Prepared prepared = ReadPrepared(a.text, container, options_);
@@ -141,7 +146,7 @@ class Volumes : public process::Process<Volumes> {
   Future<ResourceStatistics> Usage(const ContainerID& id) {
     const string scope = ScopeOf(id);
     ResourceStatistics statistics;
-    if (known_.count(scope) == 0) return statistics;
+    if (!scopes_.MayHave(scope)) return statistics;
     SampleUsage();
     for (const auto& v : volumes_) {
       for (const auto& [user, target] : v.users) {
@@ -161,7 +166,7 @@ class Volumes : public process::Process<Volumes> {
   Future<Nothing> Cleanup(const ContainerID& id) {
     const string scope = ScopeOf(id);
     limits_.erase(scope);
-    if (known_.count(scope) == 0) return Nothing();
+    if (!scopes_.MayHave(scope)) return Nothing();
     return End(scope).after(Seconds(5), [scope](const Future<Nothing>&) -> Future<Nothing> {
       LOG(WARNING) << "DVDI: container " << scope << ": giving its volumes back takes long; it goes on";
       return Nothing();
@@ -199,18 +204,21 @@ class Volumes : public process::Process<Volumes> {
   }
 
   Future<Nothing> End(const string& scope) {
+    const uint64_t launch = scopes_.Launch(scope);
     return Ask(dvdi_cleanup, CleanupRequest(options_, scope)).then(defer(self(), [=](const Answer& a) {
       for (const auto& line : ReadEnded(a.text)) LOG(INFO) << "DVDI: container " << scope << ": " << line;
       if (a.code == DVDI_OK) {
-        known_.erase(scope);
+        scopes_.End(scope, launch);
       } else {
         LOG(ERROR) << "Container " << scope << ": " << ErrorLine(a.text) << ". It is tried again";
-        process::delay(Seconds(10), self(), &Volumes::Retry, scope);
+        process::delay(Seconds(10), self(), &Volumes::Retry, scope, launch);
       }
       return Nothing();
     }));
   }
-  void Retry(const string& scope) { End(scope); }
+  void Retry(const string& scope, uint64_t launch) {
+    if (scopes_.Still(scope, launch)) End(scope);
+  }
   // One question for all who ask meanwhile, and for a second: each takes a thread of the agent's, and a look
   // at every volume.
   Future<Answer> Shown() {
@@ -226,7 +234,7 @@ class Volumes : public process::Process<Volumes> {
   }
 
   void SampleUsage() {
-    if (sampling_ || (known_.empty() && volumes_.empty()) || Clock::now() - usage_at_ < Seconds(5)) return;
+    if (sampling_ || (!scopes_.Any() && volumes_.empty()) || Clock::now() - usage_at_ < Seconds(5)) return;
     sampling_ = true, usage_at_ = Clock::now();
     Ask(dvdi_ask, UsageRequest(options_)).then(defer(self(), [=](const Answer& a) {
       sampling_ = false;
@@ -282,7 +290,7 @@ class Volumes : public process::Process<Volumes> {
 
   const Options options_;
   dvdi_engine* const engine_;
-  std::set<string> known_;  // scopes that may have volumes
+  Scopes scopes_;
   std::map<string, std::shared_ptr<Promise<ContainerLimitation>>> limits_;
   std::vector<VolumeSample> volumes_;  // of the last sample
   std::set<string> lost_;              // what was said of it
