@@ -152,7 +152,12 @@ void Print(Verb verb, const Json& a) {
       if (const std::string key = GetString(a, "signed_by"); !key.empty())
         ::printf("%s\n", Clean("signed by: " + key + " (" + GetString(a, "comment") + ")").c_str());
       return PrintCanary(a);
-    case Verb::kPolicyRollback: ::printf("active policy: %s\n", Title(a).c_str()); return;
+    case Verb::kPolicyRollback:
+      ::printf("active policy: %s\n", Title(a).c_str());
+      for (const Json& p : GetMember(a, "passed_over"))
+        ::printf("%s\n",
+                 Clean("passed over: " + GetString(p, "sha256") + ": " + GetString(p, "why")).c_str());
+      return;
     case Verb::kPolicyShadow: PrintShadow(a); return PrintCanary(a);
     case Verb::kPolicyLs: return PrintList(a);
     case Verb::kPolicyHistory: return PrintHistory(a);

@@ -85,14 +85,13 @@ struct Verb {
   Result<Json> Rollback() {
     DVDI_ASSIGN_OR_RETURN(PolicyState before, life.State());
     detail = "from " + before.active;
-    DVDI_ASSIGN_OR_RETURN(about,
+    DVDI_ASSIGN_OR_RETURN(EarlierPolicy back,
                           life.GoBack("", GetBool(request, "bar"), "rolled-back", GetString(request, "why")));
+    about = back.revision;
     const PolicyManifest& m = about->module->manifest();
-    return Json{{"name", m.name},
-                {"version", m.version},
-                {"sha256", about->module->sha256()},
-                {"source", about->source},
-                {"from", before.active}};
+    return Json{
+        {"name", m.name},          {"version", m.version},  {"sha256", about->module->sha256()},
+        {"source", about->source}, {"from", before.active}, {"passed_over", std::move(back.passed_over)}};
   }
   Result<Json> Bar(bool bar) {
     DVDI_ASSIGN_OR_RETURN(std::string sha256, life.Find(GetString(request, "policy")));

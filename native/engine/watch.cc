@@ -80,10 +80,10 @@ void MayTakeBack(Core& core, const Revision& revision, const OperationRow& opera
   PolicyLife life(core.policy.get(), core.settings.limits);
   auto state = life.State();
   const std::string& sha256 = revision.module->sha256();
-  if (!state.ok() || state->active != sha256 || state->LastGood().empty()) return;
-  auto good = core.policy->Installed(state->LastGood());
+  if (!state.ok() || state->active != sha256) return;
+  auto good = life.Earlier(*state);
   if (!good.ok()) return;
-  const Outcome outcome = ReplayBegun(*(*good)->module, (*good)->config, record).outcome;
+  const Outcome outcome = ReplayBegun(*good->revision->module, good->revision->config, record).outcome;
   // kSame: it fails too. kUndecidable: it goes on where the other one failed.
   if (outcome != Outcome::kDifferent && outcome != Outcome::kUndecidable) return;
   VerdictRow row = Verdict(core, sha256, kFailureVerdict, operation);

@@ -160,32 +160,49 @@ Result<std::shared_ptr<const Revision>> PolicyLife::Install(std::string_view blo
   return Activate(c, allow_downgrade, "installed");
 }
 
-Result<std::shared_ptr<const Revision>> PolicyLife::GoBack(const std::string& from, bool bar,
-                                                           const char* event, const std::string& why) const {
+Result<EarlierPolicy> PolicyLife::Earlier(const PolicyState& state) const {
+  EarlierPolicy earlier;
+  Status first;
+  for (const std::string& sha256 : state.Earlier()) {
+    auto revision = selector_.Installed(sha256);
+    if (revision.ok()) {
+      earlier.revision = *std::move(revision);
+      return earlier;
+    }
+    const Status& why = revision.status();
+    if (why.error_number() != 0 && why.error_number() != ENOENT) return why;
+    if (first.ok()) first = why;
+    earlier.passed_over.push_back({{"sha256", sha256}, {"why", why.message()}});
+  }
+  if (!first.ok()) return first;
+  return Status(
+      Code::kNotFound, "there is no policy to go back to: none before this one is left",
+      "`dvdi policy ls` lists those that `dvdi policy activate` takes; or install another one: dvdi "
+      "policy install FILE");
+}
+
+Result<EarlierPolicy> PolicyLife::GoBack(const std::string& from, bool bar, const char* event,
+                                         const std::string& why) const {
   DVDI_ASSIGN_OR_RETURN(PolicyState before, State());
-  const std::string to = before.LastGood();
-  if (to.empty())
-    return Status(
-        Code::kNotFound, "there is no policy to go back to: none before this one is left",
-        "`dvdi policy ls` lists those that `dvdi policy activate` takes; or install another one: dvdi "
-        "policy install FILE");
   if (!from.empty() && before.active != from)
     return Status(Code::kRefused, "the policy " + from + " is not the active one any more");
   // Everything that can fail comes before the state is touched.
-  DVDI_ASSIGN_OR_RETURN(auto revision, selector_.Installed(to));
+  DVDI_ASSIGN_OR_RETURN(EarlierPolicy earlier, Earlier(before));
+  const PolicyModule& module = *earlier.revision->module;
   auto change = [&](const PolicyFolder::Writer&, PolicyState* state, Json* history) -> Status {
-    if (state->active != before.active || state->LastGood() != to)
+    if (state->active != before.active || state->Earlier() != before.Earlier())
       return Status(Code::kRefused, "the active policy was changed meanwhile", "look at `dvdi policy ls`");
     if (bar) state->Bar(before.active);
-    state->GoBack(to, revision->module->manifest().version, selector_.env().clock->WallMs());
-    *history = Event(event, *revision->module);
+    state->GoBack(module.sha256(), module.manifest().version, selector_.env().clock->WallMs());
+    *history = Event(event, module);
     (*history)["from"] = before.active;
     if (bar) (*history)["barred"] = true;
     if (!why.empty()) (*history)["why"] = why;
+    if (!earlier.passed_over.empty()) (*history)["passed_over"] = earlier.passed_over;
     return Status();
   };
-  DVDI_RETURN_IF_ERROR(Change(change, revision, false).status());
-  return revision;
+  DVDI_RETURN_IF_ERROR(Change(change, earlier.revision, false).status());
+  return earlier;
 }
 
 Status PolicyLife::Bar(const std::string& sha256, const std::string& why) const {

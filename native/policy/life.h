@@ -43,6 +43,11 @@ struct KeptPolicy {
   bool builtin = false;  // inside this library, whether it is kept in the folder or not
 };
 
+struct EarlierPolicy {
+  std::shared_ptr<const Revision> revision;
+  Json passed_over = Json::array();  // [{"sha256", "why"}], the last one first
+};
+
 // Thread-safe, and safe beside other processes.
 class PolicyLife {
  public:
@@ -70,11 +75,14 @@ class PolicyLife {
   // Check and Activate of a blob that nobody signed.
   Result<std::shared_ptr<const Revision>> Install(std::string_view blob, bool allow_downgrade) const;
 
-  // Back to the one before; what is left is gone back to no more. `from`: only where that one is still active
-  // ("" for whichever); `bar`: it may not become active again. kNotFound where there is nothing to go back
-  // to.
-  Result<std::shared_ptr<const Revision>> GoBack(const std::string& from, bool bar, const char* event,
-                                                 const std::string& why) const;
+  // What GoBack goes to: the last one of state.Earlier() that can decide. One that cannot, since it is
+  // damaged, not kept any more or refuses the settings, is passed over. kNotFound where there is nothing to
+  // go back to; the last one's error where none can decide, or where it is the system's and may pass.
+  Result<EarlierPolicy> Earlier(const PolicyState& state) const;
+  // Back to the one before; what is left, or passed over, is gone back to no more. `from`: only where that
+  // one is still active ("" for whichever); `bar`: it may not become active again. Errors as of Earlier.
+  Result<EarlierPolicy> GoBack(const std::string& from, bool bar, const char* event,
+                               const std::string& why) const;
   // One that is active is gone back from first.
   Status Bar(const std::string& sha256, const std::string& why) const;
   Status Unbar(const std::string& sha256) const;

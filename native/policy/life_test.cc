@@ -155,6 +155,30 @@ TEST_F(LifeTest, GoesBackStepByStep) {
   EXPECT_EQ(GetString(history[4], "from"), Sha("1.1.0"));
 }
 
+// It is away from the active one that an operator wants, and a node whose policy fails.
+TEST_F(LifeTest, WhatCannotDecideAnyMoreIsPassedOverOnTheWayBack) {
+  for (const char* version : {"1.0.0", "1.1.0", "1.2.0", "1.3.0"}) Install(version);
+  ASSERT_EQ(::unlink(selector_->folder().BlobPath(Sha("1.2.0")).c_str()), 0);
+  ASSERT_EQ(::chmod(selector_->folder().BlobPath(Sha("1.1.0")).c_str(), 0666), 0);
+  auto back = life_->GoBack("", false, "rolled-back", "");
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(Active(), "house 1.0.0");
+  ASSERT_EQ(back->passed_over.size(), 2u);
+  EXPECT_EQ(GetString(back->passed_over[0], "sha256"), Sha("1.2.0"));
+  EXPECT_EQ(GetString(back->passed_over[1], "sha256"), Sha("1.1.0"));
+  EXPECT_HAS(GetString(back->passed_over[1], "why"), Sha("1.1.0"));
+  const Json history = selector_->folder().History();
+  EXPECT_EQ(GetMember(history.back(), "passed_over"), back->passed_over);
+  // Where none can decide, the error is of the one that was asked for.
+  Install("1.3.0");
+  for (const std::string& sha256 : life_->State()->Earlier())
+    ASSERT_EQ(::unlink(selector_->folder().BlobPath(sha256).c_str()), 0);
+  const Status none = life_->GoBack("", false, "rolled-back", "").status();
+  EXPECT_EQ(none.error_number(), ENOENT);
+  EXPECT_HAS(none.message(), Sha("1.0.0"));
+  EXPECT_EQ(Active(), "house 1.3.0");
+}
+
 TEST_F(LifeTest, EachRollbackGoesFurtherBack) {
   for (const char* version : {"1.0.0", "1.1.0", "1.2.0"}) Install(version);
   for (const char* expected : {"house 1.1.0", "house 1.0.0", "builtin 0.9.0"}) {
@@ -287,7 +311,7 @@ TEST_F(LifeTest, WhatAnOlderEngineWroteIsRead) {
   ASSERT_TRUE(state.ok()) << state.status().message();
   EXPECT_TRUE(state->previous.empty());
   EXPECT_FALSE(state->shadow);
-  EXPECT_EQ(state->LastGood(), "");
+  EXPECT_TRUE(state->Earlier().empty());
   state->shadow = ShadowState{std::string(64, 'b'), 1, 2, 3};
   state->previous = {std::string(64, 'c')};
   auto again = ParsePolicyState(ToText(*state));

@@ -31,10 +31,11 @@ bool PolicyState::IsBarred(std::string_view sha256) const {
   return std::find(barred.begin(), barred.end(), sha256) != barred.end();
 }
 
-std::string PolicyState::LastGood() const {
-  for (auto it = previous.rbegin(); it != previous.rend(); ++it)
-    if (*it != active && !IsBarred(*it)) return *it;
-  return "";
+std::vector<std::string> PolicyState::Earlier() const {
+  std::vector<std::string> earlier;
+  std::copy_if(previous.rbegin(), previous.rend(), std::back_inserter(earlier),
+               [&](const std::string& sha256) { return sha256 != active && !IsBarred(sha256); });
+  return earlier;
 }
 
 void PolicyState::Activate(const std::string& sha256, const std::string& blob_version, int64_t now_ms) {

@@ -30,8 +30,8 @@ struct PolicyState {
   std::optional<ShadowState> shadow;
 
   bool IsBarred(std::string_view sha256) const;
-  // The one that was active last before the present one and is not barred; "" where there is none.
-  std::string LastGood() const;
+  // Those that can be gone back to: active before the present one, and not barred; the last one first.
+  std::vector<std::string> Earlier() const;
   // Makes a blob the active one. The one before it is remembered.
   void Activate(const std::string& sha256, const std::string& blob_version, int64_t now_ms);
   // The same of one that was active before. Those that were active since are left for good: the next step

@@ -64,21 +64,23 @@ TEST(StateFileTest, AWrongMemberIsNamed) {
   EXPECT_EQ(Code::kPolicy, ParsePolicyState("{").status().code());
 }
 
-TEST(StateFileTest, TheLastGoodOneIsNeitherActiveNorBarred) {
+using Hashes = std::vector<std::string>;
+
+TEST(StateFileTest, WhatCanBeGoneBackToIsNeitherActiveNorBarred) {
   PolicyState state;
-  EXPECT_EQ("", state.LastGood());
+  EXPECT_EQ(Hashes(), state.Earlier());
   state.Activate(Hash('a'), "1.0.0", 1);
   state.Activate(Hash('b'), "1.1.0", 2);
   state.Activate(Hash('c'), "1.2.0", 3);
-  EXPECT_EQ(Hash('b'), state.LastGood());
+  EXPECT_EQ(Hashes({Hash('b'), Hash('a')}), state.Earlier());
   state.shadow = ShadowState{Hash('e'), 1, 0, 0};
   state.Bar(Hash('b'));
   state.Bar(Hash('b'));
   EXPECT_EQ(1u, state.barred.size()) << "barred once";
   EXPECT_TRUE(state.shadow.has_value()) << "another one is barred";
-  EXPECT_EQ(Hash('a'), state.LastGood());
+  EXPECT_EQ(Hashes({Hash('a')}), state.Earlier());
   state.previous.push_back(Hash('c'));
-  EXPECT_EQ(Hash('a'), state.LastGood()) << "the active one is no way back";
+  EXPECT_EQ(Hashes({Hash('a')}), state.Earlier()) << "the active one is no way back";
   state.Bar(Hash('e'));
   EXPECT_FALSE(state.shadow.has_value()) << "what is barred is tried no further";
   state.shadow = ShadowState{Hash('f'), 1, 0, 0};
