@@ -111,6 +111,8 @@ Status Session::WaitFor(int fd, const std::string& what) {
       int number = static_cast<int>(signal->ssi_signo);
       if (started_) {
         if (number != SIGCHLD) PassOn(*signal, child_->pid());
+      } else if (signals_.Ignored(number)) {
+        continue;
       } else if (number == SIGTSTP) {
         ::raise(SIGSTOP);
       } else if (IsEnding(number)) {

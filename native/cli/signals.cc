@@ -23,7 +23,14 @@ Result<Signals> Signals::Block() {
   if (::sigaction(SIGCHLD, &by_default, nullptr) < 0) return Status::FromErrno(errno, "cannot reset SIGCHLD");
   sigset_t handled;
   ::sigemptyset(&handled);
-  for (int signal : kHandled) ::sigaddset(&handled, signal);
+  ::sigemptyset(&signals.ignored_);
+  for (int signal : kHandled) {
+    struct sigaction before = {};
+    if (::sigaction(signal, nullptr, &before) < 0)
+      return Status::FromErrno(errno, "cannot see what a signal does");
+    if (before.sa_handler == SIG_IGN) ::sigaddset(&signals.ignored_, signal);
+    ::sigaddset(&handled, signal);
+  }
   if (int err = ::pthread_sigmask(SIG_BLOCK, &handled, &signals.original_); err != 0)
     return Status::FromErrno(err, "cannot block signals");
   signals.fd_.reset(::signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));

@@ -21,13 +21,16 @@ class Signals {
   int fd() const { return fd_.get(); }
   // The mask from before, for the command.
   const sigset_t& original_mask() const { return original_; }
+  // Whether the caller had it ignored, as nohup has SIGHUP: blocked, it comes all the same. It is for the
+  // command alone then, which may have a use for it.
+  bool Ignored(int signal) const { return ::sigismember(&ignored_, signal) == 1; }
   // The next signal, or nothing where none is pending. Never blocks.
   std::optional<signalfd_siginfo> Next();
   // Back to the mask from before; what is pending is dropped.
   void Unblock();
 
  private:
-  sigset_t original_;
+  sigset_t original_, ignored_;
   UniqueFd fd_;
 };
 
