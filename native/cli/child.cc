@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -218,6 +219,8 @@ int Execute(char* const argv[]) {
   auto begin = ReceivePacket(socket, nullptr);
   if (!begin.ok()) Fail(socket, kExitRunFailed, begin.status());
   if (*begin != "N") ::_exit(kExitRunFailed);  // the parent gave up, or is gone
+  // Folders that are made in the container are for its user, whatever the runtime's umask is.
+  if (spec.join > 0) ::umask(022);
   if (Status s = spec.join > 0 ? JoinNamespace(spec.join) : EnterNamespace(); !s.ok())
     Fail(socket, kExitRunFailed, s);
   if (!SendPacket(socket, "R", -1).ok()) ::_exit(kExitRunFailed);

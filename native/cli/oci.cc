@@ -82,6 +82,7 @@ Status Begin(const Options& options, const State& state) {
   if (!config.mount_namespace)
     return Status(Code::kUnsupported, "the container has no mount namespace of its own, and declares volumes",
                   "Give it one in config.json (linux.namespaces)");
+  DVDI_RETURN_IF_ERROR(MapIds(state.pid, &config));
   ChildSpec spec;
   spec.join = state.pid, spec.root = config.root;
   // Before the engine, whose threads a fork would not take along.

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <sstream>
+
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/text.h"
@@ -93,12 +95,33 @@ Result<OciConfig> ReadOciConfig(const std::string& text, const std::string& bund
   const Json& process = GetMember(json, "process");
   config.cwd = GetString(process, "cwd", "/");
   const Json &user = GetMember(process, "user"), &system = GetMember(json, "linux");
-  DVDI_ASSIGN_OR_RETURN(config.uid, HostId(GetMember(system, "uidMappings"), GetInt(user, "uid"), "user"));
-  DVDI_ASSIGN_OR_RETURN(config.gid, HostId(GetMember(system, "gidMappings"), GetInt(user, "gid"), "group"));
-  for (const Json& ns : GetMember(system, "namespaces"))
-    config.mount_namespace =
-        config.mount_namespace || (GetString(ns, "type") == "mount" && !ns.contains("path"));
+  for (const Json& ns : GetMember(system, "namespaces")) {
+    const std::string type = GetString(ns, "type");
+    const bool joined = ns.contains("path");
+    config.mount_namespace = config.mount_namespace || (type == "mount" && !joined);
+    config.joins_user = config.joins_user || (type == "user" && joined);
+  }
+  const Json own = config.joins_user ? Json() : system;
+  DVDI_ASSIGN_OR_RETURN(config.uid, HostId(GetMember(own, "uidMappings"), GetInt(user, "uid"), "user"));
+  DVDI_ASSIGN_OR_RETURN(config.gid, HostId(GetMember(own, "gidMappings"), GetInt(user, "gid"), "group"));
   return config;
+}
+
+Status MapIds(pid_t pid, OciConfig* config) {
+  if (!config->joins_user) return OkStatus();
+  for (const bool group : {false, true}) {
+    const std::string path = "/proc/" + std::to_string(pid) + (group ? "/gid_map" : "/uid_map");
+    DVDI_ASSIGN_OR_RETURN(std::string text, ReadOciFile(path));
+    Json mappings = Json::array();
+    std::istringstream lines(text);
+    for (int64_t inside = 0, outside = 0, size = 0; lines >> inside >> outside >> size;)
+      mappings.push_back({{"containerID", inside}, {"hostID", outside}, {"size", size}});
+    if (mappings.empty())
+      return Status(Code::kInvalid, "the container's user namespace has no mappings").WithPath(path);
+    uint32_t& id = group ? config->gid : config->uid;
+    DVDI_ASSIGN_OR_RETURN(id, HostId(mappings, id, group ? "group" : "user"));
+  }
+  return OkStatus();
 }
 
 Result<std::string> OciTarget(const std::string& target, const std::string& cwd) {

@@ -2,6 +2,8 @@
 #ifndef DVDI_CLI_OCI_CONFIG_H_
 #define DVDI_CLI_OCI_CONFIG_H_
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -18,6 +20,7 @@ struct OciConfig {
   std::string root;           // absolute, as the runtime's namespace has it
   std::string cwd;            // of the workload, absolute
   uint32_t uid = 0, gid = 0;  // of the workload, as the node has them
+  bool joins_user = false;    // the user namespace of others: until MapIds, they are as it has them
   bool mount_namespace = false;
 };
 
@@ -26,6 +29,10 @@ struct OciConfig {
 // `dvdi.driver`. Any other that begins with `dvdi.` is an error: a typing error must not start a container
 // without its volume.
 Result<OciConfig> ReadOciConfig(const std::string& text, const std::string& bundle);
+
+// Makes them the node's where the container joins a user namespace, as those of a pod do: its mappings are not in
+// config.json, but the process is in it. kInvalid where an ID is not mapped there.
+Status MapIds(pid_t pid, OciConfig* config);
 
 // Where a volume is to be in the container: a normal path, made from one that may be relative to `cwd`.
 // kRefused for the root and what the runtime itself mounts (/proc, /sys, /dev).

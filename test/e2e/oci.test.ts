@@ -14,6 +14,8 @@ interface Container {
   script: string;
   user?: { uid: number; gid: number };
   cwd?: string;
+  /** A user namespace that it joins. */
+  userNamespace?: string;
 }
 
 class Runtime {
@@ -42,9 +44,14 @@ class Runtime {
   }
 
   /** A bundle of the machine's own root, with the hooks. */
-  async bundle(name: string, { annotations, script, user, cwd }: Container): Promise<string> {
+  async bundle(name: string, container: Container): Promise<string> {
+    const { annotations, script, user, cwd, userNamespace } = container;
     const folder = join(this.world.home, name);
     mkdirSync(folder);
+    // Others are not the joined namespace's to make.
+    const namespaces = userNamespace
+      ? [{ type: "pid" }, { type: "mount" }, { type: "user", path: userNamespace }]
+      : [{ type: "pid" }, { type: "ipc" }, { type: "uts" }, { type: "mount" }];
     const config = {
       ociVersion: "1.0.0",
       process: {
@@ -63,7 +70,7 @@ class Runtime {
       ],
       // crun throws away what hooks say unless it is told where to put it.
       annotations: { "run.oci.hooks.stderr": this.said, ...annotations },
-      linux: { namespaces: [{ type: "pid" }, { type: "ipc" }, { type: "uts" }, { type: "mount" }] },
+      linux: { namespaces },
     };
     writeFileSync(join(folder, "config.json"), JSON.stringify(config));
     const added = await this.world.dvdi(["oci", "bundle", folder]);
@@ -71,9 +78,10 @@ class Runtime {
     return folder;
   }
 
-  crun(args: string[]): Promise<Result> {
+  crun(args: string[], umask = "022"): Promise<Result> {
     const root = join(this.world.home, "crun");
-    return this.world.run(["crun", "--root", root, "--cgroup-manager", "disabled", ...args]);
+    const command = ["crun", "--root", root, "--cgroup-manager", "disabled", ...args];
+    return this.world.run(["sh", "-c", `umask ${umask}; exec "$@"`, "sh", ...command]);
   }
 
   /** Starts one that sleeps, until the test ends. */
@@ -97,9 +105,9 @@ class Runtime {
   }
 
   /** Runs it to its end. */
-  async run(name: string, container: Container): Promise<Result> {
+  async run(name: string, container: Container, umask?: string): Promise<Result> {
     const bundle = await this.bundle(name, container);
-    return this.crun(["run", "--bundle", bundle, name]);
+    return this.crun(["run", "--bundle", bundle, name], umask);
   }
 }
 
@@ -207,6 +215,38 @@ test("a hook that is called twice, and fails then, takes nothing from the contai
   });
   const deleted = await runtime.crun(["delete", "--force", "called"]);
   assert.equal(deleted.code, 0, deleted.all);
+});
+
+test("a container of another user reaches its volume, whatever the umask of its runtime", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const container = { annotations: data(), user: { uid: 1000, gid: 1000 }, script: "stat -c %a /srv; ls /srv/data" };
+  const done = await runtime.run("masked", container, "077");
+  assert.equal(done.out.split("\n")[0], "755", done.all);
+  assert.equal(done.code, 0, done.all);
+  await runtime.world.nothingLeft();
+});
+
+test("in the user namespace of others, ownership means the user that it has on the node", { skip }, async (t) => {
+  const runtime = await Runtime.make(t);
+  if (!runtime) return;
+  const { world } = runtime;
+  // As a pod's first container holds it for the others.
+  const holder = world.start(["unshare", "--user", "cat"]);
+  const map = (kind: string): string => `/proc/${holder.pid}/${kind}_map`;
+  await until("it has its namespace", () => readFileSync(map("uid"), "utf8") === "");
+  for (const kind of ["uid", "gid"]) writeFileSync(map(kind), "0 100000 65536");
+  const done = await runtime.run("of-a-pod", {
+    annotations: {
+      "dvdi.statement": "volumes: [{name: data, driver: dvdi, container_path: /srv/data, ownership: root-dir}]",
+    },
+    user: { uid: 5, gid: 6 },
+    script: "stat -c %u:%g /srv/data && touch /srv/data/file",
+    userNamespace: `/proc/${holder.pid}/ns/user`,
+  });
+  assert.equal(done.out, "5:6\n", done.all);
+  assert.equal(done.code, 0, done.all);
+  await world.nothingLeft();
 });
 
 test("a symlink in the container's root leads nowhere outside of it", { skip }, async (t) => {
