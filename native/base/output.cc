@@ -27,4 +27,6 @@ Status OutputWritten() {
   return Status::FromErrno(why, "the output cannot be written to standard output");
 }
 
+bool ReaderHasGone() { return why == EPIPE; }
+
 }  // namespace dvdi

@@ -15,6 +15,9 @@ void WriteOutput(std::string_view text);
 // where its reader has gone away (`… | head`), which wanted no more.
 Status OutputWritten();
 
+// Whether that reader has been seen to be gone: then nothing more need be written.
+bool ReaderHasGone();
+
 }  // namespace dvdi
 
 #endif  // DVDI_BASE_OUTPUT_H_

@@ -1,13 +1,11 @@
 // dvdi: volumes for any command through Docker volume plugins, without Docker.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/output.h"
+#include "cli/caller.h"
 #include "cli/doctor.h"
 #include "cli/dvdcli.h"
 #include "cli/options.h"
@@ -66,6 +64,8 @@ int Ended(int code, int failed) {
 int Main(const std::vector<std::string>& arguments) {
   bool run = false;
   auto parsed = ParseArguments(arguments, &run);
+  // `dvdi run` does it when it has started the command.
+  if (!run || (parsed.ok() && (parsed->help || parsed->options.dry_run))) ShedInherited();
   if (!parsed.ok()) {
     // Before the options are known: JSON is what was asked for where --json stands among our words.
     bool json = false;
@@ -88,16 +88,14 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace dvdi::cli
 
 int main(int argc, char** argv) {
-  // A descriptor that we open must never become 0, 1 or 2 and be written to as if it were a terminal.
-  int fd;
-  do {
-    fd = ::open("/dev/null", O_RDWR);
-  } while (fd >= 0 && fd < 3);
-  if (fd >= 3) ::close(fd);
+  dvdi::cli::HoldStandardStreams();
   std::vector<std::string> arguments(argv + 1, argv + argc);
   // The old client's name, as a link to this program, is the old client.
   std::string_view name = argc > 0 ? argv[0] : "";
   name = name.substr(name.rfind('/') + 1);
-  if (name == "dvdcli") return dvdi::cli::Ended(dvdi::cli::Dvdcli(arguments), 1);
+  if (name == "dvdcli") {
+    dvdi::cli::ShedInherited();
+    return dvdi::cli::Ended(dvdi::cli::Dvdcli(arguments), 1);
+  }
   return dvdi::cli::Main(arguments);
 }

@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "cli/bind.h"
+#include "cli/caller.h"
 #include "cli/child.h"
 #include "cli/engine.h"
 #include "cli/prepare.h"
@@ -150,7 +151,7 @@ Status Session::Begin(Json* request) {
   }
   scope_ = options_.scope.empty() ? Random::Real()->HexId(16) : options_.scope;
   DVDI_ASSIGN_OR_RETURN(child_, Child::Start(spec));
-  ::signal(SIGPIPE, SIG_IGN);  // after the fork: the command gets it as we got it
+  ShedInherited();  // after the fork: the command gets all as we got it
   DVDI_ASSIGN_OR_RETURN(engine_, Engine::Open(options_.global));
   // Before there is a namespace: the kernel gives a new one the number of one that has just ended, and the
   // run that had it would seem to go on.

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/fd.h"
+#include "base/output.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
 
@@ -32,23 +33,24 @@ class Lines {
   }
   Status Write(const Json& value) {
     const std::string line = SafeJson(value) + "\n";
-    return ::fwrite(line.data(), 1, line.size(), out()) == line.size() ? OkStatus() : Failed();
+    if (file_ == nullptr) {
+      WriteOutput(line);
+      return OutputWritten();
+    }
+    return ::fwrite(line.data(), 1, line.size(), file_) == line.size() ? OkStatus() : Failed();
   }
   Status Close() {
-    if (::fflush(out()) != 0 || (file_ != nullptr && ::fsync(::fileno(file_)) != 0)) return Failed();
     if (file_ == nullptr) return OkStatus();
+    if (::fflush(file_) != 0 || ::fsync(::fileno(file_)) != 0) return Failed();
     FILE* file = file_;
     file_ = nullptr;
     return ::fclose(file) == 0 ? OkStatus() : Failed();
   }
 
  private:
-  FILE* out() { return file_ != nullptr ? file_ : stdout; }
   Status Failed() {
     const int error = errno;
-    Status s = Status::FromErrno(
-        error, "cannot write the records to " + (path_.empty() ? std::string("standard output") : path_),
-        path_);
+    Status s = Status::FromErrno(error, "cannot write the records to " + path_, path_);
     Drop();
     return s;
   }
@@ -88,7 +90,7 @@ Status ExportRecords(Engine& engine, const Options& options, Json query) {
     query.erase("head");
     const Json& operations = GetMember(answer, "operations");
     for (const Json& operation : operations) DVDI_RETURN_IF_ERROR(lines.Write(operation));
-    more = operations.size() == kAtOnce;
+    more = operations.size() == kAtOnce && !ReaderHasGone();
     if (more) after = GetInt(operations.back(), "seq");
   }
   return lines.Close();

@@ -121,6 +121,7 @@ Running CommandTest::StartDvdi(const std::vector<std::string>& arguments) {
   ::posix_spawn_file_actions_adddup2(&actions, input_from_ >= 0 ? input_from_ : in[0], 0);
   ::posix_spawn_file_actions_adddup2(&actions, output_to_ >= 0 ? output_to_ : out[1], 1);
   ::posix_spawn_file_actions_adddup2(&actions, error_to_ >= 0 ? error_to_ : err[1], 2);
+  if (closed_ >= 0) ::posix_spawn_file_actions_addclose(&actions, closed_);
   pid_t pid = -1;
   EXPECT_EQ(::posix_spawn(&pid, DVDI_FAKE_BINARY, &actions, nullptr, argv.data(), envp.data()), 0);
   ::posix_spawn_file_actions_destroy(&actions);

@@ -65,6 +65,8 @@ class CommandTest : public ::testing::Test {
   int output_to_ = -1;
   // The same for its standard input, instead of Running::Feed.
   int input_from_ = -1;
+  // The one of the three that is closed for it, where it is not -1.
+  int closed_ = -1;
   // The environment of the commands, beside PATH and what the fake engine reads.
   std::vector<std::string> environment_;
 
