@@ -44,6 +44,7 @@ Result<Ordered> OurHook(const GlobalOptions& g) {
   add("--node", g.node);
   for (const auto& dir : g.plugin_dirs) add("--plugin-dir", dir);
   for (const auto& dir : g.spec_dirs) add("--spec-dir", dir);
+  if (g.timeout_ms > 0) add("--timeout", std::to_string(g.timeout_ms) + "ms");
   args.push_back("oci");
   args.push_back("hook");
   return Ordered{{"path", std::string(self, static_cast<size_t>(n))}, {"args", std::move(args)}};

@@ -30,8 +30,8 @@ struct OciConfig {
 // without its volume.
 Result<OciConfig> ReadOciConfig(const std::string& text, const std::string& bundle);
 
-// Makes them the node's where the container joins a user namespace, as those of a pod do: its mappings are not in
-// config.json, but the process is in it. kInvalid where an ID is not mapped there.
+// Makes them the node's where the container joins a user namespace, as those of a pod do: its mappings are
+// not in config.json, but the process is in it. kInvalid where an ID is not mapped there.
 Status MapIds(pid_t pid, OciConfig* config);
 
 // Where a volume is to be in the container: a normal path, made from one that may be relative to `cwd`.

@@ -15,7 +15,8 @@ TEST_F(Streams, WhatIsToBeWrittenToAClosedOneIsLost) {
   for (const char* verb : {"--help", "version"}) {
     auto done = Dvdi({verb});
     EXPECT_EQ(done.exit_code, 17) << verb;
-    EXPECT_EQ(done.err, "dvdi: the output cannot be written to standard output: Bad file descriptor\n") << verb;
+    EXPECT_EQ(done.err, "dvdi: the output cannot be written to standard output: Bad file descriptor\n")
+        << verb;
   }
   program_ = "dvdcli";
   EXPECT_EQ(Dvdi({"version"}).exit_code, 1);
