@@ -16,6 +16,7 @@ namespace dvdi {
 namespace {
 
 constexpr std::string_view kCoreTag = "tag:yaml.org,2002:";
+constexpr std::string_view kMark = "\xEF\xBB\xBF";
 
 std::string_view View(const yaml_char_t* text) {
   return text == nullptr ? std::string_view() : reinterpret_cast<const char*>(text);
@@ -118,7 +119,8 @@ class Loader {
   Status End();
   std::string PointerOfNext() const;
 
-  const std::string_view text_, what_;
+  std::string_view text_;
+  const std::string_view what_;
   const YamlBounds bounds_;
   yaml_parser_t parser_;
   bool made_ = false;
@@ -175,7 +177,7 @@ Result<Json> Loader::Scalar() {
 }
 
 std::string Loader::PointerOfNext() const {
-  if (open_.empty()) return "";
+  if (open_.empty() || !bounds_.lines) return "";
   const Open& top = open_.back();
   return top.pointer + "/" +
          (top.value.is_array() ? std::to_string(top.value.size()) : JsonPointerToken(*top.key));
@@ -235,6 +237,8 @@ Result<YamlDocument> Loader::Load() {
   if (yaml_parser_initialize(&parser_) == 0) return Status(Code::kSystem, "not enough memory to read YAML");
   made_ = true;
   yaml_parser_set_encoding(&parser_, YAML_UTF8_ENCODING);
+  // Told the encoding, the library takes an editor's mark of it for a column of the first line.
+  if (text_.starts_with(kMark)) text_.remove_prefix(kMark.size());
   yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text_.data()), text_.size());
   for (;;) {
     DVDI_RETURN_IF_ERROR(Next());
@@ -298,7 +302,7 @@ Result<YamlDocument> ParseYamlDocument(std::string_view text, std::string_view w
 }
 
 Result<Json> ParseYaml(std::string_view text, std::string_view what) {
-  auto document = ParseYamlDocument(text, what);
+  auto document = ParseYamlDocument(text, what, {.lines = false});
   if (!document.ok()) return document.status();
   return std::move(document->value);
 }

@@ -21,6 +21,8 @@ struct YamlDocument {
 struct YamlBounds {
   size_t bytes = 1 << 20;
   int depth = 32;
+  // Whether the lines are wanted: each costs the length of all keys that it is below.
+  bool lines = true;
 };
 
 // One document (none at all is null), its scalars read by the core schema of YAML 1.2: true, false, null,
@@ -30,6 +32,7 @@ struct YamlBounds {
 // long or too deep. `what` names the source in the message.
 Result<YamlDocument> ParseYamlDocument(std::string_view text, std::string_view what,
                                        const YamlBounds& bounds = {});
+// The value alone, in memory of the text's order.
 Result<Json> ParseYaml(std::string_view text, std::string_view what);
 
 // "~1a" for "/a": one token of a JSON pointer.

@@ -1,6 +1,7 @@
 #include "base/yaml.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <random>
@@ -75,6 +76,29 @@ TEST(YamlTest, Bounds) {
             std::string::npos);
   EXPECT_NE(Read(std::string(500'000, '[')).find("file, line 1: "), std::string::npos);
   EXPECT_NE(Read(std::string(100'000, '{')).find("file, line 1: "), std::string::npos);
+}
+
+// A text of a megabyte with one long key took the memory of the node.
+TEST(YamlTest, ALongKeyCostsNoMemoryForEachOfItsItems) {
+  std::string text = "? \"" + std::string(50'000, 'k') + "\"\n: [1";
+  for (int i = 1; i < 20'000; ++i) text += ",1";
+  struct rusage before = {}, after = {};
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
+  auto value = ParseYaml(text + "]", "file");
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &after), 0);
+  ASSERT_TRUE(value.ok()) << value.status().message();
+  EXPECT_EQ(value->begin()->size(), 20'000u);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 500'000) << "KiB";
+}
+
+TEST(YamlTest, AnEditorsMarkIsNoColumn) {
+  auto d = ParseYamlDocument(
+      "\xEF\xBB\xBF"
+      "a: 1\nb:\n  c: 2\n",
+      "file");
+  ASSERT_TRUE(d.ok()) << d.status().message();
+  EXPECT_EQ(Dump(d->value), R"({"a":1,"b":{"c":2}})");
+  EXPECT_EQ(d->lines["/b"], 2);
 }
 
 TEST(YamlTest, LinesOfMembers) {
