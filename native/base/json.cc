@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace dvdi {
 namespace {
 const Json kNull;
@@ -65,6 +67,18 @@ void AppendValue(std::string* to, const Json& value) {
   }
 }
 
+// A key or a text in it that is not valid UTF-8, or null. As deep as its maker made it.
+const std::string* NotUtf8(const Json& value) {
+  if (value.is_string())
+    return IsValidUtf8(value.get_ref<const std::string&>()) ? nullptr : &value.get_ref<const std::string&>();
+  if (!value.is_structured()) return nullptr;
+  for (auto it = value.begin(); it != value.end(); ++it) {
+    if (value.is_object() && !IsValidUtf8(it.key())) return &it.key();
+    if (const std::string* found = NotUtf8(*it); found != nullptr) return found;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Result<Json> ParseJson(std::string_view text, std::string_view what, int max_depth) {
@@ -85,6 +99,13 @@ std::string Dump(const Json& value) {
   std::string text;
   AppendValue(&text, value);
   return text;
+}
+
+Result<std::string> DumpWhole(const Json& value) {
+  if (const std::string* text = NotUtf8(value); text != nullptr)
+    return Status(Code::kInvalid, "\"" + OneLine(*text, 200) + "\" is not valid UTF-8",
+                  "Write it in UTF-8: another encoding of the terminal, or of a script, gives other bytes");
+  return Dump(value);
 }
 
 void AppendJson(std::string* to, std::string_view text) {

@@ -25,6 +25,9 @@ Result<Json> ParseJson(std::string_view text, std::string_view what, int max_dep
 
 // Compact text; invalid UTF-8 is replaced, never thrown about.
 std::string Dump(const Json& value);
+// The same of what others are asked for: kInvalid, with the text, where one is not valid UTF-8. Replaced, two
+// names would become one.
+Result<std::string> DumpWhole(const Json& value);
 // Appends the text as a JSON string, in quotes, as Dump writes one.
 void AppendJson(std::string* to, std::string_view text);
 

@@ -29,6 +29,16 @@ TEST(Dump, WritesEachByteOfATextAsTheLibraryDoes) {
   }
 }
 
+TEST(DumpWhole, RefusesWhatItWouldHaveToReplace) {
+  EXPECT_EQ(*DumpWhole({{"a", {1, "ü"}}}), "{\"a\":[1,\"ü\"]}");
+  for (const Json& value : {Json("caf\xE9"), Json{{"a", {1, {{"b", "caf\xE9"}}}}}, Json{{"caf\xE9", 1}}}) {
+    auto text = DumpWhole(value);
+    ASSERT_FALSE(text.ok());
+    EXPECT_EQ(text.status().code(), Code::kInvalid);
+    EXPECT_EQ(text.status().message(), "\"caf?\" is not valid UTF-8");
+  }
+}
+
 TEST(AppendJson, AppendsAText) {
   std::string to = "x:";
   AppendJson(&to, "say \"\\\"");

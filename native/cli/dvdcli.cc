@@ -53,7 +53,7 @@ class Client {
   Status List();
 
  private:
-  Json Statement() const;
+  Result<Json> Statement() const;
   // The stage of our scope, where it has the volume and the stage is mounted; else "". `held`: the scope is
   // there.
   Result<std::string> Held(bool* held);
@@ -71,7 +71,7 @@ class Client {
   std::unique_ptr<Engine> engine_;
 };
 
-Json Client::Statement() const {
+Result<Json> Client::Statement() const {
   Json volume = {{"name", call_.volume},
                  {"driver", call_.driver},
                  {"container_path", "/mnt/volume"},  // it is bound nowhere: the caller does that
@@ -142,6 +142,7 @@ Status Client::EndLost() {
 Status Client::Mount() {
   bool renewed = false;
   int refusals = 0;
+  DVDI_ASSIGN_OR_RETURN(const Json sources, Statement());
   auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(kMountMs);
   for (;;) {
     bool held = false;
@@ -154,7 +155,7 @@ Status Client::Mount() {
         std::chrono::duration_cast<std::chrono::milliseconds>(give_up - std::chrono::steady_clock::now());
     Json request = {{"owner", kOwner},
                     {"scope", scope_},
-                    {"sources", Statement()},
+                    {"sources", sources},
                     {"targets", "ignore"},
                     {"deadline_ms", std::max<int64_t>(left.count(), 1)}};
     auto answer = engine_->Do(dvdi_prepare, request);
@@ -192,7 +193,8 @@ Status Client::Mount() {
 Status Client::Unmount() { return EndScope(); }
 
 Status Client::Create() {
-  Json request = {{"owner", kOwner},     {"scope", scope_},         {"sources", Statement()},
+  DVDI_ASSIGN_OR_RETURN(Json sources, Statement());
+  Json request = {{"owner", kOwner},     {"scope", scope_},         {"sources", std::move(sources)},
                   {"targets", "ignore"}, {"deadline_ms", kMountMs}, {"goal", "create"}};
   auto answer = engine_->Do(dvdi_prepare, request);
   if (!answer.ok()) return AboutOneVolume(answer.status());

@@ -80,9 +80,10 @@ Json OpenOptions(const GlobalOptions& options) {
 }
 
 Result<std::unique_ptr<Engine>> Engine::Open(const GlobalOptions& options) {
+  DVDI_ASSIGN_OR_RETURN(const std::string request, DumpWhole(OpenOptions(options)));
   dvdi_engine* engine = nullptr;
   char* error = nullptr;
-  dvdi_code code = dvdi_open(Dump(OpenOptions(options)).c_str(), &engine, &error);
+  dvdi_code code = dvdi_open(request.c_str(), &engine, &error);
   if (code != DVDI_OK || engine == nullptr)
     return TakeAnswer(code == DVDI_OK ? DVDI_INTERNAL : code, error).status();
   dvdi_free(error);
@@ -97,11 +98,12 @@ void Engine::Close(int wait_ms) {
 }
 
 Result<Pending> Engine::Start(AsyncCall call, const Json& request) {
+  DVDI_ASSIGN_OR_RETURN(const std::string request_text, DumpWhole(request));
   auto shared = std::make_shared<Pending::Shared>();
   shared->event.reset(::eventfd(0, EFD_CLOEXEC));
   if (!shared->event.valid()) return Status::FromErrno(errno, "cannot make an eventfd");
   auto* held = new std::shared_ptr<Pending::Shared>(shared);
-  dvdi_code code = call(engine_, Dump(request).c_str(), &Pending::Shared::Done, held);
+  dvdi_code code = call(engine_, request_text.c_str(), &Pending::Shared::Done, held);
   if (code != DVDI_OK) {
     delete held;
     return Answer(code, "{}").status();
@@ -122,8 +124,9 @@ Result<Json> Engine::Do(AsyncCall call, const Json& request, const std::string& 
 }
 
 Result<Json> Engine::Ask(SyncCall call, const Json& request) {
+  DVDI_ASSIGN_OR_RETURN(const std::string request_text, DumpWhole(request));
   char* text = nullptr;
-  dvdi_code code = call(engine_, Dump(request).c_str(), &text);
+  dvdi_code code = call(engine_, request_text.c_str(), &text);
   return TakeAnswer(code, text);
 }
 

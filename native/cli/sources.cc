@@ -94,8 +94,9 @@ Result<Json> LoadSources(const std::vector<SourceOption>& options) {
   return sources;
 }
 
-Json OneVolume(Json volume) {
-  return {{{"form", "statement"}, {"text", Dump({{"volumes", Json::array({std::move(volume)})}})}}};
+Result<Json> OneVolume(Json volume) {
+  DVDI_ASSIGN_OR_RETURN(std::string text, DumpWhole({{"volumes", Json::array({std::move(volume)})}}));
+  return Json::array({{{"form", "statement"}, {"text", std::move(text)}}});
 }
 
 Status AboutOneVolume(const Status& status) {

@@ -16,7 +16,8 @@ namespace dvdi::cli {
 Result<Json> LoadSources(const std::vector<SourceOption>& options);
 
 // The sources of one volume whose parts were given one by one, as options; `volume` is one of a statement's.
-Json OneVolume(Json volume);
+// kInvalid where a text in it is not valid UTF-8.
+Result<Json> OneVolume(Json volume);
 // An error about it in the words of whoever gave it: not of a statement, which nobody wrote.
 Status AboutOneVolume(const Status& status);
 

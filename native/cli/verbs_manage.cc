@@ -87,9 +87,11 @@ int Create(const Options& options) {
   }
   if (!driver_options->empty()) declared["options"] = *driver_options;
   if (!options.size.empty()) declared["size"] = options.size;
+  auto sources = OneVolume(std::move(declared));
+  if (!sources.ok()) return Failed(options, sources.status());
   auto engine = OpenEngine(options);
   if (!engine.ok()) return Failed(options, engine.status());
-  Json request = PrepareRequest(options, "manual", "create", OneVolume(std::move(declared)));
+  Json request = PrepareRequest(options, "manual", "create", std::move(*sources));
   request["goal"] = "create";
   request["targets"] = "ignore";
   request.erase("default_driver");

@@ -323,5 +323,18 @@ TEST(ScopesTest, ACleanupThatIsTriedAgainIsNotForTheNextContainerOfThatName) {
   EXPECT_TRUE(scopes.MayHave("c1"));
 }
 
+TEST(PrepareTest, ANameInAnotherEncodingIsNoOtherName) {
+  for (const char* where : {"variable", "label"}) {
+    Container c = Simple();
+    if (std::string(where) == "variable")
+      c.environment = {{"DVDI_VOLUME_NAME", "caf\xE9", false}};
+    else
+      c.labels = {{"dvdi.volume", "caf\xE9:/data"}};
+    std::string error;
+    EXPECT_EQ(PrepareRequest(c, Of({}), &error), "") << where;
+    EXPECT_TRUE(Has(error, "is not valid UTF-8")) << where << ": " << error;
+  }
+}
+
 }  // namespace
 }  // namespace dvdi_mesos

@@ -92,7 +92,14 @@ std::string PrepareRequest(const Container& container, const Options& options, s
                   {"targets", "make"}};
   if (!driver.empty()) request["default_driver"] = driver;
   if (!container.user.empty()) request["user"] = {{"name", container.user}};
-  return Dump(request);
+  try {
+    return request.dump();
+  } catch (const Json::type_error&) {
+    // With marks in place of such bytes two names would become one.
+    *error =
+        "DVDI: a label or a DVDI_ variable of the task is not valid UTF-8. What to do: write it in UTF-8";
+    return "";
+  }
 }
 
 Prepared ReadPrepared(const std::string& answer, const Container& container, const Options& options) {
