@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kFilesMs = 10'000;
 constexpr int64_t kRestartMs = 60'000;
+constexpr int64_t kUnmountedMs = 2'000;
 constexpr int kCleanUpRounds = 8;  // a plugin that counts mounts wants as many unmounts
 
 int next_name = 0;
@@ -186,6 +187,16 @@ bool Context::WriteMark(const std::string& folder, const std::string& mark) {
 bool Context::HasMark(const std::string& folder, const std::string& mark) {
   if (!LooksInside()) return true;
   return InChild([&] { return ReadText(folder + "/" + mark) == mark; }, kFilesMs);
+}
+
+bool Context::StaysMounted(const std::string& folder) {
+  if (!setup_.look_inside) return false;
+  for (int64_t until = Clock::Real()->MonotonicMs() + kUnmountedMs;;) {
+    if (!InChild([&] { return IsMounted(folder); }, kFilesMs)) return false;
+    int64_t now = Clock::Real()->MonotonicMs();
+    if (now >= until) return true;
+    Scheduler::Real()->SleepUntil(now + 100);
+  }
 }
 
 bool Context::LacksMark(const std::string& folder, const std::string& mark) {

@@ -82,6 +82,9 @@ class Context {
   bool IsFolder(const std::string& path);
   bool WriteMark(const std::string& folder, const std::string& mark);
   bool HasMark(const std::string& folder, const std::string& mark);
+  // Whether something is mounted there, and still is after a while: some unmount behind their answer. False
+  // where the folders cannot be looked into.
+  bool StaysMounted(const std::string& folder);
   // A folder that cannot be read lacks it, too.
   bool LacksMark(const std::string& folder, const std::string& mark);
 

@@ -14,6 +14,13 @@ std::string Model::File(const std::string& name) const {
 
 void Model::Release(const std::string& name) { std::filesystem::remove(Place(name)); }
 
+::dvdi::Json Model::ListEntry(const std::string& name) const {
+  if (Has("list-names")) return name;
+  ::dvdi::Json entry = {{"Name", name}};
+  if (Has("list-odd-time")) entry["CreatedAt"] = "yesterday";
+  return entry;
+}
+
 Turn Model::Handle(const SeenRequest& request) {
   std::lock_guard<std::mutex> lock(mu_);
   if (stuck_) return ++held_, Turn::Hold();
@@ -30,7 +37,7 @@ Turn Model::Handle(const SeenRequest& request) {
   if (method == "List") {
     ::dvdi::Json list = ::dvdi::Json::array();
     for (const auto& [name, volume] : volumes_)
-      if (!Has("list-nothing")) list.push_back({{"Name", name}});
+      if (!Has("list-nothing")) list.push_back(ListEntry(name));
     return Ok({{"Volumes", list}});
   }
   auto body = ParseJson(request.body, "request");
@@ -57,7 +64,12 @@ Turn Model::Volumes(const std::string& method, const std::string& name, const st
   if (method == "Get") {
     ::dvdi::Json volume = {{"Name", key}};
     if (!Mountpoint(key).empty() && !Has("no-tell")) volume["Mountpoint"] = Mountpoint(key);
-    volume["CreatedAt"] = Has("odd-time") ? "yesterday" : "2024-01-02T03:04:05.6+01:00";
+    if (Has("still-tells") && volumes_[key].was_mounted) volume["Mountpoint"] = Place(key);
+    volume["CreatedAt"] = Has("odd-time")        ? "yesterday"
+                          : Has("empty-time")    ? ""
+                          : Has("no-such-month") ? "2024-13-02T03:04:05Z"
+                                                 : "2024-01-02T03:04:05.6+01:00";
+    if (Has("odd-status-mounted") && !Mountpoint(key).empty()) volume["Status"] = "mounted";
     return Ok({{"Volume", volume}});
   }
   if (method == "Path") return Ok({{"Mountpoint", Mountpoint(key)}});
@@ -93,10 +105,17 @@ Turn Model::Mount(const std::string& name, const std::string& id) {
   if (id.empty() && Has("no-id-no-mount")) return Ok({{"Mountpoint", ""}, {"Err", ""}});
   if (Has("one-user") && !volume.ids.empty() && !volume.ids.contains(id)) return Error("in use");
   if (Has("sticks")) stuck_ = true;
+  volume.was_mounted = true;
+  if (Has("stays-mounted")) return volume.ids.insert(id), Ok({{"Mountpoint", "/proc"}});
   if (Has("elsewhere")) return volume.ids.insert(id), Ok({{"Mountpoint", "/no/such/folder"}});
   if (volume.ids.empty()) {
     std::filesystem::remove(Place(name));
     std::filesystem::create_directory_symlink(Store(name), Place(name));
+  }
+  if (Has("moves") && !volume.ids.empty()) {
+    const std::string moved = Place(name) + "-" + id;
+    std::filesystem::rename(Place(name), moved);
+    return volume.ids.insert(id), Ok({{"Mountpoint", moved}});
   }
   // As where calls at once read one count, and each writes what it read plus one.
   if (Has("loses-count") && volume.ids.size() == 2) return Ok({{"Mountpoint", Place(name)}});

@@ -27,6 +27,7 @@ class Model {
  private:
   struct Volume {
     std::multiset<std::string> ids;
+    bool was_mounted = false;
   };
   bool Has(const char* fault) const { return fault_ == fault; }
   static Turn Ok(const ::dvdi::Json& body) { return Turn::Json(Dump(body) + "\n"); }
@@ -43,6 +44,7 @@ class Model {
   }
   void Release(const std::string& name);
 
+  ::dvdi::Json ListEntry(const std::string& name) const;
   Turn Handle(const SeenRequest& request);
   Turn Volumes(const std::string& method, const std::string& name, const std::string& id);
   Turn Mount(const std::string& name, const std::string& id);

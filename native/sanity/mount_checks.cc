@@ -75,6 +75,7 @@ void TwoIds(Context& c) {
   if (!c.Expect(second.ok(), "Mount with a second ID: " + second.Text())) return;
   c.Expect(c.HasMark(second.answer.mountpoint, m->mark),
            "the second Mount's folder has not the volume's data");
+  InUse(c, *m, "after Mount with a second ID");
   Said first = c.Unmount(m->name, m->id);
   c.Expect(first.ok(), "Unmount of the first ID: " + first.Text());
   m->folder = second.answer.mountpoint;
@@ -82,6 +83,25 @@ void TwoIds(Context& c) {
   Said last = c.Unmount(m->name, other);
   c.Expect(last.ok(), "Unmount of the second ID: " + last.Text());
   Released(c, *m, "after Unmount of both IDs");
+}
+
+// Only a plugin that names no folder before a Mount says by that when it has let go of the volume; others
+// have plain folders that are always there.
+void IsReleased(Context& c) {
+  std::optional<std::string> name = c.Given();
+  if (!name) return;
+  const std::string before = c.Mountpoint(*name), ids[] = {c.NewId(), c.NewId()};
+  std::vector<std::string> folders;
+  for (const std::string& id : ids)
+    if (Said mounted = c.Mount(*name, id); mounted.ok()) folders.push_back(mounted.answer.mountpoint);
+  if (folders.empty()) return c.Skip("it needs a mounted volume, and Mount was not answered with success");
+  for (const std::string& id : ids) c.Unmount(*name, id);
+  if (!before.empty()) return;
+  Said get = c.plugin().Ask(Method::kGet, *name);
+  c.Expect(get.answer.mountpoint.empty(),
+           "after Unmount of all IDs Get still names a Mountpoint: " + get.Text());
+  for (const std::string& folder : folders)
+    if (!c.Expect(!c.StaysMounted(folder), "after Unmount of all IDs it is still mounted: " + folder)) return;
 }
 
 void UnknownId(Context& c) {
@@ -191,6 +211,12 @@ std::vector<Check> MountChecks() {
        "Docker mounts once for each container, each with its ID. dvdi has one ID for a node and shares below "
        "it.",
        Severity::kError, TwoIds},
+      {"mount.released", "a volume whose last user has ended is mounted no more",
+       "Unmount: the volume is no longer used by that ID; with the last one it may be detached.",
+       "They ask Get whether a release has been done. What stays mounted stays attached to this node, and is "
+       "not "
+       "to be had on another.",
+       Severity::kError, IsReleased},
       {"mount.unknown-id", "Unmount with an ID that mounted nothing leaves the volume to its user",
        "ID tells users apart.",
        "A client that recovers undoes Mounts of which it does not know whether they were done.",

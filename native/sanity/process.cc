@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "sys/env.h"
+#include "sys/sys.h"
 
 extern char** environ;
 
@@ -46,6 +47,11 @@ bool InChild(const std::function<bool()>& work, int64_t ms) {
 bool FolderExists(const std::string& path) {
   struct stat st;
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool IsMounted(const std::string& path) {
+  bool root = false;
+  return RealEnv().sys->IsMountRoot(path.c_str(), &root) == 0 && root;
 }
 
 bool WriteText(const std::string& path, const std::string& text) {

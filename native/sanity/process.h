@@ -18,6 +18,7 @@ bool InChild(const std::function<bool()>& work, int64_t ms);
 
 // For use in a child. A file that was written is on the disk.
 bool FolderExists(const std::string& path);
+bool IsMounted(const std::string& path);  // it is where something is mounted
 bool WriteText(const std::string& path, const std::string& text);
 std::string ReadText(const std::string& path);  // "" where it cannot be read
 

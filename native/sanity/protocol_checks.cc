@@ -98,38 +98,72 @@ void ErrInJson(Context& c) {
   c.Expect(said.refused(), "an error without Err: " + said.Text());
 }
 
+// As Go's decoder takes it: digits in their places and ranges, a fraction that has some, a zone.
 bool IsRfc3339(const std::string& text) {
   constexpr std::string_view kShape = "dddd-dd-ddTdd:dd:dd";
   if (text.size() < kShape.size() + 1) return false;
-  for (size_t i = 0; i < kShape.size(); ++i) {
-    bool digit = std::isdigit(static_cast<unsigned char>(text[i])) != 0;
-    if (kShape[i] == 'd' ? !digit : text[i] != kShape[i]) return false;
-  }
+  auto fits = [&text](size_t at, std::string_view shape) {
+    for (size_t i = 0; i < shape.size(); ++i) {
+      bool digit = std::isdigit(static_cast<unsigned char>(text[at + i])) != 0;
+      if (shape[i] == 'd' ? !digit : text[at + i] != shape[i]) return false;
+    }
+    return true;
+  };
+  auto within = [&text](size_t at, int least, int most) {
+    int number = (text[at] - '0') * 10 + (text[at + 1] - '0');
+    return number >= least && number <= most;
+  };
+  if (!fits(0, kShape) || !within(5, 1, 12) || !within(8, 1, 31) || !within(11, 0, 23) ||
+      !within(14, 0, 59) || !within(17, 0, 59))
+    return false;
   size_t at = kShape.size();
-  if (text[at] == '.')
-    for (++at; at < text.size() && std::isdigit(static_cast<unsigned char>(text[at]));) ++at;
-  std::string zone = text.substr(at);
-  if (zone == "Z") return true;
-  return zone.size() == 6 && (zone[0] == '+' || zone[0] == '-') && zone[3] == ':';
+  if (text[at] == '.') {
+    const size_t fraction = ++at;
+    while (at < text.size() && std::isdigit(static_cast<unsigned char>(text[at]))) ++at;
+    if (at == fraction) return false;
+  }
+  if (text.substr(at) == "Z") return true;
+  if (text.size() - at != 6 || (text[at] != '+' && text[at] != '-')) return false;
+  return fits(at + 1, "dd:dd") && within(at + 1, 0, 23) && within(at + 4, 0, 59);
 }
 
-void FieldTypes(Context& c) {
-  std::optional<std::string> name = c.Given();
-  if (!name) return;
-  Said said = c.plugin().Ask(Method::kGet, *name);
-  if (!c.Expect(said.ok(), "Get: " + said.Text())) return;
-  auto body = ParseJson(said.reply.body, "answer");
-  const Json& volume = GetMemberNoCase(*body, "Volume");
-  if (!c.Expect(volume.is_object(), "Get's Volume is no object: " + said.Text())) return;
-  c.Expect(GetMemberNoCase(volume, "Name") == *name, "Get's Volume has another Name: " + said.Text());
+// Whether Docker's decoder takes `volume`, one of Get's or List's answer. Returns whether nothing was found.
+bool Decodes(Context& c, const Json& volume, const std::string& whose) {
+  if (!c.Expect(volume.is_object(), whose + " is no object: " + Dump(volume))) return false;
+  const Json& name = GetMemberNoCase(volume, "Name");
   const Json& status = GetMemberNoCase(volume, "Status");
-  c.Expect(status.is_null() || status.is_object(), "Status is no object: " + Dump(status));
   const Json& mountpoint = GetMemberNoCase(volume, "Mountpoint");
-  c.Expect(mountpoint.is_null() || mountpoint.is_string(), "Mountpoint is no text: " + Dump(mountpoint));
   const Json& created = GetMemberNoCase(volume, "CreatedAt");
-  bool time =
-      created.is_null() || (created.is_string() && (created == "" || IsRfc3339(created.get<std::string>())));
-  c.Expect(time, "CreatedAt is no time as RFC 3339 has it: " + Dump(created));
+  const bool time = created.is_null() || (created.is_string() && IsRfc3339(created.get<std::string>()));
+  bool fine = c.Expect(name.is_string(), whose + " has a Name that is no text: " + Dump(name));
+  fine &= c.Expect(status.is_null() || status.is_object(),
+                   whose + " has a Status that is no object: " + Dump(status));
+  fine &= c.Expect(mountpoint.is_null() || mountpoint.is_string(),
+                   whose + " has a Mountpoint that is no text: " + Dump(mountpoint));
+  return c.Expect(time, whose + " has a CreatedAt that is no time as RFC 3339 has it: " + Dump(created)) &&
+         fine;
+}
+
+void DecodesAll(Context& c, const std::string& name, const std::string& when) {
+  Said get = c.plugin().Ask(Method::kGet, name), list = c.plugin().Ask(Method::kList, Json::object());
+  if (c.Expect(get.ok(), "Get" + when + ": " + get.Text())) {
+    auto body = ParseJson(get.reply.body, "answer");
+    const Json& volume = GetMemberNoCase(*body, "Volume");
+    if (Decodes(c, volume, "Get's Volume" + when))
+      c.Expect(GetMemberNoCase(volume, "Name") == name, "Get's Volume has another Name: " + get.Text());
+  }
+  if (!c.Expect(list.ok(), "List" + when + ": " + list.Text())) return;
+  auto body = ParseJson(list.reply.body, "answer");
+  for (const Json& volume : GetMemberNoCase(*body, "Volumes"))
+    if (!Decodes(c, volume, "one of List's Volumes" + when)) return;  // the others are likely to be the same
+}
+
+// What there is of a volume that is mounted may be more.
+void FieldTypes(Context& c) {
+  auto name = c.Given();
+  if (!name) return;
+  DecodesAll(c, *name, "");
+  if (c.Mount(*name, c.NewId()).ok()) DecodesAll(c, *name, " while it is mounted");
 }
 
 }  // namespace
@@ -166,10 +200,13 @@ std::vector<Check> ProtocolChecks() {
        "answer: "
        "it then neither creates nor mounts.",
        Severity::kError, ErrInJson},
-      {"protocol.field-types", "Get answers with the fields that clients decode",
-       "Volume has Name, Mountpoint (text), CreatedAt (RFC 3339) and Status (an object); all but Name may be "
+      {"protocol.field-types", "Get and List answer with the fields that clients decode",
+       "A volume has Name, Mountpoint (text), CreatedAt (RFC 3339) and Status (an object); all but Name may "
+       "be "
        "missing.",
-       "Docker's decoder fails the whole Get on a wrong type or a CreatedAt that is no time.",
+       "Docker's decoder fails the whole Get, or the whole List, on a wrong type or a CreatedAt that is no "
+       "time, "
+       "the empty one too.",
        Severity::kError, FieldTypes},
   };
 }
