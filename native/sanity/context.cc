@@ -58,9 +58,15 @@ bool Context::CleanUp(const Volume& volume, Said* last) {
   };
   for (int round = 0; round < kCleanUpRounds; ++round) {
     if (!ask(Method::kGet)) return false;
-    if (last->refused()) return true;
-    for (const std::string& id : volume.ids)
+    // One that Get denies may be there: refused half way, or taken out of a table that is not the only one.
+    const bool gone = last->refused() && !Listed(volume.name);
+    const std::vector<std::string> open(volume.open.begin(), volume.open.end());
+    for (const std::string& id : gone ? open : volume.ids)
       if (!ask(Method::kUnmount, id)) return false;
+    if (gone) {
+      if (!open.empty()) TellMounted(volume);
+      return true;
+    }
     if (!ask(Method::kRemove)) return false;
     if (last->ok() && !Listed(volume.name)) return true;
     Scheduler::Real()->SleepUntil(Clock::Real()->MonotonicMs() + 50 * round);
@@ -68,6 +74,13 @@ bool Context::CleanUp(const Volume& volume, Said* last) {
   Found("cannot be cleaned up: volume " + OneLine(volume.name, 100) +
         " is still there after Unmount and Remove (" + last->Text() + ")");
   return true;
+}
+
+void Context::TellMounted(const Volume& volume) {
+  for (const std::string& folder : volume.mountpoints)
+    if (StaysMounted(folder))
+      Found("cannot be cleaned up: it no longer knows volume " + OneLine(volume.name, 100) +
+            ", and leaves it mounted at " + OneLine(folder, 200) + ", for you to unmount");
 }
 
 void Context::Found(std::string what) { outcome_->found.push_back(OneLine(what, 600)); }
@@ -94,30 +107,33 @@ Json Context::CreateBody(const std::string& name) const {
 Context::Volume& Context::Of(const std::string& name) {
   auto it = std::find_if(volumes_.begin(), volumes_.end(), [&](const Volume& v) { return v.name == name; });
   if (it != volumes_.end()) return *it;
-  volumes_.push_back({name, {}});
+  volumes_.push_back({name, {}, {}, {}});
   return volumes_.back();
 }
 
 void Context::Remember(const std::string& name, const std::string& id) {
   Volume& volume = Of(name);
-  if (!id.empty() && std::find(volume.ids.begin(), volume.ids.end(), id) == volume.ids.end())
-    volume.ids.push_back(id);
+  if (id.empty()) return;
+  if (std::find(volume.ids.begin(), volume.ids.end(), id) == volume.ids.end()) volume.ids.push_back(id);
+  volume.open.insert(id);
 }
 
 Said Context::Create(const std::string& name) {
-  Said said = plugin_.Ask(Method::kCreate, CreateBody(name));
-  if (!said.refused()) Remember(name);
-  return said;
+  Remember(name);
+  return plugin_.Ask(Method::kCreate, CreateBody(name));
 }
 
 Said Context::Mount(const std::string& name, const std::string& id) {
+  Remember(name, id);
   Said said = plugin_.Ask(Method::kMount, name, id);
-  if (!said.refused()) Remember(name, id);
+  if (said.ok()) Of(name).mountpoints.insert(said.answer.mountpoint);
   return said;
 }
 
 Said Context::Unmount(const std::string& name, const std::string& id) {
-  return plugin_.Ask(Method::kUnmount, name, id);
+  Said said = plugin_.Ask(Method::kUnmount, name, id);
+  if (said.ok()) Of(name).open.erase(id);
+  return said;
 }
 
 Said Context::Remove(const std::string& name) { return plugin_.Ask(Method::kRemove, name); }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,7 +53,7 @@ class Context {
   std::string NewId();
   Json CreateBody(const std::string& name) const;
 
-  // Create, which may fail; it is remembered for the clean-up where the plugin may have done it.
+  // Create, which may fail; it is remembered for the clean-up all the same: what is refused may be half done.
   Said Create(const std::string& name);
   // Mount, in the same way.
   Said Mount(const std::string& name, const std::string& id);
@@ -96,11 +97,15 @@ class Context {
   struct Volume {
     std::string name;
     std::vector<std::string> ids;  // mounted with
+    std::set<std::string> open;    // of those, for which no Unmount was answered with success
+    std::set<std::string> mountpoints;
   };
   Volume& Of(const std::string& name);
   // Both are false where the plugin does not answer, `last` says how.
   bool Answers(Said* last);
   bool CleanUp(const Volume& volume, Said* last);
+  // What is still mounted of a volume that the plugin no longer knows is found.
+  void TellMounted(const Volume& volume);
 
   const RunSetup& setup_;
   Plugin& plugin_;

@@ -29,6 +29,27 @@ TEST(SanityContextTest, NothingIsLeftOfAVolumeThatIsStillMounted) {
   EXPECT_TRUE(plugin.Ask(Method::kGet, name).refused());
 }
 
+// After all checks, whatever they found; none of these is what a client would take for an end.
+TEST(SanityContextTest, NothingIsLeftOfWhatThePluginRefusesOrDeniesOrForgets) {
+  for (const char* fault : {"", "refuses-half-way", "denies", "forgets-mounted", "removes-mounted"}) {
+    Model model(fault);
+    Plugin plugin(model.address(), 30'000);
+    RunSetup setup;
+    setup.prefix = "check";
+    for (const Check& check : AllChecks()) {
+      if (check.id.starts_with("transport.")) continue;
+      Outcome outcome;
+      outcome.check = &check;
+      {
+        Context context(setup, plugin, &outcome);
+        check.run(context);
+      }
+      ASSERT_EQ(model.volumes(), 0) << fault << ": " << check.id;
+      ASSERT_EQ(model.mounted(), 0) << fault << ": " << check.id;
+    }
+  }
+}
+
 TEST(SanityContextTest, APluginThatAnswersNoMoreIsWaitedForOnceOrRestarted) {
   Model model("sticks");
   Plugin plugin(model.address(), 200);
@@ -50,7 +71,7 @@ TEST(SanityContextTest, APluginThatAnswersNoMoreIsWaitedForOnceOrRestarted) {
       }
     }
     EXPECT_TRUE(outcome.stuck) << "there is nothing that restarts it";
-    EXPECT_EQ(model.held() - before, 1) << "one call has shown it";
+    ASSERT_EQ(model.held() - before, 1) << "one call has shown it";
     ASSERT_EQ(outcome.found.size(), 1u);
     EXPECT_NE(outcome.found[0].find("answers no more"), std::string::npos) << outcome.found[0];
   }

@@ -55,12 +55,14 @@ Turn Model::Volumes(const std::string& method, const std::string& name, const st
   if (Has("path-joins") && !volumes_.contains(name))
     key = std::filesystem::path("/" + name).lexically_normal().string().substr(1);
   if (!volumes_.contains(key)) {
+    if (Has("forgets-mounted") && method == "Unmount") return Release(key), Ok({{"Err", ""}});
     if (Has("html-errors")) return Turn::Typed("<h1>Error</h1>", "text/html", 500);
     if (Has("get-finds-all") && method == "Get") return Ok({{"Volume", {{"Name", key}}}});
     if (Has("empty-mountpoint") && method == "Mount") return Ok({{"Mountpoint", ""}, {"Err", ""}});
     if (!(Has("mount-creates") && method == "Mount")) return Error("no such volume: " + key);
     Create(key);
   }
+  if (method == "Get" && Has("denies")) return Error("no such volume");
   if (method == "Get") {
     ::dvdi::Json volume = {{"Name", key}};
     if (!Mountpoint(key).empty() && !Has("no-tell")) volume["Mountpoint"] = Mountpoint(key);
@@ -77,8 +79,9 @@ Turn Model::Volumes(const std::string& method, const std::string& name, const st
   if (method == "Unmount") return Unmount(key, id);
   if (method != "Remove") return Turn::Json("{\"Err\": \"no such method\"}", 404);
   Volume& volume = volumes_[key];
-  if (!volume.ids.empty() && !Has("removes-mounted")) return Error("it is mounted");
-  if (!volume.ids.empty()) Release(key);
+  if (!volume.ids.empty() && !Has("removes-mounted") && !Has("forgets-mounted"))
+    return Error("it is mounted");
+  if (!volume.ids.empty() && !Has("forgets-mounted")) Release(key);
   if (Has("remove-fails")) return Error("cannot");
   if (!Has("shared") && !Has("keeps-data")) std::filesystem::remove_all(Store(key));
   volumes_.erase(key);
@@ -97,6 +100,7 @@ Turn Model::Create(const std::string& name) {
   volumes_[name];
   std::filesystem::create_directories(Store(name));
   std::filesystem::create_directories(dir_ / "mnt");
+  if (Has("refuses-half-way")) return Error("cannot be formatted");
   return Ok({{"Err", ""}});
 }
 

@@ -3,6 +3,7 @@
 #define DVDI_SANITY_MODEL_H_
 
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <set>
@@ -21,6 +22,16 @@ class Model {
   }
   PluginAddress address() const { return server_.address(); }
   int held() const { return held_; }
+  // What is there, and mounted, whatever it says of that.
+  int volumes() {
+    std::lock_guard<std::mutex> lock(mu_);
+    return static_cast<int>(volumes_.size());
+  }
+  int mounted() const {
+    const std::filesystem::path mounts = dir_ / "mnt";
+    if (!std::filesystem::exists(mounts)) return 0;
+    return static_cast<int>(std::distance(std::filesystem::directory_iterator(mounts), {}));
+  }
   // Its socket is gone, as with a plugin's process.
   void End() { server_.Stop(); }
 
