@@ -100,11 +100,8 @@ int Test(const Options& options, const std::vector<Check>& all) {
     if (!read.ok()) return Fail(kExitUsage, read.status());
     expectations = *read;
   }
-  std::vector<const Check*> chosen;
-  for (const Check& check : all)
-    if (Chosen(options.only, check.id)) chosen.push_back(&check);
-  if (chosen.empty())
-    return Fail(kExitUsage, Status(Code::kInvalid, "--only names no check", "dvdi-sanity --list names them"));
+  auto chosen = ChosenOf(options.only, all);
+  if (!chosen.ok()) return Fail(kExitUsage, chosen.status());
 
   StopOnSignals();
   Plugin plugin(*address, int64_t{options.timeout_seconds} * 1000);
@@ -114,8 +111,8 @@ int Test(const Options& options, const std::vector<Check>& all) {
 
   std::vector<Outcome> outcomes;
   bool stuck = false;
-  WriteOutput(TapHead(chosen.size()));
-  for (const Check* check : chosen) {
+  WriteOutput(TapHead(chosen->size()));
+  for (const Check* check : *chosen) {
     if (stopped != 0) {
       WriteOutput("Bail out! stopped by a signal\n");
       break;

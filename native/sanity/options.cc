@@ -1,5 +1,7 @@
 #include "sanity/options.h"
 
+#include <set>
+
 #include "base/text.h"
 
 namespace dvdi::sanity {
@@ -58,11 +60,19 @@ Result<std::map<std::string, std::string>> CreateOptions(const std::vector<std::
   return out;
 }
 
-bool Chosen(const std::vector<std::string>& only, const std::string& id) {
-  if (only.empty()) return true;
-  for (const std::string& one : only)
-    if (id == one || id.starts_with(one + ".")) return true;
-  return false;
+Result<std::vector<const Check*>> ChosenOf(const std::vector<std::string>& only,
+                                           const std::vector<Check>& all) {
+  std::set<std::string> unused(only.begin(), only.end());
+  std::vector<const Check*> chosen;
+  for (const Check& check : all) {
+    bool is = only.empty();
+    for (const std::string& one : only)
+      if (check.id == one || check.id.starts_with(one + ".")) is = true, unused.erase(one);
+    if (is) chosen.push_back(&check);
+  }
+  if (unused.empty()) return chosen;
+  return Status(Code::kInvalid, "--only '" + OneLine(*unused.begin(), 100) + "' is no check and no group",
+                "dvdi-sanity --list names them");
 }
 
 }  // namespace dvdi::sanity

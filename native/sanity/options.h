@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "plugin/transport.h"
+#include "sanity/check.h"
 
 namespace dvdi::sanity {
 
@@ -31,8 +32,10 @@ void Declare(CLI::App& app, Options* options);
 Result<PluginAddress> Address(const std::string& socket);
 // "k=v" into a pair; the value may hold further signs.
 Result<std::map<std::string, std::string>> CreateOptions(const std::vector<std::string>& texts);
-// Whether a check is meant by one of `only` ("mount", "mount.two-ids"); any is, where there are none.
-bool Chosen(const std::vector<std::string>& only, const std::string& id);
+// The checks that `only` names ("mount", "mount.two-ids"), in their order; all where it is empty. One that
+// names none is an error: a slip of the pen must not pass for a check that was tried.
+Result<std::vector<const Check*>> ChosenOf(const std::vector<std::string>& only,
+                                           const std::vector<Check>& all);
 
 }  // namespace dvdi::sanity
 

@@ -100,10 +100,21 @@ TEST_F(ReportTest, WhatTheCommandLineSays) {
   EXPECT_EQ(CreateOptions({"a=b=c", "d="})->at("a"), "b=c");
   EXPECT_FALSE(CreateOptions({"=x"}).ok());
   EXPECT_FALSE(CreateOptions({"x"}).ok());
-  EXPECT_TRUE(Chosen({}, "mount.two-ids"));
-  EXPECT_TRUE(Chosen({"load", "mount"}, "mount.two-ids"));
-  EXPECT_TRUE(Chosen({"mount.two-ids"}, "mount.two-ids"));
-  EXPECT_FALSE(Chosen({"mount.two", "moun"}, "mount.two-ids"));
+  std::vector<Check> all(3);
+  all[0].id = "load.creates", all[1].id = "mount.two-ids", all[2].id = "mount.two";
+  auto chosen = [&all](const std::vector<std::string>& only) {
+    std::string ids;
+    auto checks = ChosenOf(only, all);
+    if (!checks.ok()) return checks.status().message();
+    for (const Check* check : *checks) ids += check->id + " ";
+    return ids;
+  };
+  EXPECT_EQ(chosen({}), "load.creates mount.two-ids mount.two ");
+  EXPECT_EQ(chosen({"mount", "load"}), "load.creates mount.two-ids mount.two ");
+  EXPECT_EQ(chosen({"mount.two-ids", "mount"}), "mount.two-ids mount.two ");
+  EXPECT_EQ(chosen({"mount.two"}), "mount.two ");
+  EXPECT_EQ(chosen({"mount", "loda"}), "--only 'loda' is no check and no group");
+  EXPECT_EQ(chosen({"moun"}), "--only 'moun' is no check and no group");
 }
 
 TEST(SanityProcessTest, AChildThatHangsIsLeft) {

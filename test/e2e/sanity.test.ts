@@ -68,7 +68,13 @@ test("what is not a plugin is said to be none", { skip }, async (t) => {
   const none = await world.run([SANITY, "--socket", world.socket("none")]);
   assert.equal(none.code, 3, none.all);
   assert.match(none.err, /^dvdi-sanity: unix:.*none\.sock: .*is the plugin running.*\n$/);
-  for (const wrong of [[], ["--socket", "tcp://x"], ["--socket", "/x", "--only", "nothing"], ["--no-such-option"]]) {
+  for (const wrong of [
+    [],
+    ["--socket", "tcp://x"],
+    ["--socket", "/x", "--only", "nothing"],
+    ["--socket", "/x", "--only", "mount", "--only", "load.one"],
+    ["--no-such-option"],
+  ]) {
     const result = await world.run([SANITY, ...wrong]);
     assert.equal(result.code, 2, result.all);
     assert.match(result.err, /^dvdi-sanity: .+\n$/);
