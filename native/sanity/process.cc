@@ -77,8 +77,19 @@ Status RunCommand(const std::vector<std::string>& command, int64_t ms) {
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+  // A terminal's Ctrl-C ends us after the check that runs: it must not end a restart half way, or the plugin
+  // that was started by it. What we ignore is not for a plugin to inherit.
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  sigset_t ignored;
+  ::sigemptyset(&ignored);
+  ::sigaddset(&ignored, SIGPIPE);
+  ::posix_spawnattr_setsigdefault(&attributes, &ignored);
+  ::posix_spawnattr_setpgroup(&attributes, 0);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
   pid_t child = -1;
-  int error = ::posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  int error = ::posix_spawn(&child, argv[0], &actions, &attributes, argv.data(), environ);
+  ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   std::string what = "the command that restarts the plugin, " + OneLine(command[0], 100) + ",";
   if (error != 0) return Status::FromErrno(error, what + " cannot be run");

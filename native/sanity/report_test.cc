@@ -1,6 +1,7 @@
 #include "sanity/report.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include "sanity/expected.h"
 #include "sanity/options.h"
@@ -121,6 +122,17 @@ TEST(SanityProcessTest, AChildThatHangsIsLeft) {
   EXPECT_TRUE(InChild([] { return true; }, 30'000));
   EXPECT_FALSE(InChild([] { return false; }, 30'000));
   EXPECT_FALSE(InChild([] { return ::pause() == 0; }, 20));
+}
+
+// A Ctrl-C that ends us after a check must not end a restart half way, nor the plugin that it starts; and a
+// plugin has its own mind about SIGPIPE.
+TEST(SanityProcessTest, ACommandIsOfItsOwnProcessGroupAndIgnoresNoSignal) {
+  EXPECT_TRUE(
+      RunCommand({"/bin/sh", "-c", "read -r pid _ _ _ group _ < /proc/$$/stat; test $pid = $group"}, 30'000)
+          .ok());
+  auto* before = ::signal(SIGPIPE, SIG_IGN);
+  EXPECT_FALSE(RunCommand({"/bin/sh", "-c", "kill -PIPE $$"}, 30'000).ok());
+  ::signal(SIGPIPE, before);
 }
 
 TEST(SanityProcessTest, ACommandIsRunWithoutAShell) {
