@@ -1,7 +1,7 @@
 // Files that a person named: bounded, and secrets only where nobody else can read them.
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { lstat, open, rename, rm, writeFile } from "node:fs/promises";
+import { lstat, open, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 import { parse as parseYaml } from "yaml";
@@ -87,7 +87,7 @@ export async function writeWhole(file: string, bytes: Uint8Array | string): Prom
     if (await isNoFile(file)) return await writeFile(file, bytes);
     const handle = await open(part, "wx");
     made = true;
-    await handle.writeFile(bytes).finally(() => handle.close());
+    await written(handle, bytes);
     await rename(part, file);
   } catch (error) {
     if (made) await rm(part, { force: true });
@@ -95,10 +95,24 @@ export async function writeWhole(file: string, bytes: Uint8Array | string): Prom
   }
 }
 
-/** Writes a file that must not be there yet. */
+/** Writes a file that must not be there yet, and of which nothing is left where it cannot be written whole. */
 export async function writeNew(file: string, text: string, mode: number): Promise<void> {
-  await writeFile(file, text, { mode, flag: "wx" }).catch((error: NodeJS.ErrnoException) => {
+  const handle = await open(file, "wx", mode).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EEXIST") throw notWritten(file, error);
     throw new UserError(`${file} is there already`, "name another, or move it away");
   });
+  await written(handle, text).catch(async (error: NodeJS.ErrnoException) => {
+    await rm(file, { force: true });
+    throw notWritten(file, error);
+  });
+}
+
+/** On the disk before anything is done with its name: a loss of power would leave an empty file under it. */
+async function written(handle: FileHandle, bytes: Uint8Array | string): Promise<void> {
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }

@@ -4,9 +4,10 @@ import { spawn, spawnSync } from "node:child_process";
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { open, type FileHandle } from "node:fs/promises";
 import { after, test } from "node:test";
 
-import { writeWhole } from "../src/files.ts";
+import { writeNew, writeWhole } from "../src/files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "dvdi-files-test-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -47,4 +48,34 @@ test("what is no file is written to, and stays", async () => {
   await writeWhole(at("link"), "by the link");
   assert.ok(lstatSync(at("link")).isSymbolicLink());
   assert.equal(readFileSync(at("behind"), "utf8"), "by the link");
+});
+
+/** Instead of a method of every open file. */
+async function instead<Name extends "sync" | "writeFile">(name: Name, work: FileHandle[Name]): Promise<() => void> {
+  const probe = await open(at("."));
+  const all = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  const before = all[name];
+  all[name] = work;
+  return () => (all[name] = before);
+}
+
+test("what is written is on the disk before it has its name", async () => {
+  writeFileSync(at("kept"), "old");
+  const seen: string[] = [];
+  const restore = await instead("sync", () => {
+    seen.push(readFileSync(at("kept"), "utf8"));
+    return Promise.resolve();
+  });
+  await writeWhole(at("kept"), "new").finally(restore);
+  assert.deepEqual(seen, ["old"]);
+});
+
+test("a new file that cannot be written whole is none", async () => {
+  const restore = await instead("writeFile", () => Promise.reject(new Error("no space")));
+  await assert.rejects(writeNew(at("secret"), "half", 0o600), /no space/).finally(restore);
+  await writeNew(at("secret"), "whole", 0o600);
+  assert.equal(readFileSync(at("secret"), "utf8"), "whole");
+  assert.equal(lstatSync(at("secret")).mode & 0o777, 0o600);
+  await assert.rejects(writeNew(at("secret"), "again", 0o600), /is there already/);
 });
