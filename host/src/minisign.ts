@@ -179,10 +179,19 @@ function hashOf(file: Uint8Array): Buffer {
 // eslint-disable-next-line no-control-regex -- control characters are what it looks for
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
+/** Of a comment's line, with what stands before it: minisign's own bound, and an engine's. */
+const MAX_COMMENT_LINE = 8192;
+/** Room for the line's beginning and end, in each program that reads it. */
+const MAX_COMMENT = 8000;
+
 /** `trustedComment` is signed too: one line without control characters but tabs. */
 export function signFile(file: Uint8Array, key: SecretKey, trustedComment: string): Signature {
   if (/[\r\n]/.test(trustedComment)) throw new UserError("the comment has more than one line", null);
   if (CONTROL.test(trustedComment)) throw new UserError("the comment holds control characters", null);
+  const bytes = Buffer.byteLength(trustedComment);
+  if (bytes > MAX_COMMENT) {
+    throw new UserError(`the comment has ${bytes} bytes; at most ${MAX_COMMENT} are taken`, "give a shorter one");
+  }
   const secret = privateKey(key);
   const signature = signBytes(null, hashOf(file), secret);
   const globalSignature = signBytes(null, Buffer.concat([signature, Buffer.from(trustedComment)]), secret);
@@ -201,7 +210,8 @@ export function readSignature(text: string, name: string): Signature {
   const bytes = fromBase64(first);
   const globalSignature = fromBase64(second);
   const whole = about?.startsWith(COMMENT) && trusted?.startsWith(TRUSTED) && rest.length === 0;
-  if (!whole || trusted === undefined || bytes?.length !== 74 || globalSignature?.length !== 64) {
+  const long = Buffer.byteLength(trusted ?? "") > MAX_COMMENT_LINE;
+  if (!whole || long || trusted === undefined || bytes?.length !== 74 || globalSignature?.length !== 64) {
     throw new UserError(`${name} is no minisign signature`, "make it with `dvdi-policy sign` or `minisign -S`");
   }
   const kind = bytes.toString("latin1", 0, 2);

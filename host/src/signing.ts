@@ -25,6 +25,8 @@ import {
 } from "./minisign.ts";
 
 const MAX_KEY_BYTES = 4096;
+/** As an engine takes them: their comments may be long. */
+const MAX_SIGNATURE_BYTES = 64 << 10;
 const BLOB_HINT = "name a policy blob (.wasm)";
 
 export const readBlob = (file: string): Promise<Uint8Array> => readBounded(file, LIMITS.blobBytes * 4, BLOB_HINT);
@@ -103,7 +105,7 @@ export async function readKeys(keys: string[]): Promise<PublicKey[]> {
 
 /** @param hint what to do where it cannot be read */
 export const readSignatureFile = async (file: string, hint: string): Promise<Signature> =>
-  readSignature(await readText(file, hint), file);
+  readSignature(Buffer.from(await readBounded(file, MAX_SIGNATURE_BYTES, hint)).toString("utf8"), file);
 
 /** Why no key of these made the signature; null where one did. */
 export function problemWithKeys(blob: Uint8Array, signature: Signature, keys: PublicKey[]): string | null {
@@ -129,9 +131,15 @@ export async function verify(file: string, flags: { key: string[]; signature?: s
 async function askPassword(file: string | undefined, twice: boolean): Promise<string> {
   if (file !== undefined) return firstLine(await readText(file, "name the file with the password", true));
   if (!process.stdin.isTTY) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-    return firstLine(Buffer.concat(chunks).toString("utf8"));
+    // No more than its first line: what comes behind that may have no end.
+    let text = Buffer.alloc(0);
+    for await (const chunk of process.stdin) {
+      text = Buffer.concat([text, chunk as Buffer]);
+      if (text.includes(10) || text.length > MAX_KEY_BYTES) break;
+    }
+    const line = firstLine(text.toString("utf8"));
+    if (Buffer.byteLength(line) <= MAX_KEY_BYTES) return line;
+    throw new UserError(`the password has more than ${MAX_KEY_BYTES} bytes`, "give it as standard input's first line");
   }
   const first = await prompt("password: ");
   if (twice && (await prompt("again: ")) !== first) throw new UserError("the two passwords differ", null);

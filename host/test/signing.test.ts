@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -186,4 +186,23 @@ test("secrets are kept: nothing is written over, and a key that others can read 
     writeFileSync(`${blob}.minisig`, "x");
     assert.equal(tool(...verb).status, 1);
   }
+});
+
+test("what is signed can be verified: a comment has a bound, and a long one within it holds", () => {
+  const { secret, open, blob } = prepared("long");
+  done(tool("sign", blob, "--key", secret, "--comment", "é".repeat(4000)));
+  assert.match(done(tool("verify", blob, "--key", open)), /é{4000}/);
+  const { status, out } = tool("sign", blob, "--key", secret, "--comment", "x".repeat(8001));
+  assert.equal(status, 1);
+  assert.match(out, /^dvdi-policy: the comment has 8001 bytes; at most 8000 are taken\n/);
+  done(tool("verify", blob, "--key", open));
+});
+
+test("no more than a first line of standard input is read for a password", async () => {
+  const files = ["--secret-key", at("endless.key"), "--public-key", at("endless.pub")];
+  const child = spawn(process.execPath, [TOOL, "keygen", ...files], { timeout: 30_000, killSignal: "SIGKILL" });
+  child.stdin.on("error", () => undefined).write("x".repeat(1 << 16)); // and it stays open
+  const said = (await child.stderr.setEncoding("utf8").toArray()).join("");
+  assert.match(said, /^dvdi-policy: the password has more than 4096 bytes\n/);
+  assert.ok(!existsSync(at("endless.key")));
 });
