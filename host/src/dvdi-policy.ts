@@ -8,14 +8,14 @@ import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError, Option } from "commander";
 
 import { buildPolicy, packageRoot, packageVersion } from "./build.ts";
-import { UserError } from "./errors.ts";
+import { UserError, whyFailed } from "./errors.ts";
 import { readStructured, writeWhole } from "./files.ts";
 import { inspectionText, inspectPolicy } from "./inspect.ts";
 import { lintPolicy } from "./lint.ts";
 import { keyIdText } from "./minisign.ts";
 import { addReplay } from "./replay/command.ts";
 import { serveReplay } from "./replay/worker.ts";
-import { numeric, repeated, SHARE, WHOLE } from "./options.ts";
+import { numeric, repeated, SECONDS, SHARE, WHOLE } from "./options.ts";
 import { newProject, testProject } from "./project.ts";
 import {
   keygen,
@@ -99,14 +99,21 @@ async function lint(file: string, flags: { here?: boolean }): Promise<void> {
     else process.stdout.write(`${file}: an engine would take it\n`);
     return;
   }
-  const { status, error } = spawnSync(process.execPath, [process.argv[1] ?? "", "lint", "--here", file], {
+  const status = elsewhere("lint", [file], LINT_MS);
+  if (status === null) process.stdout.write(`${file}: it does not come to an end\n`);
+  process.exitCode = status ?? EXIT.refused;
+}
+
+/** Runs a command in a process of its own. Returns how it ended; null where it did not in time. */
+function elsewhere(command: string, given: string[], ms: number): number | null {
+  const { status, error } = spawnSync(process.execPath, [process.argv[1] ?? "", command, "--here", ...given], {
     stdio: "inherit",
-    timeout: LINT_MS,
+    timeout: ms,
     killSignal: "SIGKILL",
   });
-  if (error !== undefined && (error as NodeJS.ErrnoException).code !== "ETIMEDOUT") throw error;
-  if (error !== undefined) process.stdout.write(`${file}: it does not come to an end\n`);
-  process.exitCode = error !== undefined ? EXIT.refused : (status ?? EXIT.failed);
+  if (error === undefined) return status ?? EXIT.failed;
+  if ((error as NodeJS.ErrnoException).code !== "ETIMEDOUT") throw error;
+  return null;
 }
 
 interface SimulateFlags {
@@ -119,10 +126,20 @@ interface SimulateFlags {
   seed: number;
   faults: number;
   json?: boolean;
+  patience: number;
+  here?: boolean;
 }
 
-/** A text that is a file's, or what was given itself: mounts and volumes are short. */
+/** A text that is a file's, or what was given itself: mounts and volumes are short. As lint, in a process of its own. */
 async function runSimulation(given: string, flags: SimulateFlags): Promise<void> {
+  if (!flags.here) {
+    const status = elsewhere("simulate", process.argv.slice(3), flags.patience * 1000);
+    if (status !== null) return void (process.exitCode = status);
+    throw new UserError(
+      `${flags.policy}: it does not come to an end within ${flags.patience} s (--patience)`,
+      "an engine would end the operation when it has used up its fuel, and undo it; dvdi-policy lint says more",
+    );
+  }
   const isLine = flags.form === "mount" || flags.form === "volume";
   const { blob } = await readSoundBlob(flags.policy);
   const settings = flags.settings === undefined ? {} : await readStructured(flags.settings);
@@ -207,7 +224,9 @@ function program(version: string): Command {
     .addOption(repeated("--global <driver>", "a driver whose volumes are to be had on every node"))
     .addOption(numeric("--seed <number>", "which faults happen: the same seed, the same faults", WHOLE).default(1))
     .addOption(numeric("--faults <share>", "of how many plugin calls something goes wrong, 0 to 1", SHARE).default(0))
+    .addOption(numeric("--patience <seconds>", "how long it may take", SECONDS).default(20))
     .option("--json", "as JSON")
+    .addOption(new Option("--here", "in this process").hideHelp())
     .action(runSimulation);
   addReplay(command, EXIT.otherwise, fileURLToPath(import.meta.url));
   command
@@ -242,7 +261,18 @@ function program(version: string): Command {
   return command;
 }
 
+/** A reader that has gone (`… | head`) wanted no more; what else cannot be written is a failure. */
+function tellWhatIsNotWritten(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") return;
+    process.stderr.write(`dvdi-policy: standard output cannot be written: ${whyFailed(error)}\n`);
+    process.exitCode = EXIT.failed;
+  });
+  process.stderr.on("error", () => undefined); // there is nobody left to tell
+}
+
 try {
+  if (isMainThread) tellWhatIsNotWritten();
   const own = dirname(fileURLToPath(import.meta.url));
   if (isMainThread) await program(await packageVersion(await packageRoot(own))).parseAsync();
   else serveReplay();

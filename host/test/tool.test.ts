@@ -1,0 +1,42 @@
+// The command itself: what it writes, and when it ends.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, test } from "node:test";
+
+import { withManifest } from "../src/manifest.ts";
+import { policyModule } from "./modules.ts";
+
+const TOOL = resolve("build/host/dvdi-policy.mjs");
+const folder = mkdtempSync(join(tmpdir(), "dvdi-tool-test-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("a policy that does not come to an end costs a simulation its patience", () => {
+  const file = join(folder, "endless.wasm");
+  writeFileSync(
+    file,
+    withManifest(policyModule({ endless: true }), { name: "house", version: "1.2.3", description: "" }),
+  );
+  const args = ["simulate", "--policy", file, "--patience", "1", "--form", "volume", "data:/data"];
+  const tool = spawnSync(process.execPath, [TOOL, ...args], {
+    encoding: "utf8",
+    timeout: 30_000,
+    killSignal: "SIGKILL",
+  });
+  assert.equal(tool.status, 1, tool.stderr);
+  assert.match(tool.stderr, /^dvdi-policy: .*endless\.wasm: it does not come to an end within 1 s \(--patience\)\n/);
+});
+
+test("an output that cannot be written is said in a line, and a reader that has gone is no failure", () => {
+  spawnSync("mkfifo", [join(folder, "gone")]);
+  const into = (redirected: string): { status: number | null; stderr: string } =>
+    spawnSync("sh", ["-c", redirected, process.execPath, TOOL, "help"], { cwd: folder, encoding: "utf8" });
+  const full = into('"$0" "$@" > /dev/full');
+  assert.equal(full.status, 1);
+  assert.equal(full.stderr, "dvdi-policy: standard output cannot be written: no space left on device\n");
+  const gone = into('exec 3<> gone 4> gone 3<&-; "$0" "$@" >&4');
+  assert.equal(gone.stderr, "");
+  assert.equal(gone.status, 0);
+});
