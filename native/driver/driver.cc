@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <system_error>
 
-#include "base/path.h"
 #include "base/text.h"
 #include "driver/files.h"
 #include "driver/log.h"
@@ -19,25 +18,13 @@
 namespace dvdi {
 namespace {
 
-// A volume that is mounted over a pool, or over a folder in one, hides the files that it is made of: its
-// metadata and lease could not be read any more, nor the volume be given back.
-Status CheckApart(const std::string& mount_root, const std::vector<TierConfig>& tiers) {
-  // As far as they are there; what cannot be resolved cannot be opened either, which says why.
-  auto real = [](const std::string& path) {
-    std::error_code failed;
-    return NormalPath(std::filesystem::weakly_canonical(path, failed).string());
-  };
-  const std::string root = real(mount_root);
-  for (const auto& tier : tiers) {
-    const std::string pool = real(tier.pool);
-    if (root.empty() || pool.empty()) continue;
-    if (root == pool || IsStrictlyBelow(pool, root) || IsStrictlyBelow(root, pool))
-      return Status(Code::kInvalid,
-                    "the mount root " + mount_root + " and the pool " + tier.pool +
-                        " lie one in the other: a volume that is mounted would hide files of the pool",
-                    "give --mount-root a folder of its own, as /run/dvdi-driver")
-          .WithPath(mount_root);
-  }
+// Before anything is made: by what the operator wrote of the pools, which are not asked here, as one of them
+// may hang. What is behind their links is seen when they are opened (open_tiers.cc).
+Status CheckApartAsWritten(const std::string& mount_root, const std::vector<TierConfig>& tiers) {
+  // As far as it is there; what cannot be resolved cannot be opened either, which says why.
+  std::error_code failed;
+  const std::string root = std::filesystem::weakly_canonical(mount_root, failed).string();
+  for (const auto& tier : tiers) DVDI_RETURN_IF_ERROR(CheckApart(root, tier.pool, mount_root, tier.pool));
   return OkStatus();
 }
 
@@ -48,7 +35,11 @@ Driver::Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimi
       root_(std::move(root)),
       self_(std::move(self)),
       limiter_(std::move(limiter)),
-      states_(root_.state_fd(), self_.node, self_.boot_id) {}
+      states_(root_.state_fd(), self_.node, self_.boot_id),
+      tiers_(options.tiers,
+             {self_.node, root_.path(), options.lease_ms, options.open_wait_ms,
+              [this](const std::vector<std::string>& names, const std::string& why) { Lose(names, why); },
+              [this](size_t index, const Tier& tier) { Opened(index, tier); }}) {}
 
 Driver::~Driver() = default;
 
@@ -74,41 +65,28 @@ Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& given) {
     DVDI_ASSIGN_OR_RETURN(limiter, IoLimiter::Open(options.io_cgroup));
   }
   DVDI_ASSIGN_OR_RETURN(Holder self, Holder::Self(options.node));
-  DVDI_RETURN_IF_ERROR(CheckApart(options.mount_root, options.tiers));
+  DVDI_RETURN_IF_ERROR(CheckApartAsWritten(options.mount_root, options.tiers));
   DVDI_ASSIGN_OR_RETURN(MountRoot root, MountRoot::Open(options.mount_root));
   std::unique_ptr<Driver> driver(new Driver(options, std::move(root), std::move(self), std::move(limiter)));
-  DVDI_RETURN_IF_ERROR(driver->OpenTiers());
+  DVDI_RETURN_IF_ERROR(driver->tiers_.Start());
+  driver->started_ = true;
   driver->Recover();
   return driver;
 }
 
-Status Driver::OpenTiers() {
-  for (TierConfig config : options_.tiers) {
-    DVDI_ASSIGN_OR_RETURN(Pool pool, Pool::Open(config.pool, self_.node));
-    config.pool = pool.path();
-    for (const auto& other : tiers_)
-      if (other->pool.path() == pool.path())
-        return Status(Code::kInvalid,
-                      "tiers " + other->config.name + " and " + config.name + " lie in the same folder",
-                      "give each tier a folder of its own");
-    if (!config.lease_ms.has_value()) config.lease_ms = options_.lease_ms.value_or(pool.DefaultLeaseMs());
-    KeeperOptions keeper;
-    keeper.pool = pool.path();
-    keeper.folder = pool.folder();
-    keeper.node = self_.node;
-    keeper.lease_ms = *config.lease_ms;
-    keeper.lost = [this](const std::vector<std::string>& names, const std::string& why) { Lose(names, why); };
-    DVDI_ASSIGN_OR_RETURN(auto started, LeaseKeeper::Start(std::move(keeper)));
-    tiers_.push_back(std::make_unique<Tier>(Tier{std::move(config), std::move(pool), std::move(started)}));
-  }
-  return OkStatus();
+std::string Driver::Pools() const {
+  std::string out;
+  for (size_t i = 0; i < tiers_.size(); ++i)
+    if (const Tier* tier = tiers_.Get(i); tier != nullptr)
+      out += (out.empty() ? "" : ", ") + tier->pool.path();
+  return out;
 }
 
 Result<Driver::Volume> Driver::OpenVolume(const std::string& name, Pool::For why) const {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
-  auto open = [&](size_t i) -> Result<Volume> {
+  auto open = [&](Tier* tier) -> Result<Volume> {
     Volume volume;
-    volume.tier = tiers_[i].get();
+    volume.tier = tier;
     DVDI_ASSIGN_OR_RETURN(volume.fd, volume.pool().OpenVolume(name, why));
     volume.lease.emplace(volume.fd.get(), name, volume.pool().VolumePath(name), self_.node);
     return volume;
@@ -120,11 +98,12 @@ Result<Driver::Volume> Driver::OpenVolume(const std::string& name, Pool::For why
     if (auto it = found_in_.find(name); it != found_in_.end()) hint = it->second;
   }
   if (hint < tiers_.size())
-    if (auto volume = open(hint); volume.ok()) return volume;
+    if (auto volume = open(tiers_.Get(hint)); volume.ok()) return volume;
   Status missing;
   std::optional<Volume> found;
-  for (size_t i = 0; i < tiers_.size(); ++i) {
-    auto volume = open(i);
+  size_t found_at = 0;
+  auto look = [&](size_t i, Tier* tier) -> Status {
+    auto volume = open(tier);
     if (volume.ok()) {
       if (found.has_value())
         return Status(Code::kRefused,
@@ -132,15 +111,35 @@ Result<Driver::Volume> Driver::OpenVolume(const std::string& name, Pool::For why
                           volume->pool().path(),
                       "move one of the folders out of its pool");
       found.emplace(std::move(*volume));
-      std::lock_guard<std::mutex> hold(mu_);
-      found_in_[name] = i;
+      found_at = i;
     } else if (volume.status().code() == Code::kRefused) {
       return volume.status();  // it is there: nobody's of the same name is taken for it
     } else if (missing.ok() || volume.status().code() != Code::kNotFound) {
       missing = volume.status();
     }
+    return OkStatus();
+  };
+  std::vector<size_t> closed;
+  for (size_t i = 0; i < tiers_.size(); ++i) {
+    if (Tier* tier = tiers_.Get(i); tier != nullptr)
+      DVDI_RETURN_IF_ERROR(look(i, tier));
+    else
+      closed.push_back(i);
   }
-  if (found.has_value()) return std::move(*found);
+  // Only what is in no tier that is open waits for one that is not, and is not said to be missing where it
+  // may be there: it would be made anew.
+  if (!closed.empty() && !found.has_value()) tiers_.TryAll();
+  for (size_t i : closed) {
+    if (found.has_value()) break;
+    auto tier = tiers_.Reach(i);
+    if (!tier.ok()) return Status(tier.status()).WithContext("volume " + name + " may be in a closed tier");
+    DVDI_RETURN_IF_ERROR(look(i, *tier));
+  }
+  if (found.has_value()) {
+    std::lock_guard<std::mutex> hold(mu_);
+    found_in_[name] = found_at;
+    return std::move(*found);
+  }
   if (missing.code() == Code::kNotFound && tiers_.size() > 1)
     return Status(Code::kNotFound, "there is no volume " + name + " in any tier");
   return missing;
@@ -155,9 +154,11 @@ Result<TierRoom> Driver::Room(const Tier& tier) const {
 
 Result<std::vector<TierInfo>> Driver::Tiers() const {
   std::vector<TierInfo> out;
-  for (const auto& tier : tiers_) {
-    TierInfo info{tier->config, {}};
-    auto room = Room(*tier);
+  tiers_.TryAll();
+  for (size_t i = 0; i < tiers_.size(); ++i) {
+    auto tier = tiers_.Reach(i);
+    TierInfo info{tiers_.Config(i), {}};
+    auto room = tier.ok() ? Room(**tier) : Result<TierRoom>(tier.status());
     if (room.ok())
       info.room = *room;
     else
@@ -169,9 +170,7 @@ Result<std::vector<TierInfo>> Driver::Tiers() const {
 
 Result<Driver::Options> Driver::ReadOptions(const std::string& name,
                                             const std::map<std::string, std::string>& opts) const {
-  std::vector<TierConfig> configs;
-  for (const auto& tier : tiers_) configs.push_back(tier->config);
-  auto options = ParseCreateOptions(opts, AttributeNames(configs));
+  auto options = ParseCreateOptions(opts, AttributeNames(options_.tiers));
   if (!options.ok()) return Status(options.status()).WithContext("volume " + name);
   return options;
 }
@@ -215,7 +214,8 @@ Status Driver::CreateNew(const std::string& name, const Options& options) {
     rooms.push_back(std::move(info.room));
   }
   DVDI_ASSIGN_OR_RETURN(size_t chosen, ChooseTier(configs, rooms, options, name));
-  Tier& tier = *tiers_[chosen];
+  DVDI_ASSIGN_OR_RETURN(Tier * chosen_tier, tiers_.Reach(chosen));
+  Tier& tier = *chosen_tier;
   VolumeMeta meta;
   meta.name = name;
   meta.created_at = Rfc3339Now();
@@ -235,8 +235,9 @@ Status Driver::CreateNew(const std::string& name, const Options& options) {
   Log(LogLevel::kInfo, "created volume " + name + " (" + FormatSize(meta.size_bytes) + ", " +
                            FilesystemName(meta.filesystem) + ", tier " + tier.config.name + ")");
   // Two nodes may have made the same name in two tiers at the same moment: this one is empty and new.
-  for (const auto& other : tiers_) {
-    if (other.get() == &tier || !other->pool.OpenVolume(name, Pool::For::kEnd).ok()) continue;
+  for (size_t i = 0; i < tiers_.size(); ++i) {
+    const Tier* other = tiers_.Get(i);
+    if (other == nullptr || other == &tier || !other->pool.OpenVolume(name, Pool::For::kEnd).ok()) continue;
     {
       std::lock_guard<std::mutex> hold(mu_);
       found_in_.erase(name);
@@ -339,8 +340,10 @@ Result<VolumeInfo> Driver::Get(const std::string& name) {
 
 Result<std::vector<std::pair<std::string, std::string>>> Driver::List() {
   std::vector<std::string> names;
-  for (const auto& tier : tiers_) {
+  tiers_.TryAll();
+  for (size_t i = 0; i < tiers_.size(); ++i) {
     // All or nothing: a volume that is not in the list may be created anew.
+    DVDI_ASSIGN_OR_RETURN(Tier * tier, tiers_.Reach(i));
     DVDI_ASSIGN_OR_RETURN(auto some, tier->pool.List());
     names.insert(names.end(), some.begin(), some.end());
   }

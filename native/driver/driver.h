@@ -20,6 +20,7 @@
 #include "driver/lease.h"
 #include "driver/local_state.h"
 #include "driver/mounts.h"
+#include "driver/open_tiers.h"
 #include "driver/options.h"
 #include "driver/pool.h"
 #include "driver/tiers.h"
@@ -37,6 +38,7 @@ struct DriverOptions {
   std::string io_cgroup;            // where workloads run, "" where nothing can be limited
   bool accept_unenforced = false;   // take iops and bps where nothing can be limited
   int detach_wait_ms = 3000;        // how long Unmount waits for the loop device to let go of the image
+  int open_wait_ms = 5000;          // how long a start, or a request, waits for a pool that does not answer
 };
 
 struct VolumeInfo {
@@ -64,13 +66,15 @@ struct TierInfo {
 class Driver {
  public:
   // Opens pools and mount root, and ends or takes over what an earlier driver of this node left: mounts
-  // stay mounted, leases without a mount are given back, half-made volumes are removed.
+  // stay mounted, leases without a mount are given back, half-made volumes are removed. A tier whose pool
+  // cannot be had is opened later (open_tiers.h), and then the same is done there; it fails where that is
+  // every tier. Until then what may be in such a tier is kUnavailable: it is not known not to be there.
   static Result<std::unique_ptr<Driver>> Open(const DriverOptions& options);
   ~Driver();
 
   const std::string& node() const { return self_.node; }
-  // The first tier's pool.
-  const std::string& pool() const { return tiers_[0]->pool.path(); }
+  // Those of the tiers that are open, for people: "/srv/nvme, /srv/nfs".
+  std::string Pools() const;
 
   // Makes a volume. Where it exists: OK where the options given agree with it, a larger size grows it, a
   // smaller one or another filesystem or tier is kRefused.
@@ -97,15 +101,10 @@ class Driver {
   const IoLimiter& limiter() const { return limiter_; }
 
   // Gives back leases of volumes whose last copy of the mount, in some other namespace, went away
-  // meanwhile. To be called now and then.
+  // meanwhile, and opens tiers that can be had by now. To be called now and then.
   void ReleaseDrained();
 
  private:
-  struct Tier {
-    TierConfig config;
-    Pool pool;
-    std::unique_ptr<LeaseKeeper> keeper;
-  };
   struct Volume {  // an open volume's folder
     UniqueFd fd;
     std::optional<LeaseFile> lease;
@@ -121,8 +120,8 @@ class Driver {
   };
 
   Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimiter limiter);
-  Status OpenTiers();
-  // kNotFound only where every tier was looked into. kRefused as Pool::OpenVolume says.
+  // kNotFound only where every tier was looked into: kUnavailable where one is closed. kRefused as
+  // Pool::OpenVolume says.
   Result<Volume> OpenVolume(const std::string& name, Pool::For why = Pool::For::kUse) const;
   Result<TierRoom> Room(const Tier& tier) const;
   Result<Options> ReadOptions(const std::string& name, const std::map<std::string, std::string>& opts) const;
@@ -160,9 +159,13 @@ class Driver {
   Status GiveBack(const std::string& name, const Volume& volume, const LocalState& state, bool was_mounted);
   Status UnmountOrphan(const std::string& name, const std::string& id);
 
+  // A tier that has been opened: its volumes are known, and to be recovered.
+  void Opened(size_t index, const Tier& tier);
   void Recover();
   Status RecoverVolume(const std::string& name);
-  Status RecoverLater(const std::string& name);
+  void RecoverLater(const std::string& name);
+  void SweepTier(size_t index);
+  void ReleaseOne(const std::string& name);
   Status RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease, bool mounted);
   // The leases of these volumes end: their filesystems are shut down. Never touches a pool.
   void Lose(const std::vector<std::string>& names, const std::string& why);
@@ -192,13 +195,16 @@ class Driver {
   const IoLimiter limiter_;
   const LocalStates states_;
   VolumeLocks locks_;
-  mutable std::mutex mu_;                           // guards the next
-  std::set<std::string> unrecovered_;               // to be recovered still: the pool or a device failed
+  mutable std::mutex mu_;  // guards the next
+  // To be recovered still: not done yet, or the pool or a device failed. With what was said of it last.
+  std::map<std::string, std::string> unrecovered_;
+  std::set<size_t> unswept_;                        // tiers with sessions of earlier drivers
   std::set<std::string> draining_;                  // unmounted here, but the image is still attached
   std::map<std::string, std::string> doing_;        // volume -> what is done to it
   mutable std::map<std::string, size_t> found_in_;  // volume -> the tier it was seen in last
+  bool started_ = false;                            // from then on volumes are in use by their hint
   std::mutex create_mu_;                            // one new volume at a time, for the room that is left
-  std::vector<std::unique_ptr<Tier>> tiers_;        // last: their keepers call this
+  mutable OpenTiers tiers_;                         // last: their keepers call this
 };
 
 }  // namespace dvdi

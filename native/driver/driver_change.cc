@@ -188,8 +188,9 @@ void Driver::Lose(const std::vector<std::string>& names, const std::string& why)
     if (device.empty()) continue;  // not attached yet: its mount is given up
     bool here = mounted.ok() && mounted->count(name) != 0;
     std::string image;
-    for (const auto& tier : tiers_)
-      image += (image.empty() ? "" : "\n") + tier->pool.VolumePath(name) + "/image";
+    for (size_t i = 0; i < tiers_.size(); ++i)
+      if (const Tier* tier = tiers_.Get(i); tier != nullptr)
+        image += (image.empty() ? "" : "\n") + tier->pool.VolumePath(name) + "/image";
     auto end = [name, device, here, image, at = root_.Mountpoint(name)] {
       Status done = here ? ShutDownFilesystem(at, device) : ShutDownDevice(device, image);
       Log(done.ok() ? LogLevel::kInfo : LogLevel::kError,

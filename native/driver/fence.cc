@@ -5,12 +5,16 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "driver/attempt.h"
 #include "driver/files.h"
 #include "driver/image.h"
 #include "driver/log.h"
 #include "sys/env.h"
 
 namespace dvdi {
+namespace {
+constexpr int64_t kOpenMs = 10'000;  // for a pool that does not answer
+}  // namespace
 
 Result<std::optional<Lease>> WaitForLeaseEnd(const Pool& pool, const std::string& name, const Holder& self,
                                              bool node_is_dead, int64_t* waited_ms) {
@@ -120,9 +124,23 @@ Result<FenceResult> TakeFenced(const Pool& pool, LeaseKeeper& keeper, const std:
 Result<FenceResult> FenceWithoutDriver(const std::vector<TierConfig>& tiers, std::optional<int64_t> lease_ms,
                                        const std::string& node, const std::string& name, bool node_is_dead) {
   DVDI_ASSIGN_OR_RETURN(Holder self, Holder::Self(node));
-  Status missing(Code::kNotFound, "there is no volume " + name + " in any tier");
-  for (const auto& tier : tiers) {
-    DVDI_ASSIGN_OR_RETURN(Pool pool, Pool::Open(tier.pool, node));
+  // Side by side, and none for ever: the volume's own pool may be there though another one is not.
+  std::vector<std::shared_ptr<Attempt<Pool>>> openings;
+  for (const auto& tier : tiers)
+    openings.push_back(
+        Attempt<Pool>::Begin([path = tier.pool, node] { return Pool::Open(path, node); }, "open-pool"));
+  const int64_t deadline = Clock::Real()->MonotonicMs() + kOpenMs;
+  Status missing(Code::kNotFound, "there is no volume " + name + " in any tier"), closed;
+  for (size_t i = 0; i < tiers.size(); ++i) {
+    const TierConfig& tier = tiers[i];
+    auto opened = openings[i]->Wait(deadline)
+                      ? openings[i]->Take()
+                      : Result<Pool>(Status(Code::kUnavailable, "it does not answer"));
+    if (!opened.ok()) {
+      closed = Status(opened.status()).WithContext("volume " + name + " may be in the pool " + tier.pool);
+      continue;
+    }
+    const Pool pool = std::move(*opened);
     auto folder = pool.OpenVolume(name);
     if (!folder.ok()) {
       if (folder.status().code() != Code::kNotFound) return folder.status();
@@ -143,7 +161,7 @@ Result<FenceResult> FenceWithoutDriver(const std::vector<TierConfig>& tiers, std
     result.waited_ms = waited;
     return result;
   }
-  return missing;
+  return closed.ok() ? missing : closed;
 }
 
 }  // namespace dvdi

@@ -9,8 +9,9 @@
 namespace dvdi {
 
 // kRefused where /etc/fstab (fstab(5)) names a mount at or above `path`, an absolute one, or where that
-// leads, and nothing is mounted there: what lies beneath is another folder than the one that is meant.
-Status CheckMounted(const std::string& path);
+// leads, and nothing is mounted there: what lies beneath is another folder than the one that is meant. Else
+// whether it names such a mount. Fails where the path leads into a filesystem that does.
+Result<bool> CheckMounted(const std::string& path);
 
 }  // namespace dvdi
 

@@ -157,8 +157,7 @@ int Serve(Arguments a) {
   Driver* d = driver->get();
   auto server = Server::Start(a.server, [d](const HttpRequest& r) { return HandleRequest(*d, r); });
   if (!server.ok()) return Fail(kExitFailure, server.status());
-  Log(LogLevel::kInfo, "node " + a.options.node + " serves pool " + d->pool() +
-                           (a.options.tiers.size() > 1 ? " and others" : "") + " on " + a.server.socket);
+  Log(LogLevel::kInfo, "node " + a.options.node + " serves pool " + d->Pools() + " on " + a.server.socket);
   int signal = WaitForStop(stop, *d);
   Log(LogLevel::kInfo, std::string("stopping on ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
                            "; mounted volumes stay mounted");

@@ -74,17 +74,30 @@ Result<UniqueFd> OpenOfVolume(int volume_fd, const char* name, int flags, const 
 
 }  // namespace
 
-Result<Pool> Pool::Open(const std::string& path, const std::string& node) {
+Result<Pool> Pool::Open(const std::string& path, const std::string& node, bool late) {
   if (path.empty() || path[0] != '/')
     return Status(Code::kInvalid, "the pool '" + OneLine(path, 200) + "' is not an absolute path",
                   "give --pool a path that begins with /");
-  DVDI_RETURN_IF_ERROR(CheckMounted(path));  // before anything is made there
-  if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST)
+  DVDI_ASSIGN_OR_RETURN(bool mounted, CheckMounted(path));  // before anything is made there
+  if (!late && ::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST)
     return Status::FromErrno(errno, "cannot make the pool " + path, path);
   char real[PATH_MAX];
   if (::realpath(path.c_str(), real) == nullptr)
     return Status::FromErrno(errno, "cannot resolve the pool " + path, path);
   DVDI_ASSIGN_OR_RETURN(UniqueFd fd, OpenOurFolder(AT_FDCWD, real, path, "the pool"));
+  if (late && !mounted) {
+    std::vector<std::string> names;
+    int r = Sys::Real()->ListDir(fd.get(), ".", &names);
+    if (r < 0) return Status::FromErrno(-r, "cannot list the pool " + path, path);
+    if (names.empty())
+      return Status(Code::kRefused,
+                    "the pool " + path +
+                        " is empty, and could not be had when the driver started: what is to be mounted "
+                        "there may "
+                        "not be mounted yet",
+                    "mount it (where it is to be empty, start the driver again)")
+          .WithPath(path);
+  }
   return Pool(real, node, std::move(fd));
 }
 

@@ -40,7 +40,9 @@ class Pool {
   // The folder is made (0700) where only its last part is missing. kRefused where others may write
   // to it: who can swap an image can attack the kernel's filesystem code; and where it lies on what is to be
   // mounted and is not (fstab.h): its volumes would seem not to exist, and be made anew.
-  static Result<Pool> Open(const std::string& path, const std::string& node);
+  // With `late`, of one that was not there when the driver started, nothing is made, and an empty one is
+  // kRefused too: it may be the folder that the pool's filesystem is to be mounted on.
+  static Result<Pool> Open(const std::string& path, const std::string& node, bool late = false);
 
   const std::string& path() const { return path_; }
   // Its folder, the one that was opened, whatever is mounted at its path since; lives as long as this.

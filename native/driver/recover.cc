@@ -12,49 +12,68 @@
 
 namespace dvdi {
 
+void Driver::Opened(size_t index, const Tier& tier) {
+  auto mounted = root_.Mounted();
+  std::lock_guard<std::mutex> hold(mu_);
+  unswept_.insert(index);
+  for (const auto& name : tier.found) {
+    unrecovered_.emplace(name, "");
+    auto [hint, first] = found_in_.emplace(name, index);
+    if (first || hint->second == index) continue;
+    Log(LogLevel::kError, "there are two volumes " + name + ", one of them in tier " + tier.config.name +
+                              ": move one of the folders out of its pool");
+    // It is refused from now on, but where it is in use here: that is to end as it began.
+    if (!started_ || !mounted.ok() || mounted->count(name) == 0) found_in_.erase(hint);
+  }
+}
+
 // No failure here stops the driver: one damaged volume must not take the others away.
 void Driver::Recover() {
   auto note = [](const Status& s) {
     if (!s.ok()) Log(LogLevel::kWarning, s.message() + (s.hint().empty() ? "" : " (" + s.hint() + ")"));
   };
-  std::set<std::string> names;
-  for (const auto& tier : tiers_) {
-    note(tier->pool.RemoveLeftovers());
-    auto in_pool = tier->pool.List();
-    note(in_pool.status());
-    if (in_pool.ok()) names.insert(in_pool->begin(), in_pool->end());
-  }
   auto in_state = states_.List();
   note(in_state.status());
-  if (in_state.ok()) names.insert(in_state->begin(), in_state->end());
   auto mounted = root_.Mounted();
   note(mounted.status());
-  if (mounted.ok())
-    for (const auto& entry : *mounted) names.insert(entry.first);
-  for (const auto& name : names)
-    if (CheckName(name, "volume name").ok()) note(RecoverLater(name));
-  // No lease names a session of an earlier driver any more, but those of another machine with this node's id.
-  for (const auto& tier : tiers_)
-    if (auto session = tier->keeper->Session(); session.ok())
-      SweepSessions(tier->pool.folder(), self_.node, {*session});
+  {
+    std::lock_guard<std::mutex> hold(mu_);
+    auto add = [this](const std::string& name) {
+      if (CheckName(name, "volume name").ok()) unrecovered_.emplace(name, "");
+    };
+    if (in_state.ok())
+      for (const auto& name : *in_state) add(name);
+    if (mounted.ok())
+      for (const auto& entry : *mounted) add(entry.first);
+  }
   // Mountpoints that a crash left empty.
   std::vector<std::string> folders;
   if (mounted.ok() && Sys::Real()->ListDir(AT_FDCWD, root_.path().c_str(), &folders) >= 0)
     for (const auto& folder : folders)
       if (CheckName(folder, "volume name").ok() && mounted->count(folder) == 0)
         ::rmdir(root_.Mountpoint(folder).c_str());
+  ReleaseDrained();
 }
 
 // A pool or a device that fails now may answer soon, and a volume that is mounted here must not stay without
 // a lease that is renewed: such a one is looked at again (ReleaseDrained).
-Status Driver::RecoverLater(const std::string& name) {
+void Driver::RecoverLater(const std::string& name) {
   Status s = RecoverVolume(name);
+  const std::string said = s.message() + (s.hint().empty() ? "" : " (" + s.hint() + ")");
   std::lock_guard<std::mutex> hold(mu_);
+  // Not each time that it is looked at.
+  if (!s.ok() && unrecovered_[name] != said) Log(LogLevel::kWarning, said);
   if (s.ok() || s.code() == Code::kRefused)
     unrecovered_.erase(name);
   else
-    unrecovered_.insert(name);
-  return s;
+    unrecovered_[name] = said;
+}
+
+// No lease names a session of an earlier driver any more, but those of another machine with this node's id.
+void Driver::SweepTier(size_t index) {
+  const Tier* tier = tiers_.Get(index);
+  if (auto session = tier->keeper->Session(); session.ok())
+    SweepSessions(tier->pool.folder(), self_.node, {*session});
 }
 
 Status Driver::RecoverVolume(const std::string& name) {
@@ -144,42 +163,45 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
 }
 
 void Driver::ReleaseDrained() {
-  std::set<std::string> names;
+  tiers_.TryAll();
+  std::map<std::string, std::string> unrecovered;
+  std::set<std::string> draining;
+  std::set<size_t> unswept;
   {
     std::lock_guard<std::mutex> hold(mu_);
-    names = unrecovered_;
+    unrecovered = unrecovered_;
+    unswept.swap(unswept_);
   }
-  for (const auto& name : names) (void)RecoverLater(name);
+  for (const auto& entry : unrecovered) RecoverLater(entry.first);
+  for (size_t index : unswept) SweepTier(index);
   {
     std::lock_guard<std::mutex> hold(mu_);
-    names = draining_;
+    draining = draining_;
   }
-  for (const auto& name : names) {
-    VolumeLocks::Hold lock(&locks_, name);
-    auto forget = [&] {
-      std::lock_guard<std::mutex> hold(mu_);
-      draining_.erase(name);
-    };
-    auto volume = OpenVolume(name, Pool::For::kEnd);
-    auto device = root_.MountedDevice(name);
-    // Only where the volume is gone there is nothing to give back.
-    if (!device.ok()) continue;
-    if (!volume.ok() && volume.status().code() != Code::kNotFound) continue;
-    if (!volume.ok() || device->has_value()) {
-      forget();
-      continue;
-    }
-    auto image = volume->pool().OpenImage(volume->fd.get(), name, Pool::For::kEnd);
-    if (!image.ok()) continue;
-    auto detached = WaitDetached(image->get(), 0);
-    if (!detached.ok() || !*detached) continue;
-    auto state = states_.Read(name);
-    Status s = state.ok() ? GiveBack(name, *volume, *state, false) : state.status();
-    if (s.ok())
-      forget();
-    else
-      Log(LogLevel::kWarning, "volume " + name + ": " + s.message());
-  }
+  for (const auto& name : draining) ReleaseOne(name);
+}
+
+void Driver::ReleaseOne(const std::string& name) {
+  VolumeLocks::Hold lock(&locks_, name);
+  auto forget = [&] {
+    std::lock_guard<std::mutex> hold(mu_);
+    draining_.erase(name);
+  };
+  auto volume = OpenVolume(name, Pool::For::kEnd);
+  auto device = root_.MountedDevice(name);
+  // Only where the volume is gone there is nothing to give back.
+  if (!device.ok() || (!volume.ok() && volume.status().code() != Code::kNotFound)) return;
+  if (!volume.ok() || device->has_value()) return forget();
+  auto image = volume->pool().OpenImage(volume->fd.get(), name, Pool::For::kEnd);
+  if (!image.ok()) return;
+  auto detached = WaitDetached(image->get(), 0);
+  if (!detached.ok() || !*detached) return;
+  auto state = states_.Read(name);
+  Status s = state.ok() ? GiveBack(name, *volume, *state, false) : state.status();
+  if (s.ok())
+    forget();
+  else
+    Log(LogLevel::kWarning, "volume " + name + ": " + s.message());
 }
 
 }  // namespace dvdi

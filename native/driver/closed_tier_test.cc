@@ -1,0 +1,243 @@
+// A tier whose pool cannot be had, beside one that can.
+#include <fcntl.h>
+#include <sys/mount.h>
+
+#include "driver/fence.h"
+#include "driver/life_test.h"
+#include "sys/env.h"
+
+namespace dvdi {
+namespace {
+
+using namespace dvdi::testing;  // NOLINT(google-build-using-namespace): as the other tests of lives
+
+// A filesystem whose server never answers, from its making to its end.
+class HangingMount {
+ public:
+  explicit HangingMount(std::string path) : path_(std::move(path)) {
+    fd_.reset(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    const std::string options = "fd=" + std::to_string(fd_.get()) + ",rootmode=40000,user_id=0,group_id=0";
+    ok_ = fd_.valid() && ::mount("hangs", path_.c_str(), "fuse", 0, options.c_str()) == 0;
+  }
+  ~HangingMount() { End(); }
+  bool ok() const { return ok_; }
+  void End() {
+    if (ok_) {
+      EXPECT_EQ(::umount2(path_.c_str(), MNT_DETACH), 0);
+    }
+    ok_ = false;
+    fd_.reset();  // what hangs in it fails now
+  }
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+  bool ok_ = false;
+};
+
+class ClosedTierTest : public LifeTest {
+ protected:
+  void SetUp() override {
+    DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+    ASSERT_EQ(::mkdir(there_.c_str(), 0700), 0);
+    auto a = Start();
+    ASSERT_OK(a);
+    ASSERT_OK((*a)->Create("v", {{"tier", "fast"}}));
+    ASSERT_OK((*a)->Create("w", {{"tier", "big"}}));
+    auto at = (*a)->Mount("w", "1");
+    ASSERT_OK(at);
+    WriteFile(*at + "/file", "data");
+    ASSERT_OK((*a)->Unmount("w", "1"));
+  }
+  static TierConfig Tier(const std::string& name, const std::string& pool) {
+    TierConfig tier;
+    tier.name = name;
+    tier.pool = pool;
+    tier.default_size = 16 * kMiB;
+    return tier;
+  }
+  Result<std::unique_ptr<Driver>> Start(int wait_ms = 20'000) {
+    DriverOptions o;
+    o.tiers = {Tier("big", there_ + "/pool"), Tier("fast", dir_ / "fast")};
+    o.mount_root = dir_ / "mnt";
+    o.node = "A";
+    o.lease_ms = 0;
+    o.open_wait_ms = wait_ms;
+    return Driver::Open(o);
+  }
+  // As a server that is away: not even the folder that the pool lies in is there.
+  void Away() { ASSERT_EQ(::rename(there_.c_str(), (there_ + "-away").c_str()), 0); }
+  void Back() { ASSERT_EQ(::rename((there_ + "-away").c_str(), there_.c_str()), 0); }
+  // What a volume, or a name, that may be in the closed tier is answered.
+  void ExpectClosed(const Status& s, const std::string& why) {
+    EXPECT_EQ(s.code(), Code::kUnavailable) << s.message();
+    EXPECT_NE(s.message().find("tier big cannot be used (pool " + there_ + "/pool): "), std::string::npos)
+        << s.message();
+    EXPECT_NE(s.message().find(why), std::string::npos) << s.message();
+    EXPECT_NE(s.hint().find("the driver opens it"), std::string::npos) << s.hint();
+  }
+  void ExpectAllClosed(Driver* a, const std::string& why) {
+    for (const char* name : {"w", "new"}) {
+      ExpectClosed(a->Get(name).status(), why);
+      ExpectClosed(a->Mount(name, "1").status(), why);
+      ExpectClosed(a->Path(name).status(), why);
+      ExpectClosed(a->Unmount(name, "1"), why);
+      ExpectClosed(a->Remove(name), why);
+      ExpectClosed(a->Fence(name, true).status(), why);
+      ExpectClosed(a->Create(name, {}), why);
+      ExpectClosed(a->Create(name, {{"tier", "fast"}}), why);
+    }
+    ExpectClosed(a->List().status(), why);
+    EXPECT_EQ(Names(dir_ / "fast"), std::vector<std::string>{"v"}) << "a volume was made anew";
+    auto tiers = a->Tiers();
+    ASSERT_OK(tiers);
+    EXPECT_NE((*tiers)[0].room.problem.find(why), std::string::npos) << (*tiers)[0].room.problem;
+    EXPECT_EQ((*tiers)[1].room.problem, "");
+  }
+  void ExpectServed(Driver* a) {
+    ASSERT_OK(a->Get("v"));
+    ASSERT_OK(a->Create("v", {}));
+    ASSERT_OK(a->Mount("v", "1"));
+    ASSERT_OK(a->Unmount("v", "1"));
+  }
+  void ExpectOpen(Driver* a) {
+    for (int i = 0; i < 1000 && !a->Get("w").ok(); ++i) ::usleep(10'000);
+    auto at = a->Mount("w", "1");
+    ASSERT_OK(at);
+    EXPECT_EQ(ReadFile(*at + "/file"), "data");
+    ASSERT_OK(a->Unmount("w", "1"));
+    ASSERT_OK(a->Create("new", {}));
+    auto list = a->List();
+    ASSERT_OK(list);
+    EXPECT_EQ(list->size(), 3u);
+  }
+
+  const std::string there_ = dir_ / "there";
+};
+
+TEST_F(ClosedTierTest, OthersAreServedAndItsVolumesAreNotMissing) {
+  Away();
+  auto a = Start();
+  ASSERT_OK(a);
+  ExpectServed(a->get());
+  ExpectAllClosed(a->get(), "No such file or directory");
+  Back();
+  ExpectOpen(a->get());
+}
+
+TEST_F(ClosedTierTest, OneThatHangsHoldsNobodyUp) {
+  HangingMount hangs(there_);
+  if (!hangs.ok()) GTEST_SKIP() << "needs FUSE";
+  const int64_t begun = Clock::Real()->MonotonicMs();
+  auto a = Start(300);
+  ASSERT_OK(a);
+  ExpectServed(a->get());
+  ExpectAllClosed(a->get(), "does not answer");
+  EXPECT_LT(Clock::Real()->MonotonicMs() - begun, 20'000);
+  hangs.End();
+  ExpectOpen(a->get());
+}
+
+TEST_F(ClosedTierTest, AnotherKindOfFailureCloses) {
+  ASSERT_EQ(::chmod((there_ + "/pool").c_str(), 0777), 0);
+  auto a = Start();
+  ASSERT_OK(a);
+  ExpectServed(a->get());
+  ExpectAllClosed(a->get(), "can be written by others");
+  ASSERT_EQ(::chmod((there_ + "/pool").c_str(), 0700), 0);
+  ExpectOpen(a->get());
+}
+
+// The folder is there before its filesystem is mounted on it.
+TEST_F(ClosedTierTest, AnEmptyFolderInItsPlaceIsNotTakenForIt) {
+  Away();
+  auto a = Start();
+  ASSERT_OK(a);
+  ASSERT_EQ(::mkdir(there_.c_str(), 0700), 0);
+  ExpectClosed((*a)->Get("w").status(), "No such file or directory");
+  EXPECT_EQ(Names(there_), std::vector<std::string>{}) << "the pool was made where it is to be mounted";
+  ASSERT_EQ(::mkdir((there_ + "/pool").c_str(), 0700), 0);
+  for (int i = 0; i < 3; ++i) {
+    (*a)->ReleaseDrained();
+    ::usleep(150'000);
+  }
+  ExpectAllClosed(a->get(), "is empty");
+  ASSERT_EQ(::mount((there_ + "-away").c_str(), there_.c_str(), nullptr, MS_BIND, nullptr), 0);
+  ExpectOpen(a->get());
+}
+
+// What an earlier driver left in it is seen to when it is opened, asked for or not.
+TEST_F(ClosedTierTest, IsTakenOverWhenItIsThere) {
+  auto a = Start();
+  ASSERT_OK(a);
+  ASSERT_OK((*a)->Create("gone", {{"tier", "big"}}));
+  ASSERT_OK((*a)->Mount("gone", "1"));
+  auto at = (*a)->Mount("w", "1");
+  ASSERT_OK(at);
+  const uint64_t before = (*a)->Get("w")->generation;
+  a->reset();
+  ASSERT_EQ(::umount((dir_ / "mnt/gone").c_str()), 0);
+  Away();
+  a = Start();
+  ASSERT_OK(a);
+  EXPECT_EQ(ReadFile(*at + "/file"), "data") << "what is mounted stays so";
+  ExpectClosed((*a)->Unmount("w", "1"), "No such file or directory");
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  Back();
+  auto taken = [&] { return Exists(there_ + "/pool/w/lease." + std::to_string(before + 1)); };
+  auto given_back = [&] { return Exists(there_ + "/pool/gone/released.1"); };
+  for (int i = 0; i < 1000 && (!taken() || !given_back()); ++i) {
+    (*a)->ReleaseDrained();
+    ::usleep(10'000);
+  }
+  EXPECT_TRUE(taken());
+  EXPECT_TRUE(given_back());
+  ASSERT_OK((*a)->Unmount("w", "1"));
+}
+
+TEST_F(ClosedTierTest, WhereAllAreTheDriverDoesNotStart) {
+  Away();
+  ASSERT_EQ(::chmod((dir_ / "fast").c_str(), 0777), 0);
+  auto a = Start();
+  EXPECT_EQ(a.status().code(), Code::kUnavailable);
+  for (const char* why : {"big: ", "No such file or directory", "fast: ", "can be written by others"})
+    EXPECT_NE(Text(a).find(why), std::string::npos) << Text(a);
+}
+
+// An operator, or a driver that did not know of the first one, made it twice.
+TEST_F(ClosedTierTest, OfTwoVolumesOfOneNameNoneIsUsed) {
+  Away();
+  auto a = Start();
+  ASSERT_OK(a);
+  Back();
+  std::filesystem::copy(there_ + "/pool/w", dir_ / "fast/w", std::filesystem::copy_options::recursive);
+  ASSERT_EQ(::chmod((dir_ / "fast/w").c_str(), 0700), 0);
+  a->reset();
+  a = Start();
+  ASSERT_OK(a);
+  for (int i = 0; i < 2; ++i) {
+    auto mounted = (*a)->Mount("w", "1");
+    EXPECT_EQ(mounted.status().code(), Code::kRefused);
+    EXPECT_NE(Text(mounted).find("there are two volumes w"), std::string::npos) << Text(mounted);
+  }
+  std::filesystem::remove_all(dir_ / "fast/w");
+  ASSERT_OK((*a)->Mount("w", "1"));
+  ASSERT_OK((*a)->Unmount("w", "1"));
+}
+
+TEST_F(ClosedTierTest, AVolumeOfAnotherTierCanBeFencedByHand) {
+  Away();
+  WriteFile(dir_ / "fast/v/lease.1",
+            R"({"format":1,"node":"dead","generation":1,"since":"2026-01-01T00:00:00Z","boot_id":"b",)"
+            R"("machine":"m","pid":1,"start_time":1,"session":"dead.0123456789abcdef","lease_ms":0})");
+  const std::vector<TierConfig> tiers = {Tier("big", there_ + "/pool"), Tier("fast", dir_ / "fast")};
+  auto fenced = FenceWithoutDriver(tiers, 0, "B", "v", true);
+  ASSERT_OK(fenced);
+  EXPECT_EQ(fenced->from, "dead");
+  auto closed = FenceWithoutDriver(tiers, 0, "B", "w", true);
+  EXPECT_NE(Text(closed).find("volume w may be in the pool " + there_ + "/pool: "), std::string::npos)
+      << Text(closed);
+}
+
+}  // namespace
+}  // namespace dvdi
