@@ -2,6 +2,9 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 
+#include <atomic>
+
+#include "driver/elsewhere_test.h"
 #include "driver/fence.h"
 #include "driver/life_test.h"
 #include "sys/env.h"
@@ -63,6 +66,7 @@ class ClosedTierTest : public LifeTest {
     o.node = "A";
     o.lease_ms = 0;
     o.open_wait_ms = wait_ms;
+    o.detach_wait_ms = 50;
     return Driver::Open(o);
   }
   // As a server that is away: not even the folder that the pool lies in is there.
@@ -193,6 +197,45 @@ TEST_F(ClosedTierTest, IsTakenOverWhenItIsThere) {
   EXPECT_TRUE(taken());
   EXPECT_TRUE(given_back());
   ASSERT_OK((*a)->Unmount("w", "1"));
+}
+
+// The first thread that comes to the step hangs, as in a pool that does not answer, until it may go on.
+std::atomic<bool> g_hung{false}, g_goes_on{false};
+void HangOnceDetached(const char* step) {
+  if (std::string(step) != "detached" || g_hung.exchange(true)) return;
+  while (!g_goes_on) ::usleep(1000);
+}
+
+TEST_F(ClosedTierTest, APoolThatHangsHoldsUpNoOthersThatAreGivenBackLate) {
+  auto a = Start();
+  ASSERT_OK(a);
+  std::vector<std::unique_ptr<Elsewhere>> users;
+  for (const char* name : {"v", "w"}) {
+    auto at = (*a)->Mount(name, "1");
+    ASSERT_OK(at);
+    users.push_back(std::make_unique<Elsewhere>(MS_PRIVATE, *at));
+    ASSERT_TRUE(users.back()->ok());
+  }
+  for (const char* name : {"v", "w"}) EXPECT_EQ((*a)->Unmount(name, "1").code(), Code::kRefused);
+  users.clear();
+  g_hung = g_goes_on = false;
+  SetStepHook(HangOnceDetached);
+  auto leased = [&] {
+    int count = 0;
+    for (const char* name : {"v", "w"}) count += (*a)->Get(name)->lease.has_value() ? 1 : 0;
+    return count;
+  };
+  for (int i = 0; i < 1000 && (!g_hung || leased() == 2); ++i) {
+    (*a)->ReleaseDrained(0);
+    ::usleep(10'000);
+  }
+  EXPECT_TRUE(g_hung);
+  EXPECT_EQ(leased(), 1) << "one hangs, and the other one waits for it";
+  EXPECT_FALSE((*a)->Settled(0));
+  g_goes_on = true;
+  EXPECT_TRUE((*a)->Settled(20'000));
+  SetStepHook(nullptr);
+  EXPECT_EQ(leased(), 0);
 }
 
 TEST_F(ClosedTierTest, WhereAllAreTheDriverDoesNotStart) {

@@ -41,7 +41,10 @@ Driver::Driver(const DriverOptions& options, MountRoot root, Holder self, IoLimi
               [this](const std::vector<std::string>& names, const std::string& why) { Lose(names, why); },
               [this](size_t index, const Tier& tier) { Opened(index, tier); }}) {}
 
-Driver::~Driver() = default;
+Driver::~Driver() {
+  while (!Settled(1000)) {
+  }
+}
 
 Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& given) {
   DriverOptions options = given;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "driver/attempt.h"
 #include "driver/fence.h"
 #include "driver/io_limit.h"
 #include "driver/keeper.h"
@@ -70,7 +71,7 @@ class Driver {
   // cannot be had is opened later (open_tiers.h), and then the same is done there; it fails where that is
   // every tier. Until then what may be in such a tier is kUnavailable: it is not known not to be there.
   static Result<std::unique_ptr<Driver>> Open(const DriverOptions& options);
-  ~Driver();
+  ~Driver();  // waits until this is settled
 
   const std::string& node() const { return self_.node; }
   // Those of the tiers that are open, for people: "/srv/nvme, /srv/nfs".
@@ -101,8 +102,12 @@ class Driver {
   const IoLimiter& limiter() const { return limiter_; }
 
   // Gives back leases of volumes whose last copy of the mount, in some other namespace, went away
-  // meanwhile, and opens tiers that can be had by now. To be called now and then.
-  void ReleaseDrained();
+  // meanwhile, and opens tiers that can be had by now. To be called now and then. On a thread for each tier:
+  // one that hangs holds up its own volumes only, and this for `wait_ms` at the most.
+  void ReleaseDrained(int wait_ms = 30'000);
+  // Whether those threads have nothing more to do, for now, by the end of `wait_ms`. While they have, this
+  // must not be destroyed by who cannot wait for them.
+  bool Settled(int wait_ms) const;
 
  private:
   struct Volume {  // an open volume's folder
@@ -164,6 +169,11 @@ class Driver {
   void Recover();
   Status RecoverVolume(const std::string& name);
   void RecoverLater(const std::string& name);
+  struct Late {  // what is to be done in one tier
+    std::vector<std::string> unrecovered, draining;
+    bool sweep = false;
+  };
+  void DoLate(size_t index, const Late& late);
   void SweepTier(size_t index);
   void ReleaseOne(const std::string& name);
   Status RecoverLeased(const std::string& name, const Volume& volume, const Lease& lease, bool mounted);
@@ -198,9 +208,11 @@ class Driver {
   mutable std::mutex mu_;  // guards the next
   // To be recovered still: not done yet, or the pool or a device failed. With what was said of it last.
   std::map<std::string, std::string> unrecovered_;
-  std::set<size_t> unswept_;                        // tiers with sessions of earlier drivers
-  std::set<std::string> draining_;                  // unmounted here, but the image is still attached
-  std::map<std::string, std::string> doing_;        // volume -> what is done to it
+  std::set<size_t> unswept_;                  // tiers with sessions of earlier drivers
+  std::set<std::string> draining_;            // unmounted here, but the image is still attached
+  std::map<std::string, std::string> doing_;  // volume -> what is done to it
+  // tier -> what goes on there late; the number of tiers stands for where it is not known.
+  std::map<size_t, std::shared_ptr<Attempt<bool>>> late_;
   mutable std::map<std::string, size_t> found_in_;  // volume -> the tier it was seen in last
   bool started_ = false;                            // from then on volumes are in use by their hint
   std::mutex create_mu_;                            // one new volume at a time, for the room that is left

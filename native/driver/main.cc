@@ -23,6 +23,7 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr int kDrainSeconds = 2;
+constexpr int kSettleMs = 2000;
 
 int Fail(int code, const Status& s) {
   Log(LogLevel::kError, s.message() + (s.hint().empty() ? "" : "; " + s.hint()));
@@ -36,13 +37,13 @@ int Told(const std::string& text) {
   return written.ok() ? 0 : Fail(kExitFailure, written);
 }
 
-// Waits for a signal to stop, and gives back late leases meanwhile.
+// Waits for a signal to stop, and has late leases given back meanwhile.
 int WaitForStop(const sigset_t& stop, Driver& driver) {
   for (;;) {
     struct timespec tick = {kDrainSeconds, 0};
     int signal = ::sigtimedwait(&stop, nullptr, &tick);
     if (signal > 0) return signal;
-    if (errno == EAGAIN) driver.ReleaseDrained();
+    if (errno == EAGAIN) driver.ReleaseDrained(0);
   }
 }
 
@@ -162,6 +163,12 @@ int Serve(Arguments a) {
   Log(LogLevel::kInfo, std::string("stopping on ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
                            "; mounted volumes stay mounted");
   (*server)->Stop();
+  if (!d->Settled(kSettleMs)) {
+    // Its threads refer to it, and nobody can end them: they go with the process.
+    Log(LogLevel::kWarning,
+        "a pool does not answer: what is to be given back there is left to the next driver");
+    (void)driver->release();
+  }
   return 0;
 }
 

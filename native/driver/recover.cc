@@ -8,6 +8,7 @@
 #include "driver/files.h"
 #include "driver/log.h"
 #include "driver/loop.h"
+#include "sys/env.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -162,23 +163,51 @@ Status Driver::RecoverLeased(const std::string& name, const Volume& volume, cons
   return OkStatus();
 }
 
-void Driver::ReleaseDrained() {
+void Driver::ReleaseDrained(int wait_ms) {
   tiers_.TryAll();
-  std::map<std::string, std::string> unrecovered;
-  std::set<std::string> draining;
-  std::set<size_t> unswept;
   {
     std::lock_guard<std::mutex> hold(mu_);
-    unrecovered = unrecovered_;
-    unswept.swap(unswept_);
+    std::map<size_t, Late> all;
+    auto where = [&](const std::string& name) -> Late& {
+      auto hint = found_in_.find(name);
+      return all[hint == found_in_.end() ? tiers_.size() : hint->second];
+    };
+    for (const auto& entry : unrecovered_) where(entry.first).unrecovered.push_back(entry.first);
+    for (const auto& name : draining_) where(name).draining.push_back(name);
+    for (size_t index : unswept_) all[index].sweep = true;
+    for (auto& [index, late] : all) {
+      auto& thread = late_[index];
+      // Where one hangs, the next call finds what is left to be done.
+      if (thread != nullptr && !thread->Wait(0)) continue;
+      auto work = [this, index = index, late = std::move(late)]() -> Result<bool> {
+        DoLate(index, late);
+        return true;
+      };
+      thread = Attempt<bool>::Begin(std::move(work), "late");
+    }
   }
-  for (const auto& entry : unrecovered) RecoverLater(entry.first);
-  for (size_t index : unswept) SweepTier(index);
+  (void)Settled(wait_ms);
+}
+
+bool Driver::Settled(int wait_ms) const {
+  const int64_t deadline = Clock::Real()->MonotonicMs() + wait_ms;
+  std::vector<std::shared_ptr<Attempt<bool>>> threads;
   {
     std::lock_guard<std::mutex> hold(mu_);
-    draining = draining_;
+    for (const auto& entry : late_) threads.push_back(entry.second);
   }
-  for (const auto& name : draining) ReleaseOne(name);
+  bool settled = true;
+  for (const auto& thread : threads) settled = thread->Wait(deadline) && settled;
+  return settled;
+}
+
+void Driver::DoLate(size_t index, const Late& late) {
+  for (const auto& name : late.unrecovered) RecoverLater(name);
+  for (const auto& name : late.draining) ReleaseOne(name);
+  if (!late.sweep) return;
+  SweepTier(index);
+  std::lock_guard<std::mutex> hold(mu_);
+  unswept_.erase(index);
 }
 
 void Driver::ReleaseOne(const std::string& name) {

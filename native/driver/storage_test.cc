@@ -68,7 +68,7 @@ TEST_F(StorageTest, ADriverThatStartsBringsTheImageToThePoolFirst) {
   const std::string users = "[\"1\"]";
   ASSERT_NE(state.find(users), std::string::npos) << state;
   WriteFile(file, state.replace(state.find(users), users.size(), "[]"));
-  EXPECT_TRUE(WithCallFaults({{{SYS_fsync}, EIO, 1}}, [&] { a = Node("A"); }));
+  EXPECT_TRUE(WithCallFaults({{{SYS_fsync}, EIO, 1, true}}, [&] { a = Node("A"); }));
   ASSERT_NE(a, nullptr);
   auto b = Node("B");
   ASSERT_NE(b, nullptr);

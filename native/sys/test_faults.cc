@@ -56,8 +56,9 @@ void AnswerOne(int listener, pid_t thread, const std::vector<CallFault>& faults,
   struct seccomp_notif_resp answer = {};
   answer.id = asked.id;
   answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-  for (size_t i = 0; i < faults.size() && static_cast<pid_t>(asked.pid) == thread; ++i) {
+  for (size_t i = 0; i < faults.size(); ++i) {
     const CallFault& fault = faults[i];
+    if (static_cast<pid_t>(asked.pid) != thread && !fault.anywhere) continue;
     if (std::find(fault.calls.begin(), fault.calls.end(), asked.data.nr) == fault.calls.end()) continue;
     int nth = ++(*seen)[i];
     if (fault.nth != 0 && fault.nth != nth) continue;

@@ -14,6 +14,7 @@ struct CallFault {
   std::vector<long> calls;  // SYS_…; all of these count together
   int err = 0;              // the errno that it fails with; 0: it answers 0, and is not made
   int nth = 1;              // which of them, from 1; 0: each
+  bool anywhere = false;    // also of threads that the body starts, as long as it runs
 };
 
 // "" where this kernel lets us, else why not.
@@ -24,7 +25,8 @@ const std::string& WhyNoCallFaults();
 bool NeedsEveryMmap();
 
 // Runs `body` in a thread of its own, in which these calls fail; the other threads are not concerned. What
-// the thread starts (threads, processes) makes its calls as always, and must end with `body`. The result:
+// the thread starts (threads, processes) makes its calls as always, but where they fail `anywhere`, and must
+// end with `body`. The result:
 // whether each of the faults has come about.
 bool WithCallFaults(const std::vector<CallFault>& faults, const std::function<void()>& body);
 
