@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,6 +69,20 @@ Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::st
   if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat " + path, path);
   DVDI_RETURN_IF_ERROR(CheckOurs(st, path, what));
   return fd;
+}
+
+Result<std::string> FolderPath(int fd) {
+  char path[PATH_MAX];
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const ssize_t n = ::readlink(link.c_str(), path, sizeof path);
+  if (n < 0) return Status::FromErrno(errno, "cannot tell the path of an open folder", link);
+  const std::string text(path, static_cast<size_t>(n));
+  struct stat st;
+  // One that was removed, or lies outside of this namespace, has no path that begins so.
+  if (n == 0 || n == static_cast<ssize_t>(sizeof path) || path[0] != '/' ||
+      (::fstat(fd, &st) == 0 && st.st_nlink == 0))
+    return Status(Code::kNotFound, "an open folder has no path any more").WithPath(text);
+  return text;
 }
 
 Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max) {

@@ -26,6 +26,10 @@ Result<UniqueFd> OpenFolder(int dirfd, const std::string& name);
 Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::string& path,
                                std::string_view what);
 
+// The path of an open folder in this mount namespace, as the kernel has it: without links, however it was
+// opened. kNotFound where it has none any more.
+Result<std::string> FolderPath(int fd);
+
 // The text of a regular file of at most `max` bytes (no symlink followed). kNotFound where it does
 // not exist, kInvalid where it is too long or no regular file.
 Result<std::string> ReadSmallFile(int dirfd, const std::string& name, size_t max = 64 * 1024);

@@ -87,6 +87,25 @@ TEST_F(MountRootTest, OneThatAPoolLiesInOrThatLiesInOneIsRefused) {
   ASSERT_OK(open(pool + "-mnt"));
 }
 
+// What was written of it does not show that: its links are followed when it is opened.
+TEST_F(MountRootTest, OneThatAPoolLiesInByALinkIsRefused) {
+  const std::string link = dir_ / "link", inner = path_ + "/inner";
+  ASSERT_EQ(::mkdir(path_.c_str(), 0755), 0);
+  ASSERT_EQ(::mkdir(inner.c_str(), 0700), 0);
+  ASSERT_EQ(::symlink(inner.c_str(), link.c_str()), 0);
+  DriverOptions o;
+  o.node = "A", o.pool = link, o.mount_root = path_;
+  const Status refused = Driver::Open(o).status();
+  EXPECT_EQ(refused.code(), Code::kInvalid);
+  EXPECT_NE(refused.message().find("the mount root " + path_ + " and the pool " + link), std::string::npos)
+      << refused.message();
+  EXPECT_TRUE(Names(inner).empty()) << "nothing is made in it";
+  o.mount_root = dir_ / "other";
+  auto a = Driver::Open(o);
+  ASSERT_OK(a);
+  EXPECT_EQ((*a)->Pools(), inner);
+}
+
 class OursTest : public testing::DriverTest {};
 
 TEST_F(OursTest, ALinkInPlaceOfAMountpointLeadsNowhere) {

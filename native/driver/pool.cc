@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -81,10 +79,14 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node, bool l
   DVDI_ASSIGN_OR_RETURN(bool mounted, CheckMounted(path));  // before anything is made there
   if (!late && ::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST)
     return Status::FromErrno(errno, "cannot make the pool " + path, path);
-  char real[PATH_MAX];
-  if (::realpath(path.c_str(), real) == nullptr)
-    return Status::FromErrno(errno, "cannot resolve the pool " + path, path);
-  DVDI_ASSIGN_OR_RETURN(UniqueFd fd, OpenOurFolder(AT_FDCWD, real, path, "the pool"));
+  // Its links are followed once: what was opened is what all that follows is about.
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return Status::FromErrno(errno, "cannot open the pool " + path, path);
+  struct stat st;
+  if (::fstat(fd.get(), &st) < 0) return Status::FromErrno(errno, "cannot stat the pool " + path, path);
+  DVDI_RETURN_IF_ERROR(CheckOurs(st, path, "the pool"));
+  auto real = FolderPath(fd.get());
+  if (!real.ok()) return Status(real.status()).WithContext("the pool " + path);
   if (late && !mounted) {
     std::vector<std::string> names;
     int r = Sys::Real()->ListDir(fd.get(), ".", &names);
@@ -98,7 +100,7 @@ Result<Pool> Pool::Open(const std::string& path, const std::string& node, bool l
                     "mount it (where it is to be empty, start the driver again)")
           .WithPath(path);
   }
-  return Pool(real, node, std::move(fd));
+  return Pool(std::move(*real), node, std::move(fd));
 }
 
 Result<UniqueFd> Pool::OpenVolume(const std::string& name, For why) const {
