@@ -17,6 +17,7 @@ std::set<std::string> Found(const std::string& fault, const std::string& only = 
   Plugin plugin(model.address(), 30'000);
   RunSetup setup;
   setup.prefix = "check";
+  setup.restart = model.restart();
   std::set<std::string> out;
   for (const Check& check : AllChecks()) {
     if (!only.empty() && check.id != only) continue;
@@ -94,6 +95,24 @@ TEST(SanityChecksTest, WhereNoFileIsLookedIntoNoCheckSaysThatItHas) {
   EXPECT_EQ(WithoutFiles("counts")["mount.one-id-twice"], Kind::kFound) << "answers tell it";
 }
 
+TEST(SanityChecksTest, APluginThatKnowsAllAfterARestartHasNoFinding) {
+  Model model;
+  Plugin plugin(model.address(), 30'000);
+  RunSetup setup;
+  setup.prefix = "check";
+  setup.restart = model.restart();
+  for (const Check& check : RestartChecks()) {
+    Outcome outcome;
+    outcome.check = &check;
+    {
+      Context context(setup, plugin, &outcome);
+      check.run(context);
+    }
+    EXPECT_EQ(outcome.kind(), Outcome::Kind::kPassed)
+        << check.id << ": " << outcome.skipped << (outcome.found.empty() ? "" : outcome.found[0]);
+  }
+}
+
 struct Fault {
   const char* fault;
   const char* check;
@@ -131,7 +150,11 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"path-joins", "name.dot-dot"}, Fault{"joins-folders", "name.dot-dot"},
         Fault{"half-done", "name.slash"}, Fault{"half-done", "name.newline"},
         Fault{"one-user", "load.mounts-of-one"}, Fault{"list-nothing", "load.creates"},
-        Fault{"list-nothing", "load.one-name"}, Fault{"elsewhere", "load.mounts-of-many"}),
+        Fault{"list-nothing", "load.one-name"}, Fault{"restart-forgets", "restart.knows"},
+        Fault{"restart-unmounts", "restart.in-use"}, Fault{"restart-forgets-users", "restart.tell"},
+        Fault{"restart-new-ids", "restart.unmount"}, Fault{"restart-forgets-users", "restart.users"},
+        Fault{"restart-keeps-one", "restart.two-ids"},
+        Fault{"restart-forgets-users", "restart.remove-mounted"}, Fault{"elsewhere", "load.mounts-of-many"}),
     [](const auto& info) {
       std::string name = std::string(info.param.fault) + "_" + info.param.check;
       for (char& c : name)

@@ -14,6 +14,17 @@ std::string Model::File(const std::string& name) const {
 
 void Model::Release(const std::string& name) { std::filesystem::remove(Place(name)); }
 
+void Model::Restarted() {
+  if (Has("restart-forgets")) volumes_.clear();
+  for (auto& [name, volume] : volumes_) {
+    if (Has("restart-unmounts")) Release(name);
+    if (Has("restart-forgets-users")) volume.ids.clear();
+    if (Has("restart-keeps-one") && !volume.ids.empty())
+      volume.ids = {"one"};  // that it is mounted, not how often
+    if (Has("restart-new-ids") && !volume.ids.empty()) volume.ids = {"another"};
+  }
+}
+
 ::dvdi::Json Model::ListEntry(const std::string& name) const {
   if (Has("list-names")) return name;
   ::dvdi::Json entry = {{"Name", name}};
@@ -24,6 +35,7 @@ void Model::Release(const std::string& name) { std::filesystem::remove(Place(nam
 Turn Model::Handle(const SeenRequest& request) {
   std::lock_guard<std::mutex> lock(mu_);
   if (stuck_) return ++held_, Turn::Hold();
+  if (std::filesystem::remove(dir_ / "restart")) Restarted();
   if (request.path == "/Plugin.Activate") {
     if (Has("not-a-volume-driver")) return Ok({{"Implements", {"NetworkDriver"}}});
     if (Has("text-plain")) return Turn::Typed("{\"Implements\":[\"VolumeDriver\"]}", "text/plain");
@@ -130,7 +142,8 @@ Turn Model::Mount(const std::string& name, const std::string& id) {
 Turn Model::Unmount(const std::string& name, const std::string& id) {
   Volume& volume = volumes_[name];
   auto mine = volume.ids.find(id);
-  if ((Has("any-id") || Has("loses-count")) && mine == volume.ids.end()) mine = volume.ids.begin();
+  if ((Has("any-id") || Has("loses-count") || Has("restart-keeps-one")) && mine == volume.ids.end())
+    mine = volume.ids.begin();
   if (mine != volume.ids.end()) volume.ids.erase(mine);
   if (Has("one-unmount")) volume.ids.clear();
   if (Has("forgets-data") && volume.ids.empty()) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "plugin/scripted_server.h"
@@ -32,6 +33,8 @@ class Model {
     if (!std::filesystem::exists(mounts)) return 0;
     return static_cast<int>(std::distance(std::filesystem::directory_iterator(mounts), {}));
   }
+  // The command that restarts it: it is as new with the next request.
+  std::vector<std::string> restart() const { return {"/usr/bin/touch", dir_ / "restart"}; }
   // Its socket is gone, as with a plugin's process.
   void End() { server_.Stop(); }
 
@@ -54,6 +57,7 @@ class Model {
     return it == volumes_.end() || it->second.ids.empty() ? "" : Place(name);
   }
   void Release(const std::string& name);
+  void Restarted();
 
   ::dvdi::Json ListEntry(const std::string& name) const;
   Turn Handle(const SeenRequest& request);

@@ -62,6 +62,25 @@ void Users(Context& c) {
            "a user of before the restart has lost the volume by the Unmount of one that came after it");
 }
 
+// Who knows after a restart only that it is mounted, and not for whom, lets go of it with the first of two.
+void BothUsers(Context& c) {
+  auto m = c.GivenMarked();
+  if (!m) return;
+  const std::string other = c.NewId();
+  Said second = c.Mount(m->name, other);
+  if (!second.ok()) return c.Skip("Mount with a second ID was answered with " + second.Text());
+  if (!c.Restart()) return;
+  const std::string& folder = second.answer.mountpoint;
+  if (!c.Expect(c.HasMark(folder, m->mark), "after a restart the volume is no longer at " + folder)) return;
+  c.Unmount(m->name, m->id);
+  c.Expect(c.HasMark(folder, m->mark),
+           "after a restart the second of two users has lost the volume by the Unmount of the first");
+  Said last = c.Unmount(m->name, other);
+  c.Expect(last.ok(), "after a restart, Unmount of the second of two IDs: " + last.Text());
+  Said removed = c.Remove(m->name);
+  c.Expect(removed.ok(), "after a restart and Unmount of both IDs, Remove: " + removed.Text());
+}
+
 void Remove(Context& c) {
   auto w = Restarted(c);
   if (!w) return;
@@ -88,6 +107,10 @@ std::vector<Check> RestartChecks() {
       {"restart.users", "users of before the restart count", "ID tells users apart.",
        "The first workload still runs; the second one's end must not take its volume.", Severity::kError,
        Users},
+      {"restart.two-ids", "two users of before the restart are two", "ID tells users apart.",
+       "As mount.two-ids; where the count is not kept, a restart of the plugin takes the volume from the "
+       "second.",
+       Severity::kError, BothUsers},
       {"restart.remove-mounted", "after a restart a mounted volume is not removed", kNothing,
        "As mount.remove-mounted.", Severity::kError, Remove},
   };
