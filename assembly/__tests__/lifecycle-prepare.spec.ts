@@ -26,6 +26,9 @@ describe("prepare: the way of a volume", () => {
     const old = new Asked("data");
     old.history = '{"known":true,"created_by_us":false}';
     expect(prepareOne(old).stories).toBe("re-attached: re-attached data (used on this node before)");
+    const made = new Asked("data");
+    made.history = '{"known":true,"created_by_us":true,"created_ms":1699999820000}';
+    expect(prepareOne(made).stories).toBe("re-attached: re-attached data (not used on this node before)");
     world.answer("Get", '{"kind":"ok","created_at":"2024-05-01T10:00:00Z"}');
     expect(prepareOne(new Asked("data")).stories).toBe(
       "re-attached: re-attached data (created 2024-05-01T10:00:00Z, not used on this node before)",

@@ -1,5 +1,5 @@
 // What happened to a volume, in words.
-import { User, Volume } from "./volume";
+import { History, User, Volume } from "./volume";
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -36,7 +36,7 @@ export function story(volume: Volume, nowMs: i64): string {
     );
   }
   if (volume.users.length) return "shares " + name + " with " + usersText(volume.users);
-  if (history.known) return "re-attached " + name + " (" + used(volume, nowMs) + ")";
+  if (history.known && !unused(history)) return "re-attached " + name + " (" + used(volume, nowMs) + ")";
   const created = timestamp(volume.createdAt);
   return (
     "re-attached " + name + " (" + (created.length ? "created " + created + ", " : "") + "not used on this node before)"
@@ -49,9 +49,15 @@ export function existed(volume: Volume): string {
   return volume.name + " exists already" + (created.length ? " (created " + created + ")" : "");
 }
 
+/** Made by an operator's command, say, for no workload. */
+function unused(history: History): bool {
+  return history.createdByUs && history.lastUsedMs == 0;
+}
+
 function used(volume: Volume, nowMs: i64): string {
   const last = volume.history.lastUsedMs;
   if (last > 0 && nowMs > 0) return "last used " + ago(nowMs - last);
+  if (unused(volume.history)) return "created on this node before";
   return "used on this node before";
 }
 
