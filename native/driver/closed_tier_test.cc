@@ -7,6 +7,8 @@
 #include "driver/elsewhere_test.h"
 #include "driver/fence.h"
 #include "driver/life_test.h"
+#include "driver/protocol.h"
+#include "driver/server.h"
 #include "sys/env.h"
 
 namespace dvdi {
@@ -67,6 +69,8 @@ class ClosedTierTest : public LifeTest {
     o.lease_ms = 0;
     o.open_wait_ms = wait_ms;
     o.detach_wait_ms = 50;
+    o.most_slow = most_slow_;
+    o.slow_ms = most_slow_ == 0 ? o.slow_ms : 0;
     return Driver::Open(o);
   }
   // As a server that is away: not even the folder that the pool lies in is there.
@@ -117,6 +121,7 @@ class ClosedTierTest : public LifeTest {
   }
 
   const std::string there_ = dir_ / "there";
+  size_t most_slow_ = 0;
 };
 
 TEST_F(ClosedTierTest, OthersAreServedAndItsVolumesAreNotMissing) {
@@ -201,9 +206,47 @@ TEST_F(ClosedTierTest, IsTakenOverWhenItIsThere) {
 
 // The first thread that comes to the step hangs, as in a pool that does not answer, until it may go on.
 std::atomic<bool> g_hung{false}, g_goes_on{false};
-void HangOnceDetached(const char* step) {
-  if (std::string(step) != "detached" || g_hung.exchange(true)) return;
+void HangOnce() {
+  if (g_hung.exchange(true)) return;
   while (!g_goes_on) ::usleep(1000);
+}
+void HangOnceDetached(const char* step) {
+  if (std::string(step) == "detached") HangOnce();
+}
+void HangOnceLeased(const char* step) {
+  if (std::string(step) == "lease-taken") HangOnce();
+}
+
+// Each request that hangs has a connection, and clients that gave up come again.
+TEST_F(ClosedTierTest, APoolThatHangsTakesNotAllConnections) {
+  most_slow_ = 2;
+  auto a = Start();
+  ASSERT_OK(a);
+  ServerOptions options;
+  options.socket = dir_ / "socket";
+  options.max_connections = 4;
+  auto server = Server::Start(options, [&](const HttpRequest& r) { return HandleRequest(**a, r); });
+  ASSERT_OK(server);
+  g_hung = g_goes_on = false;
+  SetStepHook(HangOnceLeased);
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(std::make_unique<RawClient>(options.socket));
+    ASSERT_TRUE(clients.back()->Send(PostText("/VolumeDriver.Mount", R"({"Name":"w","ID":"1"})")));
+    for (int t = 0; t < 10'000 && !g_hung; ++t) ::usleep(1000);
+  }
+  RawClient other(options.socket);
+  const struct timeval patience = {10, 0};
+  ASSERT_EQ(::setsockopt(other.fd(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+  ASSERT_TRUE(other.Send(PostText("/VolumeDriver.Get", R"({"Name":"v"})")));
+  EXPECT_TRUE(Is200(other.ReadResponse())) << "a tier that is well does not answer";
+  const std::string refused = clients.back()->ReadResponse();
+  EXPECT_NE(refused.find("2 requests are at work in tier big"), std::string::npos) << refused;
+  g_goes_on = true;
+  EXPECT_TRUE(Is200(clients.front()->ReadResponse()));
+  SetStepHook(nullptr);
+  (*server)->Stop();
+  ASSERT_OK((*a)->Unmount("w", "1"));
 }
 
 TEST_F(ClosedTierTest, APoolThatHangsHoldsUpNoOthersThatAreGivenBackLate) {

@@ -24,6 +24,7 @@
 #include "driver/open_tiers.h"
 #include "driver/options.h"
 #include "driver/pool.h"
+#include "driver/tier_gate.h"
 #include "driver/tiers.h"
 #include "driver/volume_locks.h"
 
@@ -39,7 +40,11 @@ struct DriverOptions {
   std::string io_cgroup;            // where workloads run, "" where nothing can be limited
   bool accept_unenforced = false;   // take iops and bps where nothing can be limited
   int detach_wait_ms = 3000;        // how long Unmount waits for the loop device to let go of the image
-  int open_wait_ms = 5000;          // how long a start, or a request, waits for a pool that does not answer
+  // Of the requests that hang in one tier so many are waited for, of 128 connections (server.h), and the next
+  // ones are refused; 0: a share that leaves room for the other tiers.
+  size_t most_slow = 0;
+  int64_t slow_ms = 30'000;  // what has been at work for so long may hang
+  int open_wait_ms = 5000;   // how long a start, or a request, waits for a pool that does not answer
 };
 
 struct VolumeInfo {
@@ -116,6 +121,10 @@ class Driver {
     Tier* tier = nullptr;
     const Pool& pool() const { return tier->pool; }
   };
+  // To be held by each request while it is at work (but a fence, which takes its time): in the tier where the
+  // volume was seen last, or in those where it is looked for. Taken before the volume's lock, which a request
+  // that hangs may have.
+  Result<TierGate::Pass> Enter(const std::string& name) const;
   using Options = CreateOptions;
   struct Plan {  // what is to become of a volume that exists
     VolumeMeta meta;
@@ -205,6 +214,7 @@ class Driver {
   const IoLimiter limiter_;
   const LocalStates states_;
   VolumeLocks locks_;
+  mutable TierGate gate_;
   mutable std::mutex mu_;  // guards the next
   // To be recovered still: not done yet, or the pool or a device failed. With what was said of it last.
   std::map<std::string, std::string> unrecovered_;

@@ -76,6 +76,7 @@ Status Driver::StillHeld(const std::string& name, const Volume& volume) const {
 Result<std::string> Driver::Mount(const std::string& name, const std::string& id,
                                   const std::map<std::string, std::string>& opts) {
   DVDI_RETURN_IF_ERROR(CheckId(id));
+  DVDI_ASSIGN_OR_RETURN(auto pass, Enter(name));
   VolumeLocks::Hold lock(&locks_, name);
   DVDI_ASSIGN_OR_RETURN(Volume volume, OpenVolume(name));
   if (!opts.empty()) {
@@ -309,6 +310,7 @@ void Driver::UndoFreshMount(const std::string& name, const Volume& volume, const
 Status Driver::Unmount(const std::string& name, const std::string& id) {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
   DVDI_RETURN_IF_ERROR(CheckId(id));
+  DVDI_ASSIGN_OR_RETURN(auto pass, Enter(name));
   VolumeLocks::Hold lock(&locks_, name);
   auto volume = OpenVolume(name, Pool::For::kEnd);
   if (!volume.ok() && volume.status().code() == Code::kNotFound) return UnmountOrphan(name, id);
