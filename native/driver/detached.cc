@@ -4,6 +4,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <string_view>
+
 #include "base/fd.h"
 #include "base/status.h"
 
@@ -17,6 +19,10 @@ Result<UniqueFd> MountDetached(const std::string& device, const char* type) {
   UniqueFd context(static_cast<int>(::syscall(SYS_fsopen, type, FSOPEN_CLOEXEC)));
   if (!context.valid()) return fail("fsopen");
   if (::syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, "source", device.c_str(), 0) < 0)
+    return fail("fsconfig");
+  // As MountRoot::Mount.
+  if (std::string_view(type) == "xfs" &&
+      ::syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FLAG, "nouuid", nullptr, 0) < 0)
     return fail("fsconfig");
   if (::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
     return fail("mount");

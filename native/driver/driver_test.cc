@@ -327,5 +327,38 @@ TEST_F(DriverTest, ManyAtOnce) {
   }
 }
 
+// As a backup that is put into the pool under another name; and as one whose node crashed, which is checked.
+TEST_F(DriverTest, AnXfsVolumeAndItsCopyAreUsedSideBySide) {
+  DVDI_SKIP_UNLESS(NeedVolumes("xfs"));
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {{"size", "300m"}, {"fstype", "xfs"}}));
+  auto at = a->Mount("v", "1");
+  ASSERT_OK(at);
+  WriteFile(*at + "/file", "data");
+  ASSERT_OK(a->Unmount("v", "1"));
+  for (const std::string name : {"copy", "crashed"}) {
+    const std::string folder = dir_ / ("pool/" + name);
+    ASSERT_EQ(::mkdir(folder.c_str(), 0700), 0);
+    std::filesystem::copy(dir_ / "pool/v/image", folder + "/image");
+    std::string meta = ReadFile(dir_ / "pool/v/volume.json");
+    const std::string of_v = "\"name\":\"v\"";
+    ASSERT_NE(meta.find(of_v), std::string::npos) << meta;
+    WriteFile(folder + "/volume.json",
+              meta.replace(meta.find(of_v), of_v.size(), "\"name\":\"" + name + "\""));
+    for (const char* file : {"/image", "/volume.json"}) ASSERT_EQ(::chmod((folder + file).c_str(), 0600), 0);
+  }
+  WriteFile(dir_ / "pool/crashed/lease.1", "");
+  WriteFile(dir_ / "pool/crashed/released.1", "{\"clean\":false}");
+  for (const char* name : {"v", "copy", "crashed"}) {
+    auto there = a->Mount(name, "1");
+    ASSERT_OK(there);
+    EXPECT_EQ(ReadFile(*there + "/file"), "data") << name;
+  }
+  for (const char* name : {"v", "copy", "crashed"}) {
+    ASSERT_OK(a->Unmount(name, "1"));
+    EXPECT_TRUE(a->Get(name)->clean) << name;
+  }
+}
+
 }  // namespace
 }  // namespace dvdi

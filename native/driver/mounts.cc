@@ -130,7 +130,10 @@ Status MountRoot::Mount(const std::string& volume, const std::string& device, Fi
     return Status::FromErrno(errno, "cannot open the mountpoint of volume " + volume, target);
   // On that very folder, whatever has its name meanwhile.
   const std::string by_fd = "/proc/self/fd/" + std::to_string(folder.get());
-  if (::mount(device.c_str(), by_fd.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, nullptr) == 0)
+  // A copy of an image has its UUID, of which xfs mounts one at a time otherwise. One image is not mounted
+  // twice: of that its lease and its loop device tell.
+  const char* options = fs == Filesystem::kXfs ? "nouuid" : nullptr;
+  if (::mount(device.c_str(), by_fd.c_str(), FilesystemName(fs), MS_NOSUID | MS_NODEV, options) == 0)
     return OkStatus();
   int err = errno;
   folder.reset();
