@@ -29,6 +29,21 @@ describe("prepare with the goal of creating", () => {
     expect(create([asked]).ok).toBe(true);
   });
 
+  it("looks for the cause in the options where a Create could not be sent", () => {
+    world.exists(0, false);
+    world.answer(
+      "Create",
+      '{"kind":"unknown","reason":"invalid","error":"option \\"\\" is no text","sent":false}',
+      -1,
+      "",
+      0,
+    );
+    const outcome = create([new Asked("data")]);
+    expect(outcome.code).toBe("invalid");
+    holds(outcome.message, 'Create of volume "data" was not sent to driver rexray: option "" is no text');
+    holds(outcome.hint, "what its workload, its pool and this policy say");
+  });
+
   it("never creates on a guess", () => {
     world.answer("Get", '{"kind":"error","error":"no such volume"}');
     world.answer("List", '{"kind":"unknown","reason":"timeout","error":"5 s","sent":true}', -1, "", 0);

@@ -47,8 +47,12 @@ export function nothingKnown(call: Call): Failure {
     message = driver + " broke off the connection during " + call.subject + tail;
   } else if (reason == "invalid") {
     code = "invalid";
-    message = driver + " cannot be called" + tail;
-    hint = "check the driver's name and its file in the plugin folders";
+    message = call.subject + " was not sent to " + driver + tail;
+    // The plugin is found before any option is sent to it.
+    hint =
+      call.method == "Create" || call.method == "Mount"
+        ? "check the volume's options: what its workload, its pool and this policy say"
+        : "check the driver's name and its file in the plugin folders";
   } else {
     code = "driver";
     message = driver + " answered " + call.subject + " with what cannot be understood (" + reason + ")" + tail;
