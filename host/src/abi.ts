@@ -16,6 +16,14 @@ export const CODES: readonly string[] = [
 /** The engine's defaults; an operator's settings may be tighter. */
 export const LIMITS = { blobBytes: 4 << 20, memoryBytes: 64 << 20 } as const;
 
+/** What a policy's author wrote, by the import that the compiler makes of it. */
+const WRITTEN: ReadonlyMap<string, string> = new Map([
+  ["env.seed", "Math.random"],
+  ["env.Date.now", "Date.now"],
+  ["env.performance.now", "performance.now"],
+  ["env.trace", "trace"],
+]);
+
 const PAGE = 65536;
 const HOST_CALL: FunctionType = { params: ["i32", "i32"], results: ["i64"] };
 const OPERATION = HOST_CALL;
@@ -38,7 +46,9 @@ export function shapeProblems(module: Module, size: number): string[] {
   if (module.hasStart) problems.push("it has a start function: nothing may run before an operation");
 
   for (const entry of module.imports) {
-    const title = `import ${entry.module}.${entry.name}`;
+    const full = `${entry.module}.${entry.name}`;
+    const written = WRITTEN.get(full) ?? (full.startsWith("env.console.") ? full.slice("env.".length) : undefined);
+    const title = written === undefined ? `import ${full}` : `import ${full} (${written} in the source)`;
     const isAbort = entry.module === "env" && entry.name === "abort";
     if (!isAbort && !(entry.module === IMPORT_MODULE && IMPORTS.includes(entry.name))) {
       problems.push(`${title} is not offered; offered are env.abort and, of module dvdi, ${IMPORTS.join(", ")}`);

@@ -36,6 +36,9 @@ test("what the engine would refuse is said", () => {
   assert.match(problems({ start: true }), /start function/);
   assert.match(problems({ imports: [["wasi_snapshot_preview1", "fd_write", 0]] }), /fd_write is not offered/);
   assert.match(problems({ imports: [["dvdi", "unmount", 0]] }), /import dvdi\.unmount is not offered/);
+  // In the words of the source, which has no `env.seed`.
+  assert.match(problems({ imports: [["env", "seed", 0]] }), /import env\.seed \(Math\.random in the source\) is not/);
+  assert.match(problems({ imports: [["env", "console.log", 0]] }), /\(console\.log in the source\) is not offered/);
   assert.match(problems({ imports: [["dvdi", "log", 1]] }), /dvdi\.log is \(i32\) -> i32, not \(i32, i32\) -> i64/);
   assert.match(problems({ without: ["cleanup"] }), /does not export cleanup/);
   assert.match(problems({ without: ["dvdi_abi_1"] }), /exports no dvdi_abi_1/);
