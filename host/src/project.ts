@@ -1,7 +1,7 @@
 // `dvdi-policy new`: a policy of one's own to start from. `dvdi-policy test`: its tests.
 import { spawn } from "node:child_process";
 import { access, mkdir, readdir, readFile, realpath, writeFile } from "node:fs/promises";
-import { basename, dirname, join, relative, resolve, sep } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 
 import { JSON_AS } from "./build.ts";
 import { UserError, whyFailed } from "./errors.ts";
@@ -25,9 +25,30 @@ async function ownPackage(tool: string): Promise<{ root: string; json: Package }
 }
 
 /**
+ * Where the library came from, as `folder`'s package.json can say it: the tarball or URL that npm notes beside what it
+ * installs, or the library's own folder. Never a version alone: no registry has this package, and who took its name
+ * there would be run.
+ */
+async function librarySource(root: string, folder: string): Promise<string> {
+  const modules = dirname(root);
+  const noted = await readFile(join(modules, ".package-lock.json"), "utf8").catch(() => "{}");
+  const { packages } = JSON.parse(noted) as { packages?: Record<string, { resolved?: string } | undefined> };
+  const from = packages?.[`node_modules/${basename(root)}`]?.resolved;
+  if (from !== undefined && !from.startsWith("file:")) return from;
+  const tarball = resolve(dirname(modules), from?.slice("file:".length) ?? "");
+  const there =
+    from !== undefined &&
+    (await access(tarball).then(
+      () => true,
+      () => false,
+    ));
+  return `file:${relative(folder, there ? tarball : root)}`;
+}
+
+/**
  * Makes the project's files in a folder that is empty or not there. Returns what to tell.
  * @param tool the file of this tool
- * @param flags.library: what package.json is to say of the library; else where it is, or its version where it is installed
+ * @param flags.library: what package.json is to say of the library; else where it came from
  */
 export async function newProject(folder: string, flags: { library?: string }, tool: string): Promise<string> {
   const name = basename(resolve(folder));
@@ -40,8 +61,7 @@ export async function newProject(folder: string, flags: { library?: string }, to
   });
   if (there.length > 0) throw new UserError(`${folder} is not empty`, "name a new folder");
   const { root, json } = await ownPackage(tool);
-  const installed = root.split(sep).includes("node_modules");
-  const library = flags.library ?? (installed ? (json.version ?? "*") : `file:${relative(resolve(folder), root)}`);
+  const library = flags.library ?? (await librarySource(root, resolve(folder)));
   for (const [file, text] of Object.entries(projectFiles(name, library, json))) {
     await mkdir(dirname(join(folder, file)), { recursive: true });
     await writeFile(join(folder, file), text);

@@ -55,7 +55,11 @@ test("the package holds the tool and the library, and from an empty folder makes
   const made = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as {
     devDependencies: Record<string, string>;
   };
-  assert.equal(made.devDependencies["dvdi"], OWN.version);
+  // No registry has it: a version alone would be whatever somebody puts there.
+  assert.equal(made.devDependencies["dvdi"], `file:../../${filename}`);
+  rmSync(join(folder, filename));
+  run(place, tool, "new", "later");
+  assert.match(readFileSync(join(place, "later/package.json"), "utf8"), /"dvdi": "file:\.\.\/node_modules\/dvdi"/);
   // As npm would: the package as it was packed, and the tools of the versions that the project names.
   mkdirSync(join(project, "node_modules"));
   for (const name of readdirSync("node_modules"))
