@@ -137,7 +137,7 @@ async function runSimulation(given: string, flags: SimulateFlags): Promise<void>
     if (status !== null) return void (process.exitCode = status);
     throw new UserError(
       `${flags.policy}: it does not come to an end within ${flags.patience} s (--patience)`,
-      "an engine would end the operation when it has used up its fuel, and undo it; dvdi-policy lint says more",
+      "an engine would end the operation when it has used up its fuel or memory, and undo it: look for a loop in the hooks",
     );
   }
   const isLine = flags.form === "mount" || flags.form === "volume";

@@ -2,6 +2,7 @@
 // tests of itself.
 import { createFake, type Operation } from "../../assembly/testing/fake.mjs";
 import { ABI } from "./abi.ts";
+import { malformed } from "./answer.ts";
 import { hostOf } from "./fake-host.ts";
 import { inspectPolicy } from "./inspect.ts";
 import { PolicyBlob, PolicyTrap } from "./runner.ts";
@@ -19,11 +20,11 @@ export function lintPolicy(blob: Uint8Array): string[] {
     } catch {
       throw new PolicyTrap("its answer is not JSON");
     }
-    if (typeof answer === "object" && answer !== null && Object.keys(answer).length !== 1)
-      throw new PolicyTrap('its answer has more than "ok" or "error"');
-    const { ok, error } = (answer ?? {}) as { ok?: unknown; error?: { message?: unknown } };
-    if (error !== undefined) throw new PolicyTrap(`it says: ${String(error.message)}`);
-    if (typeof ok !== "object" || ok === null) throw new PolicyTrap('its answer has neither "ok" nor "error"');
+    const wrong = malformed(answer);
+    if (wrong !== null) throw new PolicyTrap(`its answer is malformed: ${wrong}`);
+    const { ok, error } = answer as { ok?: unknown; error?: { message: string } };
+    if (error !== undefined) throw new PolicyTrap(`it says: ${error.message}`);
+    if (typeof ok !== "object" || ok === null) throw new PolicyTrap('its answer\'s "ok" is no object');
     return ok;
   };
   const found: string[] = [];

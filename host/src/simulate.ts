@@ -1,6 +1,7 @@
 // `dvdi-policy simulate`: a blob decides about a statement in a world that is made up, and what it asked for is told.
 import { createFake, type Entry, type Fake } from "../../assembly/testing/fake.mjs";
 import { ABI } from "./abi.ts";
+import { malformed } from "./answer.ts";
 import { UserError } from "./errors.ts";
 import { hostOf } from "./fake-host.ts";
 import { printable } from "./printable.ts";
@@ -76,10 +77,11 @@ export function simulate(blob: Uint8Array, simulation: Simulation): Told {
   const ask = <T>(operation: Told["operation"], input: unknown, fake: Fake): T | null => {
     told.operation = operation;
     let answer: { ok?: T; error?: Failure };
+    let text: string;
     try {
       const given = JSON.stringify(input);
       told.input[operation] = given;
-      const text = instance.call(operation, given, hostOf(fake, operation));
+      text = instance.call(operation, given, hostOf(fake, operation));
       told.answer[operation] = text;
       answer = JSON.parse(text) as typeof answer;
     } catch (error) {
@@ -87,6 +89,12 @@ export function simulate(blob: Uint8Array, simulation: Simulation): Told {
       const why = error instanceof PolicyTrap ? error.message : "its answer is not JSON";
       throw new UserError(`${operation}: ${why}`, "an engine would end the operation here, and undo it");
     }
+    const wrong = malformed(answer);
+    if (wrong !== null)
+      throw new UserError(
+        `${operation}: its answer is malformed: ${wrong}: ${text.slice(0, 300)}`,
+        "an engine would count this as the policy's failure, and undo the operation",
+      );
     told.error = answer.error ?? null;
     return answer.ok ?? null;
   };

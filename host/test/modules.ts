@@ -46,6 +46,18 @@ export interface Shape {
   start?: boolean;
   /** The operations do not come to an end, in place of trapping; dvdi_alloc answers. */
   endless?: boolean;
+  /** What the operations answer, in place of trapping. */
+  answer?: string;
+}
+
+/** Where the text of an answer lies: beyond any input. */
+const ANSWER_AT = 32_768n;
+
+/** A number as signed LEB128. */
+function sleb(value: bigint): number[] {
+  const low = Number(BigInt.asUintN(7, value));
+  const rest = value >> 7n;
+  return rest === 0n && low < 64 ? [low] : [low | 0x80, ...sleb(rest)];
 }
 
 /** A module with all that a policy needs (its functions do nothing), or with what `shape` makes of it. */
@@ -64,8 +76,14 @@ export function policyModule(shape: Shape = {}): Uint8Array {
   ];
   const kept = exports.filter(([name]) => !shape.without?.includes(name));
   const unreachable = [3, 0, 0x00, 0x0b];
-  const operations = shape.endless ? [8, 0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b] : unreachable;
-  const alloc = shape.endless ? [4, 0, 0x41, 0, 0x0b] : unreachable;
+  const answer = [...new TextEncoder().encode(shape.answer ?? "")];
+  const packed = sleb((ANSWER_AT << 32n) | BigInt(answer.length));
+  const operations = shape.endless
+    ? [8, 0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b]
+    : answer.length > 0
+      ? [3 + packed.length, 0, 0x42, ...packed, 0x0b]
+      : unreachable;
+  const alloc = shape.endless || answer.length > 0 ? [4, 0, 0x41, 0, 0x0b] : unreachable;
   return customBytes(
     section(1, TYPES),
     section(2, vec(...imports.map(([module, name, type]) => [...text(module), ...text(name), 0, type]))),
@@ -75,5 +93,8 @@ export function policyModule(shape: Shape = {}): Uint8Array {
     section(7, vec(...kept.map(([name, kind, index]) => [...text(name), kind, index]))),
     ...(shape.start ? [section(8, [first + 2])] : []),
     section(10, vec(operations, alloc, unreachable)),
+    ...(answer.length > 0
+      ? [section(11, vec([0, 0x41, ...sleb(ANSWER_AT), 0x0b, ...leb(answer.length), ...answer]))]
+      : []),
   );
 }

@@ -27,6 +27,31 @@ test("a policy that does not come to an end costs a simulation its patience", ()
   });
   assert.equal(tool.status, 1, tool.stderr);
   assert.match(tool.stderr, /^dvdi-policy: .*endless\.wasm: it does not come to an end within 1 s \(--patience\)\n/);
+  // lint reaches no hook that a statement does.
+  assert.match(tool.stderr, /look for a loop in the hooks\n$/);
+});
+
+test("an answer that an engine calls malformed is no decision to simulate and lint", () => {
+  const cases: [answer: string, why: string][] = [
+    ['{"error":{"code":"nope","message":"no"}}', 'its error has the unknown code "nope"; there are invalid, refused,'],
+    ['{"error":{"code":"refused","message":" "}}', "its error has no code or no message"],
+    ['{"error":5}', "its error has no code or no message"],
+    ['{"ok":{},"more":1}', 'it must have one member, "ok" or "error"'],
+    ["5", 'it must have one member, "ok" or "error"'],
+  ];
+  for (const [answer, why] of cases) {
+    const file = join(folder, "malformed.wasm");
+    writeFileSync(file, withManifest(policyModule({ answer }), { name: "house", version: "1.2.3", description: "" }));
+    const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+      spawnSync(process.execPath, [TOOL, ...args], { encoding: "utf8" });
+    const said = `configure: its answer is malformed: ${why}`;
+    const simulated = run("simulate", "--policy", file, "--form", "volume", "data:/data");
+    assert.equal(simulated.status, 1);
+    assert.ok(simulated.stderr.startsWith(`dvdi-policy: ${said}`), simulated.stderr);
+    const linted = run("lint", file);
+    assert.equal(linted.status, 3);
+    assert.ok(linted.stdout.includes(said), linted.stdout);
+  }
 });
 
 test("an output that cannot be written is said in a line, and a reader that has gone is no failure", () => {

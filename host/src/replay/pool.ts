@@ -152,7 +152,7 @@ class Pool {
     this.stuck += 1;
     if (this.stuck >= MOST_STUCK) {
       const often = `the policy did not come to an end for ${this.stuck} records`;
-      this.failure = new UserError(`${often}, at last for record ${index + 1}`, "dvdi-policy lint says more");
+      this.failure = new UserError(`${often}, at last for record ${index + 1}`, "look for a loop in the hooks");
     }
     const at = index - from;
     const result = { outcome: "failed", at: "failure", why: "it does not come to an end" } as const;
