@@ -125,14 +125,23 @@ export class PolicyInstance {
   }
 }
 
+/** The function that trapped, by the number that an engine says, and by its name where the blob has names; "" where V8 says none. */
+function functionOf(stack: string | undefined): string {
+  const frame = /^ *at (?:(.+) \()?wasm:\/\/\S*wasm-function\[(\d+)\]/m.exec(stack ?? "");
+  if (frame === null) return "";
+  const [, name, number] = frame;
+  return ` in function ${number}${name === undefined ? "" : ` (${name})`}`;
+}
+
 /** Runs Wasm; a trap becomes a PolicyTrap. */
 function trapped<T>(run: () => T): T {
   try {
     return run();
   } catch (error) {
     // Node throws WebAssembly.RuntimeError, which has no type here, and RangeError for a stack that is used up.
-    const { name, message } = error as Error;
-    if (name === "RuntimeError" || error instanceof RangeError) throw new PolicyTrap(`it trapped: ${message}`);
+    const { name, message, stack } = error as Error;
+    if (name === "RuntimeError" || error instanceof RangeError)
+      throw new PolicyTrap(`it trapped: ${message}${functionOf(stack)}`);
     throw error;
   }
 }

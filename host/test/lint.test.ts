@@ -8,7 +8,7 @@ import { after, test } from "node:test";
 import { lintPolicy } from "../src/lint.ts";
 import { withManifest } from "../src/manifest.ts";
 import { PolicyBlob, PolicyTrap } from "../src/runner.ts";
-import { policyModule } from "./modules.ts";
+import { policyModule, section, text, vec } from "./modules.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "dvdi-lint-test-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -23,8 +23,12 @@ test("a shape that the engine refuses is said before anything runs", () => {
 test("a policy that traps or answers nothing sensible is said, by operation", () => {
   // Its functions are of the right type and do nothing but trap.
   const [first = "", ...rest] = lintPolicy(withManifest(policyModule(), TEXT));
-  assert.match(first, /^configure: it trapped: unreachable$/);
+  assert.match(first, /^configure: it trapped: unreachable in function 3$/);
   assert.deepEqual(rest, []);
+  // With the number goes the name, where the blob has names.
+  const names = section(0, [...text("name"), ...section(1, vec([3, ...text("House#alloc")]))]);
+  const [named] = lintPolicy(withManifest(Uint8Array.from([...policyModule(), ...names]), TEXT));
+  assert.equal(named, "configure: it trapped: unreachable in function 3 (House#alloc)");
 });
 
 test("a call that cannot be made is a trap of its own kind", () => {

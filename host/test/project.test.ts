@@ -43,6 +43,8 @@ test("a new policy has its tests pass, and is one that an engine takes", () => {
   assert.match(tested.out, /Pass: 2 \/ 2/);
   const built = tool(project, "build", "--name", "house-x");
   assert.equal(built.status, 0, built.out);
+  // A trap is told by the function's name, here and on a node.
+  assert.match(tool(project, "inspect", "build/policy.wasm").out, /^section {2}name \(/m);
   const linted = tool(project, "lint", "build/policy.wasm");
   assert.equal(linted.status, 0, linted.out);
 
