@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, posix, resolve } from "node:path";
 import { after, test } from "node:test";
 
 const folder = mkdtempSync(join(tmpdir(), "dvdi-package-test-"));
@@ -41,6 +41,13 @@ test("the package holds the tool and the library, and from an empty folder makes
     paths.filter((path) => /^(native|test|scripts|build\/(?!host\/dvdi-policy\.mjs$))/.test(path)),
     [],
   );
+
+  // What a writer has is what is in it: no page of it leads to one that is not.
+  const pages = paths.filter((path) => /^docs\/.*\.md$/.test(path));
+  assert.ok(pages.includes("docs/policies.md") && paths.includes("examples/house-rule/house.ts"));
+  for (const page of pages)
+    for (const [, to = ""] of readFileSync(page, "utf8").matchAll(/\]\((?!https?:|#)([^)#]+)/g))
+      assert.ok(paths.includes(posix.join(dirname(page), to)), `${page} leads to ${to}`);
 
   const place = join(folder, "empty");
   mkdirSync(place);
