@@ -213,7 +213,10 @@ Engine::Rest Engine::PrepareFront(Json raw, bool take_over, Done done) {
     };
   };
   // The policy's own failure, unless the engine was what kept it from an answer.
-  auto policy_failed = [&](const Status& s) { return fail(s, s.code() == Code::kPolicy && !core.closing); };
+  auto policy_failed = [&](const Status& s) {
+    const bool failed = s.code() == Code::kPolicy && !core.closing;
+    return fail(failed ? PolicyFault(*decides, s) : s, failed);
+  };
   Status s = ReadRequest(core, raw, request.get());
   if (!s.ok()) {
     done(s, Json());
@@ -244,7 +247,7 @@ Engine::Rest Engine::PrepareFront(Json raw, bool take_over, Done done) {
   recorder->Answer("parse", *text);
   Json said;
   auto parsed = ParsePolicyAnswer("parse", *text, &said);
-  if (!parsed.ok()) return fail(parsed.status(), said.is_null());
+  if (!parsed.ok()) return said.is_null() ? policy_failed(parsed.status()) : fail(parsed.status());
   request->volumes = GetMember(*parsed, "volumes");
   request->notes = GetMember(*parsed, "notes").is_array() ? GetMember(*parsed, "notes") : Json::array();
   if (!request->volumes.is_array())

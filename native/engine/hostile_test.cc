@@ -55,10 +55,17 @@ TEST_F(HostileTest, EachWayToFailIsOneFailedOperationWithItsCause) {
     Json answer = Run({{c.step, ""}}, c.what);
     EXPECT_EQ(CodeOf(answer), "policy") << c.what << answer;
     EXPECT_HAS(MessageOf(answer), c.says) << c.what;
-    EXPECT_HAS(MessageOf(answer), "policy script 1.0.0") << c.what;
+    EXPECT_EQ(MessageOf(answer).rfind("policy script 1.0.0: ", 0), 0u) << c.what << answer;
+    EXPECT_NE(GetString(answer["error"], "hint"), "") << c.what;
   }
   Json answer = Run({{'A', ""}, {'q', "{}"}}, "bad memory for an answer");
   EXPECT_HAS(MessageOf(answer), "bad pointer by dvdi_alloc");
+  for (const char* text : {"{}", R"({"error":{"code":"teapot","message":"no"}})", R"({"ok":{}})"}) {
+    answer = Run({{'a', text}}, text);
+    EXPECT_EQ(CodeOf(answer), "policy") << answer;
+    EXPECT_EQ(MessageOf(answer).rfind("policy script 1.0.0: ", 0), 0u) << answer;
+    EXPECT_HAS(GetString(answer["error"], "hint"), "dvdi policy rollback");
+  }
 }
 
 // What it asks for and must not get: the host call says no, and the operation, which ends then, is undone.

@@ -217,31 +217,29 @@ Status PrepareOperation::Decide() {
   request_.policy.reset();
   // What the engine ended is no fault of the policy's.
   policy_failed_ = !text.ok() && text.status().code() == Code::kPolicy && !core_.closing;
-  if (!text.ok()) return text.status();
+  if (!text.ok()) return policy_failed_ ? PolicyFault(*revision_, text.status()) : text.status();
   recorder_.Answer("prepare", *text);
   Json said;
   auto answer = ParsePolicyAnswer("prepare", *text, &said);
   if (!answer.ok()) {
     policy_failed_ = said.is_null();
     again_ms_ = GetInt(said, "again_ms");
-    return answer.status();
+    return policy_failed_ ? PolicyFault(*revision_, answer.status()) : answer.status();
   }
   policy_answer_ = std::move(*answer);
   for (const auto& v : volumes_) {
     if (request_.goal == Goal::kCreate) {
       if (volumes_[v.first].there) continue;
       policy_failed_ = true;
-      return Status(Code::kPolicy,
-                    "the policy said that volume " + v.name + " is there, and its driver did not",
-                    "the policy blob is faulty: go back to the one before it (dvdi policy rollback)")
+      return PolicyFault(*revision_, Status(Code::kPolicy, "it said that volume " + v.name +
+                                                               " is there, and its driver did not"))
           .WithVolume(v.driver, v.name);
     }
     if (!v.stage.empty()) continue;
     policy_failed_ = true;
-    return Status(Code::kPolicy,
-                  "the policy said that all is ready but made no stage for volume " + v.name +
-                      (v.unstaged.empty() ? "" : ": " + v.unstaged),
-                  "the policy blob is faulty: go back to the one before it (dvdi policy rollback)")
+    return PolicyFault(*revision_,
+                       Status(Code::kPolicy, "it said that all is ready but made no stage for volume " +
+                                                 v.name + (v.unstaged.empty() ? "" : ": " + v.unstaged)))
         .WithVolume(v.driver, v.name);
   }
   return Status();

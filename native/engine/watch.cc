@@ -121,6 +121,16 @@ void WatchPolicies(Core& core, const Revision& revision, const Recorder& recorde
   KeepVerdict(core, *shadow, operation, DecideAgain(*shadow->revision, revision, recorder, record));
 }
 
+Status PolicyFault(const Revision& revision, Status why) {
+  const PolicyManifest& m = revision.module->manifest();
+  const std::string policy = "policy " + m.name + " " + m.version;
+  if (why.message().rfind(policy + ":", 0) != 0) why = std::move(why).WithContext(policy);
+  if (why.hint().empty())
+    why = std::move(why).WithHint(
+        "the policy blob is faulty: go back to the one before it (dvdi policy rollback)");
+  return why;
+}
+
 bool ShadowIsOver(Core& core, const ShadowState& shadow) {
   return shadow.until_ms > 0 && core.env.clock->WallMs() >= shadow.until_ms;
 }

@@ -17,6 +17,9 @@ namespace dvdi {
 void WatchPolicies(Core& core, const Revision& revision, const Recorder& recorder,
                    const OperationRow& operation, const Status& why, bool policy_failed);
 
+// A failure of the policy itself, for its caller: which policy it is, and what to do where that is not said.
+Status PolicyFault(const Revision& revision, Status why);
+
 // What became of the shadow so far: {"decisions": {outcome: n}, "examples": [{"operation", …result}]}.
 Result<Json> ShadowSoFar(Core& core, const ShadowState& shadow, int examples);
 // Whether the shadow has had its time.
