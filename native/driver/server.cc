@@ -24,6 +24,8 @@ using ErrorCode = boost::system::error_code;
 
 constexpr char kContentType[] = "application/vnd.docker.plugins.v1.2+json";
 constexpr uint32_t kMaxHeader = 16 * 1024;
+// How long a new connection may take for its first request before it may have to make room.
+constexpr int64_t kFirstMs = 1'000;
 
 // Waits for `events`; false when the deadline has passed first.
 bool Ready(int fd, short events, int64_t deadline_ms) {
@@ -209,7 +211,9 @@ bool Server::MakeRoom() {
     if (connections_.size() < options_.max_connections) return true;
     for (auto& c : connections_)
       if (c.idle && !c.done) {
-        ::shutdown(c.fd.get(), SHUT_RDWR);
+        // A request may have come since: it is answered still, and whoever sends one from now on is told that
+        // it was not (unix(7), EPIPE). With SHUT_RDWR it was done, and its answer lost.
+        ::shutdown(c.fd.get(), SHUT_RD);
         break;
       }
     changed_.wait_for(lock, std::chrono::milliseconds(500));
@@ -311,6 +315,8 @@ void Server::Serve(Connection* connection) {
   try {
     DeadlineStream stream(fd);
     beast::flat_buffer buffer(options_.max_body + 2 * kMaxHeader);
+    // Who has just come is about to ask, and makes room for nobody meanwhile.
+    (void)Ready(fd, POLLIN, Clock::Real()->MonotonicMs() + kFirstMs);
     while (SetIdle(connection, true)) {
       // A pipelined request may be in the buffer already.
       if (buffer.size() == 0 && !Ready(fd, POLLIN, Clock::Real()->MonotonicMs() + options_.idle_ms)) break;

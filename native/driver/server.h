@@ -51,7 +51,7 @@ class Server {
   struct Connection {
     UniqueFd fd;
     std::thread thread;
-    bool idle = true, done = false;
+    bool idle = false, done = false;
   };
 
   Server(const ServerOptions& options, Handler handler, UniqueFd listener, UniqueFd wake_read,

@@ -187,6 +187,18 @@ TEST_F(ServerTest, ConnectionsAreBoundedAndIdleOnesMakeRoom) {
   EXPECT_EQ((closed[0].revents != 0 ? first : second).ReadAll(), "");
 }
 
+TEST_F(ServerTest, ARequestThatIsThereWhenRoomIsMadeIsAnswered) {
+  options_.max_connections = 1;
+  Start();
+  for (int i = 0; i < 200; ++i) {
+    RawClient first(options_.socket), second(options_.socket);
+    ASSERT_TRUE(first.Send(PostText("/1", "")));
+    ASSERT_TRUE(second.Send(PostText("/2", "")));
+    ASSERT_TRUE(Is200(first.ReadResponse())) << i;
+    ASSERT_TRUE(Is200(second.ReadResponse())) << i;
+  }
+}
+
 TEST_F(ServerTest, RequestsRunSideBySide) {
   std::promise<void> second_came;
   auto came = second_came.get_future().share();
