@@ -71,16 +71,19 @@ Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::st
   return fd;
 }
 
-Result<std::string> FolderPath(int fd) {
+Result<std::string> OpenPath(int fd) {
   char path[PATH_MAX];
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   const ssize_t n = ::readlink(link.c_str(), path, sizeof path);
-  if (n < 0) return Status::FromErrno(errno, "cannot tell the path of an open folder", link);
-  const std::string text(path, static_cast<size_t>(n));
+  if (n < 0) return Status::FromErrno(errno, "cannot tell the path of an open file", link);
+  return n == static_cast<ssize_t>(sizeof path) ? std::string() : std::string(path, static_cast<size_t>(n));
+}
+
+Result<std::string> FolderPath(int fd) {
+  DVDI_ASSIGN_OR_RETURN(const std::string text, OpenPath(fd));
   struct stat st;
   // One that was removed, or lies outside of this namespace, has no path that begins so.
-  if (n == 0 || n == static_cast<ssize_t>(sizeof path) || path[0] != '/' ||
-      (::fstat(fd, &st) == 0 && st.st_nlink == 0))
+  if (text.empty() || text[0] != '/' || (::fstat(fd, &st) == 0 && st.st_nlink == 0))
     return Status(Code::kNotFound, "an open folder has no path any more").WithPath(text);
   return text;
 }

@@ -26,6 +26,9 @@ Result<UniqueFd> OpenFolder(int dirfd, const std::string& name);
 Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::string& path,
                                std::string_view what);
 
+// What the kernel calls an open file (/proc/PID/fd of proc(5)): no path, or one with " (deleted)" behind it,
+// where it has none. "" where it is longer than PATH_MAX.
+Result<std::string> OpenPath(int fd);
 // The path of an open folder in this mount namespace, as the kernel has it: without links, however it was
 // opened. kNotFound where it has none any more.
 Result<std::string> FolderPath(int fd);

@@ -1,7 +1,6 @@
 // Which loop device an image is attached to.
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -62,10 +61,8 @@ std::string WithoutDeleted(std::string path) {
 
 // The path of an open image, "POOL/NAME/image"; "" where it cannot be told.
 std::string ImagePath(int image_fd) {
-  char path[PATH_MAX];
-  ssize_t n = ::readlink(("/proc/self/fd/" + std::to_string(image_fd)).c_str(), path, sizeof path);
-  if (n <= 0 || n == static_cast<ssize_t>(sizeof path)) return "";
-  return WithoutDeleted(std::string(path, static_cast<size_t>(n)));
+  auto path = OpenPath(image_fd);
+  return path.ok() ? WithoutDeleted(*std::move(path)) : "";
 }
 
 // Whether a device that does not answer may be over the image at `path`: where its file has that name, or

@@ -57,10 +57,9 @@ OpenTiers::OpenTiers(std::vector<TierConfig> configs, TierOptions options) : opt
 }
 
 Status OpenTiers::Start() {
-  TryAll();
   const int64_t deadline = Now() + options_.wait_ms;
   for (bool first = true;; first = false) {
-    if (!first) TryAll();
+    TryAll();
     bool open = false, hangs = false;
     std::string none;
     Status last;
