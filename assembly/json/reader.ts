@@ -2,26 +2,15 @@
 // somebody asks for them, because json-as's typed parsing takes malformed documents without a word; it decodes escapes
 // and numbers with a fraction. Values are read through Node, which knows its place in the document; the first thing that
 // is wrong is kept in the Document, so that readers can go on and look once at the end.
-import { JSON } from "json-as/assembly";
 import { Failure, Result } from "../model/result";
 import { nearest } from "./near";
 import { MAX_TEXT, scan } from "./scan";
-import { PLAIN, Tape, WITH_ESCAPES, decode, sameText, widened } from "./tape";
-import { MAX_INTEGER, MAX_NUMBER, badText, numberText, show } from "./text";
+import { PLAIN, Tape, sameText, widened } from "./tape";
+import { MAX_INTEGER, MAX_NUMBER, badText, show } from "./text";
+import { Kind, QUOTE, digitsAt, floatAt, isTrueAt, kindOf, numberAsText, numeralAt, stringAt } from "./value";
 
 /** UTF-16 units of one string value, unless a reader says less. */
 export const MAX_STRING: i32 = 1 << 20;
-const QUOTE: u32 = 0x22;
-
-/** What a value is. */
-export enum Kind {
-  Null,
-  Bool,
-  Number,
-  String,
-  Array,
-  Object,
-}
 
 /** One text being read: what it is called in errors, and the first error met. */
 export class Document {
@@ -68,16 +57,12 @@ export class Node {
     return stringAt(this.document.tape, this.entry);
   }
 
-  /** The number, as the library reads it. */
   private float(): f64 {
-    const tape = this.document.tape;
-    const start = tape.startOf(this.entry);
-    return JSON.parse<f64>(widened(start, tape.endOf(this.entry) - start));
+    return floatAt(this.document.tape, this.entry);
   }
 
   private isTrue(): bool {
-    const tape = this.document.tape;
-    return load<u8>(tape.startOf(this.entry)) == 0x74; // true
+    return isTrueAt(this.document.tape, this.entry);
   }
 
   get isObject(): bool {
@@ -236,29 +221,8 @@ export class Node {
 
   /** A number or a truth value as a text; records an error for anything else, and for a number that is out of range. */
   plain(): string {
-    if (this.kind == Kind.Number) return this.numberAsText(this.number());
+    if (this.kind == Kind.Number) return numberAsText(this.document.tape, this.entry, this.number());
     return this.isTrue() ? "true" : "false";
-  }
-
-  /**
-   * The number as a text: as it was written, for the library reads one fraction in a thousand as a neighbour that is written
-   * longer, and a whole one that is too large to be exact may be an id. Zeros behind a fraction are left out, and an
-   * exponent is reckoned with.
-   */
-  private numberAsText(number: f64): string {
-    const literal = this.literal();
-    if (number == 0 || literal.includes("e") || literal.includes("E")) return numberText(number);
-    if (!literal.includes(".")) return literal;
-    let end = literal.length;
-    while (literal.charCodeAt(end - 1) == 0x30) end--;
-    return literal.substring(0, literal.charCodeAt(end - 1) == 0x2e ? end - 1 : end);
-  }
-
-  /** The value as it was written. */
-  private literal(): string {
-    const tape = this.document.tape;
-    const start = tape.startOf(this.entry);
-    return widened(start, tape.endOf(this.entry) - start);
   }
 
   /** The truth value; records an error and gives false where it is none. */
@@ -392,12 +356,6 @@ export class Node {
     );
   }
 
-  /** The number for an error: as it was written where it is none that counts. */
-  private numeral(): string {
-    const number = this.float();
-    return Math.abs(number) <= MAX_NUMBER ? this.numberAsText(number) : show(this.literal());
-  }
-
   /** The value for an error: cut, without control characters. */
   shown(): string {
     switch (this.kind) {
@@ -406,7 +364,7 @@ export class Node {
       case Kind.Bool:
         return this.isTrue() ? "true" : "false";
       case Kind.Number:
-        return this.numeral();
+        return numeralAt(this.document.tape, this.entry);
       case Kind.String:
         return '"' + show(this.decoded()) + '"';
       case Kind.Array:
@@ -415,58 +373,6 @@ export class Node {
         return "an object";
     }
   }
-}
-
-function kindOf(tape: Tape, entry: i32): Kind {
-  const code = <u32>load<u8>(tape.startOf(entry));
-  if (code == QUOTE) return Kind.String;
-  if (code == 0x7b) return Kind.Object;
-  if (code == 0x5b) return Kind.Array;
-  if (code == 0x74 || code == 0x66) return Kind.Bool;
-  return code == 0x6e ? Kind.Null : Kind.Number;
-}
-
-/** The text of a string. Without an escape it is what it is; the library decodes the others. */
-function stringAt(tape: Tape, entry: i32): string {
-  const start = tape.startOf(entry);
-  const length = tape.endOf(entry) - start;
-  const kind = <u32>tape.countOf(entry);
-  if (kind == PLAIN) return widened(start + 1, length - 2);
-  if (kind != WITH_ESCAPES) return decode(start + 1, length - 2);
-  return JSON.parse<string>(withPlainSlashes(start, length));
-}
-
-const ESCAPED_SLASH: u32 = 0x2f5c;
-
-/** The text of so many bytes, with a slash for each escape `\/`, which json-as would decode to NUL. */
-function withPlainSlashes(bytes: usize, length: usize): string {
-  const copy = new ArrayBuffer(<i32>length);
-  const start = changetype<usize>(copy);
-  const end = bytes + length;
-  let to = start;
-  while (bytes < end) {
-    const code = load<u8>(bytes);
-    // Behind a backslash stands something, for the text was walked through.
-    if (code == 0x5c && <u32>load<u16>(bytes) != ESCAPED_SLASH) store<u8>(to++, <u32>load<u8>(bytes++));
-    else if (code == 0x5c) bytes++;
-    store<u8>(to++, <u32>load<u8>(bytes++));
-  }
-  return decode(start, to - start);
-}
-
-/** A number that is written as up to 15 digits and nothing else; -1 for others. */
-function digitsAt(tape: Tape, entry: i32): i64 {
-  const end = tape.endOf(entry);
-  let at = tape.startOf(entry);
-  if (end - at > 15) return -1;
-  let number: i64 = 0;
-  while (at < end) {
-    const digit = <u32>load<u8>(at) - 0x30;
-    if (digit > 9) return -1;
-    number = number * 10 + digit;
-    at++;
-  }
-  return number;
 }
 
 /**
