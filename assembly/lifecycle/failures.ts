@@ -178,3 +178,10 @@ function holds(text: string, parts: string[]): bool {
   for (let i = 0; i < parts.length; i++) if (lower.includes(parts[i])) return true;
   return false;
 }
+
+/** Names the volume in a failure that names none. */
+export function named(failure: Failure, volume: Volume): Failure {
+  if (!failure.volume.length) failure.volume = volume.name;
+  if (!failure.driver.length) failure.driver = volume.driver;
+  return failure;
+}

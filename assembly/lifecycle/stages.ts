@@ -3,9 +3,9 @@ import { stage } from "../dvdi";
 import { JsonWriter } from "../json/writer";
 import { Failure } from "../model/result";
 import { AT_ONCE } from "./calls";
+import { named } from "./failures";
 import { answerOf, badAnswer, failureOf, misread } from "./host";
 import { Policy } from "./policy";
-import { named } from "./prepare";
 import { Volume } from "./volume";
 
 /** Stages all volumes, as many with one request as the engine takes; they are mounted. The first failure, by the volumes' order, or null. */
