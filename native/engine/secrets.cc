@@ -17,6 +17,7 @@ constexpr const char* kBlank = " \t\r\n";
 // As the settings compare option names: case, '-', '_', blanks and a prefix as Marathon's "dvdi/" make no
 // difference.
 bool IsListed(const Settings& settings, std::string_view name) {
+  if (name.empty() || settings.secret_options.empty()) return false;
   const std::string key = OptionKey(name);
   return std::any_of(settings.secret_options.begin(), settings.secret_options.end(),
                      [&](const std::string& listed) { return OptionKey(listed) == key; });
