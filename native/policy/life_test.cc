@@ -169,8 +169,9 @@ TEST_F(LifeTest, WhatCannotDecideAnyMoreIsPassedOverOnTheWayBack) {
   EXPECT_HAS(GetString(back->passed_over[1], "why"), Sha("1.1.0"));
   const Json history = selector_->folder().History();
   EXPECT_EQ(GetMember(history.back(), "passed_over"), back->passed_over);
-  // Where none can decide, the error is of the one that was asked for.
+  // Where none can decide, the error is of the one that was asked for. The built-in one always can.
   Install("1.3.0");
+  ASSERT_TRUE(life_->Bar(Sha256Hex(BuiltinPolicy()), "").ok());
   for (const std::string& sha256 : life_->State()->Earlier())
     ASSERT_EQ(::unlink(selector_->folder().BlobPath(sha256).c_str()), 0);
   const Status none = life_->GoBack("", false, "rolled-back", "").status();

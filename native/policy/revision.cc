@@ -118,6 +118,11 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Builtin() {
 
 Result<std::shared_ptr<const Revision>> PolicySelector::Installed(const std::string& sha256,
                                                                   Left* left) const {
+  // This library holds its bytes: a disk that spoils the folder's copy takes no policy away.
+  if (sha256 == BuiltinPolicySha256()) {
+    DVDI_ASSIGN_OR_RETURN(auto builtin, runtime_->Load(BuiltinPolicy(), sha256));
+    return Configure(std::move(builtin), "built-in", left);
+  }
   // What decides is the compiled form, and that has a checksum of its own: where it is there, its blob is
   // not read and hashed once more.
   DVDI_ASSIGN_OR_RETURN(uint64_t bytes, folder_.BlobBytes(sha256));

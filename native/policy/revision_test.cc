@@ -257,6 +257,16 @@ TEST_F(RevisionTest, FailsClosedWhereTheBlobIsDamaged) {
   EXPECT_HAS(Now(), "no policy decides on this node");
 }
 
+TEST_F(RevisionTest, TheBuiltInPolicyIsThereThoughItsCopyIsNot) {
+  auto s = Selector();
+  ASSERT_TRUE(InstallBlob(s, std::string(BuiltinPolicy()), false).ok());
+  const std::string blob = dir_ + "/blobs/" + BuiltinPolicySha256() + ".wasm";
+  std::ofstream(blob, std::ios::app) << "x";
+  EXPECT_EQ(Now(), "builtin 0.9.0");
+  ASSERT_TRUE(fs::remove(blob));
+  EXPECT_EQ(Now(), "builtin 0.9.0");
+}
+
 // What decides is the compiled form, which has a checksum of its own.
 TEST_F(RevisionTest, ABlobWhoseCompiledFormIsThereIsNotReadAgain) {
   auto restart = [&] {
