@@ -119,16 +119,18 @@ async function fuzzShortly({ match, onTest }) {
   };
   const targets = TARGETS.filter(({ name }) => !match || new RegExp(match).test(name));
   if (!why && targets.length > 0) await buildTargets(() => {});
-  for (const target of targets) {
-    if (why) {
-      end({ name: target.name, outcome: "skipped", detail: why });
-      continue;
-    }
+  const one = async (target) => {
+    if (why) return end({ name: target.name, outcome: "skipped", detail: why });
     // Of one program, the same inputs each time: what it finds is there again in the next run.
     const { code, log, artifact } = await fuzz(target, { runs: target.short, fresh: true, seed: 1 });
     const detail = code === 0 ? undefined : `${log.split("\n").slice(-120).join("\n")}\n${howTo(target, artifact)}`;
     end({ name: target.name, outcome: code === 0 ? "passed" : "failed", detail });
-  }
+  };
+  const left = targets.values();
+  const worker = async () => {
+    for (const target of left) await one(target);
+  };
+  await Promise.all(cpus().map(worker));
   return { tests };
 }
 
