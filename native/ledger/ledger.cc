@@ -34,9 +34,31 @@ Status CheckIntegrity(Db* db) {
 
 }  // namespace
 
+Status Ledger::MakeFile() {
+  // As a path alone where it is there: with a descriptor that is closed all locks of the process on the file
+  // end (fcntl(2)), also those that SQLite has for another ledger of this process.
+  int fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_PATH | O_NOFOLLOW);
+  // Made here, so that nobody else can read it whatever the umask is; SQLite's -wal and -shm follow its mode.
+  if (fd == -ENOENT)
+    fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (fd < 0) return Status::FromErrno(-fd, "cannot make the ledger " + path_, path_);
+  env_.sys->Close(fd);
+  return Status();
+}
+
 Status Ledger::OpenFiles() {
   int found = 0;
+  DVDI_RETURN_IF_ERROR(MakeFile());
   DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName()));
+  // Before anything was read: the system let SQLite open it for reading alone. That is no damage, as a format
+  // is that is only read.
+  if (!writer_.Writable().ok()) {
+    writer_.Close();
+    const int fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_NOFOLLOW);
+    if (fd < 0) return Status::FromErrno(-fd, "cannot write to the ledger " + path_, path_);
+    env_.sys->Close(fd);  // it could not be for a moment
+    DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName()));
+  }
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA journal_mode = WAL"));
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA synchronous = NORMAL"));
   writer_.LimitLog(env_.store->LogPages());
@@ -84,10 +106,6 @@ Status Ledger::Open() {
     // SQLite takes an empty file for a new one, and would wait for engines that had another one open.
     DVDI_RETURN_IF_ERROR(PutAside("it is empty"));
   }
-  // Made here, so that nobody else can read it whatever the umask is; SQLite's -wal and -shm follow its mode.
-  int fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-  if (fd < 0) return Status::FromErrno(-fd, "cannot make the ledger " + path_, path_);
-  env_.sys->Close(fd);
   Status s = OpenFiles();
   if (!s.ok() && writer_.full()) {
     // On a full disk what is to be undone must be found all the same.
@@ -98,7 +116,8 @@ Status Ledger::Open() {
   if (s.ok()) return s;
   bool bad = writer_.damaged() || reader_.damaged() || writer_.misfit() || reader_.misfit() ||
              s.message().starts_with("integrity check");
-  if (!bad) return s;
+  // What the system refuses is no damage.
+  if (!bad || s.error_number() != 0) return s;
   DVDI_RETURN_IF_ERROR(PutAside(s.message()));
   return OpenFiles();
 }

@@ -165,6 +165,7 @@ class Ledger {
     bool put_off = false;  // nothing was tried: the file is not the one any more
     Status status;
   };
+  Status MakeFile();
   Status OpenFiles();
   // Renames the file and what belongs to it; `kept` is the name that it has now.
   Status MoveAway(std::string* kept);
