@@ -77,7 +77,8 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   core->ledger = std::make_unique<Ledger>(env, s.state_dir + "/ledger.db");
   auto instance = InstanceLock::Take(env, core->instances);
   // On a full disk what is to be ended must be ended all the same.
-  if (instance.status().error_number() == ENOSPC) {
+  const int error = instance.status().error_number();
+  if (error == ENOSPC || error == EDQUOT) {
     core->ledger->SpendReserve();  // or somebody else has, meanwhile
     instance = InstanceLock::Take(env, core->instances);
   }

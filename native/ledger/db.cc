@@ -71,7 +71,7 @@ std::string Stmt::Text(int column) const {
 
 int64_t Stmt::Int(int column) const { return sqlite3_column_int64(stmt_, column); }
 
-Status Db::Open(const std::string& path, const char* vfs) {
+Status Db::Open(const std::string& path, const char* vfs, bool in_place) {
   ConfigureSqlite();
   path_ = path;
   damaged_ = false, misfit_ = false, full_ = false;
@@ -82,6 +82,7 @@ Status Db::Open(const std::string& path, const char* vfs) {
     Close();
     return s;
   }
+  if (!in_place) shm_.Enter(db_);
   sqlite3_busy_timeout(db_, 10'000);
   sqlite3_limit(db_, SQLITE_LIMIT_LENGTH, 64 << 20);
   return Status();
@@ -92,6 +93,7 @@ void Db::Close(bool keep_log) {
   kept_.clear();
   if (db_ != nullptr && keep_log) sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   if (db_ != nullptr) sqlite3_close_v2(db_);
+  shm_.Closed();
   db_ = nullptr;
 }
 
@@ -134,7 +136,7 @@ Status Db::Error(int rc, std::string_view what, Does does) {
   int err = db_ != nullptr && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN)
                 ? sqlite3_system_errno(db_)
                 : 0;
-  bool full = primary == SQLITE_FULL || err == ENOSPC;
+  bool full = primary == SQLITE_FULL || err == ENOSPC || err == EDQUOT;
   full_ |= full;
   std::string message = "ledger " + path_ + ": cannot " + std::string(what) + ": ";
   message += db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(rc);

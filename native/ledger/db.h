@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "ledger/shm.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -69,7 +70,8 @@ class Db {
   Db(const Db&) = delete;
   Db& operator=(const Db&) = delete;
 
-  Status Open(const std::string& path, const char* vfs);
+  // `in_place`: the filesystem finds room for what is written anew where it was before (sys/files.h).
+  Status Open(const std::string& path, const char* vfs, bool in_place = true);
   // `keep_log`: what the log holds stays in it. Else the last connection of all processes writes it into the
   // file, which takes two fsyncs.
   void Close(bool keep_log = false);
@@ -101,6 +103,7 @@ class Db {
   std::string path_;
   std::map<const char*, sqlite3_stmt*> kept_;
   bool damaged_ = false, misfit_ = false, full_ = false;
+  ShmRoom shm_;
 };
 
 }  // namespace dvdi

@@ -1,12 +1,16 @@
-// The ledger's file on real disks, and beside another ledger of the same process.
+// The ledger's file on real disks: full ones, of all kinds, and beside another ledger of the same process.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <fstream>
 #include <string>
 
+#include "base/fd.h"
+#include "base/path.h"
 #include "ledger/ledger.h"
 #include "mount/test_world.h"
 
@@ -15,6 +19,38 @@ namespace {
 
 class LedgerDiskTest : public MountTest {
  protected:
+  static Status Write(Ledger& ledger, Commit commit, size_t bytes) {
+    return ledger.Apply(commit, true, [&](LedgerTx& tx) {
+      RecordRow r;
+      r.operation = "o", r.body = std::string(bytes, 'x');
+      return tx.PutRecord(r, {}, 10'000);
+    });
+  }
+  static Status Look(Ledger& ledger) {
+    return ledger.Read([](LedgerTx& tx) { return tx.Attachments().status(); });
+  }
+  // A btrfs in an image on a loop device, mounted there.
+  std::string MakeBtrfs(const std::string& name) {
+    std::string image = MakeFile(name + ".img", ""), path = MakeDir(name);
+    EXPECT_EQ(0, ::truncate(image.c_str(), 128 << 20));
+    EXPECT_EQ(0, RunProgram({"mkfs.btrfs", "-q", image}));
+    EXPECT_EQ(0, RunProgram({"mount", "-t", "btrfs", "-o", "loop", image, path}));
+    return path;
+  }
+  // Writes until nothing more fits, also once all that was written before is on the disk; why it does not.
+  static int Fill(const std::string& path) {
+    UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    const std::string bytes(64 << 10, 'x');
+    int err = 0;
+    for (int round = 0; round < 4; ++round) {
+      for (size_t n = bytes.size(); n >= 4096; n /= 2)
+        while (::write(fd.get(), bytes.data(), n) > 0) {
+        }
+      err = errno;
+      ::syncfs(fd.get());
+    }
+    return err;
+  }
   // Whether this process has SQLite's lock of an open file (file format, "Locking"), as another one sees it.
   static bool IsLocked(const std::string& path) {
     const pid_t other = ::fork();
@@ -30,6 +66,46 @@ class LedgerDiskTest : public MountTest {
     return WEXITSTATUS(status) == 1;
   }
 };
+
+// btrfs needs room for a store to a page that it has: SQLite's index would end this process by SIGBUS.
+TEST_F(LedgerDiskTest, AFullDiskThatWritesElsewhereEndsNoProcess) {
+  if (!HasProgram("mkfs.btrfs")) GTEST_SKIP() << "needs mkfs.btrfs";
+  for (const bool quota : {false, true}) {
+    SCOPED_TRACE(quota ? "quota" : "disk");
+    std::string folder = MakeBtrfs(quota ? "quota" : "disk");
+    if (quota) {
+      folder += "/state";
+      ASSERT_EQ(0, RunProgram({"btrfs", "quota", "enable", ParentOf(folder)}));
+      ASSERT_EQ(0, RunProgram({"btrfs", "subvolume", "create", folder}));
+      ASSERT_EQ(0, RunProgram({"btrfs", "qgroup", "limit", "8M", folder}));
+    }
+    Env env = TestEnv();
+    Ledger ledger(env, folder + "/ledger.db");
+    ASSERT_TRUE(ledger.Open().ok());
+    ASSERT_TRUE(Write(ledger, Commit::recorded, 100).ok());
+    ASSERT_TRUE(ledger.KeepReserve().ok());
+    EXPECT_EQ(quota ? EDQUOT : ENOSPC, Fill(folder + "/filler"));
+    if (uint64_t free = 0; !quota) {
+      EXPECT_EQ(0, env.sys->FsFree(folder.c_str(), &free));
+      EXPECT_LT(free, static_cast<uint64_t>(Reserve::kBytes)) << "it is said to be full";
+    }
+    EXPECT_TRUE(Look(ledger).ok());
+    Status s;
+    for (int i = 0; i < 1000 && s.ok(); ++i) s = Write(ledger, Commit::intent, 20'000);
+    EXPECT_FALSE(s.ok());
+    EXPECT_EQ("make room on the filesystem of the state folder", s.hint()) << s.message();
+    EXPECT_TRUE(ledger.HasReserve()) << "it is for what ends";
+    EXPECT_TRUE(Look(ledger).ok());
+    for (int i = 0; i < 3; ++i) {
+      s = Write(ledger, Commit::released, 100);
+      EXPECT_TRUE(s.ok()) << s.message();
+    }
+    EXPECT_FALSE(ledger.HasReserve());
+    Ledger next(env, folder + "/ledger.db");
+    EXPECT_TRUE(next.Open().ok()) << "who comes to end more";
+    EXPECT_TRUE(Write(next, Commit::released, 100).ok());
+  }
+}
 
 // Without its lock another process takes itself for the last that closes the file, and removes the log.
 TEST_F(LedgerDiskTest, ASecondLedgerOfOneProcessTakesNoLockFromTheFirst) {

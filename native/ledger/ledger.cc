@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "ledger/schema.h"
+#include "sys/files.h"
 #include "sys/sys.h"
 
 namespace dvdi {
@@ -42,6 +43,8 @@ Status Ledger::MakeFile() {
   if (fd == -ENOENT)
     fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make the ledger " + path_, path_);
+  int64_t type = 0;
+  in_place_ = env_.sys->FsType(fd, &type) >= 0 && MappedWritesInPlace(type);
   env_.sys->Close(fd);
   return Status();
 }
@@ -49,7 +52,7 @@ Status Ledger::MakeFile() {
 Status Ledger::OpenFiles() {
   int found = 0;
   DVDI_RETURN_IF_ERROR(MakeFile());
-  DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName()));
+  DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName(), in_place_));
   // Before anything was read: the system let SQLite open it for reading alone. That is no damage, as a format
   // is that is only read.
   if (!writer_.Writable().ok()) {
@@ -57,7 +60,7 @@ Status Ledger::OpenFiles() {
     const int fd = env_.sys->OpenAt(AT_FDCWD, path_.c_str(), O_RDWR | O_NOFOLLOW);
     if (fd < 0) return Status::FromErrno(-fd, "cannot write to the ledger " + path_, path_);
     env_.sys->Close(fd);  // it could not be for a moment
-    DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName()));
+    DVDI_RETURN_IF_ERROR(writer_.Open(path_, env_.store->VfsName(), in_place_));
   }
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA journal_mode = WAL"));
   DVDI_RETURN_IF_ERROR(writer_.Exec("PRAGMA synchronous = NORMAL"));
@@ -369,7 +372,7 @@ Status Ledger::ReadOnce(const Body& body, bool* put_off) {
   *put_off = MustWait(reader_, Refilling());
   if (*put_off) return Status();
   if (!may_read_) return Closed();
-  if (!reader_.is_open()) DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName()));
+  if (!reader_.is_open()) DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName(), in_place_));
   return ReadBy(&reader_, body);
 }
 

@@ -195,7 +195,8 @@ class Ledger {
   const CheckedMark checked_;
   Reserve reserve_;
   std::atomic<bool> rebuilt_ = false;
-  bool is_new_ = false;  // nothing of it is in the file yet
+  bool is_new_ = false;    // nothing of it is in the file yet
+  bool in_place_ = false;  // of its filesystem: MappedWritesInPlace
   mutable std::mutex note_mu_;
   std::string note_;  // by note_mu_
 

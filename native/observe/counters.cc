@@ -29,11 +29,6 @@ uint32_t HashOf(std::string_view text) {
   return h;
 }
 
-// Where a write to a mapped, allocated block cannot fail for want of space (which would be a SIGBUS).
-bool WritesInPlace(int64_t type) {
-  return type == 0x01021994 /*tmpfs*/ || type == 0xEF53 /*ext*/ || type == 0x58465342 /*xfs*/;
-}
-
 // What makers of the file have left that died: theirs are links to it, or never were whole.
 void Sweep(const Env& env, const std::string& folder) {
   SysFd opened(env.sys, env.sys->OpenAt(AT_FDCWD, folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -99,7 +94,7 @@ Status Counters::Map(const Env& env, const std::string& path) {
       if (ours) {
         r = env.sys->FsType(fd.get(), &type);
         if (r < 0) return failed(-r, "cannot look at the filesystem of");
-        if (!WritesInPlace(type))
+        if (!MappedWritesInPlace(type))
           return Status(Code::kUnsupported, "counters cannot be kept in " + path + " on this filesystem",
                         "set runtime_dir to a folder on tmpfs, ext4 or xfs")
               .WithPath(path);

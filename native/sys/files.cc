@@ -141,6 +141,10 @@ Result<std::string> ReadNamedFile(Sys* sys, const std::string& path, uint64_t ma
   return ReadRegular(sys, AT_FDCWD, path, max, path, false, nullptr);
 }
 
+bool MappedWritesInPlace(int64_t type) {
+  return type == 0x01021994 /*tmpfs*/ || type == 0xEF53 /*ext*/ || type == 0x58465342 /*xfs*/;
+}
+
 Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t n = sys->Write(fd, bytes.data(), bytes.size());

@@ -38,6 +38,9 @@ Result<std::string> ReadOwnFile(Sys* sys, const std::string& path);
 // The same for a file whoever's it is, links followed: one that the operator named.
 Result<std::string> ReadNamedFile(Sys* sys, const std::string& path, uint64_t max);
 
+// Whether a store to a mapped page of a file that has its blocks needs no room on a filesystem of that type
+// (statfs(2)). Where it may (btrfs and its like write elsewhere), and there is none, it is a SIGBUS.
+bool MappedWritesInPlace(int64_t type);
 // All of it, from where the descriptor stands.
 Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& path);
 // The name of a file that becomes folder/name when it is whole. Who makes it locks it

@@ -8,7 +8,6 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -117,9 +116,13 @@ int Sys::FsType(int fd, int64_t* type) {
   return r;
 }
 int Sys::FsFree(const char* path, uint64_t* bytes) {
-  struct statvfs st;
-  int r = Check(::statvfs(path, &st));
-  if (r >= 0) *bytes = static_cast<uint64_t>(st.f_bfree) * st.f_frsize;
+  struct statfs st;
+  int r = Check(::statfs(path, &st));
+  if (r < 0) return r;
+  // Of ext4 f_bavail lacks what is kept for root; of btrfs f_bfree has what no file gets.
+  constexpr int64_t kBtrfs = 0x9123683E;
+  const uint64_t blocks = static_cast<int64_t>(st.f_type) == kBtrfs ? st.f_bavail : st.f_bfree;
+  *bytes = blocks * static_cast<uint64_t>(st.f_frsize != 0 ? st.f_frsize : st.f_bsize);
   return r;
 }
 int Sys::RealPath(const char* path, std::string* real) {

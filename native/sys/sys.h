@@ -51,8 +51,8 @@ class Sys {
   virtual int FstatAt(int dirfd, const char* path, struct stat* st, int flags);
   // f_type of statfs(2) for the descriptor, into *type.
   virtual int FsType(int fd, int64_t* type);
-  // What root can still write on the filesystem that the path is on, into *bytes (statfs(2): f_bfree). Not
-  // for what a plugin has mounted: a filesystem whose server is gone may keep the caller for ever.
+  // What root can still write on the filesystem that the path is on, into *bytes (statfs(2)). Not for what a
+  // plugin has mounted: a filesystem whose server is gone may keep the caller for ever.
   virtual int FsFree(const char* path, uint64_t* bytes);
   // OFD write lock (F_OFD_SETLK) on `length` bytes at `offset`, 0 for all that follows: 0, or -EAGAIN
   // where another open file holds it. Ends with the descriptor.

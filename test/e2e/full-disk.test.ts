@@ -14,7 +14,7 @@ const PLAIN = ["--volume-driver", "plain"];
 /** Writes a file on the node's state folder until nothing more goes in. */
 function fill(world: World): string {
   const file = join(world.outside(world.state), "filler");
-  const fd = openSync(file, "w");
+  const fd = openSync(file, "a");
   try {
     // Smaller and smaller, until not even a byte has room.
     for (let size = 1 << 16; size > 0; size >>= 1) {
@@ -47,6 +47,13 @@ const DISKS: Record<string, (world: World) => Promise<void>> = {
     await must(["mkfs.ext4", "-q", "-m", "0", image]);
     await mountState(world, [await world.loop(image)]);
   },
+  // Here a store to a mapped page needs room too.
+  btrfs: async (world) => {
+    const image = join(world.folder, "disk.img");
+    await must(["truncate", "--size", "128M", image]);
+    await must(["mkfs.btrfs", "-q", image]);
+    await mountState(world, ["-t", "btrfs", await world.loop(image)]);
+  },
 };
 
 for (const [kind, disk] of Object.entries(DISKS)) {
@@ -61,6 +68,9 @@ for (const [kind, disk] of Object.entries(DISKS)) {
     assert.equal(orphan.code, 0, orphan.all);
     const held = await world.hold(["-v", `data:${world.target("data")}`, ...PLAIN]);
     assert.equal(statSync(reserve).size, 1 << 20, "room is set aside");
+    const settle = () => world.must(["sync", "--file-system", world.state]);
+    fill(world);
+    await settle();
     const filler = fill(world);
 
     const third = ["run", "-v", `third:${world.target("third")}`, ...PLAIN, "--", "true"];
@@ -89,6 +99,7 @@ for (const [kind, disk] of Object.entries(DISKS)) {
     );
 
     rmSync(filler);
+    await settle(); // btrfs has the room with its next transaction
     assert.match((await world.dvdi(["status"])).out, new RegExp(`^State folder: +${world.state}$`, "m"));
     const done = await world.dvdi(third);
     assert.equal(done.code, 0, done.all);
