@@ -85,7 +85,9 @@ Status Db::Open(const std::string& path, const char* vfs, bool in_place) {
   if (!in_place) shm_.Enter(db_);
   sqlite3_busy_timeout(db_, 10'000);
   sqlite3_limit(db_, SQLITE_LIMIT_LENGTH, 64 << 20);
-  return Status();
+  // Not in files of /var/tmp: what is sorted is held in memory by who asks for it anyway, and a disk that is
+  // full there has no reserve.
+  return Exec("PRAGMA temp_store = MEMORY");
 }
 
 void Db::Close(bool keep_log) {

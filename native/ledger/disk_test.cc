@@ -1,6 +1,7 @@
 // The ledger's file on real disks: full ones, of all kinds, and beside another ledger of the same process.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -151,6 +152,36 @@ TEST_F(LedgerDiskTest, OneThatIsBegunAnewIsForItsOwnerAloneToo) {
     ASSERT_EQ(0, ::stat(Path(name).c_str(), &st)) << name;
     EXPECT_EQ(0600u, st.st_mode & 07777) << name;
   }
+}
+
+// What is sorted, or kept for a rollback, needs no other disk than that of the state folder.
+TEST_F(LedgerDiskTest, NeedsNoRoomForTemporaryFiles) {
+  const std::string folder = MakeTmpfs("tmp", "size=64k");
+  Fill(folder + "/filler");
+  Env env = TestEnv();
+  Ledger ledger(env, Path("ledger.db"));
+  ASSERT_TRUE(ledger.Open().ok());
+  constexpr int kScopes = 2000;
+  ASSERT_TRUE(ledger
+                  .Apply(Commit::rebuilt, false,
+                         [&](LedgerTx& tx) {
+                           OperationRow o;
+                           o.owner = "agent", o.state = kCommitted, o.answer = std::string(2000, 'x');
+                           for (int i = 0; i < kScopes; ++i) {
+                             o.id = o.scope = std::to_string(i);
+                             DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
+                           }
+                           return Status();
+                         })
+                  .ok());
+  sqlite3_temp_directory = const_cast<char*>(folder.c_str());
+  const Status s = ledger.Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto rows, tx.Operations());
+    EXPECT_EQ(static_cast<size_t>(kScopes), rows.size());
+    return Status();
+  });
+  sqlite3_temp_directory = nullptr;
+  EXPECT_TRUE(s.ok()) << s.message();
 }
 
 }  // namespace
