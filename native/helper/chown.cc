@@ -69,9 +69,10 @@ class Walk {
 
  private:
   // A copy of the mount alone: what is mounted below the folder is not in it, not even by name.
-  static UniqueFd WithoutMountsBelow(int folder) {
+  UniqueFd WithoutMountsBelow(int folder) {
     int tree = Sys::Real()->OpenTree(folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     UniqueFd copy(tree);
+    alone_ = copy.valid();
     return UniqueFd(::openat(tree >= 0 ? tree : folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   }
 
@@ -130,7 +131,8 @@ class Walk {
         if (errno == ENOENT) continue;
         return Status::FromErrno(errno, "cannot look at " + OneLine(name) + " in the volume");
       }
-      if (st.st_dev != device_) continue;
+      // An overlay's files have the device of their layer.
+      if (st.st_dev != device_ && (S_ISDIR(st.st_mode) || !alone_)) continue;
       if (S_ISDIR(st.st_mode))
         frame.folders.push_back(std::move(name));
       else
@@ -171,6 +173,7 @@ class Walk {
   const gid_t gid_;
   const WalkLimits& limits_;
   dev_t device_ = 0;
+  bool alone_ = false;  // nothing is mounted below
   std::vector<Frame> stack_;
   int64_t seen_ = 0, changed_ = 0;
 };

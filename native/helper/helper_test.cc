@@ -313,6 +313,28 @@ TEST_F(ChownTest, StopsAtItsDeadlineAndGoesOnTheNextTime) {
   EXPECT_EQ(0, *changed);
 }
 
+// A file of an overlay's lower layer has that one's device, where the layers are on several.
+TEST_F(ChownTest, AllFilesOfAnOverlay) {
+  const std::string below = MakeTmpfs("below"), above = MakeTmpfs("above"), volume = MakeDir("vol");
+  for (const char* name : {"below/lower", "below/lower/d", "above/upper", "above/work"}) MakeDir(name);
+  for (const char* name : {"below/lower/f", "below/lower/d/g", "above/upper/h"}) MakeFile(name);
+  const std::string layers =
+      "lowerdir=" + below + "/lower,upperdir=" + above + "/upper,workdir=" + above + "/work";
+  if (::mount("overlay", volume.c_str(), "overlay", 0, layers.c_str()) != 0)
+    GTEST_SKIP() << "no overlay can be mounted here";
+  UniqueFd fd(::open(volume.c_str(), O_PATH | O_CLOEXEC));
+  WalkLimits limits;
+  limits.deadline_ms = In(60'000);
+  const auto changed = ChownTree(fd.get(), 1234, 2345, limits);
+  ASSERT_TRUE(changed.ok()) << changed.status().message();
+  EXPECT_EQ(5, *changed);
+  for (const char* name : {"", "/d", "/f", "/d/g", "/h"}) {
+    struct stat st;
+    ASSERT_EQ(0, ::stat((volume + name).c_str(), &st)) << name;
+    EXPECT_EQ(1234u, st.st_uid) << name;
+  }
+}
+
 TEST_F(ChownTest, StopsWhenNobodyWaits) {
   std::string volume = MakeTmpfs("vol");
   for (int i = 0; i < 50; ++i) MakeFile("vol/f" + std::to_string(i));
