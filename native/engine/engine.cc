@@ -12,6 +12,7 @@
 #include "engine/release.h"
 #include "engine/tell.h"
 #include "helper/helper.h"
+#include "mount/paths.h"
 #include "mount/stage.h"
 #include "sys/files.h"
 
@@ -29,6 +30,15 @@ bool IsNetworkFilesystem(int64_t type) {
 }
 
 Status CheckStateFolder(const Env& env, const std::string& path) {
+  // Nothing is made behind one: neither SQLite nor the stages go there.
+  if (SysFd found(env.sys, OpenNoSymlinks(env.sys, path, O_PATH)); found.error() == ELOOP) {
+    std::string real;
+    const bool there = env.sys->RealPath(path.c_str(), &real) >= 0;
+    return Status(Code::kRefused, "the state folder " + path + " lies behind a symbolic link",
+                  "put the real path into the settings" +
+                      (there ? " (state_dir: " + real + ")" : ", as state_dir"))
+        .WithPath(path);
+  }
   DVDI_RETURN_IF_ERROR(EnsureOwnFolder(env.sys, path));
   int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (fd < 0) return Status::FromErrno(-fd, "cannot open the state folder " + path, path);

@@ -119,6 +119,27 @@ TEST_F(KeepingTest, WithoutAThreadForItAnEngineDoesNotOpen) {
   }
 }
 
+TEST_F(KeepingTest, BehindASymbolicLinkNoEngineOpens) {
+  const std::string real = MakeDir("real"), link = Path("link");
+  ASSERT_EQ(0, ::symlink(real.c_str(), link.c_str()));
+  Env env = TestEnv(Sys::Real());
+  env.transport = plugins_.get();
+  auto open = [&](const std::string& folder) {
+    EngineOptions options;
+    options.settings = settings_, options.settings.state_dir = folder;
+    return Engine::Open(env, std::move(options)).status();
+  };
+  for (const std::string& folder : {link, link + "/state"}) {
+    const Status s = open(folder);
+    EXPECT_EQ(s.message(), "the state folder " + folder + " lies behind a symbolic link");
+    EXPECT_TRUE(s.hint().starts_with("put the real path into the settings")) << s.hint();
+    EXPECT_NE(::access((real + "/state").c_str(), F_OK), 0) << "nothing is made there";
+  }
+  MakeDir("real/state", 0700);
+  EXPECT_EQ(open(link + "/state").hint(),
+            "put the real path into the settings (state_dir: " + real + "/state)");
+}
+
 // Who wants no end of it says the largest number that there is.
 TEST_F(KeepingTest, ADeadlineMayBeAsFarAsANumberGoes) {
   constexpr int64_t kNoEnd = INT64_MAX;
