@@ -88,8 +88,15 @@ class Copy {
 /** The packages of this build in `folder`/old, and those of a later one, whose ledger has more in it, in `folder`/new. */
 async function packages(folder: string): Promise<void> {
   const old = join(folder, "old");
-  await must(["cpack", "-G", "DEB", "-D", `CPACK_PACKAGE_DIRECTORY=${old}`], { cwd: BUILD });
+  // The umask of a careful builder: what is in a package is for everybody all the same.
+  const careful = ["sh", "-c", 'umask 077 && exec "$@"', "sh"];
+  await must([...careful, "cpack", "-G", "DEB", "-D", `CPACK_PACKAGE_DIRECTORY=${old}`], { cwd: BUILD });
   rmSync(join(old, "_CPack_Packages"), { recursive: true });
+  for (const name of readdirSync(old)) {
+    const contents = await must(["dpkg-deb", "--contents", join(old, name)]);
+    const odd = contents.split("\n").filter((line) => line && !/^(?:[d-]rwxr-xr-x|-rw-r--r--) root\/root /.test(line));
+    assert.deepEqual(odd, [], `${name}: root's, and readable by everybody`);
+  }
   mkdirSync(join(folder, "new"));
   for (const name of readdirSync(old)) {
     const unpacked = join(folder, "unpacked");
