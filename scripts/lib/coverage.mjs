@@ -1,10 +1,6 @@
 // What the tests run of the code, part by part. A further part is one more entry of PARTS.
-import { existsSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
-
 import { runAsPect } from "./as-pect.mjs";
 import { measureNative } from "./coverage-native.mjs";
-import { ROOT } from "./paths.mjs";
 import { filesAt } from "./stamp.mjs";
 import { StepError } from "./ui.mjs";
 
@@ -35,19 +31,13 @@ export const PARTS = [
 ];
 
 async function measureAssembly(report) {
-  const points = "build/coverage/as-pect-points.jsonl";
-  rmSync(join(ROOT, points), { force: true });
   report("as-pect, with points to count");
-  const { code, log } = await runAsPect({
-    results: "build/coverage/as-pect.jsonl",
-    coverage: points,
-    timeoutMs: LIMIT_MS,
-  });
-  if (code !== 0 || !existsSync(join(ROOT, points))) {
+  const { code, log, points } = await runAsPect({ coverage: true, timeoutMs: LIMIT_MS });
+  if (code !== 0 || points === "") {
     throw new StepError("the policy's tests fail when they are counted", { log, hint: "npm test -- --suite as-pect" });
   }
   const files = filesAt("assembly").filter((file) => file.endsWith(".ts") && !file.includes("__tests__/"));
-  return readPoints(readFileSync(join(ROOT, points), "utf8"), files);
+  return readPoints(points, files);
 }
 
 const KINDS = ["functions", "branches", "expressions"];

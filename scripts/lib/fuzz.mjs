@@ -1,6 +1,6 @@
 // libFuzzer's targets (native/fuzz): built with clang in a folder of their own, run on their corpora.
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 
 import { CLANG, COMPILERS } from "./clang.mjs";
 import { buildNative } from "./native.mjs";
@@ -122,8 +122,8 @@ function dictionary(name) {
  *   of `runs`, and all of `seconds`
  */
 export async function fuzz(target, { runs, seconds, fresh = false, seed, jobs = 1 }, onLine) {
-  const work = join(WORK, fresh ? "fresh" : "corpus", target.name);
-  if (fresh) rmSync(work, { recursive: true, force: true });
+  // What is fresh is of nobody else, also where two commands fuzz at once.
+  const work = join(WORK, fresh ? `fresh-${process.pid}` : "corpus", target.name);
   mkdirSync(work, { recursive: true });
   const args = [
     ...common(target),
@@ -134,7 +134,9 @@ export async function fuzz(target, { runs, seconds, fresh = false, seed, jobs = 
     corpus(target.name),
   ];
   const processes = Array.from({ length: jobs }, () => run(program(target.name), args, { env: SPARING, onLine }));
-  const done = (await Promise.all(processes)).map(({ code, log }) => ({ code, log, ...readFuzzer(log) }));
+  const ended = await Promise.all(processes);
+  if (fresh) rmSync(dirname(work), { recursive: true, force: true });
+  const done = ended.map(({ code, log }) => ({ code, log, ...readFuzzer(log) }));
   const failed = done.filter(({ code }) => code !== 0);
   const shown = failed.find(({ code }) => code !== INTERRUPTED) ?? failed[0] ?? done[0];
   const most = (what) => Math.max(...done.map((one) => one[what]));

@@ -1,6 +1,6 @@
 // TypeScript bundled by esbuild: the tools of host/, and the tests that Node runs.
-import { chmodSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 
 import { HOST_TOOL, ROOT } from "./paths.mjs";
 import { filesAt, hashOf, isFresh, remember } from "./stamp.mjs";
@@ -21,11 +21,22 @@ const COMMON = {
   logLevel: "silent",
 };
 
-async function bundle(options) {
+/** Whoever runs a bundle meanwhile sees the old one or the new one, never a part, and nothing at all of one that is the same. */
+function put({ path, contents }, mode) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) return;
+  mkdirSync(dirname(path), { recursive: true });
+  const part = `${path}.${process.pid}`;
+  writeFileSync(part, contents);
+  chmodSync(part, mode); // also where a umask would not have it
+  renameSync(part, path);
+}
+
+async function bundle(options, mode = 0o644) {
   // Not at the top: this file is read before the packages are installed.
   const { build, formatMessages } = await import("esbuild");
   try {
-    await build({ ...COMMON, ...options });
+    const { outputFiles } = await build({ ...COMMON, ...options, write: false });
+    for (const file of outputFiles) put(file, mode);
   } catch (error) {
     if (!error.errors) throw error;
     const log = (await formatMessages(error.errors, { kind: "error" })).join("");
@@ -37,12 +48,14 @@ async function bundle(options) {
 export async function ensureHostTool() {
   const hash = hashOf(["host/src", "assembly/testing", "package-lock.json", "scripts/lib/host.mjs"]);
   if (isFresh("host", hash, [HOST_TOOL])) return "up to date";
-  await bundle({
-    entryPoints: ["host/src/dvdi-policy.ts"],
-    outfile: HOST_TOOL,
-    banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
-  });
-  chmodSync(HOST_TOOL, 0o755);
+  await bundle(
+    {
+      entryPoints: ["host/src/dvdi-policy.ts"],
+      outfile: HOST_TOOL,
+      banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
+    },
+    0o755,
+  );
   remember("host", hash);
   return "bundled";
 }
@@ -55,7 +68,6 @@ export async function ensureHostTool() {
 export async function bundleTests(folder, ending = ".test.ts") {
   const files = filesAt(folder).filter((file) => file.endsWith(ending));
   if (files.length === 0) return [];
-  rmSync(join(ROOT, "build/test", folder), { recursive: true, force: true });
   await bundle({
     entryPoints: files,
     outdir: "build/test",

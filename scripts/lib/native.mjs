@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
+import { locked } from "./lock.mjs";
 import { NATIVE, POLICY, ROOT } from "./paths.mjs";
 import { capture, must } from "./proc.mjs";
 
@@ -11,7 +12,14 @@ import { capture, must } from "./proc.mjs";
  * @param {{build?: string, wasmtime: string, options?: Record<string, string>, targets?: string[]}} what
  * @param {(line: string) => void} report
  */
-export async function buildNative({ build = NATIVE, wasmtime, options = {}, targets = [] }, report) {
+export function buildNative(what, report) {
+  const { build = NATIVE } = what;
+  mkdirSync(build, { recursive: true });
+  // Two ninjas in one folder would read what the other one is writing.
+  return locked(join(build, ".lock"), report, () => configureAndBuild({ ...what, build }, report));
+}
+
+async function configureAndBuild({ build, wasmtime, options = {}, targets = [] }, report) {
   const all = {
     CMAKE_BUILD_TYPE: "RelWithDebInfo",
     DVDI_WASMTIME_ROOT: wasmtime,
@@ -34,7 +42,6 @@ export async function buildNative({ build = NATIVE, wasmtime, options = {}, targ
   const wanted = args.join("\n");
   const current = existsSync(stamp) && existsSync(join(build, "build.ninja")) && readFileSync(stamp, "utf8");
   if (current !== wanted) {
-    mkdirSync(build, { recursive: true });
     await must("cmake", args, { onLine: report });
     writeFileSync(stamp, wanted);
   }

@@ -3,11 +3,14 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { locked } from "./lock.mjs";
 import { CACHE, ROOT } from "./paths.mjs";
 import { capture, run } from "./proc.mjs";
 import { StepError } from "./ui.mjs";
 
 const REQUIREMENTS = join(ROOT, "test/e2e/requirements.txt");
+/** In the environment, once all is in it. */
+const MARKER = "complete";
 
 /**
  * Installs them where they are missing, and names the environment to the tests in DVDI_TEST_PLUGINS. Where that cannot
@@ -20,10 +23,15 @@ export async function ensureTestPlugins(report) {
   const key = createHash("sha256").update(readFileSync(REQUIREMENTS)).update(python).digest("hex").slice(0, 16);
   const folder = join(CACHE, `plugins-${key}`);
   process.env.DVDI_TEST_PLUGINS = folder;
-  const marker = join(folder, "complete");
-  if (existsSync(marker)) return "cached";
-
+  if (existsSync(join(folder, MARKER))) return "cached";
   mkdirSync(CACHE, { recursive: true });
+  return locked(`${folder}.lock`, report, () => install(folder, report));
+}
+
+async function install(folder, report) {
+  const marker = join(folder, MARKER);
+  // By another command, meanwhile.
+  if (existsSync(marker)) return "cached";
   report("python3 -m venv, pip install");
   // A virtual environment cannot be moved (its scripts name it), so it is made in place and marked at the end.
   rmSync(folder, { recursive: true, force: true });

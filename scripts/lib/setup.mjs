@@ -1,8 +1,9 @@
 // All that has to be there before anything runs: each step is skipped in milliseconds when it is up to date.
-import { existsSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 import { ensureHostTool } from "./host.mjs";
+import { locked } from "./lock.mjs";
 import { buildNative } from "./native.mjs";
 import { ensurePackages } from "./packages.mjs";
 import { HOST_TOOL, HOUSE_POLICY, POLICY, ROOT } from "./paths.mjs";
@@ -58,6 +59,12 @@ async function ensureHousePolicy(report) {
   return `${statSync(HOUSE_POLICY).size} bytes`;
 }
 
+/** Of two commands that begin at once in this checkout, one makes it, and the other one finds it made. */
+const once = (ensure) => (report) => {
+  mkdirSync(join(ROOT, "build"), { recursive: true });
+  return locked(join(ROOT, "build/set-up.lock"), report, () => ensure(report));
+};
+
 /**
  * Runs the steps that a command needs, in order.
  * @param {{groups: string[], policy?: boolean, native?: boolean, targets?: string[], build?: string,
@@ -74,10 +81,10 @@ export async function setup(needs) {
   process.stdout.write(`${bold("set-up")}\n`);
   let wasmtime = "";
   await step("Debian packages", (report) => ensurePackages(needs.groups, report));
-  await step("npm packages", ensureNodeModules);
-  await step("dvdi-policy", ensureHostTool);
-  if (needs.policy ?? true) await step("policy blob", ensurePolicy);
-  if (needs.house) await step("house rule", ensureHousePolicy);
+  await step("npm packages", once(ensureNodeModules));
+  await step("dvdi-policy", once(ensureHostTool));
+  if (needs.policy ?? true) await step("policy blob", once(ensurePolicy));
+  if (needs.house) await step("house rule", once(ensureHousePolicy));
   if (needs.native ?? true) {
     await step("wasmtime", async (report) => {
       const { folder, detail } = await ensureWasmtime(report);

@@ -29,8 +29,9 @@ export class Progress {
     this.state.histories += result.count;
     if (!this.file) return;
     mkdirSync(dirname(this.file), { recursive: true });
-    writeFileSync(`${this.file}.new`, JSON.stringify(this.state));
-    renameSync(`${this.file}.new`, this.file);
+    const part = `${this.file}.${process.pid}`;
+    writeFileSync(part, JSON.stringify(this.state));
+    renameSync(part, this.file);
   }
 }
 

@@ -1,11 +1,12 @@
 // Every test suite: how it runs, and how its results are read. A further suite is one more entry of SUITES.
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 
 import { runAsPect } from "./as-pect.mjs";
 import { buildTargets, fuzz, howTo, lacking, TARGETS } from "./fuzz.mjs";
 import { bundleTests } from "./host.mjs";
+import { locked } from "./lock.mjs";
 import { HOUSE_POLICY, NATIVE, ROOT } from "./paths.mjs";
 import { run } from "./proc.mjs";
 import { readAsPect, readCtest, readNodeLine } from "./results.mjs";
@@ -75,7 +76,7 @@ function nodeSuite(name, about, belongs) {
 }
 
 async function asPect({ match, onTest }) {
-  const { code, log, results } = await runAsPect({ results: "build/as-pect.jsonl", timeoutMs: LIMIT_MS });
+  const { code, log, results } = await runAsPect({ timeoutMs: LIMIT_MS });
   const all = readAsPect(results);
   const tests = all.filter((test) => !match || new RegExp(match).test(test.name));
   tests.forEach(onTest);
@@ -158,8 +159,15 @@ async function nodeTests(files, { build, match, onTest }) {
 }
 
 async function ctest({ build = NATIVE, match, env, slower = 1, onTest }) {
-  const junit = join(build, "ctest.xml");
-  rmSync(junit, { force: true });
+  // CMake lists a new program's tests when ctest is first at it. Two at once would each read half of what the other one writes.
+  await locked(
+    join(build, ".lock"),
+    () => {},
+    () => run("ctest", ["--test-dir", build, "--show-only"], { env, timeoutMs: LIMIT_MS }),
+  );
+  // Its own: another command may run tests of this folder, too.
+  const folder = mkdtempSync(join(build, "ctest-"));
+  const junit = join(folder, "ctest.xml");
   const sizes = ["--test-output-size-passed", "65536", "--test-output-size-failed", "1048576"];
   const args = [
     "--timeout",
@@ -178,6 +186,7 @@ async function ctest({ build = NATIVE, match, env, slower = 1, onTest }) {
   if (match) args.push("-R", match);
   const { code, log } = await run("ctest", args, { env, timeoutMs: LIMIT_MS });
   const tests = readCtest(existsSync(junit) ? readFileSync(junit, "utf8") : "", log);
+  rmSync(folder, { recursive: true, force: true });
   tests.forEach(onTest);
   if (code !== 0 && !tests.some((test) => test.outcome === "failed")) {
     return { tests, problem: `ctest ended with ${code}`, log };
