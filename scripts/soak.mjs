@@ -1,5 +1,5 @@
 // `npm run soak -- [--seeds N] [--from SEED] [--jobs N] [--fresh]`: runs seeds of the simulation, several processes side
-// by side, and goes on where the last run was ended. Prints each seed that breaks a promise with a short history.
+// by side, and goes on where the last run of the same program was ended. Prints each seed that breaks a promise with a short history.
 // `npm run soak -- --kills N [--seed SEED]`: kills N real commands, and drivers among them, at random moments (test/crash/kills.test.ts).
 import { cpus } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { HOUSE_POLICY, NATIVE } from "./lib/paths.mjs";
 import { runSuite, summary } from "./lib/outcome.mjs";
 import { setup } from "./lib/setup.mjs";
 import { CRASH_SUITE } from "./lib/suites.mjs";
-import { soak, Progress } from "./lib/soak.mjs";
+import { digestOf, soak, Progress } from "./lib/soak.mjs";
 import { fail, green, main, red, seconds, StepError } from "./lib/ui.mjs";
 
 /** A whole number from 1 on. */
@@ -40,8 +40,9 @@ async function kills() {
 async function seeds() {
   await setup({ groups: ["build"], house: true, targets: ["dvdi-sim"] });
   const began = performance.now();
-  const progress = new Progress(join(NATIVE, "soak.json"), options);
   const program = join(NATIVE, "native/sim/dvdi-sim");
+  const of = digestOf([program, HOUSE_POLICY]);
+  const progress = new Progress(join(NATIVE, "soak.json"), { ...options, of });
   const done = await soak({ ...options, program, second: HOUSE_POLICY, progress }, (line) =>
     process.stdout.write(`${line}\n`),
   );

@@ -1,4 +1,5 @@
 // Seeds of the simulation in blocks, by several processes; what is done is kept in a file.
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,14 +9,28 @@ import { StepError } from "./ui.mjs";
 
 const BLOCK = 250;
 
-/** Which blocks of a range are done. Another range, or `fresh`, begins anew. */
+/** What a seed's history depends on: a digest of the program and the policies. */
+export function digestOf(files) {
+  const hash = createHash("sha256");
+  for (const file of files) hash.update(createHash("sha256").update(readFileSync(file)).digest());
+  return hash.digest("hex");
+}
+
+/**
+ * Which blocks of a range are done. Another range, another program (`of`: its digest) or `fresh` begins anew: what an earlier
+ * program did with a seed, well or not, says nothing about this one.
+ */
 export class Progress {
-  constructor(file, { from, seeds, fresh }) {
+  constructor(file, { from, seeds, fresh, of = "" }) {
     this.file = file;
-    this.state = { from, seeds, blocks: [], failed: [], operations: 0, histories: 0 };
+    this.state = { from, seeds, of, blocks: [], failed: [], operations: 0, histories: 0 };
+    /** Whether there was something to go on with, of another program. */
+    this.changed = false;
     if (fresh || !file || !existsSync(file)) return;
     const kept = JSON.parse(readFileSync(file, "utf8"));
-    if (kept.from === from && kept.seeds === seeds) this.state = kept;
+    if (kept.from !== from || kept.seeds !== seeds) return;
+    if (kept.of === of) this.state = kept;
+    else this.changed = true;
   }
 
   has(block) {
@@ -61,6 +76,7 @@ export async function soak({ program, second, from, seeds, jobs, progress, block
   for (let at = from; at < from + seeds; at += block) if (!progress.has(at)) blocks.push(at);
   // Compiled once, not by each of the processes.
   const compiled = mkdtempSync(join(tmpdir(), "dvdi-soak-"));
+  if (progress.changed) say("  the program is another one than the last time: all seeds anew");
   if (progress.state.histories > 0) say(`  ${progress.state.histories} seeds were done before`);
   const one = async (_, job) => {
     for (let at = blocks.shift(); at !== undefined && inTime(); at = blocks.shift()) {

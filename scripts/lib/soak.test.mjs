@@ -18,6 +18,12 @@ test("a soak goes on where it was ended, unless it is another one", () => {
     assert.deepEqual(second.state.failed, [7]);
     assert.equal(new Progress(file, { from: 1, seeds: 600 }).has(1), false);
     assert.equal(new Progress(file, { from: 1, seeds: 500, fresh: true }).has(1), false);
+    // Of a program that was built anew nothing is known, neither that a seed is well nor that it fails.
+    const rebuilt = new Progress(file, { from: 1, seeds: 500, of: "another program" });
+    assert.deepEqual([rebuilt.has(1), rebuilt.state.failed, rebuilt.changed], [false, [], true]);
+    rebuilt.add(251, { count: 250, operations: 50_000, failed: [] });
+    const third = new Progress(file, { from: 1, seeds: 500, of: "another program" });
+    assert.deepEqual([third.has(1), third.has(251), third.changed], [false, true, false]);
   } finally {
     rmSync(folder, { recursive: true });
   }
