@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
 
+import { begun, endGroup, isEnding, over } from "./groups.mjs";
 import { ROOT } from "./paths.mjs";
 import { StepError } from "./ui.mjs";
 
@@ -17,7 +18,8 @@ export function environment(more = {}) {
 }
 
 /**
- * Runs a program to its end and returns its exit code (128 + 15 and the like where a signal ended it) and what it wrote.
+ * Runs a program to its end and returns its exit code (128 + 15 and the like where a signal ended it) and what it wrote. Where we are
+ * ended meanwhile, by ^C or by SIGTERM, so are it and what it has started, and we when they have cleaned up.
  * @param {string} file
  * @param {string[]} args
  * @param {{cwd?: string, env?: Record<string, string | undefined>, onLine?: (line: string) => void,
@@ -27,14 +29,17 @@ export function environment(more = {}) {
 export function run(file, args, options = {}) {
   const { cwd = ROOT, env, onLine, timeoutMs } = options;
   return new Promise((done, failed) => {
-    const child = spawn(file, args, { cwd, env: environment(env), stdio: ["ignore", "pipe", "pipe"] });
+    if (isEnding()) return;
+    const stdio = ["ignore", "pipe", "pipe"];
+    const child = spawn(file, args, { cwd, env: environment(env), stdio, detached: true });
+    if (child.pid !== undefined) begun(child.pid);
     let log = "";
     let timedOut = false;
     const timer =
       timeoutMs &&
       setTimeout(() => {
         timedOut = true;
-        child.kill("SIGKILL");
+        void endGroup(child.pid);
       }, timeoutMs);
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream, crlfDelay: Infinity }).on("line", (painted) => {
@@ -50,6 +55,8 @@ export function run(file, args, options = {}) {
     });
     child.once("close", (code, signal) => {
       clearTimeout(timer);
+      over(child.pid);
+      if (isEnding()) return;
       done({ code: code ?? (signal === "SIGKILL" ? 137 : 143), log, timedOut });
     });
   });

@@ -1,6 +1,7 @@
 // A node to test on: a folder, settings, and a mount namespace of its own, with the real `dvdi` and `dvdi-driver`. At the
 // end of the test it is looked at, and everything that was left is a failure.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
@@ -15,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { whenInterrupted } from "./interrupted.ts";
 import { begin, must, run, until, type Options, type Process, type Result } from "./process.ts";
 
 export const ROOT = process.env["DVDI_ROOT"] ?? process.cwd();
@@ -94,7 +96,10 @@ export class World {
   static async make(t: Ending, shape: Shape = {}): Promise<World> {
     const world = new World(shape);
     if (shape.beside) shape.beside.#beside.push(world);
-    else t.after(() => world.#end());
+    else {
+      const stays = whenInterrupted(() => world.#abandon());
+      t.after(() => world.#end().finally(stays));
+    }
     chmodSync(world.folder, 0o755);
     const folders = [world.home, world.specs, world.state, world.targets, world.pool];
     for (const folder of shape.plugins ? folders : [...folders, world.plugins]) {
@@ -337,12 +342,29 @@ export class World {
     if (problems.length > 1) throw new AggregateError(problems, problems.map(String).join("\n\n"));
   }
 
+  /** Somebody ends the tests: nobody looks, nobody waits, and nothing stays mounted. */
+  #abandon(): void {
+    for (const world of [this, ...this.#beside]) {
+      for (const one of world.#started) one.kill("SIGKILL");
+      world.#holder?.kill("SIGKILL");
+    }
+    for (const path of this.#inside().reverse()) spawnSync("umount", ["--lazy", path]);
+    const { stdout } = spawnSync("losetup", ["--list", "--noheadings", "--output", "NAME,BACK-FILE"]);
+    for (const line of String(stdout).split("\n"))
+      if (line.includes(this.folder)) spawnSync("losetup", ["--detach", line.trim().split(/\s/)[0] ?? ""]);
+    if (this.#inside().length === 0) rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** What is mounted in the folder, on the machine. */
+  #inside(): string[] {
+    return mountpoints("self").filter((path) => path.startsWith(`${this.folder}/`));
+  }
+
   /** Removes the folder, unless something that cannot be taken away is mounted in it. */
   async #remove(): Promise<void> {
-    const inside = (): string[] => mountpoints("self").filter((path) => path.startsWith(`${this.folder}/`));
-    for (const path of inside().reverse()) await run(["umount", path]);
+    for (const path of this.#inside().reverse()) await run(["umount", path]);
     for (const line of await this.loops()) await run(["losetup", "--detach", line.split(/\s/)[0] ?? ""]);
-    assert.deepEqual(inside(), [], "still mounted, so the folder is not removed");
+    assert.deepEqual(this.#inside(), [], "still mounted, so the folder is not removed");
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
