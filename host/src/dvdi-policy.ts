@@ -1,5 +1,4 @@
 // `dvdi-policy`: for people who write and ship policies, on a workstation or in CI.
-import { spawnSync } from "node:child_process";
 import { access, mkdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,6 +7,7 @@ import { isMainThread } from "node:worker_threads";
 import { Command, CommanderError, Option } from "commander";
 
 import { buildPolicy, packageRoot, packageVersion } from "./build.ts";
+import { elsewhere } from "./elsewhere.ts";
 import { UserError, whyFailed } from "./errors.ts";
 import { readStructured, writeWhole } from "./files.ts";
 import { inspectionText, inspectPolicy } from "./inspect.ts";
@@ -90,7 +90,6 @@ async function inspect(file: string, flags: { json?: boolean; key?: string[] }):
   if (inspection.problems.length > 0 || signature?.verified === false) process.exitCode = EXIT.refused;
 }
 
-/** In a process of its own: a policy may run for ever, and nothing ends Wasm in Node but the end of its process. */
 async function lint(file: string, flags: { here?: boolean }): Promise<void> {
   if (flags.here) {
     const problems = lintPolicy(await readBlob(file));
@@ -99,21 +98,9 @@ async function lint(file: string, flags: { here?: boolean }): Promise<void> {
     else process.stdout.write(`${file}: an engine would take it\n`);
     return;
   }
-  const status = elsewhere("lint", [file], LINT_MS);
+  const status = await elsewhere("lint", [file], LINT_MS, EXIT.failed);
   if (status === null) process.stdout.write(`${file}: it does not come to an end\n`);
   process.exitCode = status ?? EXIT.refused;
-}
-
-/** Runs a command in a process of its own. Returns how it ended; null where it did not in time. */
-function elsewhere(command: string, given: string[], ms: number): number | null {
-  const { status, error } = spawnSync(process.execPath, [process.argv[1] ?? "", command, "--here", ...given], {
-    stdio: "inherit",
-    timeout: ms,
-    killSignal: "SIGKILL",
-  });
-  if (error === undefined) return status ?? EXIT.failed;
-  if ((error as NodeJS.ErrnoException).code !== "ETIMEDOUT") throw error;
-  return null;
 }
 
 interface SimulateFlags {
@@ -133,7 +120,7 @@ interface SimulateFlags {
 /** A text that is a file's, or what was given itself: mounts and volumes are short. As lint, in a process of its own. */
 async function runSimulation(given: string, flags: SimulateFlags): Promise<void> {
   if (!flags.here) {
-    const status = elsewhere("simulate", process.argv.slice(3), flags.patience * 1000);
+    const status = await elsewhere("simulate", process.argv.slice(3), flags.patience * 1000, EXIT.failed);
     if (status !== null) return void (process.exitCode = status);
     throw new UserError(
       `${flags.policy}: it does not come to an end within ${flags.patience} s (--patience)`,

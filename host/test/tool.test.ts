@@ -1,10 +1,12 @@
 // The command itself: what it writes, and when it ends.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { withManifest } from "../src/manifest.ts";
 import { policyModule } from "./modules.ts";
@@ -13,12 +15,54 @@ const TOOL = resolve("build/host/dvdi-policy.mjs");
 const folder = mkdtempSync(join(tmpdir(), "dvdi-tool-test-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test("a policy that does not come to an end costs a simulation its patience", () => {
+/** A policy that does not come to an end. */
+function endless(): string {
   const file = join(folder, "endless.wasm");
   writeFileSync(
     file,
     withManifest(policyModule({ endless: true }), { name: "house", version: "1.2.3", description: "" }),
   );
+  return file;
+}
+
+/** The one child of a process; nothing where it has none (yet). */
+const childOf = (pid: number | undefined): number =>
+  Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim());
+
+const isThere = (pid: number): boolean => {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+};
+
+test("who ends the tool ends the policy that it runs", async () => {
+  const file = endless();
+  for (const args of [
+    ["lint", file],
+    ["simulate", "--policy", file, "--form", "volume", "data:/data"],
+  ]) {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      const tool = spawn(process.execPath, [TOOL, ...args], { stdio: "ignore" });
+      const ended = once(tool, "exit");
+      let child = 0;
+      while (child === 0) {
+        await sleep(20);
+        child = childOf(tool.pid);
+      }
+      tool.kill(signal);
+      assert.deepEqual(await ended, [null, signal]);
+      for (let n = 0; isThere(child) && n < 500; n += 1) await sleep(20);
+      const stays = isThere(child);
+      if (stays) process.kill(child, "SIGKILL");
+      assert.ok(!stays, `${args[0] ?? ""} goes on behind ${signal}`);
+    }
+  }
+});
+
+test("a policy that does not come to an end costs a simulation its patience", () => {
+  const file = endless();
   const args = ["simulate", "--policy", file, "--patience", "1", "--form", "volume", "data:/data"];
   const tool = spawnSync(process.execPath, [TOOL, ...args], {
     encoding: "utf8",
