@@ -34,7 +34,7 @@ Seen Ask(Core& core, const AttachmentRow& a, int64_t deadline_ms, std::string* w
   if (list.kind != Answer::Kind::kOk) return Seen::kUnknown;
   for (const auto& v : list.volumes)
     if (v.name == a.name) return v.mountpoint.empty() ? Seen::kUnknown : Seen::kMounted;
-  return Seen::kNotMounted;
+  return Seen::kNoVolume;
 }
 
 // The place where the driver has the volume, if this node sees a mount there; "" where it sees none, none
@@ -47,14 +47,18 @@ std::optional<std::string> MountedAt(Core& core, const AttachmentRow& a, const s
   return FindMount(*mounts, place) == nullptr ? std::string() : place;
 }
 
+bool NotMountedIsSaid(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text.find("not mounted") != std::string::npos;
+}
+
 // Some drivers name a mountpoint whether anything is mounted there or not, so that Get does not tell, and
 // refuse an Unmount that they have answered before (to a process that died then). Their own word that it is
 // not mounted counts where our mountinfo says the same of the place. Where that has a mount, `but` says so:
 // one that counts IDs means by it that it has not ours.
-bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named, std::string text,
+bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named, const std::string& text,
                     std::string* but) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (text.find("not mounted") == std::string::npos) return false;
+  if (!NotMountedIsSaid(text)) return false;
   const auto place = MountedAt(core, a, named);
   if (!place) return false;
   if (place->empty()) return true;
@@ -66,15 +70,25 @@ bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named
 }
 
 // Whether the volume is mounted no more, after an Unmount that the driver has refused, or not answered.
-// Others never name a mountpoint, and one that has not answered may not have begun: where the node still sees
-// its mount, the next Unmount tells.
+// Others never name a mountpoint, and one that has not answered may not have begun, or is busy: where the
+// node still sees its mount, the next Unmount tells, and only its own word that nothing is mounted counts for
+// more.
 bool IsGone(Core& core, const AttachmentRow& a, const Answer& unmount, int64_t deadline_ms,
             std::string* but) {
   const bool refused = unmount.kind == Answer::Kind::kError;
   std::string ignored, named;
   const Seen seen = Ask(core, a, deadline_ms, &ignored, &named);
-  if (refused) return seen == Seen::kNotMounted || SaysNotMounted(core, a, named, unmount.error, but);
-  return seen == Seen::kNotMounted && (a.mountpoint.empty() || MountedAt(core, a, named) == "");
+  if (seen == Seen::kNoVolume && refused) return true;
+  if (seen != Seen::kNotMounted && seen != Seen::kNoVolume)
+    return refused && SaysNotMounted(core, a, named, unmount.error, but);
+  // Nobody knows where it would be, and a Mount that was not answered may be at it still: the next Unmount
+  // tells, once there is an answer to it.
+  if (a.mountpoint.empty()) return refused || seen == Seen::kNoVolume;
+  if (MountedAt(core, a, named) == "") return true;
+  // Promise 6: one that is busy has it still, whether or not it ever names a mountpoint.
+  if (refused && (NotMountedIsSaid(unmount.error) || !DVDI_GUARD(busy_has_it))) return true;
+  if (refused) *but = " (the node still has it mounted at " + OneLine(a.mountpoint, 255) + ")";
+  return false;
 }
 
 // `volume_state`: what the volume is known as from now on; null: as before.
@@ -119,7 +133,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
       DVDI_RETURN_IF_ERROR(Postpone(core, a, why));
       return ReleaseResult::kPending;
     }
-    if (seen == Seen::kNotMounted) {
+    if (seen == Seen::kNotMounted || seen == Seen::kNoVolume) {
       DVDI_RETURN_IF_ERROR(Forget(core, a, "released-unconfirmed"));
       return ReleaseResult::kUnconfirmed;
     }

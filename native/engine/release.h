@@ -50,7 +50,7 @@ void StartEarlierReleases(const std::shared_ptr<Core>& core, const std::string& 
 
 // --- what both write into the ledger
 // How the volume is mounted as its driver sees it now.
-enum class Seen { kMounted, kNotMounted, kUnknown };
+enum class Seen { kMounted, kNotMounted, kUnknown, kNoVolume };
 // Lets it go. `volume_state`: what its volume is known as from now on; null: as before.
 Status LetGo(LedgerTx& tx, const AttachmentRow& attachment, const char* volume_state);
 // The row of the next try, with the pause that its tries so far make due. `why` is kept (KeptError).

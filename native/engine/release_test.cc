@@ -368,9 +368,14 @@ TEST_F(ReleaseTest, AnUnmountWithoutAnAnswerIsNotBelievedWhileTheNodeSeesTheMoun
   Settle();
   ASSERT_EQ(Pending().size(), 1u) << "it is mounted";
   EXPECT_HAS(GetString(Pending()[0], "error"), "the connection was closed");
+  unmount = "refused";
+  Settle();
+  ASSERT_EQ(Pending().size(), 1u) << "a driver that is busy refuses, and it is mounted";
+  EXPECT_HAS(GetString(Pending()[0], "error"), "the node still has it mounted at ");
   // It has done what it was asked: the next refuses, or says so.
   for (const char* then : {"refused", "done"}) {
     unmount = then;
+    if (unmount == "refused") world_.transport.ForgetMounts("red", true);  // gone is gone
     Settle();
     EXPECT_EQ(Pending(), Json::array());
     EXPECT_EQ(Known("red", "a")["state"], unmount == "refused" ? "released-unconfirmed" : "known");
@@ -385,6 +390,30 @@ TEST_F(ReleaseTest, AnUnmountWithoutAnAnswerIsNotBelievedWhileTheNodeSeesTheMoun
   Settle();
   EXPECT_EQ(Pending(), Json::array());
   EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
+}
+
+// A driver under load: it has mounted when nobody waits for that any more.
+TEST_F(ReleaseTest, WhereNobodyKnowsTheMountAnUnmountWithoutAnAnswerIsSentAgain) {
+  bool slow = true;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if ((method == "Mount" || method == "Unmount") && slow) {
+      *reply = PluginReply{};
+      reply->outcome = PluginReply::Outcome::kTimeout;
+      reply->sent = true;
+      return true;
+    }
+    if (method != "Get") return false;
+    *reply = Says("{\"Volume\":{\"Name\":\"a\"},\"Err\":\"\"}");
+    return true;
+  };
+  EXPECT_FALSE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  Settle();
+  ASSERT_EQ(Pending().size(), 1u) << "its Mount may be under way still";
+  slow = false;
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+  EXPECT_HAS(transport_.requests.back().path, "Unmount");
+  ExpectNothingLeft();
 }
 
 // As rclone does it: Get names a mountpoint whatever is the case, and an Unmount of what is not mounted is an
