@@ -130,6 +130,7 @@ class PrepareOperation {
   Status FillCall(const Json& item, Call* call, size_t* volume, std::string* refused);
   Status BeforeEffects(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status RecordCreated();
+  Status RecordPlaces();
   Status PutIntent(LedgerTx& tx);
   Result<bool> HasIntent(LedgerTx& tx) const;
   std::string StageOf(size_t index) const;

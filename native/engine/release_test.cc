@@ -392,6 +392,30 @@ TEST_F(ReleaseTest, AnUnmountWithoutAnAnswerIsNotBelievedWhileTheNodeSeesTheMoun
   EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
 }
 
+// What a prepare that fails knew of the place is known when the Unmount is refused.
+TEST_F(ReleaseTest, AFailedPreparesBusyVolumeIsNotLetGoWhileTheNodeSeesTheMount) {
+  ASSERT_TRUE(Prepare("zero", {Volume("red", "a")}).contains("ok"));
+  Cleanup("zero");
+  Settle();
+  bool busy = true;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount" && busy) *reply = Says("{\"Err\":\"the device is busy\"}", 500);
+    if (method == "Get") *reply = Says("{\"Volume\":{\"Name\":\"a\"},\"Err\":\"\"}");
+    return method == "Get" || (method == "Unmount" && busy);
+  };
+  world_.sys.fault = [](const char* call) { return std::string_view(call) == "open_tree" ? EIO : 0; };
+  Json failed = Prepare("one", {Volume("red", "a")});
+  EXPECT_HAS(Dump(failed), "cannot copy the mount");
+  world_.sys.fault = nullptr;
+  Settle();
+  ASSERT_EQ(Pending().size(), 1u) << "its driver has it still";
+  EXPECT_HAS(GetString(Pending()[0], "error"), "the node still has it mounted at ");
+  busy = false;
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+  ExpectNothingLeft();
+}
+
 // A driver under load: it has mounted when nobody waits for that any more.
 TEST_F(ReleaseTest, WhereNobodyKnowsTheMountAnUnmountWithoutAnAnswerIsSentAgain) {
   bool slow = true;
