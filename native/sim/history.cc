@@ -101,9 +101,10 @@ void History::Begin() {
     d.name = name, d.global = std::string(name) == "sea";
     d.counts_ids = random().OneIn(2), d.unmount_unknown_is_error = random().OneIn(2);
     d.list_mountpoints = random().OneIn(2);
+    if (plan_.odd_drivers) d.names = static_cast<SimDriver::Names>(random().Below(3));
     w.drivers.push_back(d);
   }
-  w.fault_one_in = plan_.fault_one_in;
+  w.fault_one_in = plan_.fault_one_in, w.errors_after_acts = plan_.odd_drivers;
   w.violation = [this](const std::string& what) { Broken("protocol", what); };
   w.in_use = [this](const SimKernel& node, const VolumeKey& v) { return state_.InUse(node, v); };
   w.mounted_on = [this](const std::string& name, const VolumeKey& v) {
@@ -118,6 +119,10 @@ void History::Begin() {
   w.mounting = [this](SimProcess& sys, const VolumeKey& v, const std::string& id) { Mounting(sys, v, id); };
   w.unmounting = [this](SimProcess& sys, const VolumeKey& v, const std::string& id) {
     Unmounting(sys, v, id);
+  };
+  w.created = [this](SimProcess& sys, const VolumeKey& v) { ProcessOf(sys)->node->created[v] = {}; };
+  w.removed = [this](SimProcess&, const VolumeKey& v) {
+    for (auto& node : state_.nodes) node->created.erase(v);
   };
   w.say = [this](const std::string& line) {
     ++result_.plugin_calls;
@@ -192,6 +197,8 @@ void History::Heal() {
   if (broken()) return;
   Check(AlwaysTrue());
   Check(TrueOnceReleased());
+  for (auto& node : state_.nodes)
+    if (!broken()) ServeAgain(*node);
   for (auto& node : state_.nodes) {
     if (broken()) return;
     Ask(*node->processes[0], "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);

@@ -146,6 +146,7 @@ void History::Ask(EngineProcess& p, const std::string& what, const Json& request
   asked.what = what, asked.request = request,
   asked.policy = p.node->policy.empty() ? "damaged" : p.node->policy;
   asked.deadline_ms = state_.clock.now_ms() + deadline_ms;
+  asked.events = state_.plugins.events();
   std::string number = std::to_string(id);
   auto sent = std::make_shared<Json>(Public(request));
   Say(p.sys.name() + " #" + number + " " + what);

@@ -70,7 +70,10 @@ void History::Reboot(NodeState& node, bool power) {
   for (int i : {0, 1}) Kill(node, i);
   node.live.clear();
   node.to_clean.clear();
+  node.ended.clear();
   if (power) {
+    // What no answer has told of may be lost: it was in no commit yet, or in one that need not be durable.
+    std::erase_if(node.created, [](const auto& volume) { return !volume.second.told; });
     node.power_was_lost = true;
     node.kernel.disk.PowerLoss(random());
     (void)ReadPolicy(node);  // one that was installed a moment ago may be gone

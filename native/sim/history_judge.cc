@@ -24,10 +24,18 @@ bool ProvesOurs(SimProcess& sys, const VolumeKey& v, const std::string& id) {
 void History::Answered(EngineProcess& p, const Asked& asked, const Status& s, const Json& answer) {
   NodeState& node = *p.node;
   std::string owner = GetString(asked.request, "owner"), scope = GetString(asked.request, "scope");
+  for (const Json& wanted : GetMember(asked.request, "wanted")) {
+    auto v = state_.plugins.volumes.find({GetString(wanted, "driver"), GetString(wanted, "name")});
+    if (v == state_.plugins.volumes.end()) continue;
+    auto here = v->second.nodes.find(node.kernel.name());
+    if (here == v->second.nodes.end()) continue;
+    for (const auto& [id, process] : here->second.told)
+      if (process == p.sys.name()) here->second.unrecorded.erase(id);
+  }
   if (asked.what == "prepare") {
     auto pid = static_cast<pid_t>(GetInt(asked.request, "container"));
     if (!s.ok()) {
-      ++result_.refused;
+      ++result_.refused, refusal_ = s.message();
       node.kernel.EndProcess(pid);
       return;
     }
@@ -40,10 +48,48 @@ void History::Answered(EngineProcess& p, const Asked& asked, const Status& s, co
     } else if (it->second.answer["volumes"] != answer["volumes"]) {
       Broken("idempotent", "the same request of " + scope + " got another answer");
     }
-  } else if (asked.what == "cleanup") {
-    if (s.ok() && answer["pending"].empty()) node.to_clean.erase({owner, scope});
-  } else if (asked.what == "remove" && s.ok()) {
-    state_.forgotten.erase({GetString(asked.request, "driver"), GetString(asked.request, "name")});
+  } else if (asked.what == "cleanup" && s.ok()) {
+    if (answer["pending"].empty()) node.to_clean.erase({owner, scope});
+    CleanedUp(node, scope, answer);
+  } else if (asked.what == "create" && s.ok()) {
+    Created(node, asked, answer);
+  } else if ((asked.what == "remove" || asked.what == "prune") && s.ok()) {
+    const VolumeKey v{GetString(asked.request, "driver"), GetString(asked.request, "name")};
+    if (asked.what == "remove") state_.forgotten.erase(v);
+    node.created.erase(v);
+    auto there = state_.plugins.volumes.find(v);
+    if (there != state_.plugins.volumes.end() && there->second.created_seq <= asked.events)
+      Broken("answers", asked.what + " of " + v.first + "/" + v.second + " was answered, and it is there");
+  }
+}
+
+// What keeps a driver from giving its volume back is no business of whoever waits for the answer; that a
+// stage is left is.
+void History::CleanedUp(NodeState& node, const std::string& scope, const Json& answer) {
+  auto ended = node.ended.find(scope);
+  if (ended == node.ended.end()) return;
+  for (const Json& p : answer["pending"])
+    if (GetString(p, "driver").empty()) return;
+  for (const std::string& stage : ended->second)
+    if (node.kernel.FindMount(stage) != nullptr)
+      Broken("answers", "the end of " + scope + " was answered, and " + stage + " is mounted");
+  node.ended.erase(ended);
+}
+
+void History::Created(NodeState& node, const Asked& asked, const Json& answer) {
+  for (const Json& wanted : asked.request["wanted"]) {
+    const VolumeKey v{GetString(wanted, "driver"), GetString(wanted, "name")};
+    if (auto made = node.created.find(v); made != node.created.end()) {
+      made->second.told = true;
+      for (const Json& one : answer["volumes"])
+        if (GetString(one, "driver") == v.first && GetString(one, "name") == v.second)
+          made->second.ours |= GetString(one, "what") == "created";
+    }
+    // One that is mounted is there, whatever another node has made of what its plugin had forgotten.
+    if (state_.plugins.volumes.count(v) == 0 && !state_.plugins.RemovedSince(v, asked.events) &&
+        !state_.plugins.Mounted(node.kernel, v))
+      Broken("answers",
+             asked.what + " of " + v.first + "/" + v.second + " was answered, and it is not there");
   }
 }
 
@@ -78,6 +124,7 @@ void History::Prepared(NodeState& node, const Asked& asked, const Json& answer, 
       had->second.had_by.insert(node.kernel.name());
     w.uses.push_back(std::move(use));
   }
+  Created(node, asked, answer);
   if (w.uses.size() != asked.request["wanted"].size())
     Broken("answers", w.scope + " asked for other volumes than it got");
   node.live[w.scope] = std::move(w);
@@ -127,5 +174,11 @@ void History::Unmounting(SimProcess& sys, const VolumeKey& v, const std::string&
   if (!ProvesOurs(sys, v, id))
     Broken("protocol",
            "Unmount of " + v.first + "/" + v.second + " with ID " + id + ", which nothing proves ours");
+  // A driver that detaches a device beneath a mount of ours would let another node have it too soon.
+  const SimKernel& kernel = sys.kernel();
+  const MountEntry* of_driver = state_.plugins.MountOf(kernel, v);
+  for (const std::string& stage : kernel.MountsBelow(kStageRoot))
+    if (of_driver != nullptr && kernel.FindMount(stage)->device == of_driver->device)
+      Broken("protocol", "Unmount of " + v.first + "/" + v.second + ", and " + stage + " still shows it");
 }
 }  // namespace dvdi::sim

@@ -11,7 +11,6 @@ namespace {
 
 using Kind = Step::Kind;
 
-constexpr const char* kNames[] = {"a", "b", "c"};
 constexpr const char* kAccess[] = {"single-writer", "multi-reader", "multi-writer"};
 
 }  // namespace
@@ -164,8 +163,15 @@ void History::ForgetAgain(EngineProcess& p) {
     auto volume = state_.plugins.volumes.find(v);
     // As are IDs that only a ledger knew which an older one has replaced since.
     const bool given_up = state_.forgotten.count(v) != 0 || p.node->ledger_was_restored;
-    if (!given_up || volume == state_.plugins.volumes.end()) continue;
+    if (volume == state_.plugins.volumes.end()) continue;
     auto here = volume->second.nodes.find(p.node->kernel.name());
+    // A driver that names a mountpoint whether it has one or not says of what it does not have either that it
+    // is mounted: where the node sees its mount, which it has forgotten, and where no Unmount may be sent.
+    if (state_.plugins.Driver(v.first)->names == SimDriver::Names::kAll &&
+        here == volume->second.nodes.end() &&
+        (p.node->ledger_was_restored || state_.plugins.unremembered.count({v, p.node->kernel.name()}) != 0))
+      Forget(p, v);
+    if (!given_up) continue;
     if (here == volume->second.nodes.end() || here->second.ids.empty() || here->second.ids.count(a.id) != 0)
       continue;
     Forget(p, v);
@@ -223,6 +229,7 @@ void History::EndOne(EngineProcess& p, bool politely) {
   auto it = AnyLive(node);
   std::string owner = it->second.owner, scope = it->first;
   node.kernel.EndProcess(it->second.pid);
+  for (const Workload::Use& use : it->second.uses) node.ended[scope].push_back(use.stage);
   node.live.erase(it);
   if (owner != "run") node.to_clean.insert({owner, scope});
   if (politely) {

@@ -15,6 +15,7 @@
 namespace dvdi::sim {
 
 inline constexpr const char* kDrivers[] = {"red", "blue", "sea"};  // sea: of all nodes
+inline constexpr const char* kNames[] = {"a", "b", "c"};           // volumes of each
 inline constexpr int64_t kPrepareMs = 60'000;
 inline constexpr int kTurnsAtMost = 200'000;
 
@@ -47,6 +48,8 @@ class History {
   void EndAll(NodeState& node);
   // Nobody asks the engine for anything: it gets ticks alone, ten minutes apart.
   void Wait(EngineProcess& p, int ticks);
+  // In a world without faults a node gives out all its volumes once more, and gets them back.
+  void ServeAgain(NodeState& node);
   void End();
   // Until all tasks are idle. It is broken where they never are.
   void Settle();
@@ -78,6 +81,9 @@ class History {
   // --- history_judge.cc: answers, and calls that plugins get; on the threads of tasks
   void Answered(EngineProcess& p, const Asked& asked, const Status& s, const Json& answer);
   void Prepared(NodeState& node, const Asked& asked, const Json& answer, pid_t pid);
+  // What was said is held against what is.
+  void CleanedUp(NodeState& node, const std::string& scope, const Json& answer);
+  void Created(NodeState& node, const Asked& asked, const Json& answer);
   bool MayRemove(const SimProcess& sys, const VolumeKey& v);
   void Creating(SimProcess& sys, const VolumeKey& v, const Json& options);
   void Mounting(SimProcess& sys, const VolumeKey& v, const std::string& id);
@@ -116,7 +122,7 @@ class History {
   const bool keep_;
   State state_;
   HistoryResult result_;
-  std::string last_ = "the beginning";
+  std::string last_ = "the beginning", refusal_;  // the last one's words
   int next_scope_ = 1, next_asked_ = 1, next_process_ = 1;
 };
 

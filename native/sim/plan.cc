@@ -99,6 +99,7 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   plan.single_one_in = generation > 2 ? 2 : 0;
   plan.under_engines = plan.kills_opening = generation > 3;
   plan.left_alone = generation > 3 && random.OneIn(2);
+  plan.odd_drivers = generation > 4;
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
   const uint64_t kill_one_in = random.OneIn(4)  ? 0
                                : generation > 2 ? 12 + random.Below(40)

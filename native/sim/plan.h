@@ -69,6 +69,8 @@ struct Plan {
   bool under_engines = false;  // a ledger's file is also taken away and damaged while engines have it open
   bool kills_opening = false;  // kills count from before their engine is opened
   bool left_alone = false;     // at the end, engines undo what was begun before anybody tells them to
+  bool odd_drivers = false;    // some never tell where a volume is mounted, some do so whether it is or not;
+                               // some act, and answer with an error
   std::vector<Step> steps;
 };
 
@@ -83,7 +85,8 @@ struct Plan {
 //   4  a ledger's file is also taken away, damaged, and replaced by an older copy of it, while engines have
 //      it open and operations go on; engines are also killed while they open, swap a policy, or meet a ledger
 //      that was harmed; half of the histories end with engines that nobody tells to recover
-constexpr int kNewestPlans = 4;
+//   5  drivers that never name a mountpoint, or always; that act and then say that they could not
+constexpr int kNewestPlans = 5;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.

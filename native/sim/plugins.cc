@@ -31,8 +31,12 @@ const VolumeKey* PluginWorld::VolumeOf(const std::string& device) const {
   return it == devices_.end() ? nullptr : &it->second;
 }
 
+const MountEntry* PluginWorld::MountOf(const SimKernel& node, const VolumeKey& volume) const {
+  return node.FindMount(MountpointOf(volume));
+}
+
 bool PluginWorld::Mounted(const SimKernel& node, const VolumeKey& volume) const {
-  const MountEntry* m = node.FindMount(MountpointOf(volume));
+  const MountEntry* m = MountOf(node, volume);
   const VolumeKey* shown = m == nullptr ? nullptr : VolumeOf(m->device);
   return shown != nullptr && *shown == volume;
 }
@@ -54,6 +58,7 @@ void PluginWorld::Restart(const std::string& driver, SimKernel& node, bool reall
     if (really && !here->second.mountpoint.empty()) node.RemoveMount(here->second.mountpoint);
     // Without its mounts it has nothing to hold a lease for.
     if (really && v.holder == node.name()) v.holder.clear();
+    if (!really) unremembered.insert({key, node.name()});
     v.nodes.erase(here);
   }
 }
@@ -91,7 +96,8 @@ PluginReply PluginWorld::One(SimProcess& process, const PluginRequest& request) 
     process.env().scheduler->SleepUntil(request.deadline_ms);
     return Lost(Outcome::kTimeout, true, stuck ? "no answer" : "no answer in time");
   };
-  uint64_t fault = fault_one_in > 0 && random_->OneIn(fault_one_in) ? 1 + random_->Below(7) : 0;
+  uint64_t fault =
+      fault_one_in > 0 && random_->OneIn(fault_one_in) ? 1 + random_->Below(errors_after_acts ? 8 : 7) : 0;
   if (plugin.stuck || fault == 1) {
     line("timeout without effect");
     return timeout(plugin.stuck);
@@ -118,10 +124,18 @@ PluginReply PluginWorld::One(SimProcess& process, const PluginRequest& request) 
   if (process.dead()) return Lost(Outcome::kLost, true, "killed");
   if (fault == 4) return timeout(false);
   if (fault == 5) return Lost(Outcome::kLost, true, "connection reset");
-  if (fault == 6) {
+  // A Create that is answered so was none, as far as anybody can know.
+  if (fault == 8 && method != "Create") {
+    reply.status = 500, reply.body = "{\"Err\":\"the backend is busy\"}";
+  } else if (fault == 6) {
     reply.status = 502, reply.body = "<html>bad gateway</html>";
   } else if (fault == 7) {
     reply.body = reply.body.substr(0, reply.body.size() / 2);
+  } else if (method == "Mount" && parsed.ok()) {
+    auto volume = volumes.find({name, GetString(*parsed, "Name")});
+    if (volume != volumes.end())
+      if (auto here = volume->second.nodes.find(node.name()); here != volume->second.nodes.end())
+        here->second.told[GetString(*parsed, "ID")] = process.name();
   }
   return reply;
 }
@@ -137,7 +151,9 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
     return Dump({{"Err", text}});
   };
   auto answer = [](const std::string& mountpoint) { return Dump({{"Mountpoint", mountpoint}, {"Err", ""}}); };
-  auto mountpoint_of = [&](const SimVolume& v) {
+  auto mountpoint_of = [&](const VolumeKey& volume, const SimVolume& v) -> std::string {
+    if (driver.names == SimDriver::Names::kNothing) return "";
+    if (driver.names == SimDriver::Names::kAll) return MountpointOf(volume);
     auto here = v.nodes.find(node.name());
     return here == v.nodes.end() ? "" : here->second.mountpoint;
   };
@@ -151,7 +167,7 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
     for (const auto& [k, v] : volumes) {
       if (k.first != driver.name) continue;
       Json one = {{"Name", k.second}};
-      if (driver.list_mountpoints) one["Mountpoint"] = mountpoint_of(v);
+      if (driver.list_mountpoints) one["Mountpoint"] = mountpoint_of(k, v);
       list.push_back(std::move(one));
     }
     listed_[{process.name(), driver.name}] = events_;
@@ -170,6 +186,7 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
     }
     SimVolume& v = Make(key);
     for (const auto& [option, value] : GetMember(in, "Opts").items()) v.options[option] = Dump(value);
+    created(process, key);
     return done;
   }
   if (it == volumes.end()) {
@@ -179,8 +196,8 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
   }
   SimVolume& v = it->second;
   if (method == "Get" || method == "Path") {
-    if (method == "Path") return answer(mountpoint_of(v));
-    return Dump({{"Volume", {{"Name", key.second}, {"Mountpoint", mountpoint_of(v)}}}, {"Err", ""}});
+    if (method == "Path") return answer(mountpoint_of(key, v));
+    return Dump({{"Volume", {{"Name", key.second}, {"Mountpoint", mountpoint_of(key, v)}}}, {"Err", ""}});
   }
   if (method == "Mount") {
     mounting(process, key, id);
@@ -188,7 +205,7 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
       return error("volume " + key.second + " is in use on node " + v.holder);
     if (driver.global) v.holder = node.name();
     SimVolume::Here& here = v.nodes[node.name()];
-    here.ids.insert(id);
+    if (here.ids.insert(id).second) here.unrecorded.insert(id);
     if (here.mountpoint.empty()) {
       here.mountpoint = MountpointOf(key), here.mounted_by = Tasks::CurrentTask();
       node.disk.Make("/vol", S_IFDIR | 0755, nullptr);
@@ -213,7 +230,7 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
       return done;
     }
     if (processes[{driver.name, node.name()}].busy) return error("the device is busy");
-    here->second.ids.erase(id);
+    here->second.ids.erase(id), here->second.unrecorded.erase(id);
     if (driver.counts_ids && !here->second.ids.empty()) return done;
     if (!here->second.mountpoint.empty()) node.RemoveMount(here->second.mountpoint);
     v.nodes.erase(here);
@@ -229,6 +246,8 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
       return error("volume " + key.second + " is in use on node " + v.holder);
     if (in_use(node, key)) violation("Remove of " + title + ", which is in use on " + node.name());
     volumes.erase(it);
+    removals_[key] = events_;
+    removed(process, key);
     return done;
   }
   if (method == "Fence") {

@@ -24,6 +24,8 @@ struct SimDriver {
   bool counts_ids = true;  // unmounts with the last ID, else with any
   bool unmount_unknown_is_error = false;
   bool list_mountpoints = true;
+  enum class Names { kWhatIsMounted, kNothing, kAll };
+  Names names = Names::kWhatIsMounted;  // whose mountpoints Get, Path and List tell
 };
 
 struct SimVolume {
@@ -32,7 +34,11 @@ struct SimVolume {
   struct Here {  // on one node
     std::set<std::string> ids;
     std::string mountpoint;
-    const void* mounted_by = nullptr;  // the task that asked for that
+    int64_t mounted_by = 0;  // the task that asked for that
+    // Of `ids`: no engine was told where it is, or none has ended its operation (and written that down) since
+    // it was. And the processes that were told, by ID.
+    std::set<std::string> unrecorded;
+    std::map<std::string, std::string> told;
   };
   std::map<std::string, Here> nodes;
   std::set<std::string> had_by;  // nodes with workloads whose data is in it
@@ -54,6 +60,9 @@ class PluginWorld {
   std::map<VolumeKey, SimVolume> volumes;
   std::map<VolumeKey, SimPluginProcess> processes;  // by driver, node
   uint64_t fault_one_in = 0;                        // of the calls of one kind of fault; 0 for none
+  bool errors_after_acts = false;                   // are among these faults
+  // Volume and node: it is mounted there, and its plugin has forgotten that.
+  std::set<std::pair<VolumeKey, std::string>> unremembered;
 
   // What an honest driver would call a violation of the protocol by its client, or of what the engine
   // promises.
@@ -66,6 +75,8 @@ class PluginWorld {
   // Asked before these act.
   std::function<void(SimProcess& process, const VolumeKey& volume, const Json& options)> creating;
   std::function<void(SimProcess&process, const VolumeKey&volume, const std::string&id)> mounting, unmounting;
+  // Told when these have acted.
+  std::function<void(SimProcess&process, const VolumeKey&volume)> created, removed;
   std::function<void(const std::string& line)> say;
 
   const SimDriver* Driver(const std::string& name) const;
@@ -77,6 +88,15 @@ class PluginWorld {
   // The volume that a mount with that device shows.
   const VolumeKey* VolumeOf(const std::string& device) const;
   bool Mounted(const SimKernel& node, const VolumeKey& volume) const;
+  // Calls that have acted, and what others have made, are numbered: the last one's number.
+  int64_t events() const { return events_; }
+  // Whether a Remove has acted on it since that event.
+  bool RemovedSince(const VolumeKey& volume, int64_t event) const {
+    auto it = removals_.find(volume);
+    return it != removals_.end() && it->second > event;
+  }
+  // The mount that a node sees where the driver has the volume; null where it sees none.
+  const MountEntry* MountOf(const SimKernel& node, const VolumeKey& volume) const;
   // Made by somebody else, as docker volume create does.
   void CreateElsewhere(const VolumeKey& volume);
 
@@ -92,6 +112,7 @@ class PluginWorld {
   std::map<std::string, VolumeKey> devices_;
   // When a process saw last that a driver does not have a volume: in its List, the events' number.
   std::map<std::pair<std::string, std::string>, int64_t> listed_;  // by process, driver
+  std::map<VolumeKey, int64_t> removals_;
   int64_t events_ = 0;
   int next_device_ = 1;
 };

@@ -77,7 +77,7 @@ class SimProcess : public Sys {
   int IsMountRoot(const char* path, bool* root) override;
   Result<std::string> Mountinfo(pid_t pid) override;
   // Whether that task has looked at the mounts of its node since this one was made.
-  bool HasSeen(const void* task, const MountEntry& mount) const {
+  bool HasSeen(int64_t task, const MountEntry& mount) const {
     auto seen = seen_mounts_.find(task);
     return seen != seen_mounts_.end() && mount.id < seen->second;
   }
@@ -119,7 +119,7 @@ class SimProcess : public Sys {
   Tasks* tasks_;
   const std::string name_;
   bool dead_ = false, killed_at_change_ = false;
-  std::map<const void*, int> seen_mounts_;  // by task: IDs below it were in a mountinfo that it has read
+  std::map<int64_t, int> seen_mounts_;  // by task: IDs below it were in a mountinfo that it has read
   int64_t kill_at_ = 0, ahead_ms_ = 0;
   std::map<int, File> files_;
   int next_fd_ = 1 << 20;

@@ -4,11 +4,13 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 
 #include "sim/history.h"
 #include "sim/shrink.h"
+#include "sim/tasks.h"
 
 namespace dvdi::sim {
 namespace {
@@ -68,6 +70,19 @@ TEST(SimTest, TheSameSeedIsTheSameHistoryByteForByte) {
     EXPECT_EQ(one.digest, two.digest) << "seed " << seed;
     EXPECT_GT(one.transcript.size(), 400u) << "seed " << seed;
   }
+}
+
+// What is known of a task must not be taken for another one's: whether memory is used again is no seed's
+// matter.
+TEST(SimTest, NoTaskIsTakenForOneThatHasEnded) {
+  SimClock clock;
+  Tasks tasks(&clock, 1);
+  std::set<int64_t> numbers;
+  for (int i = 0; i < 10; ++i) {
+    tasks.Start(nullptr, [&] { numbers.insert(Tasks::CurrentTask()); });
+    EXPECT_TRUE(tasks.Run());
+  }
+  EXPECT_EQ(numbers.size(), 10u);
 }
 
 TEST(SimTest, OtherSeedsAreOtherHistories) {

@@ -44,6 +44,7 @@ struct Asked {
   std::string policy;               // that was active when it was asked; "" where that changed since
   std::set<std::string> restarted;  // drivers that lost their mounts since
   std::set<VolumeKey> unseen;       // volumes whose mounts were lost before the engine had seen them
+  int64_t events = 0;               // that plugins had had then
   mutable bool late = false;        // reported already
 };
 
@@ -76,7 +77,14 @@ struct NodeState {
   uint64_t covered_at = 0;
   std::map<std::string, std::string> ledger_copy;                // by the file's name; empty: none was made
   std::set<std::pair<std::string, std::string>> scopes_of_copy;  // owner, scope: what it may name
-  bool loses_power = false;  // with the next of its processes that is killed
+  bool loses_power = false;                               // with the next of its processes that is killed
+  std::map<std::string, std::vector<std::string>> ended;  // stages of workloads that have ended, by scope
+  // Volumes that a Create of its engines has made, and that no Remove has taken away.
+  struct Created {
+    bool told = false;  // somebody was answered that it is there: no loss of power may lose that
+    bool ours = false;  // and that it was made for him
+  };
+  std::map<VolumeKey, Created> created;
 };
 
 struct State {

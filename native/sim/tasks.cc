@@ -96,7 +96,7 @@ Tasks::~Tasks() {
 
 void Tasks::Start(const void* owner, std::function<void()> run) {
   auto task = std::make_unique<Task>();
-  task->owner = owner, task->run = std::move(run);
+  task->owner = owner, task->number = ++last_number_, task->run = std::move(run);
   tasks_.push_back(std::move(task));
   ++progress_;
 }

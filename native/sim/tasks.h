@@ -44,14 +44,15 @@ class Tasks {
   void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t deadline_ms);
   // The process that runs now, or null.
   static const void* CurrentOwner();
-  // The task that runs now, or null. Another one may have the same address once it has ended.
-  static const void* CurrentTask() { return Current(); }
+  // The number of the task that runs now, which no other one of the history has; 0: none.
+  static int64_t CurrentTask() { return Current() == nullptr ? 0 : Current()->number; }
 
   int64_t switches() const { return switches_; }
 
  private:
   struct Task {
     const void* owner = nullptr;
+    int64_t number = 0;
     std::function<void()> run;
     Worker* worker = nullptr;  // null: not begun
     bool waits = false;        // until notified: may be woken at any time
@@ -76,7 +77,7 @@ class Tasks {
   const void* draining_ = nullptr;
   bool interrupted_ = false;
   uint64_t progress_ = 1;
-  int64_t turns_ = 0, switches_ = 0;
+  int64_t turns_ = 0, switches_ = 0, last_number_ = 0;
 };
 
 // The scheduler of one process.
