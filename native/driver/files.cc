@@ -62,6 +62,22 @@ Result<UniqueFd> OpenFolder(int dirfd, const std::string& name) {
   return Status::FromErrno(errno, "cannot open folder " + name, name);
 }
 
+Status MakeFolders(const std::string& path) {
+  for (size_t at = 1; at <= path.size(); ++at) {
+    if (at < path.size() && path[at] != '/') continue;
+    const std::string part = path.substr(0, at), what = "cannot make the folder " + part;
+    if (::mkdir(part.c_str(), 0755) < 0) {
+      if (errno == EEXIST) continue;
+      return Status::FromErrno(errno, what, part);
+    }
+    // A umask that keeps others out of files is not to keep them from their volumes.
+    auto made = OpenFolder(AT_FDCWD, part);
+    if (!made.ok()) return Status(made.status()).WithContext(what);
+    if (::fchmod(made->get(), 0755) < 0) return Status::FromErrno(errno, what, part);
+  }
+  return OkStatus();
+}
+
 Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::string& path,
                                std::string_view what) {
   DVDI_ASSIGN_OR_RETURN(UniqueFd fd, OpenFolder(dirfd, name));

@@ -26,6 +26,10 @@ Result<UniqueFd> OpenFolder(int dirfd, const std::string& name);
 Result<UniqueFd> OpenOurFolder(int dirfd, const std::string& name, const std::string& path,
                                std::string_view what);
 
+// Makes a folder (an absolute path) where it is missing, and those that it is in: 0755, whatever the umask.
+// What is there stays as it is.
+Status MakeFolders(const std::string& path);
+
 // What the kernel calls an open file (/proc/PID/fd of proc(5)): no path, or one with " (deleted)" behind it,
 // where it has none. "" where it is longer than PATH_MAX.
 Result<std::string> OpenPath(int fd);

@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "base/text.h"
+#include "driver/files.h"
 
 namespace dvdi {
 namespace {
@@ -51,15 +52,6 @@ Status CheckSocketPath(const std::string& path) {
   return Status::FromErrno(errno, "cannot see whether somebody serves " + path, path);
 }
 
-Status MakeParent(const std::string& path) {
-  for (size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1)) {
-    std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), 0755) < 0 && errno != EEXIST)
-      return Status::FromErrno(errno, "cannot make the folder " + part, part);
-  }
-  return OkStatus();
-}
-
 }  // namespace
 
 // Bound aside and renamed: whoever sees the socket can connect, and a stale
@@ -68,7 +60,7 @@ Result<UniqueFd> ListenAt(const std::string& path, struct stat* made) {
   std::string aside = path + "." + std::to_string(::getpid() % 10'000'000);
   struct sockaddr_un address;
   DVDI_RETURN_IF_ERROR(FillAddress(aside, &address));
-  DVDI_RETURN_IF_ERROR(MakeParent(path));
+  DVDI_RETURN_IF_ERROR(MakeFolders(path.substr(0, path.rfind('/'))));
   DVDI_RETURN_IF_ERROR(CheckSocketPath(path));
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener.valid()) return Status::FromErrno(errno, "cannot make a socket");

@@ -24,16 +24,6 @@ namespace {
 constexpr char kState[] = ".state";
 constexpr int64_t kLockMs = 500;
 
-Status MakeFolders(const std::string& path) {
-  for (size_t at = 1; at <= path.size(); ++at) {
-    if (at < path.size() && path[at] != '/') continue;
-    std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), 0755) < 0 && errno != EEXIST)
-      return Status::FromErrno(errno, "cannot make the folder " + part, part);
-  }
-  return OkStatus();
-}
-
 Status MakeSharedMount(const std::string& path) {
   DVDI_ASSIGN_OR_RETURN(std::string text, Sys::Real()->Mountinfo());
   auto mounts = ParseMountinfo(text);

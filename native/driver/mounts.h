@@ -15,7 +15,7 @@ namespace dvdi {
 // Thread-safe.
 class MountRoot {
  public:
-  // Makes the folder (0755, parents too), makes it a shared mount of its own so that an unmount reaches
+  // Makes the folder (MakeFolders), makes it a shared mount of its own so that an unmount reaches
   // copies of its mounts in other namespaces, and takes the lock that keeps a second driver off it. kRefused
   // where another driver has it, and where it, or the state in it, is not ours (CheckOurs).
   static Result<MountRoot> Open(const std::string& path);

@@ -29,8 +29,28 @@ class MountRootTest : public ::testing::Test {
   }
 
   TempDir dir_;
-  const std::string path_ = dir_ / "mnt";
+  std::string path_ = dir_ / "mnt";
 };
+
+TEST_F(MountRootTest, OneThatIsMissingIsMadeForOthersToPassWhateverTheUmask) {
+  path_ = dir_ / "above/mnt";
+  const mode_t before = ::umask(077);
+  EXPECT_EQ(Open(), "");
+  ::umask(before);
+  struct stat st = {};
+  for (const char* made : {"above", "above/mnt"}) {
+    ASSERT_EQ(::stat((dir_ / made).c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 07777, 0755u) << made;
+  }
+  ASSERT_EQ(::stat((dir_ / "above/mnt/.state").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0700u);
+  // What is there stays as its owner has it.
+  path_ = dir_ / "closed";
+  ASSERT_EQ(::mkdir(path_.c_str(), 0700), 0);
+  EXPECT_EQ(Open(), "");
+  ASSERT_EQ(::stat(path_.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0700u);
+}
 
 TEST_F(MountRootTest, OneThatOthersMayWriteToIsRefused) {
   ASSERT_EQ(::mkdir(path_.c_str(), 0755), 0);
