@@ -2,25 +2,16 @@
 //
 // A program is called NAME_bench (in host/, NAME.bench.ts) and writes Google Benchmark's JSON with --benchmark_out. Its counters become
 // part of its line. The figures that the design sets goals for come last (docs/performance.md).
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { basename, join } from "node:path";
 
+import { measure } from "./lib/bench.mjs";
 import { bundleTests } from "./lib/host.mjs";
 import { NATIVE, POLICY, ROOT } from "./lib/paths.mjs";
-import { capture, must } from "./lib/proc.mjs";
+import { capture } from "./lib/proc.mjs";
 import { setup } from "./lib/setup.mjs";
-import { bold, dim, main, StepError, step } from "./lib/ui.mjs";
+import { bold, dim, main, StepError } from "./lib/ui.mjs";
 
 const FOLDER = join(NATIVE, "native/bench");
 const LIBRARY = join(NATIVE, "native/engine/libdvdi.so");
@@ -178,25 +169,18 @@ function figures(report) {
 }
 
 await main(async () => {
+  const [only, ...more] = process.argv.slice(2);
+  if (more.length > 0) {
+    const all = [only, ...more];
+    const hint = `npm run bench -- '${all.join("|")}'`;
+    throw new StepError(`one regular expression chooses benchmarks, and ${all.length} were given`, { hint });
+  }
   await setup({ groups: ["build", "run"] });
   const found = [...nativePrograms(), ...(await hostPrograms())];
   if (found.length === 0) throw new StepError(`there is no benchmark in ${FOLDER}`, { hint: "npm run build" });
-  const filter = process.argv[2] ? [`--benchmark_filter=${process.argv[2]}`] : [];
-  const report = { machine: { cpu: cpus()[0]?.model, cores: cpus().length, kernel: release() }, programs: {} };
-  mkdirSync(join(ROOT, "build/bench"), { recursive: true });
-  for (const { name, command } of found) {
-    await step(name, async (onLine) => {
-      const out = join(ROOT, "build/bench", `${name}.json`);
-      const [program, ...args] = command;
-      await must(program, [...args, `--benchmark_out=${out}`, "--benchmark_out_format=json", ...filter], {
-        env: { DVDI_NATIVE_BUILD: NATIVE, DVDI_POLICY: POLICY },
-        onLine,
-      });
-      // Google Benchmark writes nothing at all where no name matches.
-      report.programs[name] = JSON.parse(readFileSync(out, "utf8") || '{"benchmarks":[]}');
-      return `${report.programs[name].benchmarks.length} figures`;
-    });
-  }
+  const env = { DVDI_NATIVE_BUILD: NATIVE, DVDI_POLICY: POLICY };
+  const programs = await measure(found, { folder: join(ROOT, "build/bench"), only, env });
+  const report = { machine: { cpu: cpus()[0]?.model, cores: cpus().length, kernel: release() }, programs };
   for (const [name, { benchmarks }] of Object.entries(report.programs)) {
     process.stdout.write(`\n${bold(name)}\n`);
     for (const result of benchmarks) process.stdout.write(`${row(result)}\n`);

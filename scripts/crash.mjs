@@ -6,7 +6,7 @@ import { runSuite, summary } from "./lib/outcome.mjs";
 import { NATIVE } from "./lib/paths.mjs";
 import { setup } from "./lib/setup.mjs";
 import { CRASH_SUITE } from "./lib/suites.mjs";
-import { fail } from "./lib/ui.mjs";
+import { fail, StepError } from "./lib/ui.mjs";
 
 const flags = flagsOf({
   scenario: { type: "string" },
@@ -19,12 +19,18 @@ const flags = flagsOf({
 const lines = [];
 let broken = false;
 try {
+  for (const name of ["lanes", "times"]) {
+    const n = Number(flags[name] ?? 1);
+    if (!Number.isSafeInteger(n) || n < 1)
+      throw new StepError(`--${name} ${flags[name]}: a whole number from 1 on is accepted`);
+  }
   await setup({ groups: ["build", "run", "test"], house: true, plugins: true });
   if (!flags.first) process.env.DVDI_CRASH_ALL = "1";
   if (flags.times) process.env.DVDI_CRASH_TIMES = flags.times;
   if (flags.at) process.env.DVDI_CRASH_ONLY = flags.at;
   if (flags.lanes) process.env.DVDI_CRASH_LANES = flags.lanes;
-  const every = flags.scenario || flags.at ? "" : "|^every crash point";
+  // Of what is chosen by name something has to be there.
+  const every = flags.at ? "|^a death is died" : flags.scenario ? "" : "|^every crash point";
   const match = `^killed at every point: .*(${flags.scenario ?? ""})${every}`;
   lines.push(await runSuite(CRASH_SUITE, { build: NATIVE, match }));
 } catch (error) {

@@ -32,3 +32,16 @@ test("the cache is the same folder for whatever runs elsewhere", async () => {
   const { log } = await run(process.execPath, ["-e", asked], { env: { DVDI_CACHE: "some/cache" } });
   assert.ok(isAbsolute(log.trim()), log);
 });
+
+test("numbers of deaths and lanes that are none are said before anything is built", async () => {
+  for (const [option, value] of [
+    ["times", "0"],
+    ["times", "three"],
+    ["lanes", "1.5"],
+  ]) {
+    const { code, log } = await script("crash", `--${option}=${value}`);
+    assert.equal(code, 1, log);
+    assert.match(log, new RegExp(`^\\nerror: --${option} ${value}: a whole number from 1 on is accepted\n`));
+    assert.doesNotMatch(log, /set-up/);
+  }
+});

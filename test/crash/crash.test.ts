@@ -9,6 +9,7 @@ import { ask } from "../e2e/lib/ask.ts";
 import { until } from "../e2e/lib/process.ts";
 import { BUILD, DRIVER, DVDI, ROOT, skip, World } from "../e2e/lib/world.ts";
 import {
+  chosen,
   died,
   failEverywhere,
   killEverywhere,
@@ -395,6 +396,13 @@ test("every crash point there is was died at", { skip: skip || (ONLY ? "only som
   for (const name of found(points, /Effect\((?:\(flags[^?]*\? )?"(\w+)"/g))
     assert.ok(heads.has(name), `no scenario does ${name}`);
 });
+
+// Where they are chosen by name, and the name is wrong, every scenario passes without one.
+if (ONLY !== undefined) {
+  test("a death is died by the name that was asked for", { skip }, () => {
+    assert.ok(chosen.deaths > 0, `no death is called ${ONLY}; a scenario's are MOMENT N POINT, as "acted 1 umount …"`);
+  });
+}
 
 test("what ships has no crash points", { skip }, () => {
   for (const file of [DVDI, DRIVER, join(BUILD, "native/engine/libdvdi.so")]) {

@@ -243,6 +243,9 @@ export async function killEverywhere(t: TestContext, scenario: Scenario): Promis
 /** Whether it comes by depends on when the ledger last changed: a death there cannot be had for certain. */
 const BY_CHANCE = /ledger\.db\.checked$/;
 
+/** How many deaths were chosen, in all scenarios. */
+export const chosen = { deaths: 0 };
+
 function plan(scenario: Scenario, names: string[]): At[] {
   const counts = new Map<string, number>();
   for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -256,6 +259,7 @@ function plan(scenario: Scenario, names: string[]): At[] {
       for (const moment of momentsOf(name)) todo.push(`${moment} ${n} ${name}`);
     }
   }
-  const chosen = ONLY === undefined ? todo : todo.filter((at) => new RegExp(ONLY).test(at));
-  return Array.from({ length: TIMES }, () => chosen).flat();
+  const wanted = ONLY === undefined ? todo : todo.filter((at) => new RegExp(ONLY).test(at));
+  chosen.deaths += wanted.length;
+  return Array.from({ length: TIMES }, () => wanted).flat();
 }
