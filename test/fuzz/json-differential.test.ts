@@ -8,7 +8,7 @@ import { createFake, type Operation } from "../../assembly/testing/fake.mjs";
 import { hostOf } from "../../host/src/fake-host.ts";
 import { PolicyBlob, type PolicyInstance } from "../../host/src/runner.ts";
 import { type Json, SHIPPED } from "../blob/instance.ts";
-import { Dice, name, number, reference, slipped, space, text, value } from "./json-documents.ts";
+import { Dice, edges, EVIL_ESCAPES, name, number, reference, slipped, space, text, value } from "./json-documents.ts";
 
 const RUNS = Number(process.env["DVDI_FUZZ_RUNS"] ?? (process.env["DVDI_FUZZ_SECONDS"] ? 1e12 : 2000));
 const MS = Number(process.env["DVDI_FUZZ_SECONDS"] ?? 1e9) * 1000;
@@ -55,24 +55,45 @@ function refusal(answer: Answer): string {
   return message.includes(" cannot be read: ") ? message : "";
 }
 
+/** Whether both read it, or both refuse it. Returns whether it is to be refused. */
+function compare(document: string): boolean {
+  const expected = document === "" ? "no JSON" : reference(document);
+  const shown = JSON.stringify(document).slice(0, 2000);
+  // As an export's input, where it stands; and as a text inside of one.
+  const outer = refusal(answerOf("cleanup", document));
+  assert.equal(outer !== "", expected !== "", `${expected || "sound"}: ${outer || "read"}: ${shown}`);
+  const inside = refusal(parsed(document));
+  // No text may hold NUL: that is said before it is looked at as JSON.
+  if (!document.includes("\0"))
+    assert.equal(inside !== "", expected !== "", `a statement, ${expected || "sound"}: ${inside || "read"}: ${shown}`);
+  return expected !== "";
+}
+
 test("the same documents are read, and the same are refused", (t) => {
   let refused = 0;
   const runs = each((dice) => {
     const sound = value(dice);
-    const document = dice.oneIn(2) ? sound : slipped(dice, sound);
-    const expected = document === "" ? "no JSON" : reference(document);
-    if (expected !== "") refused++;
-    const shown = JSON.stringify(document);
-    // As an export's input, where it stands; and as a text inside of one.
-    const outer = refusal(answerOf("cleanup", document));
-    assert.equal(outer !== "", expected !== "", `${expected || "sound"}: ${outer || "read"}: ${shown}`);
-    const inside = refusal(parsed(document));
-    // No text may hold NUL: that is said before it is looked at as JSON.
-    if (document.includes("\0")) return;
-    assert.equal(inside !== "", expected !== "", `a statement, ${expected || "sound"}: ${inside || "read"}: ${shown}`);
+    if (compare(dice.oneIn(2) ? sound : slipped(dice, sound))) refused++;
   });
   t.diagnostic(`${runs} documents, ${refused} to be refused`);
   assert.ok(refused > runs / 10 && refused < (runs * 9) / 10, `${refused} of ${runs} refused: a poor mix`);
+});
+
+test("the same is read and refused at each bound, and of what looks like a value", (t) => {
+  const all = edges();
+  const refused = all.filter(compare).length;
+  t.diagnostic(`${all.length} documents, ${refused} to be refused`);
+  assert.ok(refused > 100 && refused < all.length - 100);
+  for (const escape of EVIL_ESCAPES) {
+    const options = JSON.parse(`{"k":"${escape}"}`) as { k: string };
+    const statement = `{"volumes":[{"name":"v","driver":"own","container_path":"/d","options":{"k":"${escape}"}}]}`;
+    const { error } = parsed(statement);
+    assert.match(
+      (error?.["message"] as string | undefined) ?? "taken",
+      UNFIT.test(options.k) ? /holds (a NUL|half of)/ : /control character/,
+      escape,
+    );
+  }
 });
 
 /** What the reader takes for no text: NUL and halves of surrogate pairs. */

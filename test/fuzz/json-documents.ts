@@ -33,7 +33,11 @@ const CHARACTERS = [
   "é",
   "ß",
   "中",
+  "\u2028",
   "\u2029",
+  "\ufeff",
+  "\uffff",
+  "\u{10ffff}",
   "😀",
   "\u007f",
 ];
@@ -51,7 +55,18 @@ const ESCAPES = [
   "\\uD83D\\uDE00",
   "\\u4e2d",
 ];
-const EVIL_ESCAPES = ["\\u0000", "\\uD800", "\\uDE00\\uD83D", "\\uD83D\\u0041", "\\u001f"];
+/** What is no character: NUL and halves of surrogate pairs; the last one is a control character, which is one. */
+export const EVIL_ESCAPES = [
+  "\\u0000",
+  "\\uD800",
+  "\\uDE00\\uD83D",
+  "\\uD83D\\u0041",
+  "\\uD83D😀",
+  "\\uD83D\\n",
+  "\\uD83D\\uE000",
+  "\\uD83D\\uD83D\\uDE00",
+  "\\u001f",
+];
 // prettier-ignore
 const NUMBERS = [
   "0", "-0", "1", "-1", "10", "9007199254740991", "-9007199254740991", "9007199254740992", "9007199254740993",
@@ -65,6 +80,14 @@ const HUGE = [
   "1000000000000000000001",
   "0.446291154604991570E+45",
   "12345678901234567e30",
+];
+/** What is no value, and looks as if it were one: by slips alone it would hardly come up. */
+// prettier-ignore
+const NO_VALUES = [
+  "00", "-00", "01", "-01", "00.5", "-", "--1", "+1", ".5", "-.5", "1.", "-1.e3", "1.e3", "1e", "1e+", "1e1.5", "1E+-2", "0x1f", "0b1", "1_000",
+  "1,5", "NaN", "Infinity", "-Infinity", "undefined", "True", "FALSE", "nul", "nullx", "'a'", "`a`", '"\\u12"', '"\\u12g4"', '"\\U0041"', '"\\x41"',
+  '"\\v"', '"\\0"', '"\\\n"', '"\t"', '"\u0000"', '"\u001f"', '"a', 'a"', "[1,]", "[,1]", "[,]", "[1 2]", '{"a":1,}', "{,}", '{"a"}', '{"a":}', "{a:1}", '{1:1}',
+  "{'a':1}", '{"a" 1}', "[}", "{]", "/* */1", "// a", "1 1", "\u00a01", "\u20281", "\ufeff1", "\v1", "\f1",
 ];
 const SPACES = ["", "", "", "", " ", "\n", "\t", "\r", "  "];
 const SLIPS = [
@@ -113,7 +136,7 @@ export function number(dice: Dice): string {
 /** A string literal; `evil` one may hold what is no character. */
 export function text(dice: Dice, evil = true): string {
   let out = "";
-  const length = dice.oneIn(20) ? dice.below(300) : dice.below(24);
+  const length = dice.oneIn(20) ? dice.below(dice.oneIn(20) ? 20_000 : 300) : dice.below(24);
   for (let i = 0; i < length; i++) {
     out += dice.oneIn(8) ? dice.pick(ESCAPES) : dice.pick(CHARACTERS);
     if (evil && dice.oneIn(400)) out += dice.pick(EVIL_ESCAPES);
@@ -131,10 +154,55 @@ export function name(dice: Dice, count: number): string {
   return dice.oneIn(30) ? out : `${out}${count}`;
 }
 
+/** A large list or object; its keys are now and then twice there. */
+function large(dice: Dice): string {
+  const count = dice.below(dice.pick([70, 300, 1500]));
+  if (dice.oneIn(4)) return list(count);
+  const keys = keysOf(count);
+  if (count > 0 && dice.oneIn(3)) keys[dice.below(count)] = dice.pick(keys);
+  return object(keys);
+}
+
+const list = (count: number): string => `[${Array.from({ length: count }, () => "0").join(",")}]`;
+const object = (keys: string[]): string => `{${keys.map((key) => `"${key}":0`).join(",")}}`;
+const keysOf = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `${i.toString(36)}${["é", "中", ""][i % 3] ?? ""}`);
+
+/** At each bound and beside it; and what is no value, alone, in a list and as a member. */
+export function edges(): string[] {
+  const around = (bound: number): number[] => [bound - 1, bound, bound + 1];
+  const sound = [...NUMBERS, ...HUGE, ...ESCAPES.map((one) => `"${one}"`), ...EVIL_ESCAPES.map((one) => `"${one}"`)];
+  const alone = [...NO_VALUES, ...sound].flatMap((one) => [one, ` ${one}\n`, `[0,${one}]`, `{"a": ${one} ,"b":0}`]);
+  const keys = [...ESCAPES, ...EVIL_ESCAPES].map((one) => `{"a${one}":0}`);
+  return [
+    ...alone,
+    ...keys,
+    '{"a":0,"\\u0061":0}',
+    '{"":0,"":0}',
+    '{"":0," ":0}',
+    '{"__proto__":0,"constructor":1}',
+    // An object's keys are compared one by one up to 24, and in a table beyond, which grows from 64 on.
+    ...[2, 23, 24, 25, 26, 63, 64, 65, 127, 128, 129, 1000].flatMap((count) => {
+      const all = keysOf(count);
+      return [object(all), object([...all, all[0] as string]), object([...all, all[count - 1] as string])];
+    }),
+    ...around(MAX_MEMBERS).map((count) => object(keysOf(count))),
+    ...around(MAX_ELEMENTS).map(list),
+    ...around(MAX_DEPTH).flatMap((depth) => [
+      "[".repeat(depth) + "]".repeat(depth),
+      `${'{"a":'.repeat(depth)}0${"}".repeat(depth)}`,
+    ]),
+    ...around(MAX_KEY).map((length) => `{"${"k".repeat(length)}":0}`),
+    ...around(MAX_KEY / 2).map((length) => `{"${"é".repeat(length)}":0}`),
+  ];
+}
+
 /** Any value. */
 export function value(dice: Dice, depth = 0): string {
   const kind = dice.below(depth > 5 ? 4 : 6);
   const around = (token: string): string => space(dice) + token + space(dice);
+  if (dice.oneIn(400)) return around(large(dice));
+  if (dice.oneIn(200)) return around(dice.pick(NO_VALUES));
   if (kind === 0) return around(number(dice));
   if (kind === 1) return around(text(dice));
   if (kind === 2) return around(dice.pick(["true", "false", "null"]));
