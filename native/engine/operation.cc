@@ -357,6 +357,7 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
     return;
   }
   if (create_tried_) (void)RecordCreated();
+  (void)RecordPlaces();
   Undoing what{request_.operation, {}, {}};
   bool known = false;
   Status read = core_.ledger->Read([&](LedgerTx& tx) -> Status {
@@ -369,7 +370,6 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
       return what.Read(tx);
     });
   if (!read.ok()) return;
-  (void)RecordPlaces();
   auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);
 }

@@ -94,6 +94,26 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
   return local;
 }
 
+// Where its volumes are mounted, as its stages have it: whoever began it died before it wrote that down, and
+// once the stages are gone nothing else says so. A driver that never does may refuse the Unmount, and have
+// them still.
+Status RecordPlaces(Core& core, const Undoing& what) {
+  std::vector<StageMeta> stages;
+  for (const std::string& id : what.unplaced)
+    for (StageMeta& s : ReadStageMetas(core.env, core.stage_root, id))
+      if (s.operation.id == what.operation.id && !s.mountpoint.empty()) stages.push_back(std::move(s));
+  if (stages.empty()) return Status();
+  return core.ledger->Apply(Commit::attached, false, [&](LedgerTx& tx) -> Status {
+    for (const StageMeta& s : stages) {
+      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(s.attach.attachment));
+      if (!row || !row->mountpoint.empty()) continue;
+      row->mountpoint = s.mountpoint, row->device = s.device;
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(*row));
+    }
+    return Status();
+  });
+}
+
 std::string Joined(const std::vector<std::string>& lines) {
   std::string text;
   for (const auto& line : lines) text += (text.empty() ? "" : "; ") + line;
@@ -140,6 +160,7 @@ Status Undoing::Read(LedgerTx& tx) {
     if (!a) continue;
     found.insert({a->driver, a->name});
     by_attachment[a->id] = {a->driver, a->name};
+    if (a->mountpoint.empty()) unplaced.insert(a->id);
   }
   volumes.assign(found.begin(), found.end());
   return Status();
@@ -151,6 +172,11 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
   const OperationRow& operation = what.operation;
   UndoOutcome out;
   std::vector<EffectRow> gone;
+  auto failed = [&](const Status& s) {
+    core.back_off.Failed(operation.id, s.message(), false, core.env.clock->MonotonicMs());
+    return s;
+  };
+  if (Status s = RecordPlaces(core, what); !s.ok()) return failed(s);
   Local local = UndoLocal(core, what.effects, &gone, recorder);
   out.problems = local.problems;
 
@@ -195,15 +221,11 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     for (const auto& a : out.releasing) recorder->Undone("attach " + a.driver + "/" + a.name);
     return tx.PutRecord(recorder->Finish(operation, outcome, why), what.volumes, core.settings.records_keep);
   });
-  const int64_t now = core.env.clock->MonotonicMs();
-  if (!s.ok()) {
-    core.back_off.Failed(operation.id, s.message(), false, now);
-    return s;
-  }
+  if (!s.ok()) return failed(s);
   if (out.finished)
     core.back_off.Done(operation.id);
   else
-    core.back_off.Failed(operation.id, problems, local.problems.empty(), now);
+    core.back_off.Failed(operation.id, problems, local.problems.empty(), core.env.clock->MonotonicMs());
   for (const auto& a : out.dropped) RemoveLetGo(core.env, core.stage_root, a.id);
   return out;
 }

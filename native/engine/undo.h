@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,8 @@ struct Undoing {
   std::vector<EffectRow> effects;
   VolumeLocks::Names volumes;  // that the effects name, sorted, each once
   std::map<std::string, std::pair<std::string, std::string>> by_attachment;  // the same: driver, name
-  Status Read(LedgerTx& tx);                                                 // all but the operation
+  std::set<std::string> unplaced;  // attachments of which the ledger does not say where they are mounted
+  Status Read(LedgerTx& tx);       // all but the operation
 };
 
 // Undoes an operation that this engine has claimed (state undoing, instance ours) as far as it can: stages

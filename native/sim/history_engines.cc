@@ -84,12 +84,22 @@ void History::SetFaults(EngineProcess& p) {
         (path.starts_with(kTargets) || std::string_view(call).find("mount") != std::string_view::npos))
       result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path +
                                    (err == 0 ? "" : " fails with errno " + std::to_string(err)));
+    // The file beside a stage says where its volume is mounted, and was written before.
+    if (const std::string_view name = call; name == "move_mount" || name == "mount") Staged(path);
   };
   p.sys.unmounted = [this, node](const std::string& path) {
     if (!path.starts_with(std::string(kStageRoot) + "/") || node->kernel.FindMount(path) != nullptr) {
       if (path != kStageRoot) Broken("protocol", "unmounted " + path + ", which is no stage");
     }
   };
+}
+
+void History::Staged(const std::string& stage) {
+  const std::string below = std::string(kStageRoot) + "/";
+  if (!stage.starts_with(below)) return;
+  const std::string id = stage.substr(below.size(), stage.find('/', below.size()) - below.size());
+  for (auto& [key, v] : state_.plugins.volumes)
+    for (auto& [node, here] : v.nodes) here.unrecorded.erase(id);
 }
 
 // Processes that were killed during the last turn: what their threads do from here on has no effect.

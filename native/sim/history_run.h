@@ -66,6 +66,7 @@ class History {
   // `kill_at`: a Step's; it counts from before the engine opens. `recovers`: false: it is not told to.
   EngineProcess* Open(NodeState& node, int number, int kill_at = 0, bool recovers = true);
   void SetFaults(EngineProcess& p);
+  void Staged(const std::string& stage);
   // Starts a request; its answer comes to Answered, on the thread of a task, unless the process is killed
   // first. `deadline_ms` is from now on. The member "container" of a request is ours and the engine does not
   // see it; a member "live" is filled at the call.

@@ -35,8 +35,8 @@ struct SimVolume {
     std::set<std::string> ids;
     std::string mountpoint;
     int64_t mounted_by = 0;  // the task that asked for that
-    // Of `ids`: no engine was told where it is, or none has ended its operation (and written that down) since
-    // it was. And the processes that were told, by ID.
+    // Of `ids`: no engine was told where it is, or none has ended its operation (and written that down) or
+    // begun a stage of it since it was. And the processes that were told, by ID.
     std::set<std::string> unrecorded;
     std::map<std::string, std::string> told;
   };
