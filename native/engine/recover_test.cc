@@ -471,6 +471,42 @@ TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
   }
 }
 
+// Its folder comes before its row, and both may come while somebody sweeps.
+TEST_F(RecoverTest, AFolderWhoseRowComesWhileItIsSweptIsKept) {
+  AttachmentRow row;
+  row.id = std::string(64, 'a'), row.driver = "red", row.name = "a", row.state = kIntent;
+  row.boot_id = engine().core().boot_id;
+  Meta meta;
+  meta.operation.id = "one", meta.operation.owner = "run", meta.operation.scope = "one";
+  meta.operation.instance = engine().core().instance->id(), meta.operation.boot_id = row.boot_id;
+  meta.attachments.push_back({row.id, row.driver, row.name});
+  const std::string file = stage_root() + "/" + row.id + "/meta.json";
+  Ledger& ledger = *engine().core().ledger;
+  int kept = 0;
+  for (int n = 1;; ++n) {
+    ASSERT_TRUE(WriteMeta(env(), stage_root(), meta).ok());
+    int left = n;
+    bool came = false;
+    world_.sys.look_fault = [&](const char* call) {
+      if (std::string_view(call) != "fcntl" || --left != 0 || !fs::exists(file)) return 0;
+      came = true;
+      EXPECT_TRUE(
+          ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) { return tx.PutAttachment(row); }).ok());
+      return 0;
+    };
+    Recover();
+    world_.sys.look_fault = nullptr;
+    EXPECT_EQ(fs::exists(file), came) << "lock " << n;
+    EXPECT_TRUE(
+        ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) { return tx.DeleteAttachment(row.id); }).ok());
+    Recover();
+    EXPECT_FALSE(fs::exists(file));
+    if (HasFailure() || left > 0) break;
+    kept += came ? 1 : 0;
+  }
+  EXPECT_GT(kept, 0);
+}
+
 // What a loss of power leaves of a meta.json that was never durable: no Mount was sent with its ID.
 TEST_F(RecoverTest, AFileThatWasNeverWholeGoesWithItsFolderAndADamagedOneIsKept) {
   engine();
