@@ -378,7 +378,7 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
 Status PrepareOperation::RecordPlaces() {
   if (std::none_of(volumes_.begin(), volumes_.end(), [](const VolumeState& v) { return v.attached; }))
     return Status();
-  return core_.ledger->Apply(Commit::attached, false, [&](LedgerTx& tx) -> Status {
+  return core_.ledger->Apply(Commit::placed, false, [&](LedgerTx& tx) -> Status {
     for (const VolumeState& v : volumes_) {
       if (!v.attached || &volumes_[v.first] != &v) continue;
       DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(v.attachment.id));

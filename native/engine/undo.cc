@@ -103,7 +103,7 @@ Status RecordPlaces(Core& core, const Undoing& what) {
     for (StageMeta& s : ReadStageMetas(core.env, core.stage_root, id))
       if (s.operation.id == what.operation.id && !s.mountpoint.empty()) stages.push_back(std::move(s));
   if (stages.empty()) return Status();
-  return core.ledger->Apply(Commit::attached, false, [&](LedgerTx& tx) -> Status {
+  return core.ledger->Apply(Commit::placed, false, [&](LedgerTx& tx) -> Status {
     for (const StageMeta& s : stages) {
       DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(s.attach.attachment));
       if (!row || !row->mountpoint.empty()) continue;

@@ -16,6 +16,7 @@ namespace dvdi {
   X(created, true)    /* what a prepare that failed has made, or may have made */               \
   X(undoing, true)    /* an operation is taken over to be undone */                             \
   X(folder, true)     /* a folder is about to be removed, or is another operation's now */      \
+  X(placed, true)     /* where a volume is mounted whose prepare is undone */                   \
   X(undone, true)     /* what of an operation was undone; what nobody uses is to be released */ \
   X(released, true)   /* an Unmount was answered, or is needless */                             \
   X(postponed, true)  /* an Unmount failed: when it is tried again */                           \
