@@ -1,6 +1,6 @@
 // libFuzzer's targets (native/fuzz): built with clang in a folder of their own, run on their corpora.
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { join, relative } from "node:path";
 
 import { CLANG, COMPILERS } from "./clang.mjs";
 import { buildNative } from "./native.mjs";
@@ -122,9 +122,10 @@ function dictionary(name) {
  *   of `runs`, and all of `seconds`
  */
 export async function fuzz(target, { runs, seconds, fresh = false, seed, jobs = 1 }, onLine) {
-  // What is fresh is of nobody else, also where two commands fuzz at once.
-  const work = join(WORK, fresh ? `fresh-${process.pid}` : "corpus", target.name);
-  mkdirSync(work, { recursive: true });
+  const kept = join(WORK, "corpus", target.name);
+  mkdirSync(kept, { recursive: true });
+  // What is fresh is of nobody else, also where several targets or commands fuzz at once.
+  const work = fresh ? mkdtempSync(join(WORK, `fresh-${target.name}-`)) : kept;
   const args = [
     ...common(target),
     ...(runs === undefined ? [] : [`-runs=${Math.ceil(runs / jobs)}`]),
@@ -135,7 +136,7 @@ export async function fuzz(target, { runs, seconds, fresh = false, seed, jobs = 
   ];
   const processes = Array.from({ length: jobs }, () => run(program(target.name), args, { env: SPARING, onLine }));
   const ended = await Promise.all(processes);
-  if (fresh) rmSync(dirname(work), { recursive: true, force: true });
+  if (fresh) rmSync(work, { recursive: true, force: true });
   const done = ended.map(({ code, log }) => ({ code, log, ...readFuzzer(log) }));
   const failed = done.filter(({ code }) => code !== 0);
   const shown = failed.find(({ code }) => code !== INTERRUPTED) ?? failed[0] ?? done[0];
