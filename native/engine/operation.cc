@@ -374,22 +374,6 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);
 }
 
-// Where the volumes are mounted: a driver that never says so may refuse the Unmount, and have them still.
-Status PrepareOperation::RecordPlaces() {
-  if (std::none_of(volumes_.begin(), volumes_.end(), [](const VolumeState& v) { return v.attached; }))
-    return Status();
-  return core_.ledger->Apply(Commit::placed, false, [&](LedgerTx& tx) -> Status {
-    for (const VolumeState& v : volumes_) {
-      if (!v.attached || &volumes_[v.first] != &v) continue;
-      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(v.attachment.id));
-      if (!row || row->mountpoint == v.attachment.mountpoint) continue;
-      row->mountpoint = v.attachment.mountpoint, row->device = v.attachment.device;
-      DVDI_RETURN_IF_ERROR(tx.PutAttachment(*row));
-    }
-    return Status();
-  });
-}
-
 // Data is never undone: what was made, or may have been, is known as made and unused.
 Status PrepareOperation::RecordCreated() {
   return core_.ledger->Apply(Commit::created, true, [&](LedgerTx& tx) -> Status {

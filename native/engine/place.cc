@@ -1,4 +1,6 @@
-// Which folders no driver may name as a volume, beside those of the system (mount/paths.h).
+// Where drivers mount: which folders none may name as a volume, beside those of the system (mount/paths.h),
+// and what the ledger keeps of it where a prepare fails.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,6 +59,22 @@ Status PrepareOperation::MayBeAt(const VolumeState& v, const std::string& place)
     return Status();
   }));
   return found ? others(*found) : Status();
+}
+
+// Where the volumes are mounted: a driver that never says so may refuse the Unmount, and have them still.
+Status PrepareOperation::RecordPlaces() {
+  if (std::none_of(volumes_.begin(), volumes_.end(), [](const VolumeState& v) { return v.attached; }))
+    return Status();
+  return core_.ledger->Apply(Commit::placed, false, [&](LedgerTx& tx) -> Status {
+    for (const VolumeState& v : volumes_) {
+      if (!v.attached || &volumes_[v.first] != &v) continue;
+      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(v.attachment.id));
+      if (!row || row->mountpoint == v.attachment.mountpoint) continue;
+      row->mountpoint = v.attachment.mountpoint, row->device = v.attachment.device;
+      DVDI_RETURN_IF_ERROR(tx.PutAttachment(*row));
+    }
+    return Status();
+  });
 }
 
 }  // namespace dvdi
