@@ -249,20 +249,7 @@ TEST_F(IoTest, WhatADeadPrepareLeftIsUndoneAtOnceOnAFullDisk) {
   bool fired = true;
   int n = 0;
   while (fired && !HasFailure()) {
-    Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
-      auto done = Honest(input, host);
-      world_.sys.CrashAfter(1);  // dies before it can commit or undo
-      return SaysError("refused", "no");
-    });
-    Close();
-    world_.sys.Restart();
-    // As when it had died at once: its stage alone says where the volume is mounted.
-    Status unplaced = engine().core().ledger->Apply(Commit::intent, false, [](LedgerTx& tx) -> Status {
-      DVDI_ASSIGN_OR_RETURN(auto row, tx.FindAttachment("red", "a"));
-      row->mountpoint.clear(), row->device.clear();
-      return tx.PutAttachment(*row);
-    });
-    ASSERT_TRUE(unplaced.ok()) << unplaced.message();
+    DieUnplaced();
     disk_.FailAt(FaultyVfs::kWrite, ++n, false, SQLITE_FULL);
     Recover({{"live", Json::array()}});
     fired = disk_.fired();

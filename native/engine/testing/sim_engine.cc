@@ -177,6 +177,23 @@ Json SimEngineTest::Hostile(const std::vector<Json>& volumes, ScriptedPolicy::Sc
   return answer;
 }
 
+void SimEngineTest::DieUnplaced() {
+  Hostile({Volume("red", "a")}, [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+    auto done = Honest(input, host);
+    world_.sys.CrashAfter(1);  // dies before it can commit or undo
+    return SaysError("refused", "no");
+  });
+  Close();
+  world_.sys.Restart();
+  // The world's end is not the ledger's: the row is as it was when the Mount was sent.
+  Status unplaced = engine().core().ledger->Apply(Commit::intent, false, [](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(auto row, tx.FindAttachment("red", "a"));
+    row->mountpoint.clear(), row->device.clear();
+    return tx.PutAttachment(*row);
+  });
+  ASSERT_TRUE(unplaced.ok()) << unplaced.message();
+}
+
 void SimEngineTest::Settle() {
   for (int i = 0; i < 8; ++i) {
     engine().Tick();

@@ -70,6 +70,9 @@ class SimEngineTest : public ::testing::Test {
   // The policy's `prepare` is `script` for one operation on scope "hostile" with these volumes.
   Json Hostile(const std::vector<Json>& volumes, ScriptedPolicy::Script script,
                const Json& more = Json::object());
+  // A prepare of red/a whose engine is killed once all is staged. Another one is there behind it, and its
+  // ledger does not say where the volume is mounted: only the stage does.
+  void DieUnplaced();
   // Goes on until nothing is due any more.
   void Settle();
 
