@@ -1,42 +1,18 @@
 // After a crash, a reboot, a lost ledger: what is ours is found, what is used is kept, the rest is left alone
 // (promises 2, 6 and 8).
+#include "engine/testing/recover.h"
+
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "engine/meta.h"
-#include "engine/testing/sim_engine.h"
 
 namespace dvdi {
 namespace {
 
 namespace fs = std::filesystem;
-
-class RecoverTest : public SimEngineTest {
- protected:
-  std::string stage_root() const { return settings_.state_dir + "/stage"; }
-  static std::string StageOf(const Json& answer, size_t i = 0) { return answer["ok"]["volumes"][i]["stage"]; }
-  std::string ledger() const { return settings_.state_dir + "/ledger.db"; }
-  void RemoveLedger() {
-    for (const char* end : {"", "-wal", "-shm"}) fs::remove(ledger() + end);
-  }
-  // LoseLedger puts back what KeepEarlierLedger kept, as it is after a log was lost that nothing of had
-  // reached the file: sound, and of earlier.
-  void KeepEarlierLedger() {
-    ASSERT_TRUE(Prepare("old", {Volume("red", "a")}).contains("ok"));
-    Cleanup("old");
-    Settle();
-    Close();
-    fs::copy_file(ledger(), ledger() + ".earlier");
-  }
-  void LoseLedger() {
-    Close();
-    RemoveLedger();
-    fs::copy_file(ledger() + ".earlier", ledger());
-  }
-};
 
 TEST_F(RecoverTest, WhatThePolicySaysOfOurOwnIsNotToldAsAStrangers) {
   stock_ = true;
@@ -236,202 +212,6 @@ TEST_F(RecoverTest, BeforeMountIsSentTheIdIsOnDisk) {
   };
   ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("red", "b")}).contains("ok"));
   EXPECT_EQ(seen, 2);
-}
-
-TEST_F(RecoverTest, AMissingLedgerIsRebuiltAndNothingInUseIsUnmounted) {
-  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b", {{"mode", "ro"}})});
-  Json two = Prepare("two", {Volume("red", "a", {{"container_path", "/srv/two"}})});
-  ASSERT_TRUE(one.contains("ok") && two.contains("ok"));
-  std::string id = Known("red", "a")["id"];
-  Close();
-  RemoveLedger();
-  EXPECT_EQ(Ask("scopes")["scopes"].size(), 2u) << Ask("scopes");
-  Json a = Known("red", "a");
-  ASSERT_FALSE(a.is_null()) << "the volume is known again";
-  EXPECT_EQ(a["id"], id);
-  EXPECT_EQ(a["state"], "attached");
-  EXPECT_EQ(a["users"].size(), 2u) << a;
-  EXPECT_EQ(Known("blue", "b")["users"][0]["mode"], "ro");
-  Settle();
-  Recover({{"live", {"one", "two"}}});
-  Settle();
-  for (const Json* answer : {&one, &two}) EXPECT_TRUE(world_.sys.IsMounted(StageOf(*answer)));
-  EXPECT_EQ(Count("red Unmount") + Count("blue Unmount"), 0);
-  Cleanup("one");
-  Settle();
-  EXPECT_TRUE(Attached("red", "a"));
-  EXPECT_FALSE(Attached("blue", "b"));
-  Cleanup("two");
-  Settle();
-  ExpectNothingLeft();
-}
-
-// Other workloads are kept from seeing it there, and nobody has to mount it again.
-TEST_F(RecoverTest, WhereAVolumeIsMountedIsKnownAfterARebuild) {
-  // The files of an engine that did not write it down.
-  auto without = [&] {
-    for (const auto& folder : fs::directory_iterator(stage_root()))
-      for (const auto& file : fs::directory_iterator(folder)) {
-        if (!file.is_regular_file() || file.path().filename() == "meta.json") continue;
-        std::ifstream in(file.path());
-        Json j = Json::parse(in);
-        EXPECT_EQ(j.erase("mountpoint") + j.erase("device"), 2u) << j;
-        std::ofstream(file.path()) << Dump(j);
-      }
-  };
-  for (bool old : {false, true}) {
-    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
-    const Json before = Known("red", "a");
-    ASSERT_FALSE(GetString(before, "mountpoint").empty()) << before;
-    const int mounts = Count("red Mount");
-    Close();
-    if (old) without();
-    RemoveLedger();
-    Json now = Known("red", "a");
-    ASSERT_FALSE(now.is_null());
-    EXPECT_EQ(GetString(now, "mountpoint"), old ? "" : GetString(before, "mountpoint"));
-    Json beside =
-        Prepare("beside", {Volume("blue", "b")}, {{"process", {{"pid", world_.sys.StartProcess()}}}});
-    ASSERT_TRUE(beside.contains("ok")) << beside;
-    EXPECT_EQ(beside["ok"]["hide"].size(), old ? 1u : 2u) << beside;
-    Json two = Prepare("two", {Volume("red", "a", {{"container_path", "/srv/two"}})});
-    ASSERT_TRUE(two.contains("ok")) << two;
-    EXPECT_EQ(two["ok"]["volumes"][0]["what"], old ? "re-attached" : "shared");
-    EXPECT_EQ(Count("red Mount"), mounts + (old ? 1 : 0));
-    EXPECT_EQ(GetString(Known("red", "a"), "mountpoint"), GetString(before, "mountpoint"));
-    for (const char* scope : {"one", "two", "beside"}) Cleanup(scope);
-    Settle();
-    ExpectNothingLeft();
-  }
-}
-
-// One of two stages may be of an earlier Mount, which its driver has lost since.
-TEST_F(RecoverTest, OfTwoPlacesThatStagesNameTheOneThatIsThereCounts) {
-  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
-  ASSERT_TRUE(Prepare("two", {Volume("red", "a", {{"container_path", "/srv/two"}})}).contains("ok"));
-  const Json before = Known("red", "a");
-  std::vector<fs::path> files;
-  for (const auto& file : fs::directory_iterator(stage_root() + "/" + GetString(before, "id")))
-    if (file.is_regular_file() && file.path().filename() != "meta.json") files.push_back(file.path());
-  ASSERT_EQ(files.size(), 2u);
-  for (const auto& stale : files) {
-    Close();
-    std::ifstream in(stale);
-    const Json good = Json::parse(in);
-    Json j = good;
-    j["device"] = "0:0 /", j["mountpoint"] = root_ + "/before";
-    std::ofstream(stale) << Dump(j);
-    RemoveLedger();
-    EXPECT_EQ(GetString(Known("red", "a"), "mountpoint"), GetString(before, "mountpoint"));
-    std::ofstream(stale) << Dump(good);
-  }
-}
-
-TEST_F(RecoverTest, ALedgerThatLostWhatIsMountedIsRebuilt) {
-  KeepEarlierLedger();
-  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")});
-  ASSERT_TRUE(one.contains("ok")) << one;
-  std::string id = Known("red", "a")["id"];
-  LoseLedger();
-  Json summary = Ask("summary");
-  EXPECT_EQ(summary["ledger"]["ok"], false);
-  EXPECT_HAS(summary["ledger"]["note"].get<std::string>(), "which is mounted");
-  EXPECT_EQ(summary["scopes"], 1);
-  EXPECT_EQ(Known("red", "a")["id"], id);
-  EXPECT_EQ(Known("blue", "b")["state"], "attached");
-  int unmounts = Count("red Unmount") + Count("blue Unmount");
-  Recover({{"live", {"one"}}});
-  Settle();
-  EXPECT_TRUE(world_.sys.IsMounted(StageOf(one)));
-  EXPECT_EQ(Count("red Unmount") + Count("blue Unmount"), unmounts);
-  Cleanup("one");
-  Settle();
-  ExpectNothingLeft();
-}
-
-TEST_F(RecoverTest, ALedgerThatLosesTheSameAgainIsRebuiltAgain) {
-  KeepEarlierLedger();
-  Json one = Prepare("one", {Volume("red", "a")});
-  ASSERT_TRUE(one.contains("ok")) << one;
-  // The second time, as where a process died before it had brought back what the first one's note names.
-  for (int i = 0; i < 2; ++i) {
-    LoseLedger();
-    EXPECT_EQ(Ask("summary")["scopes"], 1) << "time " << i;
-  }
-  Cleanup("one");
-  Settle();
-  ExpectNothingLeft();
-}
-
-TEST_F(RecoverTest, ASoundLedgerIsLeftAlone) {
-  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
-  for (int i = 0; i < 2; ++i) {
-    Close();
-    Json summary = Ask("summary");
-    EXPECT_EQ(summary["ledger"]["ok"], true) << summary;
-  }
-  for (const auto& entry : fs::directory_iterator(settings_.state_dir))
-    EXPECT_EQ(entry.path().string().find(".damaged-"), std::string::npos) << entry.path();
-}
-
-TEST_F(RecoverTest, ADamagedLedgerIsKeptAsideAndSaid) {
-  Json one = Prepare("one", {Volume("red", "a")});
-  Close();
-  {
-    std::fstream file(settings_.state_dir + "/ledger.db", std::ios::in | std::ios::out | std::ios::binary);
-    file << std::string(4096, '\xA5');
-  }
-  for (const char* end : {"-wal", "-shm"}) fs::remove(settings_.state_dir + "/ledger.db" + end);
-  Json summary = Ask("summary");
-  EXPECT_EQ(summary["ledger"]["ok"], false) << summary;
-  EXPECT_HAS(summary["ledger"]["note"].get<std::string>(), "damaged");
-  bool kept = false;
-  for (const auto& entry : fs::directory_iterator(settings_.state_dir))
-    kept |= entry.path().filename().string().starts_with("ledger.db.damaged-");
-  EXPECT_TRUE(kept);
-  Settle();
-  EXPECT_TRUE(world_.sys.IsMounted(StageOf(one)));
-  EXPECT_EQ(Count("red Unmount"), 0);
-  Cleanup("one");
-  Settle();
-  ExpectNothingLeft();
-}
-
-TEST_F(RecoverTest, AnAttachmentWithoutAUserIsReleasedAfterARebuild) {
-  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
-  world_.transport.plugins["red"].up = false;
-  Cleanup("one");
-  Close();
-  RemoveLedger();
-  world_.transport.plugins["red"].up = true;
-  Settle();
-  EXPECT_FALSE(Attached("red", "a"));
-  ExpectNothingLeft();
-}
-
-// Its owner was told that it is over, and nobody will say so again.
-TEST_F(RecoverTest, AStageThatCouldNotBeRemovedIsNotInUseAfterARebuild) {
-  const Json manual = {{"owner", "manual"}};
-  Json one = Prepare("one", {Volume("red", "a"), Volume("blue", "b")}, manual);
-  Json two = Prepare("two", {Volume("red", "a")}, manual);
-  ASSERT_TRUE(one.contains("ok") && two.contains("ok")) << one << two;
-  world_.sys.fault = [](const char* call) { return std::string(call) == "umount" ? EBUSY : 0; };
-  Call(engine(), &Engine::Cleanup, {{"owner", "manual"}, {"scope", "one"}});
-  Close();
-  world_.sys.fault = nullptr;
-  RemoveLedger();
-  ASSERT_TRUE(world_.sys.IsMounted(StageOf(one)));
-  Recover();
-  Settle();
-  EXPECT_FALSE(world_.sys.IsMounted(StageOf(one)));
-  EXPECT_FALSE(world_.sys.IsMounted(StageOf(one, 1)));
-  EXPECT_TRUE(world_.sys.IsMounted(StageOf(two)));
-  EXPECT_TRUE(Attached("red", "a"));
-  EXPECT_FALSE(Attached("blue", "b"));
-  EXPECT_EQ(Ask("scopes")["scopes"].size(), 1u);
-  Call(engine(), &Engine::Cleanup, {{"owner", "manual"}, {"scope", "two"}});
-  Settle();
-  ExpectNothingLeft();
 }
 
 TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
