@@ -1,0 +1,219 @@
+// The ledger's file: damaged, none of ours, newer, full of verdicts, checked and closed.
+#include <sqlite3.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "ledger/schema.h"
+#include "ledger/test_ledger.h"
+
+namespace dvdi {
+namespace {
+
+TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    ASSERT_TRUE(
+        ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("x")); })
+            .ok());
+  }
+  {
+    std::ofstream f(path(), std::ios::binary | std::ios::trunc);
+    f << std::string(8192, 'j');
+  }
+  std::filesystem::remove(path() + "-wal");
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_TRUE(ledger.rebuilt());
+  EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos);
+  int aside = 0;
+  for (auto& e : std::filesystem::directory_iterator(dir_))
+    if (e.path().string().find(".damaged-") != std::string::npos) ++aside;
+  EXPECT_GE(aside, 1);
+  EXPECT_TRUE(
+      ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
+          .ok());
+}
+
+// What a process that lives for one call pays at its end, and the next one at its begin.
+TEST_F(LedgerTest, ASmallLogStaysALogWhenItIsClosed) {
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  EXPECT_FALSE(std::filesystem::exists(path() + "-wal")) << "a new ledger is written into its file";
+  const auto before = std::filesystem::last_write_time(path());
+  for (const char* id : {"x", "y"}) {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    ASSERT_TRUE(
+        ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment(id)); })
+            .ok());
+  }
+  EXPECT_GT(std::filesystem::file_size(path() + "-wal"), 0u);
+  EXPECT_EQ(std::filesystem::last_write_time(path()), before);
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  // A large one goes into the file.
+  ASSERT_TRUE(ledger
+                  .Apply(Commit::intent, false,
+                         [&](LedgerTx& tx) -> Status {
+                           for (int i = 0; i < 2000; ++i) {
+                             AttachmentRow a = Attachment(std::to_string(i));
+                             a.name = a.id, a.mountpoint = std::string(500, 'm');
+                             DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
+                           }
+                           return Status();
+                         })
+                  .ok());
+  ledger.Close();
+  EXPECT_FALSE(std::filesystem::exists(path() + "-wal"));
+  EXPECT_NE(std::filesystem::last_write_time(path()), before);
+}
+
+TEST_F(LedgerTest, AFileThatNobodyHasWrittenToIsCheckedOnce) {
+  // However long the first opening takes: by this clock it takes no time.
+  struct StillClock : Clock {
+    int64_t MonotonicMs() override { return Clock::Real()->MonotonicMs(); }
+    int64_t MonotonicNs() override { return Clock::Real()->MonotonicNs(); }
+    int64_t WallMs() override { return wall_ms; }
+    const int64_t wall_ms = Clock::Real()->WallMs();
+  } still;
+  env_.clock = &still;
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  env_.clock = Clock::Real();
+  const std::string mark = path() + ".checked";
+  EXPECT_FALSE(std::filesystem::exists(mark)) << "its times do not tell yet";
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  ASSERT_TRUE(std::filesystem::exists(mark));
+  const auto checked = std::filesystem::last_write_time(mark);
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+  EXPECT_EQ(std::filesystem::last_write_time(mark), checked);
+  // One page is spoilt, by somebody who is not SQLite.
+  {
+    std::fstream f(path(), std::ios::binary | std::ios::in | std::ios::out);
+    f.seekp(4096 * 2);
+    f << std::string(4096, 'j');
+  }
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  EXPECT_TRUE(ledger.rebuilt());
+  EXPECT_NE(ledger.note().find("integrity check"), std::string::npos) << ledger.note();
+}
+
+// Damage that is no damage to SQLite: it reads the file, or says that it cannot, as of a sound one.
+TEST_F(LedgerTest, AFileThatIsNoLedgerIsKeptAsideToo) {
+  const struct {
+    size_t at;  // in the file's header
+    std::string bytes;
+    std::string sql;  // in their place
+  } kPatches[] = {
+      {44, std::string("\0\0\0\x7", 4)},         // a format of schemas that SQLite does not know
+      {18, "\x79"},                              // a format that SQLite may read, not write
+      {18, "\x79\x01"},                          // the same, and it has no log
+      {60, std::string("\0\0\0\0", 4)},          // version 0: every table is to be made, and is there
+      {60, std::string("\xff\xff\xff\xff", 4)},  // version -1
+      {0, "", "ALTER TABLE effect RENAME COLUMN done TO made"},
+      // Longer than all that is ever written, and than what is read.
+      {0, "", "CREATE TABLE long(text TEXT DEFAULT '" + std::string(65 << 20, 'x') + "')"},
+  };
+  for (const auto& patch : kPatches) {
+    { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+    if (patch.bytes.empty()) {
+      sqlite3* db = nullptr;
+      ASSERT_EQ(sqlite3_open(path().c_str(), &db), SQLITE_OK);
+      ASSERT_EQ(sqlite3_exec(db, patch.sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+      sqlite3_close(db);
+    } else {
+      std::fstream f(path(), std::ios::binary | std::ios::in | std::ios::out);
+      f.seekp(static_cast<std::streamoff>(patch.at));
+      f << patch.bytes;
+    }
+    Ledger ledger(env_, path());
+    Status s = ledger.Open();
+    const std::string which = std::to_string(patch.at) + patch.sql.substr(0, 40) + ": ";
+    ASSERT_TRUE(s.ok()) << which << s.message();
+    EXPECT_TRUE(ledger.rebuilt()) << which;
+    EXPECT_NE(ledger.note().find(".damaged-"), std::string::npos) << which << ledger.note();
+    EXPECT_EQ(ledger.note().find('\n'), std::string::npos) << which << ledger.note();
+    EXPECT_TRUE(
+        ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("y")); })
+            .ok());
+  }
+}
+
+TEST_F(LedgerTest, AnEmptyFileOrAFolderInItsPlaceIsKeptAsideToo) {
+  for (bool folder : {false, true}) {
+    Ledger other(env_, path());
+    ASSERT_TRUE(other.Open().ok());
+    if (folder) {
+      std::filesystem::remove(path());
+      std::filesystem::create_directory(path());
+    } else {
+      std::filesystem::resize_file(path(), 0);  // under an engine that has it open
+    }
+    Ledger ledger(env_, path());
+    Status s = ledger.Open();
+    ASSERT_TRUE(s.ok()) << s.message();
+    EXPECT_TRUE(ledger.rebuilt());
+    EXPECT_NE(ledger.note().find(folder ? "no file" : "empty"), std::string::npos) << ledger.note();
+  }
+}
+
+TEST_F(LedgerTest, SaysWhenThereAreSoManyVerdicts) {
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  ASSERT_TRUE(ledger
+                  .Apply(Commit::recorded, false,
+                         [&](LedgerTx& tx) -> Status {
+                           for (int i = 1; i <= 9; ++i) {
+                             VerdictRow row;
+                             row.sha256 = "s", row.kind = i % 3 == 0 ? "other" : "mine", row.outcome = "same";
+                             row.at_ms = i;
+                             DVDI_RETURN_IF_ERROR(tx.PutVerdict(row));
+                             // 1, 2, 4, 5, 7, 8 are its own; from 2 on they count.
+                             auto enough = tx.HasVerdicts("s", "mine", 2, 4);
+                             EXPECT_TRUE(enough.ok());
+                             EXPECT_EQ(enough.ok() && *enough, i >= 7) << i;
+                           }
+                           return Status();
+                         })
+                  .ok());
+}
+
+TEST_F(LedgerTest, ItsNoteIsThereUntilSomebodyRemovesIt) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+    EXPECT_EQ(ledger.note(), "");
+    ledger.KeepNote("what\nhappened");
+  }
+  Ledger later(env_, path());
+  ASSERT_TRUE(later.Open().ok());
+  EXPECT_EQ(later.note(), "what happened");
+  std::filesystem::remove(path() + ".note");
+  EXPECT_EQ(later.note(), "");
+}
+
+TEST_F(LedgerTest, ANewerSchemaIsLeftAsItIs) {
+  {
+    Ledger ledger(env_, path());
+    ASSERT_TRUE(ledger.Open().ok());
+  }
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &db), SQLITE_OK);
+  std::string bump = "ALTER TABLE volume ADD COLUMN colour TEXT NOT NULL DEFAULT ''; PRAGMA user_version = " +
+                     std::to_string(SchemaVersion() + 1);
+  ASSERT_EQ(sqlite3_exec(db, bump.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  VolumeRow v;
+  v.driver = "d", v.name = "n", v.state = "known";
+  EXPECT_TRUE(ledger.Apply(Commit::intent, true, [&](LedgerTx& tx) { return tx.TouchVolume(v); }).ok());
+}
+
+}  // namespace
+}  // namespace dvdi
