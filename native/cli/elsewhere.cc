@@ -21,8 +21,6 @@ namespace dvdi::cli {
 namespace {
 
 constexpr int kLooks = 3;
-// /proc/self/ns/pid of who sees all processes of the node: PROC_PID_INIT_INO of the kernel.
-constexpr ino_t kFirstPidNamespace = 0xEFFFFFFC;
 
 struct Look {
   bool found = false;
@@ -68,8 +66,8 @@ Look LookAtAll(const std::string& end) {
 }
 
 bool SeesAllProcesses() {
-  struct stat st;
-  return ::stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == kFirstPidNamespace;
+  uint64_t number = 0;
+  return Sys::Real()->PidNamespace(&number) == 0 && number == kFirstPidNamespace;
 }
 
 }  // namespace

@@ -41,9 +41,10 @@ struct Core {
   Settings settings;
   SecretList setting_secrets;  // of what settings.policy has handles
   std::string boot_id;
-  std::string stage_root;  // STATE/stage
-  std::string lock_file;   // STATE/volumes.lock
-  std::string instances;   // STATE/instances
+  uint64_t pid_namespace = 0;  // whose processes we see
+  std::string stage_root;      // STATE/stage
+  std::string lock_file;       // STATE/volumes.lock
+  std::string instances;       // STATE/instances
   bool classic_mounts = false;
 
   std::unique_ptr<InstanceLock> instance;

@@ -149,6 +149,8 @@ Status SweepStageRoot(Core& core);
 void ReportStrangers(Core& core);
 // Whether a committed operation's scope is over, as far as the node can tell.
 bool ScopeIsOver(Core& core, const OperationRow& operation);
+// Whether the number of the scope's process is one of our PID namespace.
+bool KnowsPid(const Core& core, const OperationRow& operation);
 // Claims and undoes an operation whatever its state. False where another operation is at it or was quicker:
 // nothing was done.
 Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,

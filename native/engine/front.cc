@@ -88,6 +88,7 @@ Status ReadRequest(Core& core, const Json& request, PrepareRequest* out) {
     o.pid = static_cast<pid_t>(GetInt(process, "pid"));
     int r = o.pid > 0 ? core.env.sys->ProcessStart(o.pid, &o.start_time) : -ESRCH;
     if (r >= 0) r = core.env.sys->MountNamespace(o.pid, &o.mount_namespace);
+    o.pid_namespace = core.pid_namespace;
     if (r < 0)
       return Status::FromErrno(-r, "cannot look at process " + std::to_string(o.pid) + " of the scope");
     out->hide = true;

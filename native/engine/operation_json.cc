@@ -3,14 +3,17 @@
 namespace dvdi {
 
 Json OperationToJson(const OperationRow& o) {
-  return {
-      {"version", 1},
-      {"owner", o.owner},
-      {"scope", o.scope},
-      {"operation", o.id},
-      {"boot_id", o.boot_id},
-      {"started_ms", o.started_ms},
-      {"process", {{"pid", o.pid}, {"start_time", o.start_time}, {"mount_namespace", o.mount_namespace}}}};
+  return {{"version", 1},
+          {"owner", o.owner},
+          {"scope", o.scope},
+          {"operation", o.id},
+          {"boot_id", o.boot_id},
+          {"started_ms", o.started_ms},
+          {"process",
+           {{"pid", o.pid},
+            {"start_time", o.start_time},
+            {"mount_namespace", o.mount_namespace},
+            {"pid_namespace", o.pid_namespace}}}};
 }
 
 OperationRow OperationFromJson(const Json& j) {
@@ -21,6 +24,7 @@ OperationRow OperationFromJson(const Json& j) {
   o.pid = static_cast<pid_t>(GetInt(process, "pid"));
   o.start_time = static_cast<uint64_t>(GetInt(process, "start_time"));
   o.mount_namespace = static_cast<uint64_t>(GetInt(process, "mount_namespace"));
+  o.pid_namespace = static_cast<uint64_t>(GetInt(process, "pid_namespace"));
   return o;
 }
 

@@ -265,14 +265,24 @@ void ReportStrangers(Core& core) {
   core.reported = std::move(found);
 }
 
+bool KnowsPid(const Core& core, const OperationRow& o) {
+  return o.pid_namespace == 0 || o.pid_namespace == core.pid_namespace;
+}
+
 bool ScopeIsOver(Core& core, const OperationRow& o) {
   if (o.boot_id != core.boot_id) return true;
   if (o.mount_namespace != 0) {
     // The process first: it is one look instead of one at every process of the node.
     uint64_t start = 0, ns = 0;
-    if (core.env.sys->ProcessStart(o.pid, &start) == 0 && start == o.start_time &&
+    if (KnowsPid(core, o) && core.env.sys->ProcessStart(o.pid, &start) == 0 && start == o.start_time &&
         core.env.sys->MountNamespace(o.pid, &ns) == 0 && ns == o.mount_namespace)
       return false;
+    // In a container the processes of the node's scopes, and of another container's, cannot be seen: that
+    // none is found there says nothing.
+    if (DVDI_GUARD(pids_in_sight) && !KnowsPid(core, o) && core.pid_namespace != kFirstPidNamespace) {
+      bool ended = false;
+      return core.env.sys->MountNamespaceEnded(o.mount_namespace, &ended) == 0 && ended;
+    }
     auto left = core.env.sys->ProcessesIn(o.mount_namespace);
     return left.ok() && left->empty();
   }

@@ -180,6 +180,40 @@ TEST_F(RecoverTest, AScopeThatIsOverIsLeftToItsEngineWhileThatRuns) {
   other->Close(0);
 }
 
+// In a container: its own scopes have ended with it, those of the node go on, and neither's processes are
+// there.
+TEST_F(RecoverTest, AScopeOfAnotherPidNamespaceIsOverOnlyWhereItsMountNamespaceIsGone) {
+  const pid_t pid = world_.sys.StartProcess();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"process", {{"pid", pid}}}}).contains("ok"));
+  Close();
+  world_.sys.EnterPidNamespace(4'026'532'000u);
+  EXPECT_EQ(Recover()["ok"]["ended"], Json::array());
+  EXPECT_EQ(Ask("scopes")["scopes"][0]["process"]["alive"], true);
+  world_.sys.EndProcess(pid);
+  world_.sys.tells_ended_namespaces = false;
+  EXPECT_EQ(Recover()["ok"]["ended"], Json::array()) << "nobody can tell";
+  world_.sys.tells_ended_namespaces = true;
+  EXPECT_EQ(Ask("scopes")["scopes"][0]["process"]["alive"], false);
+  EXPECT_EQ(Recover()["ok"]["ended"].size(), 1u);
+  Settle();
+  ExpectNothingLeft();
+}
+
+// As where a container was ended, and its state is on the node: there every process is seen.
+TEST_F(RecoverTest, TheNodesOwnEngineEndsAScopeOfAnyPidNamespace) {
+  world_.sys.EnterPidNamespace(4'026'532'000u);
+  const pid_t pid = world_.sys.StartProcess();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"process", {{"pid", pid}}}}).contains("ok"));
+  Close();
+  world_.sys.EnterPidNamespace(kFirstPidNamespace);
+  world_.sys.tells_ended_namespaces = false;
+  EXPECT_EQ(Recover()["ok"]["ended"], Json::array());
+  world_.sys.EndProcess(pid);
+  EXPECT_EQ(Recover()["ok"]["ended"].size(), 1u);
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(RecoverTest, ARebootEndsEveryScope) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
   Close();

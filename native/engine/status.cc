@@ -98,8 +98,10 @@ Result<Json> Scopes(Core& core) {
   if (core.env.sys->MountNamespace(0, &ours) < 0) ours = 0;
   for (const auto& o : operations) {
     uint64_t start = 0;
-    bool alive = o.pid > 0 && o.boot_id == core.boot_id && core.env.sys->ProcessStart(o.pid, &start) == 0 &&
-                 start == o.start_time;
+    const bool known = KnowsPid(core, o);
+    bool alive = o.pid > 0 && o.boot_id == core.boot_id &&
+                 (known ? core.env.sys->ProcessStart(o.pid, &start) == 0 && start == o.start_time
+                        : !ScopeIsOver(core, o));
     list.push_back({{"owner", o.owner},
                     {"scope", o.scope},
                     {"operation", o.id},

@@ -35,6 +35,7 @@ struct OperationRow {
   int64_t started_ms = 0;
   pid_t pid = 0;  // a process of the scope, where it lives as long as its mount namespace
   uint64_t start_time = 0, mount_namespace = 0;
+  uint64_t pid_namespace = 0;  // of who began it: what `pid` is a number of; 0 where that is not known
 };
 inline constexpr const char* kRunning = "running";
 inline constexpr const char* kCommitted = "committed";

@@ -52,6 +52,9 @@ CREATE INDEX verdict_of ON verdict(sha256, kind, at_ms);
     R"sql(
 CREATE INDEX attachment_mountpoint ON attachment(mountpoint) WHERE mountpoint <> '';
 )sql",
+    R"sql(
+ALTER TABLE operation ADD COLUMN pid_namespace INTEGER NOT NULL DEFAULT 0;
+)sql",
 #ifdef DVDI_NEXT_SCHEMA
     // What a later version may add, for the test of an upgrade under a running older engine.
     R"sql(

@@ -16,7 +16,7 @@ int64_t TrimEvery(int64_t keep) { return std::clamp<int64_t>(keep / 100, 1, 64);
   "retry_max_ms, error, created_ms"
 #define OPERATION_COLUMNS                                                                           \
   "id, owner, scope, instance, boot_id, state, request_hash, answer, started_ms, pid, start_time, " \
-  "mount_namespace"
+  "mount_namespace, pid_namespace"
 
 AttachmentRow ReadAttachment(const Stmt& s) {
   AttachmentRow a;
@@ -34,6 +34,7 @@ OperationRow ReadOperation(const Stmt& s) {
   o.boot_id = s.Text(4), o.state = s.Text(5), o.request_hash = s.Text(6), o.answer = s.Text(7);
   o.started_ms = s.Int(8), o.pid = static_cast<pid_t>(s.Int(9));
   o.start_time = static_cast<uint64_t>(s.Int(10)), o.mount_namespace = static_cast<uint64_t>(s.Int(11));
+  o.pid_namespace = static_cast<uint64_t>(s.Int(12));
   return o;
 }
 
@@ -144,13 +145,13 @@ Result<std::vector<UserRow>> LedgerTx::Users(const std::string& attachment, cons
 Status LedgerTx::PutOperation(const OperationRow& o) {
   Stmt s =
       db_->Prepare("INSERT OR REPLACE INTO operation(" OPERATION_COLUMNS
-                   ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+                   ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
                    "instance = excluded.instance, boot_id = excluded.boot_id, state = excluded.state, "
                    "request_hash = excluded.request_hash, answer = excluded.answer, "
                    "started_ms = excluded.started_ms, pid = excluded.pid, start_time = excluded.start_time, "
-                   "mount_namespace = excluded.mount_namespace");
+                   "mount_namespace = excluded.mount_namespace, pid_namespace = excluded.pid_namespace");
   s.BindAll(o.id, o.owner, o.scope, o.instance, o.boot_id, o.state, o.request_hash, o.answer, o.started_ms,
-            static_cast<int64_t>(o.pid), o.start_time, o.mount_namespace);
+            static_cast<int64_t>(o.pid), o.start_time, o.mount_namespace, o.pid_namespace);
   return s.Run();
 }
 

@@ -17,6 +17,27 @@ std::string Describe(const MountEntry* mount) {
   return out;
 }
 
+// Nobody can look at the mounts of a plugin that is in no PID namespace of ours: only a mount that is here
+// counts as the volume. A plain folder may as well be what lies beneath one that only the plugin sees.
+Status CheckUnseen(const Env& env, const std::string& real, const std::vector<MountEntry>& ours) {
+  bool root = false;
+  const int r = env.sys->IsMountRoot(real.c_str(), &root);
+  if (r == -EOPNOTSUPP) {
+    const MountEntry* here = ContainingMount(ours, real);
+    root = here != nullptr && here->mountpoint == real;
+  } else if (r < 0) {
+    return Status::FromErrno(-r, "cannot look at the volume's folder " + OneLine(real), real);
+  }
+  if (root) return Status();
+  return Status(
+             Code::kRefused,
+             "nothing is mounted at " + OneLine(real) +
+                 ", and the driver's mounts cannot be seen from this PID namespace, which it is outside of",
+             "run in the node's PID namespace (a container's --pid=host), or share the folder with the "
+             "driver: bind it into both containers as rshared, at the same path")
+      .WithPath(real);
+}
+
 // In the plugin's namespace and in ours, the path must be the same place of the same filesystem.
 Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,
                        const std::vector<MountEntry>& ours) {
@@ -63,6 +84,7 @@ Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer
   look.deadline_ms = deadline_ms;
   look.may_be_at = std::move(may_be_at);
   DVDI_ASSIGN_OR_RETURN(VolumeFolder folder, OpenVolumeFolder(env, look, *mounts));
+  if (DVDI_GUARD(unseen_driver) && peer < 0) DVDI_RETURN_IF_ERROR(CheckUnseen(env, folder.real, *mounts));
   if (real != nullptr) *real = std::move(folder.real);
   return Status();
 }

@@ -89,11 +89,11 @@ Status MakeFolder(const Env& env, const std::string& path);
 Status RemoveFolder(const Env& env, const std::string& path);
 
 // Promise 12: is the folder that the plugin named what the plugin sees? `peer` is the plugin's
-// process (0: unknown, then only our own view is checked). kRefused where the plugin lives in
-// another mount namespace in which the folder is on a mount that we do not have, and for a system
-// folder. kDriver for what is no absolute path, kNotFound where the folder does not exist here. `mounts`: our
-// mountinfo, read after the plugin answered; null: it is read. `may_be_at` is asked as for a stage. `real`,
-// where not null, is told where the folder is once all symlinks are followed.
+// process (0: unknown, then only our own view is checked; kUnseenPeer: then it must be a mount here).
+// kRefused where the plugin lives in another mount namespace in which the folder is on a mount that we do not
+// have, and for a system folder. kDriver for what is no absolute path, kNotFound where the folder does not
+// exist here. `mounts`: our mountinfo, read after the plugin answered; null: it is read. `may_be_at` is asked
+// as for a stage. `real`, where not null, is told where the folder is once all symlinks are followed.
 Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer, int64_t deadline_ms,
                        const std::vector<MountEntry>* mounts = nullptr, PlaceCheck may_be_at = nullptr,
                        std::string* real = nullptr);

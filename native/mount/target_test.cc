@@ -211,6 +211,24 @@ TEST_F(PeerTest, AFolderSharedWithThePluginsContainerPasses) {
   EXPECT_TRUE(status.ok()) << status.message();
 }
 
+TEST_F(PeerTest, OfADriverThatCannotBeSeenOnlyAMountIsAVolume) {
+  Env env = TestEnv();
+  const std::string volume = MakeTmpfs("vol"), plain = MakeDir("plain"), link = Path("link");
+  ASSERT_EQ(0, ::symlink(volume.c_str(), link.c_str()));
+  EXPECT_TRUE(CheckMountpoint(env, volume, kUnseenPeer, In(60'000)).ok());
+  EXPECT_TRUE(CheckMountpoint(env, link, kUnseenPeer, In(60'000)).ok());
+  const Status status = CheckMountpoint(env, plain, kUnseenPeer, In(60'000));
+  EXPECT_EQ(Code::kRefused, status.code());
+  EXPECT_NE(std::string::npos, status.message().find("nothing is mounted at " + plain)) << status.message();
+  EXPECT_NE(std::string::npos, status.hint().find("--pid=host")) << status.hint();
+  struct : Sys {  // before Linux 5.8
+    int IsMountRoot(const char*, bool*) override { return -EOPNOTSUPP; }
+  } old;
+  env.sys = &old;
+  EXPECT_TRUE(CheckMountpoint(env, volume, kUnseenPeer, In(60'000)).ok());
+  EXPECT_EQ(Code::kRefused, CheckMountpoint(env, plain, kUnseenPeer, In(60'000)).code());
+}
+
 TEST_F(PeerTest, AnotherFolderOfTheSameFilesystemIsRefused) {
   Env env = TestEnv();
   std::string data = MakeDir("data"), host = MakeDir("host");

@@ -98,7 +98,11 @@ pid_t PeerPid(int fd) {
   struct ucred peer = {};
   socklen_t length = sizeof peer;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return 0;
-  return peer.pid > 0 ? peer.pid : 0;
+  if (peer.pid > 0) return peer.pid;
+  int domain = AF_UNSPEC;
+  length = sizeof domain;
+  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && domain == AF_UNIX ? kUnseenPeer
+                                                                                             : 0;
 }
 
 bool StillIdle(int fd) {

@@ -42,7 +42,8 @@ SocketIdentity IdentifySocket(Sys* sys, const PluginAddress& address);
 int StartConnect(const SocketTarget& target, UniqueFd* fd);
 // After EINPROGRESS and a wake-up: 0 where connected, else errno.
 int ConnectOutcome(int fd);
-// The process behind a Unix socket (the one that called listen), 0 where unknown.
+// The process behind a Unix socket (the one that called listen); kUnseenPeer where it is outside of our PID
+// namespace, 0 where unknown.
 pid_t PeerPid(int fd);
 // Whether an idle connection can be used: still open, and nothing unasked came.
 bool StillIdle(int fd);

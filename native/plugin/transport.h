@@ -41,7 +41,7 @@ struct PluginReply {
   int status = 0;
   std::string body;
   std::string detail;  // why, for people; one line
-  pid_t peer_pid = 0;  // SO_PEERCRED of a Unix socket, 0 where unknown
+  pid_t peer_pid = 0;  // SO_PEERCRED of a Unix socket, kUnseenPeer, 0 where unknown
 };
 
 class PluginTransport {

@@ -374,4 +374,15 @@ Result<std::vector<pid_t>> SimProcess::ProcessesIn(uint64_t mount_namespace) {
   return found;
 }
 
+int SimProcess::PidNamespace(uint64_t* number) {
+  *number = kFirstPidNamespace;
+  return 0;
+}
+
+// A kernel that cannot tell.
+int SimProcess::MountNamespaceEnded(uint64_t, bool* ended) {
+  *ended = false;
+  return -EOPNOTSUPP;
+}
+
 }  // namespace dvdi::sim

@@ -85,6 +85,8 @@ class SimProcess : public Sys {
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* inode) override;
   Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace) override;
+  int PidNamespace(uint64_t* number) override;
+  int MountNamespaceEnded(uint64_t number, bool* ended) override;
 
  private:
   struct File {

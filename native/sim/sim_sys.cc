@@ -201,28 +201,44 @@ Result<std::string> SimSys::Mountinfo(pid_t) {
 
 pid_t SimSys::StartProcess() {
   pid_t pid = next_pid_++;
-  processes_[pid] = {static_cast<uint64_t>(pid) * 7, 4'026'000'000u + static_cast<uint64_t>(pid)};
+  const auto number = static_cast<uint64_t>(pid);
+  processes_[pid] = {number * 7, 4'026'000'000u + number, pid_namespace_};
   return pid;
 }
 void SimSys::EndProcess(pid_t pid) { processes_.erase(pid); }
 
+bool SimSys::Sees(const SimPid& process) const {
+  return pid_namespace_ == kFirstPidNamespace || pid_namespace_ == process.pid_namespace;
+}
+
 int SimSys::ProcessStart(pid_t pid, uint64_t* start_time) {
   auto it = processes_.find(pid);
-  if (it == processes_.end()) return -ESRCH;
-  *start_time = it->second.first;
+  if (it == processes_.end() || !Sees(it->second)) return -ESRCH;
+  *start_time = it->second.start_time;
   return 0;
 }
 int SimSys::MountNamespace(pid_t pid, uint64_t* number) {
   auto it = processes_.find(pid);
-  if (pid != 0 && it == processes_.end()) return -ENOENT;
-  *number = pid == 0 ? 1 : it->second.second;
+  if (pid != 0 && (it == processes_.end() || !Sees(it->second))) return -ENOENT;
+  *number = pid == 0 ? 1 : it->second.mount_namespace;
   return 0;
 }
 Result<std::vector<pid_t>> SimSys::ProcessesIn(uint64_t mount_namespace) {
   std::vector<pid_t> found;
   for (const auto& [pid, p] : processes_)
-    if (p.second == mount_namespace) found.push_back(pid);
+    if (p.mount_namespace == mount_namespace && Sees(p)) found.push_back(pid);
   return found;
+}
+int SimSys::PidNamespace(uint64_t* number) {
+  *number = pid_namespace_;
+  return 0;
+}
+int SimSys::MountNamespaceEnded(uint64_t number, bool* ended) {
+  *ended = false;
+  if (!tells_ended_namespaces) return -EOPNOTSUPP;
+  *ended = std::none_of(processes_.begin(), processes_.end(),
+                        [&](const auto& p) { return p.second.mount_namespace == number; });
+  return 0;
 }
 
 void SimSys::Reboot() {

@@ -73,6 +73,8 @@ class SimSys : public Sys {
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* number) override;
   Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace) override;
+  int PidNamespace(uint64_t* number) override;
+  int MountNamespaceEnded(uint64_t number, bool* ended) override;
 
   // --- for the world
   void AddMount(const std::string& mountpoint, const std::string& type, const std::string& device);
@@ -81,7 +83,11 @@ class SimSys : public Sys {
   std::vector<std::string> MountsBelow(const std::string& folder) const;
   pid_t StartProcess();
   void EndProcess(pid_t pid);
-  void Reboot();  // a new boot id; mounts and processes are gone
+  // The engine goes into another PID namespace: no process of that one's is seen here any more, whereas
+  // whoever sees all of the node's sees its.
+  void EnterPidNamespace(uint64_t number) { pid_namespace_ = number; }
+  bool tells_ended_namespaces = true;  // as Linux 6.11 does
+  void Reboot();                       // a new boot id; mounts and processes are gone
   // The nth call from now on that changes something is the last one that acts; 0 for never.
   void CrashAfter(int64_t changes) { crash_after_ = changes; }
   bool crashed() const { return crashed_; }
@@ -104,7 +110,12 @@ class SimSys : public Sys {
   std::string root_;
   std::vector<MountEntry> mounts_;
   std::map<int, Tree> trees_;
-  std::map<pid_t, std::pair<uint64_t, uint64_t>> processes_;  // start time, namespace
+  struct SimPid {
+    uint64_t start_time, mount_namespace, pid_namespace;
+  };
+  bool Sees(const SimPid& process) const;
+  std::map<pid_t, SimPid> processes_;
+  uint64_t pid_namespace_ = kFirstPidNamespace;
   int next_mount_ = 100, boot_ = 1;
   pid_t next_pid_ = 1000;
   int64_t crash_after_ = 0, changes_ = 0;

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <linux/nsfs.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -20,11 +18,6 @@
 
 namespace dvdi {
 namespace {
-
-// NS_GET_MNTNS_ID of Linux 6.11 (include/uapi/linux/nsfs.h), which older headers lack.
-constexpr unsigned long kGetMountNamespaceId = _IOR(NSIO, 0x5, uint64_t);
-// Marks such a number, so that it can never be taken for an inode number (which has 32 bits).
-constexpr uint64_t kUniqueNamespace = uint64_t{1} << 62;
 
 int Check(long result) { return result < 0 ? -errno : static_cast<int>(result); }
 
@@ -43,31 +36,12 @@ Result<std::string> ReadWhole(const std::string& path) {
   }
 }
 
-bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
-
 // What the kernel has of the path, without asking its filesystem. Not statx(3), which makes up an answer, or
 // EINVAL, where the kernel has no such call.
 int LookAt(int dirfd, const char* path, unsigned mask, struct statx* found) {
   constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
   if (::syscall(SYS_statx, dirfd, path, kFlags, mask, found) == 0) return 0;
   return errno == ENOSYS ? -EOPNOTSUPP : -errno;
-}
-
-// A process whose first thread has ended has no namespace itself; its other threads have. 1 where one of them
-// is in that one, 0 where none is.
-int AThreadIsIn(Sys* sys, const std::string& tasks, uint64_t mount_namespace) {
-  std::vector<std::string> names;
-  int r = sys->ListDir(AT_FDCWD, tasks.c_str(), &names);
-  if (r < 0) return IsGone(r) ? 0 : r;
-  for (const auto& name : names) {
-    if (!IsDigits(name)) continue;
-    uint64_t number = 0;
-    r = sys->MountNamespace(static_cast<pid_t>(::atol(name.c_str())), &number);
-    if (IsGone(r)) continue;
-    if (r < 0) return r;
-    if (number == mount_namespace) return 1;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -222,50 +196,6 @@ int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
   if (p[1] == '\0') return -EIO;
   *start_time = ::strtoull(p + 1, nullptr, 10);
   return 0;
-}
-int Sys::MountNamespace(pid_t pid, uint64_t* number) {
-  std::string path = pid > 0 ? "/proc/" + std::to_string(pid) + "/ns/mnt" : "/proc/self/ns/mnt";
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return fd.valid() ? MountNamespaceOf(fd.get(), number) : -errno;
-}
-int Sys::MountNamespaceOf(int fd, uint64_t* number) {
-  uint64_t id = 0;
-  if (::ioctl(fd, kGetMountNamespaceId, &id) == 0) {
-    *number = id | kUniqueNamespace;
-    return 0;
-  }
-  if (errno != ENOTTY) return -errno;  // before Linux 6.11
-  struct stat st;
-  if (::fstat(fd, &st) < 0) return -errno;
-  *number = st.st_ino;
-  return 0;
-}
-Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
-  std::vector<pid_t> found;
-  // One that forks and ends between the listing and the look at it leaves a child that is in the next
-  // listing.
-  for (int look = 0; look < 2 && found.empty(); ++look) {
-    std::vector<std::string> names;
-    int r = ListDir(AT_FDCWD, "/proc", &names);
-    if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
-    for (const auto& name : names) {
-      if (!IsDigits(name)) continue;
-      pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
-      uint64_t number = 0;
-      r = MountNamespace(pid, &number);
-      if (r >= 0)
-        r = number == mount_namespace ? 1 : 0;
-      else if (IsGone(r))
-        r = AThreadIsIn(this, "/proc/" + name + "/task", mount_namespace);
-      // One that we may not look at has rights that we have not: no workload of ours began so. Of others that
-      // cannot be looked at nobody may say that they are elsewhere.
-      if (r < 0 && r != -EACCES && r != -EPERM)
-        return Status::FromErrno(-r, "cannot tell the mount namespace of process " + name,
-                                 "/proc/" + name + "/ns/mnt");
-      if (r > 0) found.push_back(pid);
-    }
-  }
-  return found;
 }
 
 }  // namespace dvdi

@@ -26,6 +26,13 @@ struct ProcessId {
   uint64_t start_time = 0;
 };
 
+// In place of the pid of a socket's peer that no PID namespace of ours has.
+inline constexpr pid_t kUnseenPeer = -1;
+
+// The number of the PID namespace from which every process of the node is seen (PROC_PID_INIT_INO of the
+// kernel).
+inline constexpr uint64_t kFirstPidNamespace = 0xEFFFFFFC;
+
 class Sys {
  public:
   virtual ~Sys() = default;
@@ -92,6 +99,14 @@ class Sys {
   virtual int MountNamespaceOf(int fd, uint64_t* number);
   // Processes that live in the mount namespace of that number (empty: none is left).
   virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace);
+  // The number of our own PID namespace, that is, of those whose processes /proc shows us (inode number of
+  // /proc/self/ns/pid; one that has ended may leave its number to another). -EXDEV where the /proc that is
+  // mounted here is of another PID namespace than ours: no number in it means what we mean by it.
+  virtual int PidNamespace(uint64_t* number);
+  // Whether the mount namespace of that number (as by MountNamespace) is there no more, for whomever: also
+  // one whose processes we do not see (listmount(2)). -EOPNOTSUPP before Linux 6.11; -EPERM for who does not
+  // administer the node.
+  virtual int MountNamespaceEnded(uint64_t number, bool* ended);
 };
 
 }  // namespace dvdi

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,6 +100,68 @@ TEST(SysTest, AProcessLivesInItsNamespaceAsLongAsAnyOfItsThreads) {
   ::kill(pid, SIGKILL);
   ::waitpid(pid, nullptr, 0);
   if (!ok) GTEST_SKIP() << "a mount namespace needs root";
+}
+
+TEST(SysTest, ThatAMountNamespaceIsNoMoreIsKnownWithoutItsProcesses) {
+  uint64_t number = 0;
+  bool ended = true;
+  {
+    Stranger stranger;
+    if (!stranger.ok()) GTEST_SKIP() << "a mount namespace needs root";
+    ASSERT_EQ(Sys::Real()->MountNamespace(stranger.pid(), &number), 0);
+    const int r = Sys::Real()->MountNamespaceEnded(number, &ended);
+    if (r == -EOPNOTSUPP) GTEST_SKIP() << "the kernel has no listmount(2) of other namespaces (Linux 6.11)";
+    EXPECT_EQ(r, 0);
+    EXPECT_FALSE(ended);
+  }
+  // The kernel may clear it up behind the end of its last process.
+  for (int i = 0; i < 1000 && !ended; ++i) {
+    ASSERT_EQ(Sys::Real()->MountNamespaceEnded(number, &ended), 0);
+    if (!ended) ::usleep(10'000);
+  }
+  EXPECT_TRUE(ended);
+}
+
+TEST(SysTest, WhoAdministersNothingIsNotToldThatAMountNamespaceIsNoMore) {
+  uint64_t number = 0;
+  if (Sys::Real()->MountNamespace(0, &number) != 0) GTEST_SKIP() << "there is no /proc";
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    bool ended = false;
+    if (::unshare(CLONE_NEWUSER) != 0) ::_exit(2);
+    const int r = Sys::Real()->MountNamespaceEnded(number, &ended);
+    ::_exit(ended ? 1 : r == -EPERM || r == -EOPNOTSUPP ? 0 : 3);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) GTEST_SKIP() << "there are no user namespaces here";
+  EXPECT_EQ(status, 0);
+}
+
+// In a child of another PID namespace /proc is the parent's, until it mounts its own.
+TEST(SysTest, AProcOfAnotherPidNamespaceIsTold) {
+  uint64_t own = 0;
+  ASSERT_EQ(Sys::Real()->PidNamespace(&own), 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) ::_exit(2);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      uint64_t number = 0;
+      if (Sys::Real()->PidNamespace(&number) != -EXDEV) ::_exit(3);
+      if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) ::_exit(4);
+      if (::mount("proc", "/proc", "proc", 0, nullptr) != 0) ::_exit(5);
+      if (Sys::Real()->PidNamespace(&number) != 0) ::_exit(6);
+      ::_exit(number == own || number == kFirstPidNamespace ? 7 : 0);
+    }
+    int status = 0;
+    ::_exit(::waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : 8);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "a PID namespace needs root";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(SysTest, WhoIsGoneHasNoMountNamespace) {

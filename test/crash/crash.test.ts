@@ -370,6 +370,8 @@ const LOOKS = [
   "ProcessStart",
   "MountNamespace",
   "MountNamespaceOf",
+  "MountNamespaceEnded",
+  "PidNamespace",
   "MountId",
   "RealPath",
 ];

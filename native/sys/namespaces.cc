@@ -1,0 +1,146 @@
+// Namespaces, and who lives in them.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "sys/sys.h"
+
+namespace dvdi {
+namespace {
+
+// NS_GET_MNTNS_ID of Linux 6.11 (include/uapi/linux/nsfs.h), which older headers lack.
+constexpr unsigned long kGetMountNamespaceId = _IOR(NSIO, 0x5, uint64_t);
+// Marks such a number, so that it can never be taken for an inode number (which has 32 bits).
+constexpr uint64_t kUniqueNamespace = uint64_t{1} << 62;
+
+// Of Linux 6.8 and 6.11 (include/uapi/linux/mount.h, MNT_ID_REQ_SIZE_VER1), which older headers lack.
+constexpr long kListMount = 458;
+constexpr uint64_t kRootOfNamespace = ~uint64_t{0};  // LSMT_ROOT
+struct ListMountRequest {
+  uint32_t size = sizeof(ListMountRequest), spare = 0;
+  uint64_t mount = kRootOfNamespace, after = 0, mount_namespace = 0;
+};
+static_assert(sizeof(ListMountRequest) == 32);
+
+// With CAP_SYS_ADMIN in the first user namespace, which no other one's CAP_SYS_ADMIN is.
+bool IsAdminOfTheNode() {
+  std::array<char, 128> map = {};
+  UniqueFd fd(::open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC));
+  const ssize_t n = fd.valid() ? ::read(fd.get(), map.data(), map.size() - 1) : -1;
+  unsigned inside = 1, outside = 1, count = 0;
+  if (n <= 0 || ::sscanf(map.data(), "%u %u %u", &inside, &outside, &count) != 3) return false;
+  if (inside != 0 || outside != 0 || count != 0xFFFFFFFF) return false;
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data = {};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
+  return (data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) != 0;
+}
+
+bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
+
+// A process whose first thread has ended has no namespace itself; its other threads have. 1 where one of them
+// is in that one, 0 where none is.
+int AThreadIsIn(Sys* sys, const std::string& tasks, uint64_t mount_namespace) {
+  std::vector<std::string> names;
+  int r = sys->ListDir(AT_FDCWD, tasks.c_str(), &names);
+  if (r < 0) return IsGone(r) ? 0 : r;
+  for (const auto& name : names) {
+    if (!IsDigits(name)) continue;
+    uint64_t number = 0;
+    r = sys->MountNamespace(static_cast<pid_t>(::atol(name.c_str())), &number);
+    if (IsGone(r)) continue;
+    if (r < 0) return r;
+    if (number == mount_namespace) return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int Sys::MountNamespace(pid_t pid, uint64_t* number) {
+  std::string path = pid > 0 ? "/proc/" + std::to_string(pid) + "/ns/mnt" : "/proc/self/ns/mnt";
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return fd.valid() ? MountNamespaceOf(fd.get(), number) : -errno;
+}
+int Sys::MountNamespaceOf(int fd, uint64_t* number) {
+  uint64_t id = 0;
+  if (::ioctl(fd, kGetMountNamespaceId, &id) == 0) {
+    *number = id | kUniqueNamespace;
+    return 0;
+  }
+  if (errno != ENOTTY) return -errno;  // before Linux 6.11
+  struct stat st;
+  if (::fstat(fd, &st) < 0) return -errno;
+  *number = st.st_ino;
+  return 0;
+}
+Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
+  std::vector<pid_t> found;
+  // One that forks and ends between the listing and the look at it leaves a child that is in the next
+  // listing.
+  for (int look = 0; look < 2 && found.empty(); ++look) {
+    std::vector<std::string> names;
+    int r = ListDir(AT_FDCWD, "/proc", &names);
+    if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
+    for (const auto& name : names) {
+      if (!IsDigits(name)) continue;
+      pid_t pid = static_cast<pid_t>(::atol(name.c_str()));
+      uint64_t number = 0;
+      r = MountNamespace(pid, &number);
+      if (r >= 0)
+        r = number == mount_namespace ? 1 : 0;
+      else if (IsGone(r))
+        r = AThreadIsIn(this, "/proc/" + name + "/task", mount_namespace);
+      // One that we may not look at has rights that we have not: no workload of ours began so. Of others that
+      // cannot be looked at nobody may say that they are elsewhere.
+      if (r < 0 && r != -EACCES && r != -EPERM)
+        return Status::FromErrno(-r, "cannot tell the mount namespace of process " + name,
+                                 "/proc/" + name + "/ns/mnt");
+      if (r > 0) found.push_back(pid);
+    }
+  }
+  return found;
+}
+
+int Sys::PidNamespace(uint64_t* number) {
+  std::array<char, 32> self = {};
+  if (::readlink("/proc/self", self.data(), self.size() - 1) < 0) return errno == ENOENT ? -EXDEV : -errno;
+  if (::atol(self.data()) != ::getpid()) return -EXDEV;
+  struct stat st;
+  if (::stat("/proc/self/ns/pid", &st) == 0) {
+    *number = st.st_ino;
+    return 0;
+  }
+  if (errno != ENOENT) return -errno;
+  *number = kFirstPidNamespace;  // a kernel that has no others
+  return 0;
+}
+
+int Sys::MountNamespaceEnded(uint64_t number, bool* ended) {
+  *ended = false;
+  if ((number & kUniqueNamespace) == 0) return -EOPNOTSUPP;
+  // Who may not see it gets the same answer as of one that is not there.
+  if (!IsAdminOfTheNode()) return -EPERM;
+  ListMountRequest request;
+  request.mount_namespace = number & ~kUniqueNamespace;
+  uint64_t first = 0;
+  if (::syscall(kListMount, &request, &first, 1, 0) >= 0) return 0;
+  if (errno != ENOENT) return errno == ENOSYS || errno == EINVAL ? -EOPNOTSUPP : -errno;
+  *ended = true;
+  return 0;
+}
+
+}  // namespace dvdi
