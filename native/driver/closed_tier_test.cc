@@ -1,11 +1,11 @@
 // A tier whose pool cannot be had, beside one that can.
-#include <fcntl.h>
 #include <sys/mount.h>
 
 #include <atomic>
 
 #include "driver/elsewhere_test.h"
 #include "driver/fence.h"
+#include "driver/hanging_test.h"
 #include "driver/life_test.h"
 #include "driver/protocol.h"
 #include "driver/server.h"
@@ -15,30 +15,6 @@ namespace dvdi {
 namespace {
 
 using namespace dvdi::testing;  // NOLINT(google-build-using-namespace): as the other tests of lives
-
-// A filesystem whose server never answers, from its making to its end.
-class HangingMount {
- public:
-  explicit HangingMount(std::string path) : path_(std::move(path)) {
-    fd_.reset(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
-    const std::string options = "fd=" + std::to_string(fd_.get()) + ",rootmode=40000,user_id=0,group_id=0";
-    ok_ = fd_.valid() && ::mount("hangs", path_.c_str(), "fuse", 0, options.c_str()) == 0;
-  }
-  ~HangingMount() { End(); }
-  bool ok() const { return ok_; }
-  void End() {
-    if (ok_) {
-      EXPECT_EQ(::umount2(path_.c_str(), MNT_DETACH), 0);
-    }
-    ok_ = false;
-    fd_.reset();  // what hangs in it fails now
-  }
-
- private:
-  std::string path_;
-  UniqueFd fd_;
-  bool ok_ = false;
-};
 
 class ClosedTierTest : public LifeTest {
  protected:

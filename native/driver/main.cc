@@ -23,7 +23,10 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 constexpr int kDrainSeconds = 2;
-constexpr int kSettleMs = 2000;
+// Together less than the service's TimeoutStopSec.
+constexpr int kEndMs = 10'000, kSettleMs = 2000;
+// Of the requests that are left, the line names so many.
+constexpr size_t kNamed = 8;
 
 int Fail(int code, const Status& s) {
   Log(LogLevel::kError, s.message() + (s.hint().empty() ? "" : "; " + s.hint()));
@@ -45,6 +48,23 @@ int WaitForStop(const sigset_t& stop, Driver& driver) {
     if (signal > 0) return signal;
     if (errno == EAGAIN) driver.ReleaseDrained(0);
   }
+}
+
+// Of requests that have not ended, and what is given back late: one line. Whether there is any.
+bool TellLeft(const std::vector<HttpRequest>& requests, bool settled) {
+  if (!requests.empty()) {
+    std::string names;
+    for (size_t i = 0; i < requests.size() && i < kNamed; ++i)
+      names += (names.empty() ? "" : ", ") + DescribeRequest(requests[i]);
+    if (requests.size() > kNamed) names += ", …";
+    Log(LogLevel::kWarning, "ends although " + std::to_string(requests.size()) +
+                                (requests.size() == 1 ? " request has" : " requests have") + " not ended (" +
+                                names + "): their pool may hang; the next driver sees to what they leave");
+  } else if (!settled) {
+    Log(LogLevel::kWarning,
+        "a pool does not answer: what is to be given back there is left to the next driver");
+  }
+  return !requests.empty() || !settled;
 }
 
 // What the command line says; texts that are still to be read.
@@ -162,13 +182,11 @@ int Serve(Arguments a) {
   int signal = WaitForStop(stop, *d);
   Log(LogLevel::kInfo, std::string("stopping on ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
                            "; mounted volumes stay mounted");
-  (*server)->Stop();
-  if (!d->Settled(kSettleMs)) {
-    // Its threads refer to it, and nobody can end them: they go with the process.
-    Log(LogLevel::kWarning,
-        "a pool does not answer: what is to be given back there is left to the next driver");
-    (void)driver->release();
-  }
+  const auto left = (*server)->Stop(kEndMs);
+  const bool settled = d->Settled(kSettleMs);
+  // Their threads refer to both, and nobody can end them: they go with the process. What is static stays,
+  // too.
+  if (TellLeft(left, settled)) ::_exit(0);
   return 0;
 }
 

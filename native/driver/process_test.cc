@@ -5,12 +5,14 @@
 #include <sys/wait.h>
 
 #include "base/json.h"
+#include "driver/hanging_test.h"
 #include "driver/test_world.h"
 
 namespace dvdi {
 namespace {
 
 using testing::Exists;
+using testing::HangingMount;
 using testing::Is200;
 using testing::Names;
 using testing::NeedVolumes;
@@ -162,6 +164,32 @@ TEST_F(ProcessTest, SigtermLeavesVolumesMountedAndARestartGoesOn) {
   ASSERT_TRUE(Is200(a.Do("Unmount", R"({"Name":"v","ID":"1"})"))) << a.log();
   EXPECT_FALSE(Exists(at));
   EXPECT_EQ(a.Kill(SIGINT), 0);
+}
+
+// A request cannot be ended where its pool hangs: the driver is, before its service manager kills it, and the
+// next one goes on.
+TEST_F(ProcessTest, ARequestThatHangsDoesNotHoldUpItsEnd) {
+  {
+    Process a(dir_, "A");
+    ASSERT_TRUE(a.Serves()) << a.log();
+    ASSERT_TRUE(Is200(a.Do("Create", R"({"Name":"v"})")));
+    ASSERT_TRUE(Is200(a.Do("Create", R"({"Name":"w"})")));
+    ASSERT_TRUE(Is200(a.Do("Mount", R"({"Name":"w","ID":"1"})")));
+    HangingMount hangs(dir_ / "pool/v");
+    if (!hangs.ok()) GTEST_SKIP() << "needs FUSE";
+    RawClient client(a.socket()), other(a.socket());
+    ASSERT_TRUE(client.Send(testing::PostText("/VolumeDriver.Mount", R"({"Name":"v","ID":"1"})")));
+    ASSERT_TRUE(hangs.WaitForUser());
+    EXPECT_EQ(a.Kill(SIGTERM), 0) << a.log();
+    EXPECT_EQ(client.ReadAll(), "");
+    EXPECT_NE(a.log().find("ends although 1 request has not ended (Mount of volume v)"), std::string::npos)
+        << a.log();
+  }
+  Process a(dir_, "A");
+  ASSERT_TRUE(a.Serves()) << a.log();
+  EXPECT_TRUE(Is200(a.Do("Mount", R"({"Name":"v","ID":"1"})"))) << a.log();
+  for (const char* name : {"v", "w"})
+    EXPECT_TRUE(Is200(a.Do("Unmount", std::string(R"({"Name":")") + name + R"(","ID":"1"})"))) << a.log();
 }
 
 TEST_F(ProcessTest, TwoNodesInTwoMountNamespaces) {

@@ -199,8 +199,9 @@ bool IsVolumeMethod(std::string_view method) {
   return false;
 }
 
+constexpr std::string_view kPrefix = "/VolumeDriver.", kOwnPrefix = "/DvdiDriver.";
+
 HttpReply Handle(Driver& driver, const HttpRequest& request) {
-  constexpr std::string_view kPrefix = "/VolumeDriver.", kOwnPrefix = "/DvdiDriver.";
   bool activate = request.target == "/Plugin.Activate";
   std::string method, own;
   if (request.target.rfind(kPrefix, 0) == 0) method = request.target.substr(kPrefix.size());
@@ -237,6 +238,16 @@ HttpReply HandleRequest(Driver& driver, const HttpRequest& request) {
   } catch (const std::exception& e) {
     return Fail(500, "request", Status(Code::kInternal, std::string("unexpected: ") + e.what()));
   }
+}
+
+std::string DescribeRequest(const HttpRequest& request) {
+  std::string_view method = request.target;
+  for (const auto prefix : {kPrefix, kOwnPrefix})
+    if (method.rfind(prefix, 0) == 0) method.remove_prefix(prefix.size());
+  std::string text = OneLine(method, 40), name;
+  if (auto body = ParseJson(request.body, "it", 8); body.ok() && StringField(*body, "Name", &name).ok())
+    if (!name.empty()) text += " of volume " + OneLine(name, 128);
+  return text;
 }
 
 }  // namespace dvdi

@@ -16,6 +16,9 @@ class Driver;
 // anything but POST (GET is answered on /Plugin.Activate). Every body is one line of JSON. Any thread.
 HttpReply HandleRequest(Driver& driver, const HttpRequest& request);
 
+// What a request is about, for people: "Mount of volume data".
+std::string DescribeRequest(const HttpRequest& request);
+
 }  // namespace dvdi
 
 #endif  // DVDI_DRIVER_PROTOCOL_H_

@@ -137,5 +137,17 @@ TEST_F(ProtocolTest, WhatIsNotMountedHasNoPathAndUnmountsAsOftenAsOneLikes) {
   EXPECT_EQ(Ask("/VolumeDriver.Mount", R"({"Name":"v","ID":")" + std::string(513, 'x') + "\"}").status, 500);
 }
 
+TEST(DescribeRequestTest, TellsThemApartWhateverTheySay) {
+  auto told = [](const char* target, const std::string& body) {
+    return DescribeRequest({"POST", target, body});
+  };
+  EXPECT_EQ(told("/VolumeDriver.Mount", R"({"name":"v","ID":"x"})"), "Mount of volume v");
+  EXPECT_EQ(told("/DvdiDriver.Fence", R"({"Name":"v"})"), "Fence of volume v");
+  EXPECT_EQ(told("/VolumeDriver.Get", "{\"Name\":\"a\\nb\"}"), "Get of volume a b");
+  for (const char* body : {"", "null", "[1]", "{", R"({"Name":1})", R"({"Name":""})"})
+    EXPECT_EQ(told("/VolumeDriver.List", body), "List");
+  EXPECT_LE(told("/x", "").size() + told(std::string(9000, 'y').c_str(), "").size(), 200u);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -5,12 +5,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 // As in plugin/http.cc: a last chunk may come byte by byte.
 #define BOOST_DISABLE_ASSERTS
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 
+#include "base/caught.h"
 #include "driver/listen.h"
 #include "driver/log.h"
 #include "sys/env.h"
@@ -158,12 +161,16 @@ Server::Server(const ServerOptions& options, Handler handler, UniqueFd listener,
       wake_read_(std::move(wake_read)),
       wake_write_(std::move(wake_write)) {}
 
-Server::~Server() { Stop(); }
+Server::~Server() {
+  (void)Stop();
+  WaitForAll(Clock::Real()->MonotonicMs() + kForEver);
+  Reap();
+}
 
-void Server::Stop() {
+std::vector<HttpRequest> Server::Stop(int64_t wait_ms) {
   {
     std::lock_guard<std::mutex> hold(mu_);
-    if (stopping_) return;
+    if (stopping_) return {};
     stopping_ = true;
     for (auto& c : connections_)
       if (!c.done) ::shutdown(c.fd.get(), SHUT_RD);
@@ -177,20 +184,36 @@ void Server::Stop() {
     ::unlink(options_.socket.c_str());
   if (acceptor_.joinable()) acceptor_.join();
   listener_.reset();
-  Reap(true);
+  WaitForAll(Clock::Real()->MonotonicMs() + wait_ms);
+  std::vector<HttpRequest> left;
+  {
+    std::lock_guard<std::mutex> hold(mu_);
+    given_up_ = true;
+    for (auto& c : connections_) {
+      if (c.done) continue;
+      if (c.handled != nullptr) left.push_back(*c.handled);
+      ::shutdown(c.fd.get(), SHUT_RDWR);  // whose client does not take its answer ends now
+    }
+  }
+  Reap();
+  return left;
 }
 
-// Joins the threads of connections that have ended; with `all`, waits for every one.
-void Server::Reap(bool all) {
+// Waits until each connection has ended.
+void Server::WaitForAll(int64_t deadline_ms) {
+  std::unique_lock<std::mutex> lock(mu_);
+  auto busy = [this] {
+    return std::any_of(connections_.begin(), connections_.end(), [](const auto& c) { return !c.done; });
+  };
+  while (busy() && Clock::Real()->MonotonicMs() < deadline_ms)
+    Scheduler::Real()->Wait(lock, changed_, deadline_ms);
+}
+
+// Joins the threads of connections that have ended.
+void Server::Reap() {
   std::list<Connection> ended;
   {
-    std::unique_lock<std::mutex> lock(mu_);
-    if (all)
-      changed_.wait(lock, [this] {
-        for (const auto& c : connections_)
-          if (!c.done) return false;
-        return true;
-      });
+    std::lock_guard<std::mutex> hold(mu_);
     for (auto it = connections_.begin(); it != connections_.end();) {
       auto next = std::next(it);
       if (it->done) ended.splice(ended.end(), connections_, it);
@@ -205,7 +228,7 @@ void Server::Reap(bool all) {
 // when stopping.
 bool Server::MakeRoom() {
   for (;;) {
-    Reap(false);
+    Reap();
     std::unique_lock<std::mutex> lock(mu_);
     if (stopping_) return false;
     if (connections_.size() < options_.max_connections) return true;
@@ -265,7 +288,7 @@ bool Server::SetIdle(Connection* connection, bool idle) {
 }
 
 template <class Stream, class Buffer>
-bool Server::Exchange(Stream& stream, Buffer& buffer) {
+bool Server::Exchange(Connection* connection, Stream& stream, Buffer& buffer) {
   http::request_parser<http::string_body> parser;
   parser.header_limit(kMaxHeader);
   parser.body_limit(options_.max_body);
@@ -300,7 +323,19 @@ bool Server::Exchange(Stream& stream, Buffer& buffer) {
   request.method = std::string(parser.get().method_string());
   request.target = std::string(parser.get().target());
   request.body = std::move(parser.get().body());
-  HttpReply reply = handler_(request);
+  auto handled = [&](const HttpRequest* now) {
+    std::lock_guard<std::mutex> hold(mu_);
+    connection->handled = now;
+    return !given_up_;
+  };
+  if (!handled(&request)) return false;
+  HttpReply reply;
+  const Status thrown = Caught([&] { reply = handler_(request); });
+  handled(nullptr);
+  if (!thrown.ok()) {
+    Log(LogLevel::kError, "a request ended: " + thrown.message());
+    return false;
+  }
   // The handler may have taken minutes.
   stream.set_deadline(Clock::Real()->MonotonicMs() + options_.reply_ms);
   {
@@ -322,7 +357,7 @@ void Server::Serve(Connection* connection) {
       if (buffer.size() == 0 && !Ready(fd, POLLIN, Clock::Real()->MonotonicMs() + options_.idle_ms)) break;
       if (!SetIdle(connection, false)) break;
       stream.set_deadline(Clock::Real()->MonotonicMs() + options_.request_ms);
-      if (!Exchange(stream, buffer)) break;
+      if (!Exchange(connection, stream, buffer)) break;
     }
   } catch (const std::exception& e) {
     Log(LogLevel::kError, std::string("a connection ended: ") + e.what());

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/status.h"
@@ -43,26 +44,32 @@ class Server {
   // Listens (mode 0600; the socket appears at its path only when it answers) and serves until Stop.
   // kRefused where another process answers on the path, or something that is no socket is there.
   static Result<std::unique_ptr<Server>> Start(const ServerOptions& options, Handler handler);
-  // Accepts no more, lets requests that are being handled end, closes the rest, removes the socket. Once.
-  void Stop();
-  ~Server();  // Stop
+  // Accepts no more, removes the socket, closes what waits for a request, lets requests that are being
+  // handled end, for `wait_ms` at the most. Those that have not ended by then: nobody can end them, and their
+  // answers are not sent; the destructor would wait for them, so who cannot wait leaves this and its handler
+  // behind. Once.
+  std::vector<HttpRequest> Stop(int64_t wait_ms = kForEver);
+  static constexpr int64_t kForEver = int64_t{1} << 40;
+  ~Server();  // Stop, without a bound
 
  private:
   struct Connection {
     UniqueFd fd;
     std::thread thread;
     bool idle = false, done = false;
+    const HttpRequest* handled = nullptr;  // on its thread's stack, while the handler has it
   };
 
   Server(const ServerOptions& options, Handler handler, UniqueFd listener, UniqueFd wake_read,
          UniqueFd wake_write);
   void Accept();
-  void Reap(bool all);
+  void Reap();
+  void WaitForAll(int64_t deadline_ms);
   bool MakeRoom();
   void Serve(Connection* connection);
   // One request and its reply; false where the connection is to end.
   template <class Stream, class Buffer>
-  bool Exchange(Stream& stream, Buffer& buffer);
+  bool Exchange(Connection* connection, Stream& stream, Buffer& buffer);
   bool SetIdle(Connection* connection, bool idle);
 
   const ServerOptions options_;
@@ -71,7 +78,7 @@ class Server {
   struct stat socket_ = {};  // which file at the path is ours
   std::mutex mu_;            // guards all below
   std::condition_variable changed_;
-  bool stopping_ = false;
+  bool stopping_ = false, given_up_ = false;  // then no request is begun any more
   std::list<Connection> connections_;
   std::thread acceptor_;
 };

@@ -166,7 +166,7 @@ TEST_F(ServerTest, AClientThatDoesNotReadIsGivenUp) {
   struct pollfd p = {client.fd(), POLLIN, 0};
   ASSERT_EQ(::poll(&p, 1, -1), 1);
   // Stop waits for every connection, so it returns only when this one was given up.
-  server_->Stop();
+  EXPECT_TRUE(server_->Stop().empty());
   EXPECT_LT(client.ReadAll().size(), size_t{8 << 20});
 }
 
@@ -224,7 +224,7 @@ TEST_F(ServerTest, StopLetsTheRunningRequestEndAndRemovesTheSocket) {
   RawClient client(options_.socket), idle(options_.socket);
   ASSERT_TRUE(client.Send(PostText("/", "")));
   entered.get_future().wait();
-  std::thread stopper([&] { server_->Stop(); });
+  std::thread stopper([&] { EXPECT_TRUE(server_->Stop().empty()); });
   EXPECT_EQ(idle.ReadAll(), "");
   leave.set_value();
   std::string r = client.ReadAll();
@@ -234,12 +234,37 @@ TEST_F(ServerTest, StopLetsTheRunningRequestEndAndRemovesTheSocket) {
   EXPECT_FALSE(Exists(options_.socket));
 }
 
+TEST_F(ServerTest, StopWaitsNoLongerThanItIsToldAndSaysWhatItLeaves) {
+  std::promise<void> entered, leave;
+  auto may_leave = leave.get_future().share();
+  Start([&](const HttpRequest& r) {
+    if (r.target == "/big") return HttpReply{200, std::string(8 << 20, 'z')};
+    entered.set_value();
+    may_leave.wait();
+    return HttpReply{200, "done"};
+  });
+  RawClient hangs(options_.socket), deaf(options_.socket), idle(options_.socket);
+  ASSERT_TRUE(deaf.Send(PostText("/big", "")));
+  struct pollfd p = {deaf.fd(), POLLIN, 0};
+  ASSERT_EQ(::poll(&p, 1, -1), 1);
+  ASSERT_TRUE(hangs.Send(PostText("/hangs", "body")));
+  entered.get_future().wait();
+  const auto left = server_->Stop(100);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].target, "/hangs");
+  EXPECT_EQ(left[0].body, "body");
+  EXPECT_LT(deaf.ReadAll().size(), size_t{8 << 20}) << "it was waited for, or goes on";
+  EXPECT_EQ(idle.ReadAll(), "");
+  EXPECT_FALSE(Exists(options_.socket));
+  leave.set_value();
+}
+
 TEST_F(ServerTest, AStaleSocketIsReplacedALiveOneAndOtherFilesAreNot) {
   Start();
   EXPECT_EQ(Server::Start(options_, [](const HttpRequest&) { return HttpReply{}; }).status().code(),
             Code::kRefused);
   EXPECT_TRUE(Is200(testing::Post(options_.socket, "/", "")));
-  server_->Stop();
+  EXPECT_TRUE(server_->Stop().empty());
 
   UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   struct sockaddr_un address = {};
@@ -263,7 +288,7 @@ TEST_F(ServerTest, TheSocketOfASuccessorStays) {
   ASSERT_EQ(::unlink(options_.socket.c_str()), 0);
   auto next = Server::Start(options_, [](const HttpRequest&) { return HttpReply{200, "next"}; });
   ASSERT_TRUE(next.ok());
-  server_->Stop();
+  EXPECT_TRUE(server_->Stop().empty());
   EXPECT_EQ(BodyOf(testing::Post(options_.socket, "/", "")), "next");
 }
 
