@@ -74,12 +74,13 @@ class Driver {
   // Opens pools and mount root, and ends or takes over what an earlier driver of this node left: mounts
   // stay mounted, leases without a mount are given back, half-made volumes are removed. A tier whose pool
   // cannot be had is opened later (open_tiers.h), and then the same is done there; it fails where that is
-  // every tier. Until then what may be in such a tier is kUnavailable: it is not known not to be there.
+  // every tier, and none merely does not answer. Until then
+  // what may be in such a tier is kUnavailable: it is not known not to be there.
   static Result<std::unique_ptr<Driver>> Open(const DriverOptions& options);
   ~Driver();  // waits until this is settled
 
   const std::string& node() const { return self_.node; }
-  // Those of the tiers that are open, for people: "/srv/nvme, /srv/nfs".
+  // Those of the tiers that are open, for people: "/srv/nvme, /srv/nfs"; "" where none is.
   std::string Pools() const;
 
   // Makes a volume. Where it exists: OK where the options given agree with it, a larger size grows it, a
@@ -91,7 +92,8 @@ class Driver {
   // Options, where a client sends them with a Mount, are taken as Create takes them for a volume that exists.
   Result<std::string> Mount(const std::string& name, const std::string& id,
                             const std::map<std::string, std::string>& opts = {});
-  // OK where that ID does not have the volume. Unmounts, and gives the lease back, with the last ID.
+  // OK where that ID does not have the volume. Unmounts, and gives the lease back, with the last ID; where
+  // its tier is closed, the lease is given back when that opens.
   Status Unmount(const std::string& name, const std::string& id);
   // kRefused where it is not mounted here.
   Result<std::string> Path(const std::string& name);
@@ -172,6 +174,9 @@ class Driver {
   Status FlushImage(const std::string& name, int image, const LocalState& state);
   Status GiveBack(const std::string& name, const Volume& volume, const LocalState& state, bool was_mounted);
   Status UnmountOrphan(const std::string& name, const std::string& id);
+  // Ends the use of a volume that may be in a tier that is closed, which `closed` says. The pool is not
+  // asked.
+  Status LetGo(const std::string& name, const std::string& id, const Status& closed);
 
   // A tier that has been opened: its volumes are known, and to be recovered.
   void Opened(size_t index, const Tier& tier);

@@ -178,7 +178,9 @@ int Serve(Arguments a) {
   Driver* d = driver->get();
   auto server = Server::Start(a.server, [d](const HttpRequest& r) { return HandleRequest(*d, r); });
   if (!server.ok()) return Fail(kExitFailure, server.status());
-  Log(LogLevel::kInfo, "node " + a.options.node + " serves pool " + d->Pools() + " on " + a.server.socket);
+  const std::string pools = d->Pools();
+  Log(LogLevel::kInfo, "node " + a.options.node + " serves " +
+                           (pools.empty() ? "no pool yet" : "pool " + pools) + " on " + a.server.socket);
   int signal = WaitForStop(stop, *d);
   Log(LogLevel::kInfo, std::string("stopping on ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
                            "; mounted volumes stay mounted");

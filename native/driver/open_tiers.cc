@@ -58,37 +58,32 @@ OpenTiers::OpenTiers(std::vector<TierConfig> configs, TierOptions options) : opt
 
 Status OpenTiers::Start() {
   const int64_t deadline = Now() + options_.wait_ms;
-  for (bool first = true;; first = false) {
-    TryAll();
-    bool open = false, hangs = false;
-    std::string none;
-    Status last;
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      std::shared_ptr<Opening> opening;
-      {
-        std::lock_guard<std::mutex> hold(mu_);
-        opening = slots_[i].opening;
-      }
-      if (opening != nullptr && opening->Wait(first ? deadline : Now() + kPauseMs)) Settle(i, opening);
+  TryAll();
+  bool usable = false;
+  std::string none;
+  Status last;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    std::shared_ptr<Opening> opening;
+    {
       std::lock_guard<std::mutex> hold(mu_);
-      Slot& slot = slots_[i];
-      if (slot.tier != nullptr) {
-        open = true;
-        continue;
-      }
-      // Whatever becomes of its pool, this stays wrong.
-      if (slot.why.code() == Code::kInvalid) return slot.why;
-      hangs = hangs || slot.opening != nullptr;
-      Note(slot);
-      last = slot.opening != nullptr ? Closed(slot) : slot.why;
-      none += (none.empty() ? "" : "; ") + slot.config.name + ": " + last.message();
+      opening = slots_[i].opening;
     }
-    if (open) return OkStatus();
-    if (hangs) continue;
-    if (slots_.size() == 1) return last;
-    return Status(Code::kUnavailable, "no tier can be used (" + OneLine(none, 1500) + ")",
-                  "see to the pools, then start the driver again");
+    if (opening != nullptr && opening->Wait(deadline)) Settle(i, opening);
+    std::lock_guard<std::mutex> hold(mu_);
+    Slot& slot = slots_[i];
+    // One that hangs may answer at any moment, and meanwhile its clients are told.
+    usable = usable || slot.tier != nullptr || slot.opening != nullptr;
+    if (slot.tier != nullptr) continue;
+    // Whatever becomes of its pool, this stays wrong.
+    if (slot.why.code() == Code::kInvalid) return slot.why;
+    Note(slot);
+    last = slot.why;
+    none += (none.empty() ? "" : "; ") + slot.config.name + ": " + last.message();
   }
+  if (usable) return OkStatus();
+  if (slots_.size() == 1) return last;
+  return Status(Code::kUnavailable, "no tier can be used (" + OneLine(none, 1500) + ")",
+                "see to the pools, then start the driver again");
 }
 
 Tier* OpenTiers::Get(size_t index) const {

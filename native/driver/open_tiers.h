@@ -41,9 +41,9 @@ class OpenTiers {
  public:
   OpenTiers(std::vector<TierConfig> configs, TierOptions options);
 
-  // Opens them side by side. OK where one of them can be used: the others are in the log, and closed.
-  // kInvalid where one is configured wrongly. Where none can be used yet, and one does not answer, it waits
-  // for that.
+  // Opens them side by side, within `wait_ms`. OK where one of them can be used, or does not answer yet: the
+  // others are in the log, and closed. kInvalid where one is configured wrongly. Where each says why it
+  // cannot be used, nothing can be done but to start again.
   Status Start();
 
   size_t size() const { return slots_.size(); }

@@ -192,6 +192,31 @@ TEST_F(ProcessTest, ARequestThatHangsDoesNotHoldUpItsEnd) {
     EXPECT_TRUE(Is200(a.Do("Unmount", std::string(R"({"Name":")") + name + R"(","ID":"1"})"))) << a.log();
 }
 
+// The one pool that there is: clients are told, and none waits on a socket where nobody is.
+TEST_F(ProcessTest, APoolThatHangsAtTheStartIsSaidByADriverThatServes) {
+  {
+    Process a(dir_, "A");
+    ASSERT_TRUE(a.Serves()) << a.log();
+    ASSERT_TRUE(Is200(a.Do("Create", R"({"Name":"v"})")));
+  }
+  HangingMount hangs(dir_ / "pool/v");
+  if (!hangs.ok()) GTEST_SKIP() << "needs FUSE";
+  Process a(dir_, "A");
+  ASSERT_TRUE(a.Serves()) << a.log();
+  const std::string why =
+      "tier default cannot be used (pool " + dir_ / "pool" + "): its pool does not answer; see whether its";
+  for (const char* method : {"Get", "Mount", "Create", "Unmount", "Remove", "List"}) {
+    const std::string said = a.Do(method, R"({"Name":"v","ID":"1"})");
+    EXPECT_NE(said.find(why), std::string::npos) << method << ": " << said;
+  }
+  EXPECT_NE(a.log().find("node A serves no pool yet on "), std::string::npos) << a.log();
+  hangs.End();
+  while (!Is200(a.Do("Get", R"({"Name":"v"})"))) ::usleep(10'000);
+  EXPECT_TRUE(Is200(a.Do("Mount", R"({"Name":"v","ID":"1"})"))) << a.log();
+  EXPECT_TRUE(Is200(a.Do("Unmount", R"({"Name":"v","ID":"1"})"))) << a.log();
+  EXPECT_EQ(a.Kill(SIGTERM), 0);
+}
+
 TEST_F(ProcessTest, TwoNodesInTwoMountNamespaces) {
   Process a(dir_, "A", true), b(dir_, "B", true);
   ASSERT_TRUE(a.Serves()) << a.log();
