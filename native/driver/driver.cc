@@ -73,7 +73,11 @@ Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& given) {
   DVDI_RETURN_IF_ERROR(CheckApartAsWritten(options.mount_root, options.tiers));
   DVDI_ASSIGN_OR_RETURN(MountRoot root, MountRoot::Open(options.mount_root));
   std::unique_ptr<Driver> driver(new Driver(options, std::move(root), std::move(self), std::move(limiter)));
-  DVDI_RETURN_IF_ERROR(driver->tiers_.Start());
+  if (Status none = driver->tiers_.Start(); !none.ok()) {
+    auto mounted = driver->root_.Mounted();
+    // What an earlier driver has mounted can be let go of all the same.
+    if (none.code() == Code::kInvalid || !mounted.ok() || mounted->empty()) return none;
+  }
   driver->started_ = true;
   driver->Recover();
   return driver;

@@ -74,7 +74,7 @@ class Driver {
   // Opens pools and mount root, and ends or takes over what an earlier driver of this node left: mounts
   // stay mounted, leases without a mount are given back, half-made volumes are removed. A tier whose pool
   // cannot be had is opened later (open_tiers.h), and then the same is done there; it fails where that is
-  // every tier, and none merely does not answer. Until then
+  // every tier, none merely does not answer, and nothing is mounted here that could be unmounted. Until then
   // what may be in such a tier is kUnavailable: it is not known not to be there.
   static Result<std::unique_ptr<Driver>> Open(const DriverOptions& options);
   ~Driver();  // waits until this is settled

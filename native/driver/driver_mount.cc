@@ -314,6 +314,7 @@ Status Driver::Unmount(const std::string& name, const std::string& id) {
   VolumeLocks::Hold lock(&locks_, name);
   auto volume = OpenVolume(name, Pool::For::kEnd);
   if (!volume.ok() && volume.status().code() == Code::kNotFound) return UnmountOrphan(name, id);
+  if (volume.status().code() == Code::kUnavailable) return LetGo(name, id, volume.status());
   if (!volume.ok()) return volume.status();
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
   DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));

@@ -8,8 +8,32 @@
 #include "driver/image.h"
 #include "driver/log.h"
 #include "driver/loop.h"
+#include "sys/env.h"
 
 namespace dvdi {
+namespace {
+
+constexpr int kPauseMs = 10;
+
+Status StillAttached(const std::string& name, const std::string& node) {
+  return Status(Code::kRefused,
+                "volume " + name +
+                    " is unmounted here, but a process in another mount namespace still has it, so node " +
+                    node + " keeps its lease",
+                "end that process; the lease is given back then");
+}
+
+// Whether a loop device has, by what the kernel remembers, an image of a volume of that name. No pool is
+// asked.
+Result<bool> HasImageOf(const std::string& device, const std::string& name) {
+  auto file = BackingFile("/sys/dev/block/" + device);
+  if (!file.ok() && file.status().code() == Code::kNotFound) return false;
+  if (!file.ok()) return Status(file.status()).WithContext("volume " + name + " keeps its lease");
+  const std::string end = "/" + name + "/image";
+  return file->size() >= end.size() && file->compare(file->size() - end.size(), end.size(), end) == 0;
+}
+
+}  // namespace
 
 bool Driver::LooksWhole(const std::string& name, const Volume& volume, int image) const {
   auto meta = volume.pool().ReadMeta(volume.fd.get(), name);
@@ -62,11 +86,7 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
     std::lock_guard<std::mutex> hold(mu_);
     draining_.insert(name);
     if (!detached.ok()) return Status(detached.status()).WithContext("volume " + name + " keeps its lease");
-    return Status(Code::kRefused,
-                  "volume " + name +
-                      " is unmounted here, but a process in another mount namespace still has it, so node " +
-                      self_.node + " keeps its lease",
-                  "end that process; the lease is given back then");
+    return StillAttached(name, self_.node);
   }
   DVDI_RETURN_IF_ERROR(FlushImage(name, image.get(), state));
   Step("detached");
@@ -83,6 +103,45 @@ Status Driver::GiveBack(const std::string& name, const Volume& volume, const Loc
   }
   Log(LogLevel::kInfo,
       "unmounted volume " + name + ", lease " + std::to_string(held->generation) + " given back");
+  return OkStatus();
+}
+
+Status Driver::LetGo(const std::string& name, const std::string& id, const Status& closed) {
+  DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
+  DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
+  // Nothing but the record of this boot tells whose mount that is, the image not being there to be asked.
+  if (state.device.empty() || (device.has_value() && *device != state.device)) return closed;
+  if (device.has_value()) {
+    if (!state.ids.empty() && state.ids.count(id) == 0) return OkStatus();
+    if (state.ids.size() > 1) {
+      state.ids.erase(id);
+      return states_.Write(name, state);
+    }
+    DVDI_RETURN_IF_ERROR(root_.Unmount(name));
+    Step("unmounted");
+  }
+  // Its lease, which keeps other nodes away, stays until the pool can be asked (RecoverLeased). Whether all
+  // of the image got there is not known: under no lease that there is, this state is one of an unmount that
+  // was whole.
+  state.ids.clear();
+  state.generation = 0;
+  DVDI_RETURN_IF_ERROR(states_.Write(name, state));
+  const int64_t deadline = Clock::Real()->MonotonicMs() + options_.detach_wait_ms;
+  for (;;) {
+    DVDI_ASSIGN_OR_RETURN(bool attached, HasImageOf(state.device, name));
+    if (!attached) break;
+    if (Clock::Real()->MonotonicMs() >= deadline) return StillAttached(name, self_.node);
+    Scheduler::Real()->SleepUntil(Clock::Real()->MonotonicMs() + kPauseMs);
+  }
+  if (state.limited) {
+    // The number may soon be another volume's.
+    DVDI_RETURN_IF_ERROR(Unlimit(name, state));
+    state.limited = false;
+    DVDI_RETURN_IF_ERROR(states_.Write(name, state));
+  }
+  if (device.has_value())
+    Log(LogLevel::kWarning,
+        "unmounted volume " + name + "; its lease is given back when its tier is open: " + closed.message());
   return OkStatus();
 }
 
