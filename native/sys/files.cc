@@ -112,8 +112,14 @@ Status EnsureOwnFolder(Sys* sys, const std::string& path) {
   for (size_t at = 1; at <= path.size(); ++at) {
     if (at < path.size() && path[at] != '/') continue;
     const bool last = at == path.size();
-    const int made = sys->MkdirAt(AT_FDCWD, path.substr(0, at).c_str(), last ? 0700 : 0755);
-    if (made < 0 && made != -EEXIST) return NoFolder(-made, "cannot make folder " + path.substr(0, at), path);
+    const std::string part = path.substr(0, at);
+    const int made = sys->MkdirAt(AT_FDCWD, part.c_str(), last ? 0700 : 0755);
+    if (made < 0 && made != -EEXIST) return NoFolder(-made, "cannot make folder " + part, path);
+    if (made < 0 || last) continue;
+    // Whatever the umask: others may come to lie there.
+    SysFd folder(sys, sys->OpenAt(AT_FDCWD, part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const int set = folder.valid() ? sys->Fchmod(folder.get(), 0755) : -folder.error();
+    if (set < 0) return Status::FromErrno(-set, "cannot set the mode of folder " + part, path);
   }
   struct stat st = {};
   const int r = sys->FstatAt(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW);

@@ -23,7 +23,8 @@ Status NeedsRoot(Status status);
 Status CheckOurs(const struct stat& st, const std::string& path, std::string_view what = "");
 // A folder that is ours. `create` makes it, 0700, where it is missing; its parent must be there.
 Result<SysFd> OpenOwnFolder(Sys* sys, const std::string& path, bool create);
-// Makes the folder (0700) where it is missing, with its parents (0755), and checks that it is ours.
+// Makes the folder (0700) where it is missing, with its parents (0755, whatever the umask), and checks that
+// it is ours.
 Status EnsureOwnFolder(Sys* sys, const std::string& path);
 
 // The bytes of a regular file of ours, at most `max`; a symbolic link is not followed. `st`, where given, is

@@ -192,6 +192,7 @@ TEST_F(SysFaultsTest, AFileOrFolderOfOursSaysWhatFailed) {
       {"cannot open folder FOLDER/new: Too many open files", SYS_openat, 2, EMFILE, open},
       {"cannot look at FOLDER/new: Input/output error", SYS_newfstatat, 1, EIO, open},
       {"cannot make folder FOLDER/a: No space left on device", SYS_mkdirat, 3, ENOSPC, ensure},
+      {"cannot set the mode of folder FOLDER/a: Input/output error", SYS_fchmod, 1, EIO, ensure},
       {"cannot look at folder FOLDER/a/b: Input/output error", SYS_newfstatat, 1, EIO, ensure},
       {"", SYS_mkdirat, 3, EEXIST, ensure},
   };
