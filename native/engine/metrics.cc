@@ -1,5 +1,4 @@
 // The metrics: what the ledger says now, and what all engines of the node have counted.
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,7 +7,6 @@
 #include "engine/engine.h"
 #include "ledger/schema.h"
 #include "sys/files.h"
-#include "sys/sys_fd.h"
 
 namespace dvdi {
 namespace {
@@ -20,23 +18,6 @@ std::string Labels(std::initializer_list<std::pair<const char*, std::string_view
   std::string out;
   for (const auto& [name, value] : labels) out += (out.empty() ? "" : ",") + Label(name, value);
   return out;
-}
-
-// A file that is read by others at any time: written beside it and put in its place. Never fsynced.
-Status ReplaceFile(const Env& env, const std::string& path, const std::string& text) {
-  const size_t slash = path.rfind('/');
-  const std::string fresh =
-      path.substr(0, slash + 1) + "." + path.substr(slash + 1) + "." + env.random->HexId(8);
-  SysFd fd(env.sys, env.sys->OpenAt(AT_FDCWD, fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
-  if (!fd.valid()) return Status::FromErrno(fd.error(), "cannot make " + fresh, path);
-  Status s = WriteAll(env.sys, fd.get(), text, fresh);
-  // Whatever the umask: node-exporter is another user.
-  if (int r = s.ok() ? env.sys->Fchmod(fd.get(), 0644) : 0; r < 0)
-    s = Status::FromErrno(-r, "cannot set the mode of " + fresh, path);
-  if (int r = s.ok() ? env.sys->RenameAt(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str()) : 0; r < 0)
-    s = Status::FromErrno(-r, "cannot put " + path + " in its place", path);
-  if (!s.ok()) env.sys->UnlinkAt(AT_FDCWD, fresh.c_str(), 0);
-  return s;
 }
 
 }  // namespace
@@ -131,7 +112,7 @@ void Engine::WriteMetrics(bool now) {
   core.metrics_due_ms = time + kMetricsMs;
   auto text = Metrics();
   // A file that is not renewed shows its age: node-exporter has a metric for that.
-  if (text.ok()) (void)ReplaceFile(core.env, core.settings.metrics_file, *text);
+  if (text.ok()) (void)ReplaceNamedFile(core.env, core.settings.metrics_file, *text);
 }
 
 }  // namespace dvdi

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include <cstdlib>
-#include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "base/output.h"
@@ -14,6 +14,7 @@
 #include "sanity/expected.h"
 #include "sanity/options.h"
 #include "sanity/report.h"
+#include "sanity/report_file.h"
 #include "sys/env.h"
 #include "sys/files.h"
 
@@ -65,13 +66,6 @@ Outcome Try(const Check& check, const RunSetup& setup, Plugin& plugin,
   return outcome;
 }
 
-Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  return file.fail() ? Status(Code::kSystem, "cannot write " + path) : OkStatus();
-}
-
 // A signal ends it after the check that runs, so that what that check made is cleaned up.
 void StopOnSignals() {
   struct sigaction stop = {};
@@ -102,6 +96,13 @@ int Test(const Options& options, const std::vector<Check>& all) {
   }
   auto chosen = ChosenOf(options.only, all);
   if (!chosen.ok()) return Fail(kExitUsage, chosen.status());
+  // Not after minutes of checks.
+  std::optional<ReportFile> junit;
+  if (!options.junit.empty()) {
+    auto prepared = ReportFile::Prepare(RealEnv(), options.junit);
+    if (!prepared.ok()) return Fail(kExitUsage, Status(prepared.status()).WithContext("--junit"));
+    junit.emplace(std::move(*prepared));
+  }
 
   StopOnSignals();
   Plugin plugin(*address, int64_t{options.timeout_seconds} * 1000);
@@ -125,9 +126,8 @@ int Test(const Options& options, const std::vector<Check>& all) {
       break;
     }
   }
-  if (!options.junit.empty())
-    if (Status s = WriteFile(options.junit, JunitXml(outcomes, "dvdi-sanity " + address->ToString()));
-        !s.ok())
+  if (junit.has_value())
+    if (Status s = junit->Write(JunitXml(outcomes, "dvdi-sanity " + address->ToString())); !s.ok())
       return Fail(kExitFound, s);
   ::fprintf(stderr, "dvdi-sanity: %s\n", Summary(outcomes).c_str());
   return Ended(stopped == 0 && !stuck && Clean(outcomes) ? 0 : kExitFound);

@@ -206,4 +206,39 @@ Status ReplaceFile(const Env& env, int folder, const std::string& name, std::str
   return Status();
 }
 
+namespace {
+
+// The file beside the one that an operator named.
+Result<SysFd> MakeBeside(const Env& env, const std::string& path, std::string* fresh) {
+  const size_t slash = path.rfind('/');
+  *fresh = path.substr(0, slash + 1) + "." + path.substr(slash + 1) + "." + env.random->HexId(8);
+  SysFd fd(env.sys, env.sys->OpenAt(AT_FDCWD, fresh->c_str(),
+                                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!fd.valid()) return Status::FromErrno(fd.error(), "cannot make a file beside " + path, path);
+  return fd;
+}
+
+}  // namespace
+
+Status ReplaceNamedFile(const Env& env, const std::string& path, std::string_view bytes) {
+  std::string fresh;
+  DVDI_ASSIGN_OR_RETURN(SysFd fd, MakeBeside(env, path, &fresh));
+  Status s = WriteAll(env.sys, fd.get(), bytes, fresh);
+  // Whatever the umask: who reads it is another user (of the metrics, node-exporter).
+  if (int r = s.ok() ? env.sys->Fchmod(fd.get(), 0644) : 0; r < 0)
+    s = Status::FromErrno(-r, "cannot set the mode of " + fresh, path);
+  if (int r = s.ok() ? env.sys->RenameAt(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str()) : 0; r < 0)
+    s = Status::FromErrno(-r, "cannot put " + path + " in its place", path);
+  if (!s.ok()) env.sys->UnlinkAt(AT_FDCWD, fresh.c_str(), 0);
+  return s;
+}
+
+Status CheckReplaceable(const Env& env, const std::string& path) {
+  std::string fresh;
+  DVDI_ASSIGN_OR_RETURN(SysFd fd, MakeBeside(env, path, &fresh));
+  if (const int r = env.sys->UnlinkAt(AT_FDCWD, fresh.c_str(), 0); r < 0)
+    return Status::FromErrno(-r, "cannot remove " + fresh, path);
+  return Status();
+}
+
 }  // namespace dvdi

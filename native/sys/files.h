@@ -53,6 +53,11 @@ void SweepTemporaries(Sys* sys, int folder);
 // `durable`. A crash leaves the old one or the new one.
 Status ReplaceFile(const Env& env, int folder, const std::string& name, std::string_view bytes,
                    const std::string& path, bool durable);
+// Replaces the file at `path`, which an operator named and others read (0644, whatever the umask): written
+// beside it and renamed, so that it is there whole or as it was. Never fsynced.
+Status ReplaceNamedFile(const Env& env, const std::string& path, std::string_view bytes);
+// Whether that could be done now, by making the file beside it; nothing is left.
+Status CheckReplaceable(const Env& env, const std::string& path);
 
 }  // namespace dvdi
 

@@ -74,6 +74,7 @@ test("what is not a plugin is said to be none", { skip }, async (t) => {
     ["--socket", "/x", "--only", "nothing"],
     ["--socket", "/x", "--only", "mount", "--only", "load.one"],
     ["--no-such-option"],
+    ["--socket", "/x", "--junit", "/nonexistent/junit.xml"],
   ]) {
     const result = await world.run([SANITY, ...wrong]);
     assert.equal(result.code, 2, result.all);
