@@ -123,6 +123,35 @@ test("the settings that came with the records, or others, configure the policy",
   assert.match(wrong.err, /configure does not take the settings: .*default_drivr/);
 });
 
+test("exports that were joined are read as one, where their policy was configured alike", () => {
+  const settings = { default_driver: "nfs", call_timeout_ms: 60_000 };
+  const one = recordOf(stock, { settings });
+  const [first, second] = [
+    exported([one], settings),
+    exported([one], { call_timeout_ms: 60_000, default_driver: "nfs" }),
+  ];
+  const other = second.replace('"node":"n1"', '"node":"n2"');
+  const page = join(folder, "joined.html");
+  const told = replay(records("joined.jsonl", first + other + first), SHIPPED, "--html", page);
+  assert.equal(told.status, 0);
+  assert.equal(told.counts["same"], 3);
+  assert.match(readFileSync(page, "utf8"), /<p>3 operations of nodes n1, n2, decided again/);
+
+  const differ = records("differ.jsonl", first + exported([one], { default_driver: "ceph" }));
+  for (const file of [differ, records("later.jsonl", exported([one], null) + first)]) {
+    const refused = tool("replay", file, "--policy", SHIPPED);
+    assert.equal(refused.status, 1);
+    assert.match(
+      refused.err,
+      /\.jsonl: it is several exports, whose policies had different settings\n {2}hint: .*--settings/,
+    );
+  }
+  writeFileSync(join(folder, "one.yaml"), "default_driver: nfs\n");
+  assert.equal(replay(differ, SHIPPED, "--settings", join(folder, "one.yaml")).counts["same"], 2);
+  const newer = records("newer-later.jsonl", `${first}{"dvdi":"records","version":2}\n`);
+  assert.match(tool("replay", newer).err, /of a kind that this tool does not know/);
+});
+
 test("what `dvdi explain --json` wrote is taken, too", () => {
   const file = records("explained.json", `${JSON.stringify({ operations: [recordOf(stock), recordOf(stock)] })}\n`);
   assert.equal(replay(file, SHIPPED).counts["same"], 2);

@@ -25,10 +25,10 @@ interface Flags {
 async function replay(file: string, flags: Flags, tool: string): Promise<boolean> {
   const { blob, inspection } = await readSoundBlob(flags.policy);
   const { manifest, sha256 } = inspection;
-  const { head, lines } = await openRecords(file);
-  const stated = flags.settings === undefined ? head?.settings : await readStructured(flags.settings);
+  const { settings: theirs, nodes, lines } = await openRecords(file, flags.settings !== undefined);
+  const stated = flags.settings === undefined ? theirs : await readStructured(flags.settings);
   const settings = stated as JsonObject | undefined;
-  const summary = new Summary({ name: manifest?.name ?? "", version: manifest?.version ?? "", sha256 }, head);
+  const summary = new Summary({ name: manifest?.name ?? "", version: manifest?.version ?? "", sha256 }, nodes);
   const job = { file, blob, settings, tool: resolve(tool), patienceMs: flags.patience * 1000 };
   summary.end(
     await replayLines(lines, job, ({ index, result, trace }, line) => {

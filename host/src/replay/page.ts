@@ -20,7 +20,9 @@ export function escaped(text: string): string {
 
 /** The page. */
 export function page(summary: Summary): string {
-  const { policy, counts, all, groups, head } = summary;
+  const { policy, counts, all, groups } = summary;
+  const nodes = [...summary.nodes].map(escaped).join(", ");
+  const ofNodes = nodes === "" ? "" : ` of node${summary.nodes.size > 1 ? "s" : ""} ${nodes}`;
   const hash = createHash("sha256").update(STYLE).digest("base64");
   const title = `${policy.name} ${policy.version}, replayed`;
   return `<!doctype html>
@@ -34,7 +36,7 @@ export function page(summary: Summary): string {
 </head>
 <body>
 <h1>${escaped(title)}</h1>
-<p>${all} operations${head?.node === undefined ? "" : ` of node ${escaped(head.node)}`}, decided again by the policy
+<p>${all} operations${ofNodes}, decided again by the policy
 <b>${escaped(policy.name)} ${escaped(policy.version)}</b> (sha256 <code>${escaped(policy.sha256)}</code>).</p>
 <ul class="counts">
 ${OUTCOMES.map((outcome) => `<li class="${outcome}"><b>${counts[outcome]}</b> ${outcome}</li>`).join("\n")}

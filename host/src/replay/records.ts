@@ -1,6 +1,7 @@
 // Records of operations, as `dvdi explain --export` writes them (docs/replay.md): JSON lines, the first of which is a head.
 import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
+import { isDeepStrictEqual } from "node:util";
 
 import { UserError, whyFailed } from "../errors.ts";
 
@@ -92,6 +93,9 @@ function readHead(line: string): RecordsHead | null {
   return value as unknown as RecordsHead;
 }
 
+/** Whether a line behind the first may be a head: the engine writes this member first. */
+const BEGINS_AS_HEAD = /^\s*\{\s*"dvdi"\s*:/;
+
 /** The operations of an answer of `dvdi explain --json`, or null where the line is none. */
 function operationsOf(line: string): string[] | null {
   const value = line.startsWith('{"operations"') ? jsonOrNothing(line) : undefined;
@@ -100,8 +104,10 @@ function operationsOf(line: string): string[] | null {
 }
 
 export interface Records {
-  /** Null where the file has none. */
-  head: RecordsHead | null;
+  /** What `configure` got; undefined where the file does not begin with a head. */
+  settings: JsonObject | undefined;
+  /** The nodes of the heads that were read by now. */
+  nodes: Set<string>;
   /** One record each; empty ones are left out. */
   lines: AsyncGenerator<string, void>;
 }
@@ -144,19 +150,40 @@ async function* linesOf(input: Readable, file: string): AsyncGenerator<string, v
   if (length > 0) yield line();
 }
 
-/** Opens a file of what `dvdi explain --export` wrote, or `dvdi explain --json`; `-` is standard input. @throws UserError where it cannot be read */
-export async function openRecords(file: string): Promise<Records> {
+/**
+ * Opens a file of what `dvdi explain --export` wrote, or `dvdi explain --json`; several exports may be in it, one behind the other.
+ * `-` is standard input.
+ * @param anySettings whether they may have different settings: they do not count
+ * @throws UserError where it cannot be read
+ */
+export async function openRecords(file: string, anySettings: boolean): Promise<Records> {
   const input: Readable = file === "-" ? process.stdin : createReadStream(file);
   const lines = linesOf(input, file);
   const next = (): Promise<IteratorResult<string, void>> => lines.next();
+  const nodes = new Set<string>();
   let first = await next();
   const head = first.done ? null : readHead(first.value);
+  if (head?.node !== undefined) nodes.add(head.node);
   if (head !== null) first = await next();
+  /** Takes a line that is the head of a further export. */
+  const another = (line: string): boolean => {
+    const further = BEGINS_AS_HEAD.test(line) ? readHead(line) : null;
+    if (further === null) return false;
+    if (!anySettings && !isDeepStrictEqual(further.settings, head?.settings))
+      throw new UserError(
+        `${file}: it is several exports, whose policies had different settings`,
+        "replay each of them alone, or name the settings (--settings)",
+      );
+    if (further.node !== undefined) nodes.add(further.node);
+    return true;
+  };
   return {
-    head,
+    settings: head?.settings,
+    nodes,
     lines: (async function* () {
       for (let line = first; !line.done; line = await next()) {
-        if (line.value.trim() !== "") yield* operationsOf(line.value) ?? [line.value];
+        if (line.value.trim() === "" || another(line.value)) continue;
+        yield* operationsOf(line.value) ?? [line.value];
       }
     })(),
   };

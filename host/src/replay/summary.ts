@@ -1,6 +1,6 @@
 // What a replay of many records came to: counted, and what is alike together.
 import { printable } from "../printable.ts";
-import type { OperationRecord, RecordsHead } from "./records.ts";
+import type { OperationRecord } from "./records.ts";
 import type { Outcome, Result, Trace } from "./replay.ts";
 import { firstCall, kindOf } from "./words.ts";
 
@@ -42,7 +42,8 @@ export class Summary {
 
   constructor(
     readonly policy: PolicyName,
-    readonly head: RecordsHead | null,
+    /** Where the records are from, as far as they say. */
+    readonly nodes: ReadonlySet<string>,
   ) {}
 
   add(index: number, record: OperationRecord, result: Result, trace: Trace): void {
