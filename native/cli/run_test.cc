@@ -293,6 +293,23 @@ TEST_F(OnTerminal, AnInterruptIsTheCommandsToHandle) {
   EXPECT_EQ(ExitCode(), 3);
 }
 
+// The terminal has told the whole group: the command is not told twice, and does not take it for a second ^C.
+TEST_F(OnTerminal, AnInterruptComesOnce) {
+  StartDvdiHere(
+      "sleep 1000 > /dev/null & n=0; trap 'n=$((n+1)); echo int' INT; trap 'kill $!; exit $n' USR1; echo "
+      "ready; "
+      "while :; do wait; done");
+  ASSERT_TRUE(WaitFor("ready")) << seen_;
+  // Until the command has taken it, dvdi does not get to it: two that are pending at once would be one.
+  ASSERT_EQ(::kill(pid_, SIGSTOP), 0);
+  Type("\x03");
+  ASSERT_TRUE(WaitFor("int\r\n")) << seen_;
+  ASSERT_EQ(::kill(pid_, SIGCONT), 0);
+  // Taken behind what is pending already, in the order of the numbers.
+  ASSERT_EQ(::kill(pid_, SIGUSR1), 0);
+  EXPECT_EQ(ExitCode(), 1);
+}
+
 TEST_F(OnTerminal, AHangUpReachesTheCommand) {
   StartDvdiHere("trap 'echo hup > " + Path("hup") +
                 "; exit 5' HUP; echo ready; while :; do sleep 0.02; done");
