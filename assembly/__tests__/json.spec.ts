@@ -152,6 +152,14 @@ describe("reader", () => {
     );
   });
 
+  it("names a byte order mark, which no editor shows", () => {
+    expect(failed('\uFEFF{"a":1}')).toBe(
+      "the text cannot be read: it is not JSON: line 1, column 1: expected a value, found a byte order mark; " +
+        "save it as UTF-8 without one",
+    );
+    expect(failed("[\uFEFF]")).toBe("the text cannot be read: it is not JSON: line 1, column 2: expected a value");
+  });
+
   it("refuses escapes in names", () => {
     expect(failed('{"\\u0061":1}')).toBe(
       "the text cannot be read: a name holds a backslash at character 2; write it without escapes",

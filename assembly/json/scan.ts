@@ -389,5 +389,13 @@ function syntax(tape: Tape, at: usize, expected: string): string {
   }
   const column = units(start, at) + 1;
   const place = "line " + line.toString() + ", column " + column.toString();
-  return "it is not JSON: " + place + ": expected " + expected + (at >= tape.end ? ", found the end" : "");
+  let found = "";
+  if (at >= tape.end) found = ", found the end";
+  // Editors write it, and show nothing there.
+  else if (at == tape.start && isMark(at, tape.end)) found = ", found a byte order mark; save it as UTF-8 without one";
+  return "it is not JSON: " + place + ": expected " + expected + found;
+}
+
+function isMark(at: usize, end: usize): bool {
+  return end - at >= 3 && load<u8>(at) == 0xef && load<u8>(at, 1) == 0xbb && load<u8>(at, 2) == 0xbf;
 }
