@@ -188,6 +188,20 @@ TEST_F(OperatorTest, ASilentDriverLosesNothing) {
   EXPECT_FALSE(Known("red", "a").is_null());
 }
 
+// Get says no to a volume that exists, as some drivers do while their backend is away, and their list fails.
+TEST_F(OperatorTest, ADriverThatCannotTellLosesNothing) {
+  Created("a");
+  auto hook = transport_.hook;
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    *reply = Says(R"({"Err":"the backend is away"})", 500);
+    return method == "Get" || method == "List";
+  };
+  EXPECT_EQ(CodeOf(Remove("a")), "unavailable");
+  EXPECT_FALSE(Known("red", "a").is_null());
+  transport_.hook = hook;
+  EXPECT_EQ(Remove("a")["ok"]["existed"], true);
+}
+
 TEST_F(OperatorTest, AForbiddenDriverIsNotCalled) {
   settings_.all_drivers = false;
   settings_.allowed_drivers = {"blue"};
@@ -218,6 +232,22 @@ TEST_F(OperatorTest, PruneLeavesWhatOtherNodesMayUse) {
   EXPECT_HAS(MessageOf(answer), "another node may have used it");
   EXPECT_TRUE(HasVolume("red", "a"));
   EXPECT_TRUE(Prune("a", {{"global", true}}).contains("ok"));
+}
+
+// One that does not say whether all nodes share it may be one that they do.
+TEST_F(OperatorTest, PruneLeavesWhatItsDriverSaysNothingOf) {
+  Created("a");
+  auto hook = transport_.hook;
+  transport_.hook = [hook](const std::string& method, const PluginRequest& request, PluginReply* reply) {
+    if (method != "Capabilities") return hook(method, request, reply);
+    reply->outcome = PluginReply::Outcome::kLost, reply->sent = true;
+    return true;
+  };
+  EXPECT_EQ(CodeOf(Prune("a")), "unavailable");
+  EXPECT_EQ(Count("red Remove"), 0);
+  EXPECT_FALSE(Known("red", "a").is_null());
+  transport_.hook = hook;
+  EXPECT_TRUE(Prune("a").contains("ok"));
 }
 
 TEST_F(OperatorTest, FenceAsksTheDriver) {

@@ -166,6 +166,18 @@ TEST_F(RecoverTest, AScopeLivesAsLongAsAProcessIsInItsNamespace) {
   ExpectNothingLeft();
 }
 
+TEST_F(RecoverTest, AScopeOfWhoseProcessesNothingCanBeToldLives) {
+  pid_t pid = world_.sys.StartProcess();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}, {{"process", {{"pid", pid}}}}).contains("ok"));
+  world_.sys.EndProcess(pid);
+  world_.sys.look_fault = [](const char* call) { return std::string_view(call) == "processes" ? EIO : 0; };
+  EXPECT_EQ(Recover()["ok"]["ended"], Json::array());
+  EXPECT_TRUE(Attached("red", "a"));
+  world_.sys.look_fault = nullptr;
+  EXPECT_EQ(Recover({{"wait_ms", 1000}})["ok"]["ended"], Json::parse(R"(["one"])"));
+  ExpectNothingLeft();
+}
+
 // Its own engine is about to clean it up, and says that the volume is free when that is done.
 TEST_F(RecoverTest, AScopeThatIsOverIsLeftToItsEngineWhileThatRuns) {
   pid_t pid = world_.sys.StartProcess();
@@ -283,6 +295,24 @@ TEST_F(RecoverTest, WhatIsNotProvablyOursIsReportedAndNotTouched) {
     EXPECT_TRUE(world_.sys.IsMounted(stage_root() + "/" + bare + "/x"));
     EXPECT_EQ(Count("blue Unmount"), 0);
   }
+}
+
+// As where its engine died between the commit that its volume is given back and the removal of its folder. By
+// then somebody else may have the volume at a driver that does not look at IDs.
+TEST_F(RecoverTest, OfWhatWasGivenBackInThisBootNoUnmountIsSentAgain) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  const std::string id = GetString(Known("red", "a"), "id");
+  auto meta = ReadMeta(env(), stage_root(), id);
+  ASSERT_TRUE(meta.ok());
+  Cleanup("one");
+  Settle();
+  ASSERT_EQ(Count("red Unmount"), 1);
+  Kill();
+  ASSERT_TRUE(WriteMeta(env(), stage_root(), *meta).ok());
+  EXPECT_EQ(Recover({{"wait_ms", 1000}})["ok"]["released"], Json::array());
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 1);
+  ExpectNothingLeft();
 }
 
 // Its folder comes before its row, and both may come while somebody sweeps.

@@ -77,6 +77,25 @@ TEST_F(EarlierReleaseTest, AListThatNamesNothingIsNotBelieved) {
   ExpectNothingLeft();
 }
 
+TEST_F(EarlierReleaseTest, AGetThatFailsSaysNothingOfWhatTheListNames) {
+  RebootWith(3);
+  Hold(Name(1));
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    Json list = Json::array();
+    for (int i = 0; i < 3; ++i) list.push_back({{"Name", Name(i)}});
+    if (method == "List") *reply = Says(Dump({{"Volumes", list}}));
+    if (method == "Get") *reply = Says("{\"Err\":\"the backend is away\"}", 500);
+    return method == "List" || method == "Get";
+  };
+  Recover({{"wait_ms", 1000}});
+  EXPECT_EQ(Since("Unmount"), 0);
+  EXPECT_GE(Pending().size(), 3u) << Pending();
+  transport_.hook = nullptr;
+  Settle();
+  EXPECT_EQ(Since("Unmount"), 1);
+  ExpectNothingLeft();
+}
+
 TEST_F(EarlierReleaseTest, ADriverThatIsDownKeepsAllOfItsOwnAndOnlyThose) {
   RebootWith(3);
   world_.transport.plugins["red"].up = false;

@@ -172,25 +172,32 @@ TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
 }
 
 TEST_F(ReleaseTest, AnUnmountThatDidNotReachItsDriverIsSentWhateverTheDriverSaysOfItsVolume) {
-  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
-  // As where we have no descriptor for a connection, and have one a moment later; and Get names no
-  // mountpoint.
-  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* out) {
-    if (method == "Unmount") out->outcome = PluginReply::Outcome::kUnreachable, out->detail = "no descriptor";
-    if (method == "Get") {
-      out->outcome = PluginReply::Outcome::kAnswer, out->status = 200;
-      out->body = R"({"Volume": {"Name": "a"}, "Err": ""})";
-    }
-    return method == "Unmount" || method == "Get";
-  };
-  Cleanup("one");
-  ASSERT_EQ(Pending().size(), 1u);
-  transport_.hook = nullptr;
-  Settle();
-  EXPECT_EQ(Pending().size(), 0u);
-  EXPECT_FALSE(Attached("red", "a"));
-  EXPECT_EQ(Count("red Unmount"), 1);
-  ExpectNothingLeft();
+  for (const bool mount : {true, false}) {
+    SCOPED_TRACE(mount);
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    // The volumes of many drivers are folders of a filesystem that they have mounted elsewhere.
+    if (!mount) ASSERT_TRUE(world_.sys.RemoveMount(world_.transport.plugins["red"].volumes["a"].mountpoint));
+    // As where we have no descriptor for a connection, and have one a moment later; and Get names no
+    // mountpoint.
+    transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* out) {
+      if (method == "Unmount")
+        out->outcome = PluginReply::Outcome::kUnreachable, out->detail = "no descriptor";
+      if (method == "Get") {
+        out->outcome = PluginReply::Outcome::kAnswer, out->status = 200;
+        out->body = R"({"Volume": {"Name": "a"}, "Err": ""})";
+      }
+      return method == "Unmount" || method == "Get";
+    };
+    const int before = Count("red Unmount");
+    Cleanup("one");
+    ASSERT_EQ(Pending().size(), 1u);
+    transport_.hook = nullptr;
+    Settle();
+    EXPECT_EQ(Pending().size(), 0u);
+    EXPECT_FALSE(Attached("red", "a"));
+    EXPECT_EQ(Count("red Unmount"), before + 1);
+    ExpectNothingLeft();
+  }
 }
 
 TEST_F(ReleaseTest, ACleanupThatReleasesAnswersInTimeThoughNothingAnswersIt) {

@@ -156,6 +156,33 @@ TEST_F(ReleaseTest, AfterARebootTheDriverIsAskedFirst) {
   }
 }
 
+// A Get that fails says nothing of the volume, and so does a list that fails, or shows no mountpoint of it.
+TEST_F(ReleaseTest, AfterARebootADriverThatCannotTellIsAskedAgain) {
+  const PluginReply no = Says("{\"Err\":\"the backend is away\"}", 500);
+  for (const PluginReply& list : {no, Says(R"({"Volumes":[{"Name":"a"}],"Err":""})")}) {
+    SCOPED_TRACE(list.body);
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    Close();
+    world_.sys.Reboot();
+    world_.transport.ForgetMounts("red", true);
+    world_.transport.plugins["red"].volumes["a"].mountpoint = root_ + "/volumes/red-a";
+    transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+      if (method == "Get") *reply = no;
+      if (method == "List") *reply = list;
+      return method == "Get" || method == "List";
+    };
+    const int unmounts = Count("red Unmount");
+    Recover({{"wait_ms", 1000}});
+    Settle();
+    EXPECT_EQ(Pending().size(), 1u) << "the driver may have it still";
+    EXPECT_EQ(Count("red Unmount"), unmounts);
+    transport_.hook = nullptr;
+    Settle();
+    EXPECT_EQ(Count("red Unmount"), unmounts + 1);
+    ExpectNothingLeft();
+  }
+}
+
 // As where an older copy of the ledger was put in its place: the row says what was so once. Whoever has the
 // volume at the driver now need not be this node.
 TEST_F(ReleaseTest, WithoutTheFileThatProvesItOursNoUnmountIsSent) {

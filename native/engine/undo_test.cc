@@ -115,6 +115,26 @@ TEST_F(UndoTest, CleanupDoesNotWaitForAVolumeThatIsWorkedOn) {
   ExpectNothingLeft();
 }
 
+// Who finds a folder there counts on it: nobody may look for the folders of its targets between our look at
+// who else has one there and its removal.
+TEST_F(UndoTest, WhileAFolderIsRemovedNobodyLooksForTheirs) {
+  PrepareTwoBelowOneFolder();
+  const std::string removed = shared_ + "/a";
+  bool free = true;  // at the last call that found the folder there
+  world_.sys.fault = [&](const char* call) {
+    if (std::strcmp(call, "unlink") == 0 && std::filesystem::exists(removed))
+      free = VolumeLocks::Take(env(), engine().core().lock_file, {kFoldersLock}, 0).ok();
+    return 0;
+  };
+  Cleanup("one");
+  world_.sys.fault = nullptr;
+  EXPECT_FALSE(std::filesystem::exists(removed));
+  EXPECT_FALSE(free);
+  Cleanup("two");
+  Settle();
+  ExpectNothingLeft();
+}
+
 // Two that share folders end at the same moment: the first passes the outer one on, and the other, which ends
 // meanwhile, passes it back, into the very place in the ledger that it had.
 TEST_F(UndoTest, AFolderThatIsPassedToAndFroIsRemoved) {

@@ -224,6 +224,7 @@ int SimSys::MountNamespace(pid_t pid, uint64_t* number) {
   return 0;
 }
 Result<std::vector<pid_t>> SimSys::ProcessesIn(uint64_t mount_namespace) {
+  if (const int r = Look("processes"); r < 0) return Status::FromErrno(-r, "cannot list /proc");
   std::vector<pid_t> found;
   for (const auto& [pid, p] : processes_)
     if (p.mount_namespace == mount_namespace && Sees(p)) found.push_back(pid);
