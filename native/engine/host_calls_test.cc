@@ -1,6 +1,11 @@
 // What a policy may ask for, and what it does not get whatever it asks (promises 4, 9 and 11).
-#include <algorithm>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/meta.h"
 #include "engine/testing/sim_engine.h"
 #include "mount/mountinfo.h"
 
@@ -100,6 +105,71 @@ TEST_F(HostCallsTest, WhatIsUnknownNeverLeadsToCreate) {
     EXPECT_EQ(create["kind"], "refused") << i << ": " << create;
     EXPECT_EQ(Count("red Create"), 0) << i;
   }
+  // A list that did not come names nothing, and says nothing by that.
+  odd.push_back(Says("{\"Err\":\"the backend is away\"}", 500));
+  for (size_t i = 0; i < odd.size(); ++i) {
+    transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+      *reply = odd[i];
+      return method == "List";
+    };
+    Json get, create;
+    Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+      get = host.Plugin(kGet);
+      host.Plugin({{"method", "List"}, {"driver", "red"}});
+      create = host.Plugin(kCreate);
+      return SaysError("unavailable", "enough");
+    });
+    EXPECT_EQ(get["kind"], "error") << i << ": " << get;
+    EXPECT_EQ(create["kind"], "refused") << i << ": " << create;
+    EXPECT_EQ(Count("red Create"), 0) << i;
+  }
+}
+
+TEST_F(HostCallsTest, TheListOfOneDriverSaysNothingOfAnothersVolumes) {
+  MakeVolume("red", "a");
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    *reply = Says("{\"Err\":\"the backend is away\"}", 500);
+    return method == "Get";
+  };
+  Json get, create;
+  Hostile({Volume("red", "a"), Volume("blue", "b")},
+          [&](const Json&, ScriptHost& host) -> Result<std::string> {
+            get = host.Plugin(kGet);
+            host.Plugin({{"method", "List"}, {"driver", "blue"}});
+            create = host.Plugin(kCreate);
+            return SaysError("refused", "enough");
+          });
+  EXPECT_EQ(get["kind"], "error") << get;
+  EXPECT_EQ(create["kind"], "refused") << create;
+  EXPECT_EQ(Count("red Create"), 0);
+}
+
+// Another node may have made it since, or a Mount whose answer was lost.
+TEST_F(HostCallsTest, ANoThatIsNotTheLastWordLeadsToNoCreate) {
+  Json found, after_found, mount, after_mount;
+  Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    AskFirst(host);
+    MakeVolume("red", "a");
+    found = host.Plugin(kGet);
+    after_found = host.Plugin(kCreate);
+    return SaysError("refused", "enough");
+  });
+  EXPECT_EQ(found["kind"], "ok") << found;
+  EXPECT_EQ(after_found["kind"], "refused") << after_found;
+  world_.transport.plugins["red"].volumes.clear();
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Mount") reply->outcome = PluginReply::Outcome::kLost, reply->sent = true;
+    return method == "Mount";
+  };
+  Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+    AskFirst(host);
+    mount = host.Plugin(kMount);
+    after_mount = host.Plugin(kCreate);
+    return SaysError("refused", "enough");
+  });
+  EXPECT_EQ(mount["kind"], "unknown") << mount;
+  EXPECT_EQ(after_mount["kind"], "refused") << after_mount;
+  EXPECT_EQ(Count("red Create"), 0);
 }
 
 TEST_F(HostCallsTest, CreateIsNotSentWhereTheStatementSaysNever) {
@@ -190,6 +260,12 @@ TEST_F(HostCallsTest, OptionsThatOverwriteNeedTheOperatorsWord) {
     EXPECT_EQ(create("red", {{name, "anything"}}), "refused") << name;
   }
   EXPECT_EQ(create("blue", {{"force_format", "true"}}), "refused") << "another option than the allowed one";
+  // What a secret holds is read where the option is looked at.
+  std::filesystem::create_directory(settings_.secrets_dir);
+  ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0700), 0);
+  std::ofstream(settings_.secrets_dir + "/yes") << "true";
+  ASSERT_EQ(::chmod((settings_.secrets_dir + "/yes").c_str(), 0600), 0);
+  EXPECT_EQ(create("red", {{"overwritefs", {{"secret", "yes"}}}}), "refused");
   EXPECT_EQ(Count("red Create") + Count("blue Create"), 0);
   EXPECT_EQ(create("red", {{"overwritefs", "false"}, {"size", "1"}}), "ok") << "saying no destroys nothing";
   EXPECT_EQ(create("blue", {{"overwritefs", "true"}}), "ok") << "the operator allows it for that driver";
@@ -371,6 +447,35 @@ TEST_F(HostCallsTest, MountOfAnAttachedVolumeIsAnsweredWithoutTheDriver) {
   ASSERT_TRUE(answer.contains("ok")) << answer;
   EXPECT_EQ(Count("red Mount"), 1);
   EXPECT_EQ(answer["ok"]["volumes"][0]["what"], "shared");
+}
+
+// Its proofs go with a prepare that cannot begin; those of what is attached already are others' too.
+TEST_F(HostCallsTest, APrepareThatCannotBeginTakesNobodysProofAway) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  const std::string stages = settings_.state_dir + "/stage", id = GetString(Known("red", "a"), "id");
+  Ledger& ledger = *engine().core().ledger;
+  OperationRow other;
+  other.id = "0123456789abcdef", other.owner = "run", other.scope = "hostile", other.state = kCommitted;
+  MakeVolume("red", "b");
+  Json mount;
+  Hostile(
+      {Volume("red", "a"), Volume("red", "b")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+        // Another process has begun a workload of this name meanwhile.
+        EXPECT_TRUE(
+            ledger.Apply(Commit::intent, false, [&](LedgerTx& tx) { return tx.PutOperation(other); }).ok());
+        mount = host.Do("plugin_call", {{"calls", {{{"method", "Mount"}, {"volume", 1}}}}});
+        return SaysError("refused", "enough");
+      });
+  EXPECT_HAS(mount.dump(), "has volumes already");
+  EXPECT_EQ(Count("red Mount"), 1);
+  EXPECT_TRUE(ReadMeta(env(), stages, id).ok());
+  EXPECT_EQ(ListMeta(env(), stages).value(), std::vector<std::string>{id});
+  EXPECT_TRUE(
+      ledger.Apply(Commit::undone, false, [&](LedgerTx& tx) { return tx.DeleteOperation(other.id); }).ok());
+  Cleanup("one");
+  Settle();
+  EXPECT_FALSE(Attached("red", "a"));
+  ExpectNothingLeft();
 }
 
 TEST_F(HostCallsTest, OneVolumeAtTwoPathsIsOneMount) {

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <utility>
+#include <vector>
 
 #include "sim/world.h"
 
@@ -77,6 +80,42 @@ TEST_F(LocksTest, AnEngineIsAliveAsLongAsItHoldsItsLock) {
   EXPECT_FALSE(std::filesystem::exists(root_ + "/" + id));
   EXPECT_TRUE(InstanceAlive(env, root_, other));
   EXPECT_FALSE(InstanceAlive(env, root_, "never"));
+}
+
+// What it is at would be undone under it.
+TEST_F(LocksTest, AnEngineThatCannotBeLookedAtIsAlive) {
+  auto one = InstanceLock::Take(world_->env(), root_);
+  ASSERT_TRUE(one.ok());
+  for (const char* fails : {"open", "fcntl"}) {
+    world_->sys.look_fault = [&](const char* call) { return std::string(call) == fails ? EMFILE : 0; };
+    EXPECT_TRUE(InstanceAlive(world_->env(), root_, (*one)->id())) << fails;
+    SweepInstances(world_->env(), root_);
+    EXPECT_TRUE(std::filesystem::exists(root_ + "/" + (*one)->id())) << fails;
+  }
+  world_->sys.look_fault = nullptr;
+}
+
+// Two that want the same ones would wait for each other else, each for what the other has.
+TEST_F(LocksTest, SeveralAreTakenInOneOrderHoweverTheyAreNamed) {
+  struct Recorder : Sys {
+    std::vector<int64_t> offsets;
+    int TryLock(int fd, int64_t offset, int64_t length) override {
+      offsets.push_back(offset);
+      return Sys::TryLock(fd, offset, length);
+    }
+  };
+  VolumeLocks::Names names = {{"red", "a"}, {"red", "b"}, {"blue", "a"}, {"blue", "b"}};
+  std::vector<int64_t> first;
+  for (int turn = 0; turn < 4; ++turn) {
+    Recorder recorder;
+    Env env = world_->env();
+    env.sys = &recorder;
+    EXPECT_TRUE(VolumeLocks::Take(env, root_ + "/volumes.lock", names, 0).ok());
+    if (turn == 0) first = recorder.offsets;
+    EXPECT_EQ(recorder.offsets.size(), names.size());
+    EXPECT_EQ(recorder.offsets, first);
+    std::rotate(names.begin(), names.begin() + 1, names.end());
+  }
 }
 
 TEST_F(LocksTest, FilesOfKilledEnginesAreSweptAndOnlyThose) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -61,6 +62,19 @@ TEST_F(MetaTest, EachAttachmentFindsTheWhole) {
   ASSERT_TRUE(RemoveMeta(env(), stages_, kA).ok());
   EXPECT_TRUE(RemoveMeta(env(), stages_, kA).ok()) << "it is gone already";
   EXPECT_TRUE(ReadMeta(env(), stages_, kB).ok());
+}
+
+// Of its content, its names and its folders nothing may be lost with the power once a Mount was sent.
+TEST_F(MetaTest, TheFileAndWhatNamesItAreDurable) {
+  std::vector<std::string> calls;
+  world_->sys.fault = [&](const char* call) {
+    calls.push_back(call);
+    return 0;
+  };
+  ASSERT_TRUE(WriteMeta(env(), stages_, meta_).ok());
+  world_->sys.fault = nullptr;
+  const auto last_name = std::find(calls.rbegin(), calls.rend(), "link").base();
+  EXPECT_EQ(std::count(last_name, calls.end(), "fsync"), 2) << "the file's, and the stage folder's";
 }
 
 TEST_F(MetaTest, TheNextOperationsFileReplacesIt) {

@@ -397,6 +397,30 @@ TEST_F(OperationTest, AVolumeThatTheDriverWouldNotMakeIsNotKnown) {
   EXPECT_TRUE(Known("red", "new").is_null()) << Known("red", "new");
 }
 
+// Many drivers name a folder of a filesystem that is there in every boot, whether they have done what makes
+// it the volume's or not.
+TEST_F(OperationTest, AfterARebootADriverIsAskedForItsMountAgainWhateverLiesThere) {
+  MakeVolume("red", "a");
+  const std::string folder = root_ + "/volumes/plain";
+  std::filesystem::create_directories(folder);
+  int mounts = 0;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method != "Mount") return false;
+    ++mounts;
+    *reply = Says(Json{{"Mountpoint", folder}, {"Err", ""}}.dump());
+    return true;
+  };
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  ASSERT_TRUE(Prepare("two", {Volume("red", "a")}).contains("ok"));
+  EXPECT_EQ(mounts, 1) << "shared";
+  Close();
+  world_.sys.Reboot();
+  const Json answer = Prepare("three", {Volume("red", "a")});
+  ASSERT_TRUE(answer.contains("ok")) << answer;
+  EXPECT_EQ(mounts, 2);
+  EXPECT_EQ(answer["ok"]["volumes"][0]["what"], "re-attached");
+}
+
 TEST_F(OperationTest, BeforeACreateLeavesItIsKnownThatTheVolumeMayBeThere) {
   std::string state;
   transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply*) {

@@ -17,10 +17,12 @@ constexpr uid_t kUser = 4711;
 class PlaceTest : public EngineMountTest {
  protected:
   // With a policy that sets owners, and calls `between` between Mount and stage.
-  std::shared_ptr<Engine> OpenWith(std::function<void()> between = [] {}) {
+  std::shared_ptr<Engine> OpenWith(
+      std::function<void()> between = [] {}, const std::string& ownership = "recursive") {
     auto engine = Open();
     auto policy = std::make_shared<ScriptedPolicy>();
-    policy->scripts["prepare"] = [between](const Json& input, ScriptHost& host) -> Result<std::string> {
+    policy->scripts["prepare"] = [between, ownership](const Json& input,
+                                                      ScriptHost& host) -> Result<std::string> {
       for (const Json& v : input["volumes"]) {
         const int64_t i = GetInt(v, "index");
         host.Plugin({{"method", "Get"}, {"volume", i}});
@@ -29,7 +31,7 @@ class PlaceTest : public EngineMountTest {
         const Json mount = host.Plugin({{"method", "Mount"}, {"volume", i}});
         if (GetString(mount, "kind") != "ok") return SaysError("driver", Dump(mount));
         between();
-        const Json stage = host.Stage({{"volume", i}, {"ownership", "recursive"}});
+        const Json stage = host.Stage({{"volume", i}, {"ownership", ownership}});
         if (!GetBool(stage, "ok")) return SaysError("driver", Dump(stage));
       }
       return AllIsWell();
@@ -138,6 +140,26 @@ TEST_F(PlaceTest, WhereAnotherDriverHasAVolumeIsNoPlaceForOne) {
   EXPECT_TRUE(own.contains("ok")) << own;
   for (const char* scope : {"one", "three"}) EXPECT_TRUE(Cleanup(*engine, scope).contains("ok"));
   plugins_->named.clear();
+  EXPECT_TRUE(Released(*engine));
+  engine->Close(1000);
+}
+
+// Of the volumes of one workload no ledger says yet where they are, unless their owners take long to set.
+TEST_F(PlaceTest, WhereAnotherDriversVolumeOfTheSameWorkloadIsIsNoPlaceForOne) {
+  auto engine = OpenWith([] {}, "none");
+  const std::string of_red = plugins_->Mountpoint("red", "a"), of_blue = plugins_->Mountpoint("blue", "b");
+  Json both = Request("one", {"a", "b"}, {{"user", {{"uid", kUser}, {"gid", kUser}}}});
+  Json statement = Json::parse(GetString(both["sources"][0], "text"));
+  statement["volumes"][0]["driver"] = "red", statement["volumes"][1]["driver"] = "blue";
+  both["sources"][0]["text"] = Dump(statement);
+  plugins_->named["b"] = of_red;
+  ExpectRefused(Call(*engine, &Engine::Prepare, both), "driver red has its volume a at " + of_red);
+  plugins_->named.clear();
+  EXPECT_TRUE(Released(*engine));
+  const Json each = Call(*engine, &Engine::Prepare, both);
+  ASSERT_TRUE(each.contains("ok")) << each;
+  EXPECT_TRUE(IsMounted(of_red) && IsMounted(of_blue));
+  EXPECT_TRUE(Cleanup(*engine, "one").contains("ok"));
   EXPECT_TRUE(Released(*engine));
   engine->Close(1000);
 }
