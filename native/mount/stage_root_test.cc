@@ -85,6 +85,26 @@ TEST_F(StageRootTest, SeveralProcessesAtOnceMakeOne) {
   EXPECT_EQ(1u, n);
 }
 
+// In another peer group, what is unmounted there would stay mounted in the namespaces that were made since.
+TEST_F(StageRootTest, OneThatWasMadeWhileItsLockWasWaitedForStaysAsItIs) {
+  struct Late : Sys {
+    std::string root, made;
+    int TryLock(int fd, int64_t offset, int64_t length) override {
+      if (made.empty()) {
+        EXPECT_TRUE(EnsureStageRoot(TestEnv(), root).ok());
+        const auto mounts = Mounts();
+        made = FindMount(mounts, root)->propagation;
+      }
+      return Sys::TryLock(fd, offset, length);
+    }
+  } sys;
+  sys.root = Path("stage");
+  ASSERT_TRUE(EnsureStageRoot(TestEnv(&sys), sys.root).ok());
+  const auto mounts = Mounts();
+  ASSERT_NE("", sys.made);
+  EXPECT_EQ(sys.made, FindMount(mounts, sys.root)->propagation);
+}
+
 TEST_F(StageRootTest, FollowsNoSymlink) {
   Env env = TestEnv();
   MakeDir("real");

@@ -187,12 +187,14 @@ TEST_P(StageTest, AVolumeThatWasLostSinceTheMountsWereReadIsRefused) {
   request.mounts = &before;
   ASSERT_EQ(0, ::umount2(volume.c_str(), MNT_DETACH));
   MakeDir("vol/sub");
-  for (const char* subpath : {"", "sub"}) {
-    request.subpath = subpath;
+  ASSERT_EQ(0, ::symlink(volume.c_str(), Path("alias").c_str()));
+  for (const auto& [named, subpath] :
+       {std::pair(volume, ""), {volume, "sub"}, {Path("alias"), ""}, {Path("alias"), "sub"}}) {
+    request.mountpoint = named, request.subpath = subpath;
     for (Ownership ownership : {Ownership::kNone, Ownership::kRootDir}) {
       request.ownership = ownership;
       auto made = MakeStage(env_, request);
-      ASSERT_FALSE(made.ok()) << subpath;
+      ASSERT_FALSE(made.ok()) << named << " " << subpath;
       EXPECT_NE(std::string::npos, made.status().message().find(volume + " went away"))
           << made.status().message();
     }
@@ -208,6 +210,14 @@ TEST_P(StageTest, AMountpointNamedThroughASymlinkIsFollowed) {
   ASSERT_TRUE(made.ok()) << made.status().message();
   EXPECT_EQ(At(volume)->device, made->device);
   EXPECT_EQ(0, ::access((stage_ + "/data").c_str(), F_OK));
+  MakeDir("vol/sub");
+  MakeFile("vol/sub/inner");
+  auto request = Request(Path("alias"));
+  request.stage = MakeDir("stage/s2");
+  request.subpath = "sub";
+  made = MakeStage(env_, request);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_EQ(0, ::access((request.stage + "/inner").c_str(), F_OK));
 }
 
 TEST_P(StageTest, TwoStagesAtOnePlaceAreRefused) {
@@ -460,6 +470,25 @@ TEST_P(StageTest, AFailureOfAnyCallLeavesNothing) {
       }
     }
     EXPECT_GE(combinations, 30);
+  }
+}
+
+// Nobody gets a volume for writing, or with its devices, that is to be without.
+TEST_P(StageTest, AKernelThatSaysYesAndSetsNoFlagsGivesNoStage) {
+  struct Deaf : Sys {
+    int Mount(const char* source, const char* target, const char* type, unsigned long flags,
+              const char* data) override {
+      return (flags & MS_REMOUNT) != 0 ? 0 : Sys::Mount(source, target, type, flags, data);
+    }
+  } sys;
+  auto request = Request(MakeTmpfs("vol"));
+  request.classic = true;
+  for (const bool read_only : {false, true}) {
+    request.read_only = read_only;
+    auto made = MakeStage(TestEnv(&sys), request);
+    ASSERT_FALSE(made.ok());
+    EXPECT_EQ(Code::kUnsupported, made.status().code()) << made.status().message();
+    EXPECT_EQ(0u, MountsBelowRoot());
   }
 }
 

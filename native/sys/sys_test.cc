@@ -10,7 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/fd.h"
 
@@ -62,6 +67,27 @@ TEST(SysTest, ANumberOfAMountNamespaceNeverComesAgain) {
     ASSERT_TRUE(living.ok()) << living.status().message();
     EXPECT_EQ(*living, std::vector<pid_t>{stranger.pid()});
   }
+}
+
+// A scope that seems to be without a process is ended.
+TEST(SysTest, WhoCannotBeLookedAtIsNotTakenForNobody) {
+  struct Blind : Sys {
+    int MountNamespace(pid_t, uint64_t*) override { return -EMFILE; }
+  } blind;
+  EXPECT_FALSE(blind.ProcessesIn(1).ok());
+  // One that forks between the list and the look at it, and ends, has left a child that is in the next list.
+  struct Late : Sys {
+    bool listed = false;
+    int ListDir(int dirfd, const char* path, std::vector<std::string>* names) override {
+      names->clear();
+      return std::exchange(listed, true) ? Sys::ListDir(dirfd, path, names) : 0;
+    }
+  } late;
+  uint64_t own = 0;
+  ASSERT_EQ(late.MountNamespace(0, &own), 0);
+  const auto found = late.ProcessesIn(own);
+  ASSERT_TRUE(found.ok()) << found.status().message();
+  EXPECT_NE(std::find(found->begin(), found->end(), ::getpid()), found->end());
 }
 
 // Its first thread has ended, and what is left in /proc/PID of that says nothing of where the others are.
