@@ -5,9 +5,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "plugin/http_transport.h"
 #include "plugin/scripted_server.h"
@@ -114,6 +116,17 @@ TEST_F(TransportTest, IdleConnectionsEnd) {
   clock_.shift_ms += 1'000'000;
   Ask(server.address(), kGet);
   EXPECT_EQ(server.connections(), 2);
+}
+
+TEST_F(TransportTest, IdleConnectionsAreBounded) {
+  transport_ = MakeHttpTransport(&clock_, {.max_idle = 1});
+  ScriptedServer one(dir_ / "1.sock"), two(dir_ / "2.sock");
+  for (ScriptedServer* server : {&one, &two}) server->Set(kGet, Turn::Json("{}"));
+  for (int i = 0; i < 2; ++i)
+    for (ScriptedServer* server : {&one, &two})
+      EXPECT_EQ(Ask(server->address(), kGet).outcome, Outcome::kAnswer);
+  EXPECT_EQ(one.connections(), 1);
+  EXPECT_EQ(two.connections(), 2);
 }
 
 TEST_F(TransportTest, DoesNotReuseWhatThePluginCloses) {
@@ -320,15 +333,31 @@ TEST_F(TransportTest, AnswerThatComesBeforeTheRequestIsRead) {
   ASSERT_EQ(::bind(listener.get(), reinterpret_cast<struct sockaddr*>(&a), sizeof a), 0);
   ASSERT_EQ(::listen(listener.get(), 8), 0);
   std::thread plugin([&] {
+    auto answer = [](int fd, const std::string& text) {
+      EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+    };
     UniqueFd fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     char byte;
     EXPECT_EQ(::recv(fd.get(), &byte, 1, 0), 1);
-    const std::string text = Turn::Json("{\"Err\":\"too much\"}", 413).bytes;
-    EXPECT_EQ(::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+    answer(fd.get(), Turn::Json("{\"Err\":\"too much\"}", 413).bytes);
+    // What comes behind the rest of that request would be taken for more of it.
+    std::string end;
+    std::vector<char> buffer(1 << 20);
+    for (ssize_t n; end.find(kGet) == std::string::npos &&
+                    (n = ::recv(fd.get(), buffer.data(), buffer.size(), 0)) > 0;) {
+      end.append(buffer.data(), static_cast<size_t>(n));
+      end.erase(0, end.size() - std::min<size_t>(end.size(), 500));
+    }
+    EXPECT_EQ(end.find(kGet), std::string::npos);
+    fd.reset();
+    fd.reset(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_EQ(::recv(fd.get(), &byte, 1, 0), 1);
+    answer(fd.get(), Turn::Json("{}").bytes);
   });
   PluginRequest request = To({.path = path}, "/VolumeDriver.Create");
   request.body = std::string(8 << 20, 'x');
   PluginReply reply = transport_->Exchange({request})[0];
+  EXPECT_EQ(Ask({.path = path}, kGet).outcome, Outcome::kAnswer);
   plugin.join();
   EXPECT_EQ(reply.outcome, Outcome::kAnswer) << reply.detail;
   EXPECT_EQ(reply.status, 413);
