@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "mesos/json.h"
 #include "mesos/scopes.h"
 
@@ -53,6 +56,18 @@ TEST(OptionsTest, TheAgentsFlagsSayWhatIsNotGiven) {
   EXPECT_EQ(o.engine, "{}");
   EXPECT_EQ(Of({}, "a --sandbox_directory=/box --work_dir=/w//").sandbox_directory, "/box");
   EXPECT_EQ(Of({}, "a --work_dir=/w//").owner, "mesos:/w");
+}
+
+// The volumes of an agent's containers are found again by their owner, however its folder is named.
+TEST(OptionsTest, AnAgentIsTheSameByEachNameOfItsFolder) {
+  std::string folder = std::filesystem::temp_directory_path() / "dvdi-mesos-test-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  std::filesystem::create_directory(folder + "/work");
+  std::filesystem::create_directory_symlink("work", folder + "/link");
+  const std::string owner = Of({}, "a --work_dir=" + folder + "/work").owner;
+  EXPECT_EQ(owner, "mesos:" + std::filesystem::canonical(folder + "/work").string());
+  EXPECT_EQ(Of({}, "a --work_dir=" + folder + "/link/").owner, owner);
+  std::filesystem::remove_all(folder);
 }
 
 TEST(OptionsTest, TheAgentsEnvironmentComesAfterItsFlags) {
@@ -177,6 +192,9 @@ TEST(PrepareTest, WhatCannotBeADeclarationIsRefused) {
   c.labels = {{"dvdi.volumes", "a:/a"}};
   EXPECT_EQ(PrepareRequest(c, Of({}), &error), "");
   EXPECT_TRUE(Has(error, "label dvdi.volumes is not known: known are dvdi.volume"));
+  c.labels = {{"dvdi.volume.", "a:/a"}};
+  EXPECT_EQ(PrepareRequest(c, Of({}), &error), "");
+  EXPECT_TRUE(Has(error, "label dvdi.volume. is not known"));
   c.labels.clear();
   c.environment = {{"DVDI_VOLUME_NAME", "", true}};
   EXPECT_EQ(PrepareRequest(c, Of({}), &error), "");
@@ -192,6 +210,8 @@ TEST(PrepareTest, TheWorkFoldersSymlinkIsTheOperators) {
   Json r = Request(c, o);
   EXPECT_EQ(r["target_base"]["relative"], "/disk/mesos/slaves/s/frameworks/f/executors/e/runs/c1");
   EXPECT_EQ(r["target_base"]["absolute"], "/disk/mesos/provisioner/c1/rootfs");
+  c.sandbox = "/var/lib/mesos-old/slaves/s/runs/c1";
+  EXPECT_EQ(Request(c, o)["target_base"]["relative"], c.sandbox) << "another folder, of a longer name";
 }
 
 std::string Answer(const std::string& sandbox) {
@@ -251,8 +271,11 @@ TEST(AnswerTest, AnErrorIsOneLineThatSaysAll) {
       ErrorLine(R"({"error":{"message":"volume \"data\" of red is gone","volume":"data","driver":"red"}})"),
       "DVDI: volume \"data\" of red is gone");
   EXPECT_TRUE(Has(ErrorLine("nonsense"), "gave no reason: nonsense"));
-  EXPECT_TRUE(Has(ReadPrepared(R"({"volumes":[{"name":"v","driver":"d"}]})", c, Of({})).error,
-                  "named no folder for volume \"v\""));
+  for (const char* half : {"", R"(,"stage":"/s")", R"(,"target":"/t")"})
+    EXPECT_TRUE(Has(
+        ReadPrepared(R"({"volumes":[{"name":"v","driver":"d")" + std::string(half) + "}]}", c, Of({})).error,
+        "named no folder for volume \"v\""))
+        << half;
 }
 
 TEST(EndTest, WhatIsLeftIsTold) {
