@@ -1,6 +1,7 @@
 // After a reboot: one question to a driver for all that it had, and Unmount only for what it still holds.
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "engine/release.h"
 #include "engine/testing/sim_engine.h"
@@ -93,6 +94,55 @@ TEST_F(EarlierReleaseTest, AGetThatFailsSaysNothingOfWhatTheListNames) {
   transport_.hook = nullptr;
   Settle();
   EXPECT_EQ(Since("Unmount"), 1);
+  ExpectNothingLeft();
+}
+
+TEST_F(EarlierReleaseTest, OneThatIsWorkedOnIsLeftAloneAndKeepsNoneOfTheOthers) {
+  RebootWith(3);
+  Hold(Name(0));
+  std::unique_ptr<VolumeLocks> lock;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply*) {
+    if (method != "List" || lock) return false;
+    auto taken = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", Name(1)}}, 0);
+    EXPECT_TRUE(taken.ok()) << taken.status().message();
+    if (taken.ok()) lock = std::move(*taken);
+    return false;
+  };
+  Recover({{"wait_ms", 1000}});
+  EXPECT_EQ(Since("Unmount"), 1);
+  ASSERT_EQ(Pending().size(), 1u) << Pending();
+  EXPECT_EQ(GetString(Pending()[0], "name"), Name(1));
+  transport_.hook = nullptr;
+  lock.reset();
+  Settle();
+  EXPECT_EQ(Since("Unmount"), 1);
+  ExpectNothingLeft();
+}
+
+// Of this boot, and to be unmounted: what was looked at is not it.
+TEST_F(EarlierReleaseTest, WhatWasUsedMeanwhileAndIsReleasedAgainIsUnmounted) {
+  RebootWith(3);
+  Hold(Name(0));
+  auto other = OpenAnother();
+  bool once = true;
+  Json again;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount") *reply = Says("{\"Err\":\"busy\"}", 500);
+    if (method != "List" || !std::exchange(once, false)) return method == "Unmount";
+    again = Call(*other, &Engine::Prepare, Request("two", {Volume("red", Name(1))}));
+    Call(*other, &Engine::Cleanup, {{"owner", "run"}, {"scope", "two"}});
+    const Json held = {{"Name", Name(0)}, {"Mountpoint", root_ + "/volumes/red-" + Name(0)}};
+    *reply = Says(Dump({{"Volumes", {held, {{"Name", Name(1)}}, {{"Name", Name(2)}}}}}));
+    return true;
+  };
+  Recover({{"wait_ms", 1000}});
+  ASSERT_TRUE(again.contains("ok")) << again;
+  EXPECT_TRUE(Attached("red", Name(1)));
+  EXPECT_EQ(Pending().size(), 2u) << Pending();
+  transport_.hook = nullptr;
+  other->Close(0);
+  Settle();
+  EXPECT_FALSE(Attached("red", Name(1)));
   ExpectNothingLeft();
 }
 

@@ -52,11 +52,12 @@ TEST_F(SecretsTest, WhatADriverRepeatsWhenAVolumeIsReleasedIsNotKept) {
   std::string says;  // the method whose answer repeats it
   int status = 500;
   bool json = true;
-  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+  const auto answer = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
     if (method != says) return false;
     *reply = Says(json ? Dump({{"Err", words}}) : words, status);
     return true;
   };
+  transport_.hook = answer;
   // Where its words are to be found, after a release that failed.
   auto told = [&](bool kept, const std::string& when) {
     const std::string row = GetString(Known("red", "a"), "error");
@@ -69,9 +70,8 @@ TEST_F(SecretsTest, WhatADriverRepeatsWhenAVolumeIsReleasedIsNotKept) {
     says.clear();
     ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok")) << when;
     says = "Unmount";
-    Json answer =
-        Call(engine(), &Engine::Cleanup, {{"owner", "run"}, {"scope", "one"}, {"release_ms", 1000}});
-    EXPECT_EQ(answer["ok"]["pending"].size(), 1u) << answer;
+    Json ended = Call(engine(), &Engine::Cleanup, {{"owner", "run"}, {"scope", "one"}, {"release_ms", 1000}});
+    EXPECT_EQ(ended["ok"]["pending"].size(), 1u) << ended;
   };
   release("an option is listed");
   told(false, "an option is listed");
@@ -80,6 +80,14 @@ TEST_F(SecretsTest, WhatADriverRepeatsWhenAVolumeIsReleasedIsNotKept) {
   Recover({{"wait_ms", 1000}});
   told(false, "no JSON");
   json = true;
+  // An answer without an error that the protocol has not, which is shown to say so.
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    *reply = Says(Dump({{"why", words}}), 500);
+    return method == "Unmount";
+  };
+  Recover({{"wait_ms", 1000}});
+  told(false, "not of the protocol");
+  transport_.hook = answer;
   // Another process, whose settings list none: the attachment's file knows, also of one that took it over.
   Close();
   settings_.secret_options.clear();

@@ -138,6 +138,8 @@ TEST_F(SecretsTest, AFolderThatOthersCanLookIntoOrThatIsASymlinkServesNobody) {
   EXPECT_HAS(r.status().hint(), "chmod go= " + settings_.secrets_dir);
   ASSERT_EQ(::chmod(settings_.secrets_dir.c_str(), 0700), 0);
   EXPECT_TRUE(ResolveSecret(env(), settings_, {}, "red", "db").ok());
+  std::filesystem::create_symlink("db", settings_.secrets_dir + "/link");
+  EXPECT_FALSE(ResolveSecret(env(), settings_, {}, "red", "link").ok());
   std::filesystem::rename(settings_.secrets_dir, root_ + "/moved");
   std::filesystem::create_directory_symlink(root_ + "/moved", settings_.secrets_dir);
   EXPECT_FALSE(ResolveSecret(env(), settings_, {}, "red", "db").ok());

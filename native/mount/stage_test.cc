@@ -284,7 +284,7 @@ TEST_P(StageTest, SameWithASharedRootOfTheTree) {
 }
 
 TEST_P(StageTest, RootDirIsGivenToTheUser) {
-  std::string volume = MakeTmpfs("vol", "mode=0500");
+  std::string volume = MakeTmpfs("vol", "mode=0550");
   MakeFile("vol/inside");
   auto request = Request(volume);
   request.ownership = Ownership::kRootDir;
@@ -297,7 +297,7 @@ TEST_P(StageTest, RootDirIsGivenToTheUser) {
   ASSERT_EQ(0, ::stat(stage_.c_str(), &st));
   EXPECT_EQ(1234u, st.st_uid);
   EXPECT_EQ(2345u, st.st_gid);
-  EXPECT_EQ(0700u, st.st_mode & 0700);
+  EXPECT_EQ(0750u, st.st_mode & 07777) << "the others' rights are the volume's own";
   ASSERT_EQ(0, ::stat((stage_ + "/inside").c_str(), &st));
   EXPECT_EQ(0u, st.st_uid);
   ASSERT_TRUE(RemoveStage(env_, root_, stage_).ok());
