@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/json.h"
 #include "driver/files.h"
 
 namespace dvdi {
@@ -206,6 +207,31 @@ TEST_F(DriverTest, ALeaseLostToAnotherNodeIsLeftAlone) {
   EXPECT_EQ(ReadFile(Lease("v")), theirs);
   EXPECT_EQ(a->Remove("v").code(), Code::kRefused);
   EXPECT_TRUE(Exists(dir_ / "pool/v/image"));
+}
+
+// What this node has in its memory of the filesystem is not what is in the image any more.
+TEST_F(DriverTest, WhatAnotherNodeHadWhileNoDriverRanIsNotTakenOver) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  ASSERT_OK(a->Mount("v", "1"));
+  a.reset();
+  // As that node would have written it: taken on an operator's word, and given back since.
+  Json theirs = Json::parse(ReadFile(Lease("v")));
+  const uint64_t next = theirs["generation"].get<uint64_t>() + 1;
+  theirs["node"] = "Z", theirs["generation"] = next;
+  WriteFile(dir_ / ("pool/v/lease." + std::to_string(next)), theirs.dump() + "\n");
+  WriteFile(dir_ / ("pool/v/released." + std::to_string(next)), "{\"clean\":true}\n");
+  a = Node("A");
+  EXPECT_FALSE(Leased("v"));
+  auto joined = a->Mount("v", "2");
+  ASSERT_FALSE(joined.ok());
+  EXPECT_NE(joined.status().message().find("was shut down on this node"), std::string::npos)
+      << joined.status().message();
+  Status unmounted;
+  do unmounted = a->Unmount("v", "1");
+  while (unmounted.message().find("is busy") != std::string::npos);  // it is being shut down still
+  ASSERT_OK(unmounted);
+  EXPECT_EQ(a->Get("v")->mountpoint, "");
 }
 
 // FUSE and NFS would keep it, under another name, in the folder that is to go.

@@ -301,6 +301,59 @@ TEST_F(LifeTest, AFenceThatBrokeOffIsEndedByTheNextMount) {
   ASSERT_OK(c->Unmount("v", "1"));
 }
 
+// That node is dead says nothing of the one which it had fenced, and whose writes may come late.
+TEST_F(LifeTest, AFenceThatBrokeOffIsEndedByAFenceOnTheOperatorsWord) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  ASSERT_OK(Node("B", 2000)->Create("v", {}));
+  LeaseOfTheDead(2000);
+  struct stat before, after;
+  ASSERT_EQ(::stat(Image().c_str(), &before), 0);
+  pid_t child = ::fork();
+  if (child == 0) {
+    SetStepHook([](const char* step) {
+      if (std::string(step) == "fenced") ::_exit(77);
+    });
+    auto driver = Node("B", 2000);
+    ::_exit(driver != nullptr && driver->Fence("v", false).ok() ? 0 : 1);
+  }
+  int state = 0;
+  ASSERT_EQ(::waitpid(child, &state, 0), child);
+  ASSERT_EQ(WEXITSTATUS(state), 77);
+  auto c = Node("C", 2000);
+  ASSERT_OK(c->Fence("v", true));
+  ASSERT_EQ(::stat(Image().c_str(), &after), 0);
+  EXPECT_NE(before.st_ino, after.st_ino);
+  EXPECT_FALSE(c->Get("v")->renew);
+}
+
+TEST_F(LifeTest, AFenceWhoseCopyFailsLeavesThatToTheNextMount) {
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  auto b = Node("B", 2000), c = Node("C", 2000);
+  ASSERT_OK(b->Create("v", {}));
+  ASSERT_OK(b->Mount("v", "1"));
+  WriteFile(dir_ / "mnt-B/v/file", "data");
+  ASSERT_OK(b->Unmount("v", "1"));
+  LeaseOfTheDead(2000);
+  static std::string image;
+  image = Image();
+  struct stat before, after;
+  ASSERT_EQ(::stat(image.c_str(), &before), 0);
+  SetStepHook([](const char* step) {
+    if (std::string(step) == "fence-marked") std::filesystem::rename(image, image + ".aside");
+  });
+  auto failed = b->Fence("v", false);
+  SetStepHook(nullptr);
+  ASSERT_FALSE(failed.ok());
+  std::filesystem::rename(image + ".aside", image);
+  EXPECT_TRUE(b->Get("v")->renew);
+  auto at = c->Mount("v", "1");
+  ASSERT_OK(at);
+  ASSERT_EQ(::stat(image.c_str(), &after), 0);
+  EXPECT_NE(before.st_ino, after.st_ino) << "mounted from the file that the fenced node may write to";
+  EXPECT_EQ(ReadFile(*at + "/file"), "data");
+  ASSERT_OK(c->Unmount("v", "1"));
+}
+
 // The fenced node may still write to the image: until the copy is made, or is on record as owed, nobody else
 // may have it.
 TEST_F(LifeTest, AFenceThatFailsBeforeItIsOnRecordDoesNotFreeTheVolume) {

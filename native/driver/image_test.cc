@@ -139,6 +139,18 @@ TEST_F(ImageTest, AnExt4TellsWhetherItWasUnmountedWhole) {
 }
 
 // The image may be another node's by then.
+// One that is larger than its metadata say was put there, or grown by another node: its end is data.
+TEST_F(ImageTest, GrowingMakesNothingSmaller) {
+  Make(Filesystem::kExt4, 16 << 20);
+  auto image = pool_->OpenImage(fd_.get(), "v");
+  ASSERT_TRUE(image.ok());
+  for (const int64_t wanted : {int64_t{24} << 20, int64_t{16} << 20}) {
+    meta_.size_bytes = wanted;
+    EXPECT_TRUE(GrowImage(image->get(), meta_).ok());
+    EXPECT_EQ(ImageSize(image->get(), "v").value(), int64_t{24} << 20) << wanted;
+  }
+}
+
 TEST_F(ImageTest, WithoutALeaseNothingIsBegunAndNothingIsPutInPlace) {
   DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
   Make(Filesystem::kExt4, 16 << 20);
