@@ -1,6 +1,7 @@
 // Prepares that are for no workload: volumes that are only to exist, and rehearsals. The policy decides as
 // always; what would have to be undone is not done.
 #include "base/caught.h"
+#include "base/text.h"
 #include "engine/operation.h"
 
 namespace dvdi {
@@ -23,7 +24,8 @@ PrepareOperation::Outcome PrepareOperation::RunApart() {
     outcome.answer = RehearsalAnswer(s);
     return outcome;
   }
-  if (create_tried_) (void)RecordCreated();
+  // Whoever is told that a volume was made for him must find that in the ledger.
+  if (Status kept = create_tried_ ? RecordCreated() : Status(); s.ok() && !kept.ok()) s = NotKept(kept);
   (void)core_.ledger->Apply(Commit::recorded, false, [&](LedgerTx& tx) {
     return tx.PutRecord(recorder_.Finish(request_.operation, s.ok() ? "ok" : CodeName(s.code()), s), Names(),
                         core_.settings.records_keep);
@@ -33,6 +35,18 @@ PrepareOperation::Outcome PrepareOperation::RunApart() {
   if (s.ok()) outcome.answer = CreateAnswer();
   outcome.locks = std::move(locks_);
   return outcome;
+}
+
+Status PrepareOperation::NotKept(Status why) const {
+  std::string made;
+  for (const VolumeState& v : volumes_)
+    if (v.created || v.create_sent)
+      made += (made.empty() ? "" : ", ") + OneLine(v.driver + "/" + v.name, 255);
+  const bool says_what_to_do = !why.hint().empty();
+  why = std::move(why).WithContext("what was created (" + made + ") cannot be written down");
+  if (says_what_to_do) return why;
+  return std::move(why).WithHint(
+      "see what is wrong with the disk of the state folder; what was created is there, and stays");
 }
 
 Json PrepareOperation::CreateAnswer() const {

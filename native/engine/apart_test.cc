@@ -1,12 +1,16 @@
 // Volumes that are only to exist, and rehearsals: the whole decision, and nothing that would have to be
 // undone.
+#include <sqlite3.h>
+
 #include "engine/testing/sim_engine.h"
+#include "ledger/testing/faulty_vfs.h"
 
 namespace dvdi {
 namespace {
 
 class ApartTest : public SimEngineTest {
  protected:
+  ApartTest() { store_ = &disk_; }
   Json Create(const std::vector<Json>& volumes, const Json& more = Json::object()) {
     Json request = Request("create", volumes, {{"owner", "manual"}, {"goal", "create"}});
     request.update(more);
@@ -29,6 +33,7 @@ class ApartTest : public SimEngineTest {
     };
   }
   std::string goal_;
+  FaultyVfs disk_;
 };
 
 TEST_F(ApartTest, CreatesAndAttachesNothing) {
@@ -53,6 +58,24 @@ TEST_F(ApartTest, CreatesAndAttachesNothing) {
   ASSERT_TRUE(Prepare("two", {Volume("red", "a")}).contains("ok"));
   Cleanup("two");
   EXPECT_EQ(Known("red", "a")["unused"], false);
+}
+
+// Who is told that a volume was made for him looks for it in the ledger, and so does prune.
+TEST_F(ApartTest, ACreateThatTheLedgerDoesNotKeepIsNoSuccess) {
+  CreateOnly();
+  ASSERT_TRUE(Create({Volume("red", "before")}).contains("ok"));
+  disk_.FailAt(FaultyVfs::kSync, 1, true, SQLITE_IOERR_FSYNC);
+  Json answer = Create({Volume("red", "a")});
+  EXPECT_TRUE(disk_.fired());
+  disk_.Heal();
+  EXPECT_TRUE(HasVolume("red", "a"));
+  EXPECT_EQ(Known("red", "a")["created_by_us"], false);
+  ASSERT_TRUE(answer.contains("error")) << answer;
+  EXPECT_TRUE(MessageOf(answer).starts_with("what was created (red/a) cannot be written down: ledger "))
+      << answer;
+  EXPECT_EQ(Record("create")["outcome"], "system") << "as it was answered";
+  // Once more, when the disk is sound: it is there.
+  EXPECT_EQ(Create({Volume("red", "a")})["ok"]["volumes"][0]["what"], "existed");
 }
 
 TEST_F(ApartTest, AUseCountsThoughTheClockWasSetBackSinceTheCreation) {

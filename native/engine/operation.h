@@ -130,6 +130,8 @@ class PrepareOperation {
   Status FillCall(const Json& item, Call* call, size_t* volume, std::string* refused);
   Status BeforeEffects(const std::vector<size_t>& mounts, const std::vector<size_t>& creates);
   Status RecordCreated();
+  // That RecordCreated failed, to who would be told that volumes were made for him.
+  Status NotKept(Status why) const;
   Status RecordPlaces();
   Status PutIntent(LedgerTx& tx);
   Result<bool> HasIntent(LedgerTx& tx) const;
