@@ -67,6 +67,10 @@ class SimDisk {
   int Rename(const std::string& from, const std::string& to);
   int Unlink(const std::string& path, bool folder);
   int Write(Inode& node, uint64_t at, std::string_view bytes);
+  // A write that fails on the way: half of it is there.
+  void Tear(Inode& node, uint64_t at, std::string_view bytes) {
+    (void)Write(node, at, bytes.substr(0, bytes.size() / 2));
+  }
   // It has at least so many bytes then: zeros, which are on no page of ours.
   int Allocate(Inode& node, uint64_t bytes);
   void Truncate(Inode& node, uint64_t size);

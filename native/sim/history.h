@@ -46,6 +46,7 @@ struct HistoryResult {
       kills_opening = 0,     // at one of an engine that opens
       reboots = 0, power_losses = 0, swaps = 0,
           ledgers_harmed = 0,  // of engines that had them open
+      disk_errors = 0,         // writes and fsyncs that failed
       plugin_calls = 0, switches = 0;
 };
 

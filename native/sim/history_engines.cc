@@ -9,6 +9,13 @@ namespace dvdi::sim {
 
 namespace {
 
+// Whether that call writes what a file holds, or waits until it is written: what a disk fails at. Names are
+// in a journal, which is another place.
+bool IsOfDisk(std::string_view call, bool only_fsyncs) {
+  if (call == "fsync" || call == "sqlite sync") return true;
+  return !only_fsyncs && (call == "write" || call == "sqlite write");
+}
+
 Json Public(Json request) {
   request.erase("container");
   return request;
@@ -59,7 +66,7 @@ EngineProcess* History::Open(NodeState& node, int number, int kill_at, bool reco
   }
   if (!p->engine) {
     Say("not opened: " + error->message());
-    if (!node.kernel.disk.full() && !node.mount_errors)
+    if (!node.kernel.disk.full() && !node.mount_errors && node.disk_error_one_in == 0)
       Broken("opens", "the engine does not open: " + error->message());
     return nullptr;
   }
@@ -69,16 +76,21 @@ EngineProcess* History::Open(NodeState& node, int number, int kill_at, bool reco
 
 void History::SetFaults(EngineProcess& p) {
   NodeState* node = p.node;
-  p.sys.fault = [this, node](const char* call, const std::string& path) -> int {
+  SimProcess* sys = &p.sys;
+  p.sys.fault = [this, node, sys](const char* call, const std::string& path) -> int {
     std::string_view name = call;
     if (node->busy_mounts && name == "umount" && random().OneIn(2)) return EBUSY;
     if (node->mount_errors && (name == "move_mount" || name == "open_tree" || name == "mount_setattr") &&
         random().OneIn(2))
       return name == "open_tree" ? EIO : ENOMEM;
-    (void)path;
+    if (node->disk_error_one_in > 0 && IsOfDisk(name, node->only_fsyncs) &&
+        random().OneIn(node->disk_error_one_in)) {
+      ++result_.disk_errors;
+      if (keep_) result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path + " fails");
+      return EIO;
+    }
     return 0;
   };
-  SimProcess* sys = &p.sys;
   p.sys.told = [this, sys](const char* call, const std::string& path, int err) {
     if (keep_ &&
         (path.starts_with(kTargets) || std::string_view(call).find("mount") != std::string_view::npos))

@@ -8,6 +8,9 @@ namespace {
 
 using Kind = Step::Kind;
 
+// A disk that is gone, one that is going, and one with a bad block.
+constexpr uint64_t kDiskErrorsOneIn[] = {1, 3, 12, 60};
+
 // Whether a lasting fault is there after the step.
 bool After(const Step& step, bool now) {
   return step.turn == Step::Turn::kOther ? !now : step.turn == Step::Turn::kBegins;
@@ -51,6 +54,11 @@ void History::Happen(const Step& step) {
     case Kind::kKill: Kill(node, step.process); break;
     case Kind::kClose: Close(node, step.process); break;
     case Kind::kDiskFull: node.kernel.disk.Fill(After(step, node.kernel.disk.full())); break;
+    case Kind::kDiskErrors:
+      node.disk_error_one_in =
+          After(step, node.disk_error_one_in > 0) ? kDiskErrorsOneIn[random().Below(4)] : 0;
+      node.only_fsyncs = random().OneIn(2);
+      break;
     case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
     case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;
     case Kind::kSwap: Swap(step); break;

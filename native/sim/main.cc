@@ -69,7 +69,7 @@ int Run(const Options& o) {
     sum.operations += r.operations, sum.prepared += r.prepared, sum.refused += r.refused,
         sum.kills += r.kills, sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
-    sum.ledgers_harmed += r.ledgers_harmed;
+    sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
     if (r.violations.empty()) continue;
     failed.push_back(seed);
@@ -91,6 +91,7 @@ int Run(const Options& o) {
               {"power_losses", sum.power_losses},
               {"swaps", sum.swaps},
               {"ledgers_harmed", sum.ledgers_harmed},
+              {"disk_errors", sum.disk_errors},
               {"plugin_calls", sum.plugin_calls},
               {"switches", sum.switches},
               {"digest", sum.digest},

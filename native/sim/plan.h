@@ -46,6 +46,7 @@ struct Step {
     kBackUpLedger,   // somebody copies it
     kRestoreLedger,  // and puts that copy in its place
     kElsewhere,      // somebody else makes a volume
+    kDiskErrors,     // writes and fsyncs fail, or no more
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -86,7 +87,8 @@ struct Plan {
 //      it open and operations go on; engines are also killed while they open, swap a policy, or meet a ledger
 //      that was harmed; half of the histories end with engines that nobody tells to recover
 //   5  drivers that never name a mountpoint, or always; that act and then say that they could not
-constexpr int kNewestPlans = 5;
+//   6  disks of which now and then, or for a while always, a write or an fsync fails
+constexpr int kNewestPlans = 6;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.

@@ -154,9 +154,15 @@ ssize_t SimProcess::Read(int fd, void* buffer, size_t n) {
 ssize_t SimProcess::Write(int fd, const void* data, size_t n) {
   File* f = Get(fd);
   if (f == nullptr || f->tree) return -EBADF;
-  if (int err = Change("write", f->path); err != 0) return -err;
+  const int err = Change("write", f->path);
+  if (dead_) return -EIO;
   if (f->append) f->at = f->node->size();
-  int r = kernel_->disk.Write(*f->node, f->at, {static_cast<const char*>(data), n});
+  const std::string_view bytes(static_cast<const char*>(data), n);
+  if (err != 0) {
+    kernel_->disk.Tear(*f->node, f->at, bytes);
+    return -err;
+  }
+  int r = kernel_->disk.Write(*f->node, f->at, bytes);
   if (r > 0) f->at += static_cast<uint64_t>(r);
   return r;
 }

@@ -72,6 +72,9 @@ struct NodeState {
   std::string policy = "stock";                            // the active one; "" where it is damaged
   bool busy_mounts = false, mount_errors = false, power_was_lost = false, ledger_was_lost = false,
        ledger_was_restored = false;
+  // One in so many writes and fsyncs of its engines fails; 0: none. Or fsyncs alone.
+  uint64_t disk_error_one_in = 0;
+  bool only_fsyncs = false;
   // Stages that the ledger was seen to cover, and the disk's version then: invariants.cc.
   std::vector<std::string> covered;
   uint64_t covered_at = 0;

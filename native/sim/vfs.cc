@@ -78,8 +78,11 @@ struct SimStore::Methods {
   }
   static int Write(sqlite3_file* file, const void* from, int n, sqlite3_int64 at) {
     File* f = Of(file);
-    if (int rc = Change(f, "sqlite write"); rc != SQLITE_OK) return rc;
     std::string_view bytes(static_cast<const char*>(from), static_cast<size_t>(n));
+    if (int rc = Change(f, "sqlite write"); rc != SQLITE_OK) {
+      if (!*f->store->dead_) f->store->disk_->Tear(*f->node, static_cast<uint64_t>(at), bytes);
+      return rc;
+    }
     int r = f->store->disk_->Write(*f->node, static_cast<uint64_t>(at), bytes);
     return r < 0 ? Error(-r) : SQLITE_OK;
   }
