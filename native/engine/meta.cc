@@ -42,15 +42,20 @@ int ReplaceLink(const Env& env, int root, int fd, const std::string& temporary, 
   return r;
 }
 
-// Temporary names whose engines are no more: what they were at will never come to its end.
+// Temporary names that nobody is at any more: what they were for will never come to its end.
 std::vector<std::string> LeftTemporaries(const Env& env, const std::string& stage_root,
-                                         const std::string& instances) {
+                                         const MetaWriters& writers) {
   std::vector<std::string> names;
   if (env.sys->ListDir(AT_FDCWD, stage_root.c_str(), &names) < 0) return {};
   std::erase_if(names, [&](const std::string& name) {
     if (!name.starts_with(kTemporary)) return true;
     std::string rest = name.substr(std::string_view(kTemporary).size());
-    return InstanceAlive(env, instances, rest.substr(0, rest.find('-')));
+    if (rest.ends_with(kOnTheWay)) rest.resize(rest.size() - std::string_view(kOnTheWay).size());
+    const size_t dash = rest.find('-');
+    const std::string instance = rest.substr(0, dash);
+    if (writers.active && instance == writers.own && dash != std::string::npos)
+      return writers.active(rest.substr(dash + 1));
+    return InstanceAlive(env, writers.instances, instance);
   });
   return names;
 }
@@ -68,14 +73,14 @@ bool MayLoseItsName(const Env& env, const std::string& path) {
 
 }  // namespace
 
-void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances) {
-  for (const auto& name : LeftTemporaries(env, stage_root, instances)) {
+void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const MetaWriters& writers) {
+  for (const auto& name : LeftTemporaries(env, stage_root, writers)) {
     std::string path = stage_root + "/" + name;
     if (name.ends_with(kOnTheWay) || MayLoseItsName(env, path)) env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);
   }
 }
 
-bool MetaWasCutShort(const Env& env, const std::string& stage_root, const std::string& instances,
+bool MetaWasCutShort(const Env& env, const std::string& stage_root, const MetaWriters& writers,
                      const std::string& id) {
   std::vector<std::string> inside;
   std::string folder = stage_root + "/" + id;
@@ -84,7 +89,7 @@ bool MetaWasCutShort(const Env& env, const std::string& stage_root, const std::s
       inside[0] != "meta.json" ||
       env.sys->FstatAt(AT_FDCWD, (folder + "/meta.json").c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0)
     return false;
-  auto names = LeftTemporaries(env, stage_root, instances);
+  auto names = LeftTemporaries(env, stage_root, writers);
   return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
     struct stat other = {};
     std::string path = stage_root + "/" + name;

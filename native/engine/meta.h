@@ -3,6 +3,7 @@
 #ifndef DVDI_ENGINE_META_H_
 #define DVDI_ENGINE_META_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -44,14 +45,20 @@ void RemoveRemains(const Env& env, const std::string& stage_root, const std::str
 // ended yet may have left their stages' empty folders and files in it: they go too, nothing is mounted there
 // any more. What is left all the same is removed by recovery, or reported.
 void RemoveLetGo(const Env& env, const std::string& stage_root, const std::string& id);
-// Removes the temporary names that engines which were killed on the way left of WriteMeta, but those of files
-// that a folder has and that are not whole (MetaWasCutShort). `instances`: the folder of their locks.
-void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const std::string& instances);
+// Who may be at a WriteMeta: all engines that hold their locks in the folder `instances`; but of the engine
+// `own`, which asks, only operations that are `active`. Without that it is asked as all others are.
+struct MetaWriters {
+  std::string instances, own = "";
+  std::function<bool(const std::string& operation)> active = nullptr;
+};
+// Removes the temporary names that nobody is at any more, of engines that were killed within WriteMeta or of
+// one that failed, but those of files that a folder has and that are not whole (MetaWasCutShort).
+void SweepTemporaryMeta(const Env& env, const std::string& stage_root, const MetaWriters& writers);
 // Whether stage_root/ID holds nothing but a meta.json that a WriteMeta left which never came to its end: it
-// is one file with a temporary name of an engine that is no more. That name goes after the content is
+// is one file with a temporary name that nobody is at any more. That name goes after the content is
 // durable. So where the content cannot be read, power was lost before, and no Mount was ever sent with the
 // ID.
-bool MetaWasCutShort(const Env& env, const std::string& stage_root, const std::string& instances,
+bool MetaWasCutShort(const Env& env, const std::string& stage_root, const MetaWriters& writers,
                      const std::string& id);
 // Whether somebody is at a WriteMeta now: a folder may have no meta.json yet. True where it cannot be seen.
 bool MetaIsBeingWritten(const Env& env, const std::string& stage_root);

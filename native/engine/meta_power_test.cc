@@ -20,7 +20,7 @@ class Node {
  public:
   explicit Node(uint64_t seed) : random_(seed), tasks_(&clock_, seed), kernel_("one") {
     sim::SimDisk::Node made;
-    for (const char* folder : {kStages, kInstances}) kernel_.disk.Make(folder, S_IFDIR | 0700, &made);
+    for (const char* folder : {kStages, {kInstances}}) kernel_.disk.Make(folder, S_IFDIR | 0700, &made);
     kernel_.disk.Sync(*made);
     Start();
   }
@@ -69,7 +69,7 @@ void Look(Node& node, const std::string& when, Seen* seen) {
   for (const auto& id : kNew) {
     auto meta = ReadMeta(node.env(), kStages, id);
     bool gone = !meta.ok() && meta.status().error_number() == ENOENT;
-    bool cut_short = !meta.ok() && !gone && MetaWasCutShort(node.env(), kStages, kInstances, id);
+    bool cut_short = !meta.ok() && !gone && MetaWasCutShort(node.env(), kStages, {kInstances}, id);
     ++(meta.ok() ? seen->whole : gone ? seen->gone : seen->cut_short);
     EXPECT_TRUE(meta.ok() || gone || cut_short)
         << when << ": nobody can tell what it is: " << meta.status().message();
@@ -98,11 +98,11 @@ TEST(MetaPowerTest, WhateverIsLostTheProofStaysAndWhatWasNeverWholeIsKnown) {
             "end " + std::to_string(i) + ", change " + std::to_string(n) + ", seed " + std::to_string(seed);
         if (end == kKilledThenSwept) {
           node.Restart();
-          SweepTemporaryMeta(node.env(), kStages, kInstances);
+          SweepTemporaryMeta(node.env(), kStages, {kInstances});
         }
         node.LosePower();
         Look(node, when, &seen);
-        SweepTemporaryMeta(node.env(), kStages, kInstances);
+        SweepTemporaryMeta(node.env(), kStages, {kInstances});
         Look(node, when + ", swept", &seen);
         node.LosePower();
         Look(node, when + ", swept and lost again", &seen);

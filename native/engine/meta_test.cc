@@ -103,7 +103,7 @@ TEST_F(MetaTest, AtNoMomentOfItsReplacementIsThereNone) {
       world_->sys.fault = nullptr;
       for (const auto& id : {kA, kB})
         EXPECT_TRUE(ReadMeta(env(), stages_, id).ok()) << (killed ? "killed at " : "failed at ") << n;
-      SweepTemporaryMeta(env(), stages_, root_);
+      SweepTemporaryMeta(env(), stages_, {root_});
       EXPECT_EQ(std::distance(fs::directory_iterator(stages_), {}), 2) << "only the folders of the two";
       if (seen < n) break;
       ASSERT_LT(n, 100);
@@ -118,7 +118,7 @@ TEST_F(MetaTest, WhatAKilledEngineLeftHalfWrittenIsSweptAndOnlyThat) {
   const std::string killed = stages_ + "/.meta-0123456789abcdef-1",
                     writing = stages_ + "/.meta-" + (*living)->id() + "-2";
   for (const std::string& path : {killed, writing}) std::ofstream(path) << "{";
-  SweepTemporaryMeta(env(), stages_, root_);
+  SweepTemporaryMeta(env(), stages_, {root_});
   EXPECT_FALSE(fs::exists(killed));
   EXPECT_TRUE(fs::exists(writing)) << "its engine is at it";
 }

@@ -151,7 +151,11 @@ Status RebuildLedger(Core& core) {
 }
 
 Status SweepStageRoot(Core& core) {
-  SweepTemporaryMeta(core.env, core.stage_root, core.instances);
+  const MetaWriters writers{core.instances, core.instance->id(), [&core](const std::string& operation) {
+                              std::lock_guard lock(core.active_mu);
+                              return core.active.count(operation) != 0;
+                            }};
+  SweepTemporaryMeta(core.env, core.stage_root, writers);
   auto ids = ListMeta(core.env, core.stage_root);
   if (!ids.ok()) return ids.status();
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
@@ -176,8 +180,7 @@ Status SweepStageRoot(Core& core) {
     if (!meta.ok() && meta.status().error_number() != ENOENT) {
       // Not provably ours: reported. But where it is seen that the file was never whole, nothing was done
       // with it.
-      if (meta.status().code() != Code::kInvalid ||
-          !MetaWasCutShort(core.env, core.stage_root, core.instances, id))
+      if (meta.status().code() != Code::kInvalid || !MetaWasCutShort(core.env, core.stage_root, writers, id))
         continue;
       cut_short = true;
     }
@@ -205,7 +208,7 @@ Status SweepStageRoot(Core& core) {
     // In one boot no row gets lost: this one was let go, and its folder was to be removed.
     if (!adopted) RemoveRemains(core.env, core.stage_root, id, mounts);
   }
-  if (cut_short) SweepTemporaryMeta(core.env, core.stage_root, core.instances);
+  if (cut_short) SweepTemporaryMeta(core.env, core.stage_root, writers);
   return Status();
 }
 

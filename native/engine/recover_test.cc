@@ -14,6 +14,34 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The proof of a volume that a prepare took over: an fsync fails behind it, and so does the one that would
+// let its temporary name go. An engine may run for months; while the name is there, nobody sweeps folders.
+TEST_F(RecoverTest, AnEngineSweepsWhatItsOwnFailedPrepareHasLeft) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount") *reply = Says("{\"Err\":\"busy\"}", 500);
+    return method == "Unmount";
+  };
+  Cleanup("one");
+  int fsyncs = 0;
+  world_.sys.fault = [&](const char* call) { return call == std::string("fsync") && ++fsyncs > 2 ? EIO : 0; };
+  EXPECT_HAS(MessageOf(Prepare("two", {Volume("red", "a")})), "cannot be recorded");
+  world_.sys.fault = nullptr;
+  EXPECT_GE(fsyncs, 4);
+  auto temporaries = [&] {
+    int found = 0;
+    for (const auto& entry : fs::directory_iterator(stage_root()))
+      found += entry.path().filename().string().starts_with(".meta-") ? 1 : 0;
+    return found;
+  };
+  ASSERT_EQ(temporaries(), 1);
+  Recover();
+  EXPECT_EQ(temporaries(), 0) << "nobody is at it any more";
+  transport_.hook = nullptr;
+  Settle();
+  ExpectNothingLeft();
+}
+
 TEST_F(RecoverTest, WhatThePolicySaysOfOurOwnIsNotToldAsAStrangers) {
   stock_ = true;
   ASSERT_TRUE(Prepare("one", {},
