@@ -96,6 +96,49 @@ TEST_F(MountFaultsTest, AFolderThatCannotBeRemovedIsStillThere) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+// Whether a process has a mount on the folder cannot be told for want of a descriptor or of memory: rmdir(2)
+// would take that mount away.
+TEST_F(MountFaultsTest, AFolderStaysWhereAProcessCannotBeLookedAt) {
+  struct Blind : Sys {
+    pid_t pid = 0;
+    int space = 0, table = 0;  // errnos
+    int MountNamespace(pid_t of, uint64_t* number) override {
+      return of == pid && space != 0 ? -space : Sys::MountNamespace(of, number);
+    }
+    Result<std::string> Mountinfo(pid_t of) override {
+      if (of == pid && table != 0) return Status::FromErrno(table, "cannot read mountinfo");
+      return Sys::Mountinfo(of);
+    }
+  } sys;
+  Env env = env_;
+  env.sys = &sys;
+  const std::string path = MakeDir("old");
+  {
+    OtherNamespace other(MS_PRIVATE, [&] { ::mount("t", path.c_str(), "tmpfs", 0, ""); });
+    sys.pid = other.pid();
+    for (int err : {EMFILE, ENFILE, ENOMEM, EIO}) {
+      for (int* call : {&sys.space, &sys.table}) {
+        *call = err;
+        Status status = RemoveFolder(env, path);
+        *call = 0;
+        EXPECT_EQ(err, status.error_number()) << status.message();
+        ExpectNames(status, path);
+        ASSERT_TRUE(std::filesystem::exists(path)) << "it is mounted on over there";
+      }
+    }
+    // One that has ended meanwhile has none. Its namespace may have others.
+    for (int err : {ENOENT, ESRCH, EINVAL}) {
+      sys.table = err;
+      const std::string free = MakeDir("free");
+      EXPECT_TRUE(RemoveFolder(env, free).ok()) << err;
+      EXPECT_FALSE(std::filesystem::exists(free)) << err;
+      sys.table = 0;
+    }
+  }
+  EXPECT_TRUE(RemoveFolder(env, path).ok());
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
 TEST_F(MountFaultsTest, ATargetThatCannotBeWalkedToSaysWhere) {
   const std::string target = Path("a/b");
   auto missing = [&] { return MissingFolders(env_, target).status(); };

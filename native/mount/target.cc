@@ -86,6 +86,12 @@ Status CheckAllowed(const TargetRules& rules, const std::vector<std::string>& fo
   return Status();
 }
 
+// Of a look at a process: that it is gone, or is none that has mounts of its own. Anything else (no
+// descriptor is left, no memory) says nothing of it.
+bool HasNoMounts(int err) {
+  return err == ENOENT || err == ESRCH || err == EINVAL || err == EACCES || err == EPERM;
+}
+
 // Whether something is mounted on that folder in another mount namespace. Names differ there (a container
 // has a root of its own), so what is compared is where in which filesystem a mount sits.
 Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>& ours,
@@ -100,13 +106,19 @@ Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>&
   r = env.sys->ListDir(AT_FDCWD, "/proc", &names);
   if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
   std::vector<uint64_t> seen = {own};
+  const std::string unknown = "cannot tell whether " + OneLine(path) + " is mounted on in process ";
   for (const std::string& name : names) {
     if (!IsDigits(name)) continue;
     auto pid = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
     uint64_t space = 0;
-    if (env.sys->MountNamespace(pid, &space) < 0) continue;  // gone, or a kernel thread
+    if (r = env.sys->MountNamespace(pid, &space); r < 0) {
+      if (HasNoMounts(-r)) continue;
+      return Status::FromErrno(-r, unknown + name, path);
+    }
     if (std::find(seen.begin(), seen.end(), space) != seen.end()) continue;
     auto text = env.sys->Mountinfo(pid);
+    if (!text.ok() && text.status().error_number() != 0 && !HasNoMounts(text.status().error_number()))
+      return Status::FromErrno(text.status().error_number(), unknown + name, path);
     if (!text.ok() || text->empty()) continue;  // gone meanwhile: another of its processes may come
     seen.push_back(space);
     std::vector<MountEntry> theirs = ParseMountinfo(*text);
