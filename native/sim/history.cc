@@ -187,7 +187,7 @@ void History::Heal() {
   for (auto& node : state_.nodes) {
     node->kernel.disk.Fill(false);
     node->busy_mounts = node->mount_errors = false;
-    node->disk_error_one_in = 0;
+    node->disk_error_one_in = node->no_mount_table_one_in = 0;
   }
   Settle();
   if (plan_.left_alone) LeaveAlone();

@@ -47,6 +47,7 @@ struct HistoryResult {
       reboots = 0, power_losses = 0, swaps = 0,
           ledgers_harmed = 0,  // of engines that had them open
       disk_errors = 0,         // writes and fsyncs that failed
+      looks_failed = 0,        // at mountinfo
       plugin_calls = 0, switches = 0;
 };
 

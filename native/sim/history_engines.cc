@@ -66,7 +66,8 @@ EngineProcess* History::Open(NodeState& node, int number, int kill_at, bool reco
   }
   if (!p->engine) {
     Say("not opened: " + error->message());
-    if (!node.kernel.disk.full() && !node.mount_errors && node.disk_error_one_in == 0)
+    if (!node.kernel.disk.full() && !node.mount_errors && node.disk_error_one_in == 0 &&
+        node.no_mount_table_one_in == 0)
       Broken("opens", "the engine does not open: " + error->message());
     return nullptr;
   }
@@ -90,6 +91,16 @@ void History::SetFaults(EngineProcess& p) {
       return EIO;
     }
     return 0;
+  };
+  p.sys.look = [this, node, sys](const char* call, const std::string& path) -> int {
+    if (node->no_mount_table_one_in == 0 || !random().OneIn(node->no_mount_table_one_in)) return 0;
+    ++result_.looks_failed;
+    constexpr int kErrors[] = {EMFILE, ENOMEM, EIO};
+    const int err = kErrors[random().Below(3)];
+    if (keep_)
+      result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path + " fails with errno " +
+                                   std::to_string(err));
+    return err;
   };
   p.sys.told = [this, sys](const char* call, const std::string& path, int err) {
     if (keep_ &&

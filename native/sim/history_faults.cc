@@ -10,6 +10,8 @@ using Kind = Step::Kind;
 
 // A disk that is gone, one that is going, and one with a bad block.
 constexpr uint64_t kDiskErrorsOneIn[] = {1, 3, 12, 60};
+// A process that has no descriptor or memory left, and one that has a few now and then.
+constexpr uint64_t kLooksFailOneIn[] = {1, 3, 12};
 
 // Whether a lasting fault is there after the step.
 bool After(const Step& step, bool now) {
@@ -58,6 +60,10 @@ void History::Happen(const Step& step) {
       node.disk_error_one_in =
           After(step, node.disk_error_one_in > 0) ? kDiskErrorsOneIn[random().Below(4)] : 0;
       node.only_fsyncs = random().OneIn(2);
+      break;
+    case Kind::kNoMountTable:
+      node.no_mount_table_one_in =
+          After(step, node.no_mount_table_one_in > 0) ? kLooksFailOneIn[random().Below(3)] : 0;
       break;
     case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
     case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;

@@ -70,6 +70,7 @@ int Run(const Options& o) {
         sum.kills += r.kills, sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
+    sum.looks_failed += r.looks_failed;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
     if (r.violations.empty()) continue;
     failed.push_back(seed);
@@ -92,6 +93,7 @@ int Run(const Options& o) {
               {"swaps", sum.swaps},
               {"ledgers_harmed", sum.ledgers_harmed},
               {"disk_errors", sum.disk_errors},
+              {"looks_failed", sum.looks_failed},
               {"plugin_calls", sum.plugin_calls},
               {"switches", sum.switches},
               {"digest", sum.digest},

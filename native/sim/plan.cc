@@ -56,6 +56,7 @@ constexpr Weight kKinds[] = {
     // Half of the histories have it often, or it would hardly ever meet an operation half way.
     {Kind::kDamageLedger, "damage-ledger", 30, false, 4},
     {Kind::kDiskErrors, "disk-errors", 16, false, 6},
+    {Kind::kNoMountTable, "no-mount-table", 12, false, 7},
 };
 
 // Of generation 3: a step about a workload, where none lives, is a prepare too.
@@ -63,7 +64,7 @@ constexpr unsigned kPreparesNow = 160;
 
 bool Lasts(Kind kind) {
   for (Kind lasting : {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull,
-                       Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors})
+                       Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors, Kind::kNoMountTable})
     if (kind == lasting) return true;
   return false;
 }

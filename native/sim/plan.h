@@ -47,6 +47,7 @@ struct Step {
     kRestoreLedger,  // and puts that copy in its place
     kElsewhere,      // somebody else makes a volume
     kDiskErrors,     // writes and fsyncs fail, or no more
+    kNoMountTable,   // mountinfo cannot be read, or can again
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -88,7 +89,8 @@ struct Plan {
 //      that was harmed; half of the histories end with engines that nobody tells to recover
 //   5  drivers that never name a mountpoint, or always; that act and then say that they could not
 //   6  disks of which now and then, or for a while always, a write or an fsync fails
-constexpr int kNewestPlans = 6;
+//   7  mountinfo that cannot be read, now and then or for a while
+constexpr int kNewestPlans = 7;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.

@@ -357,6 +357,8 @@ int SimProcess::IsMountRoot(const char* path, bool* root) {
 }
 
 Result<std::string> SimProcess::Mountinfo(pid_t pid) {
+  const std::string path = "/proc/" + (pid > 0 ? std::to_string(pid) : "self") + "/mountinfo";
+  if (int err = Look("read", path); err != 0) return Status::FromErrno(err, "cannot read " + path, path);
   seen_mounts_[Tasks::CurrentTask()] = kernel_->next_mount();
   return kernel_->Mountinfo(pid);
 }

@@ -38,6 +38,8 @@ class SimProcess : public Sys {
   void Bury();
   // Asked before each change: 0 or an errno.
   std::function<int(const char* call, const std::string& path)> fault;
+  // Asked before each look that may fail: 0 or an errno.
+  std::function<int(const char* call, const std::string& path)> look;
   // What was decided on.
   std::function<void(const char* call, const std::string& path, int err)> told;
   // An unmount succeeded.
@@ -112,6 +114,7 @@ class SimProcess : public Sys {
   };
 
   int Change(const char* call, const std::string& path);
+  int Look(const char* call, const std::string& path) { return dead_ || !look ? 0 : look(call, path); }
   int Path(int dirfd, const char* path, std::string* out) const;
   File* Get(int fd);
   int Add(File file);

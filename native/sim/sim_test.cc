@@ -42,6 +42,7 @@ TEST(SimTest, SeedsKeepThePromises) {
     sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
+    sum.looks_failed += r.looks_failed;
   }
   // A simulation in which nothing happens proves nothing.
   EXPECT_GE(sum.operations, 30 * kOperations);
@@ -54,6 +55,7 @@ TEST(SimTest, SeedsKeepThePromises) {
   EXPECT_GT(sum.swaps, 15);
   EXPECT_GT(sum.ledgers_harmed, 15);
   EXPECT_GT(sum.disk_errors, 50);
+  EXPECT_GT(sum.looks_failed, 50);
 }
 
 TEST(SimTest, TheSameSeedIsTheSameHistoryByteForByte) {
