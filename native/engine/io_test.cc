@@ -211,6 +211,55 @@ TEST_F(IoTest, ARebuildThatFailsAnywhereIsEndedByTheNextOne) {
   EXPECT_GT(n, 5);
 }
 
+// A rebuild that cannot look at all that proves what is ours knows too little: nothing may be taken for
+// released by it, and while a descriptor or memory is missing nobody else is given the volume.
+TEST_F(IoTest, ARebuildThatCannotLookLosesNoWorkload) {
+  ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));
+  Close();
+  for (int error : {EMFILE, ENFILE, ENOMEM, EIO}) {
+    int n = 1, opened_blind = 0;
+    for (;; ++n) {
+      for (const char* end : {"", "-wal", "-shm"})
+        std::filesystem::remove(settings_.state_dir + "/ledger.db" + end);
+      std::string when = std::string(std::strerror(error)) + " at look " + std::to_string(n);
+      int seen = 0;
+      world_.sys.look_fault = [&](const char* call) {
+        if (++seen != n) return 0;
+        when += std::string(", ") + call;
+        return error;
+      };
+      EngineOptions options;
+      options.settings = settings_;
+      options.keeper = Keeping::kNothing;
+      auto opened = Engine::Open(env(), std::move(options));
+      world_.sys.look_fault = nullptr;
+      const bool fired = seen >= n;
+      if (opened.ok()) {
+        Engine& other = **opened;
+        opened_blind += fired ? 1 : 0;
+        other.core().policy =
+            std::make_unique<ScriptedSelector>(other.core().env, other.core().runtime.get(), policy_);
+        other.Tick();
+        world_.scheduler.RunAll();
+        EXPECT_TRUE(Attached("red", "keep")) << when << ": a workload uses it";
+        if (error != EIO) {
+          Json users = other.StatusOf({{"what", "scopes"}}).value();
+          EXPECT_EQ(users["scopes"].size(), 1u) << when << ": who has the volume is not known";
+        }
+        other.Close(0);
+      } else {
+        ExpectClear(opened.status().message());
+      }
+      opened = Status(Code::kInternal, "closed");
+      ExpectSound(when);
+      if (HasFailure() || !fired) break;
+    }
+    if (HasFailure()) return;
+    EXPECT_GT(n, 20) << std::strerror(error);
+    EXPECT_GT(opened_blind, 0) << std::strerror(error);
+  }
+}
+
 // The files beside the ledger: meta.json, stages, locks, the audit log.
 TEST_F(IoTest, AnyOtherCallThatChangesTheStateFolderFails) {
   ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));

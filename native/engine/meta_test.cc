@@ -203,7 +203,7 @@ TEST_F(MetaTest, StagesSayWhoseTheyAre) {
   m.mountpoint = "/mnt/a", m.device = "7:1 /";
   m.stage = stages_ + "/" + kA + "/001122334455-0";
   ASSERT_TRUE(WriteStageMeta(env(), m).ok());
-  auto found = ReadStageMetas(env(), stages_, kA);
+  auto found = ReadStageMetas(env(), stages_, kA).value();
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].stage, m.stage);
   EXPECT_EQ(found[0].attach.target, "/data");
@@ -213,12 +213,12 @@ TEST_F(MetaTest, StagesSayWhoseTheyAre) {
   EXPECT_EQ(found[0].operation.scope, meta_.operation.scope);
   // One that was copied to another attachment, one that is damaged, and one that anybody can write.
   fs::copy_file(m.stage + ".json", stages_ + "/" + kB + "/001122334455-0.json");
-  EXPECT_TRUE(ReadStageMetas(env(), stages_, kB).empty());
+  EXPECT_TRUE(ReadStageMetas(env(), stages_, kB).value().empty());
   std::ofstream(stages_ + "/" + kA + "/x.json") << "{";
   std::ofstream(stages_ + "/" + kA + "/y.json") << "{}";
-  EXPECT_EQ(ReadStageMetas(env(), stages_, kA).size(), 1u);
+  EXPECT_EQ(ReadStageMetas(env(), stages_, kA).value().size(), 1u);
   ASSERT_EQ(::chmod((m.stage + ".json").c_str(), 0666), 0);
-  EXPECT_TRUE(ReadStageMetas(env(), stages_, kA).empty());
+  EXPECT_TRUE(ReadStageMetas(env(), stages_, kA).value().empty());
   EXPECT_TRUE(RemoveStageMeta(env(), m.stage).ok());
   EXPECT_TRUE(RemoveStageMeta(env(), m.stage).ok()) << "it is gone already";
 }

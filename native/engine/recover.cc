@@ -46,8 +46,13 @@ Result<std::vector<std::string>> LostStages(Core& core) {
     // Only what is provably ours, and so will be known after a rebuild.
     std::string id = path.substr(core.stage_root.size() + 1);
     id = id.substr(0, id.find('/'));
-    if (!ReadMeta(core.env, core.stage_root, id).ok()) continue;
-    for (const auto& s : ReadStageMetas(core.env, core.stage_root, id))
+    auto meta = ReadMeta(core.env, core.stage_root, id);
+    if (!meta.ok() && CanBeReadLater(meta.status())) return meta.status();
+    if (!meta.ok()) continue;
+    auto stages = ReadStageMetas(core.env, core.stage_root, id);
+    if (!stages.ok() && CanBeReadLater(stages.status())) return stages.status();
+    if (!stages.ok()) continue;
+    for (const auto& s : *stages)
       if (s.stage == path && s.operation.boot_id == core.boot_id) lost.push_back(path);
   }
   return lost;
@@ -78,6 +83,15 @@ Status RebuildLedger(Core& core) {
   bool whole = true;
   for (const auto& id : ids) {
     auto meta = ReadMeta(core.env, core.stage_root, id);
+    auto of_stages = ReadStageMetas(core.env, core.stage_root, id);
+    // For want of a descriptor or of memory: whoever went on would take a volume for released that is in use,
+    // or for nobody's.
+    for (const Status& s : {meta.status(), of_stages.status()})
+      if (!s.ok() && CanBeReadLater(s)) return s;
+    if (!of_stages.ok()) {
+      whole = false;
+      continue;
+    }
     if (!meta.ok()) {
       // ReportStrangers names it. One that could not be read now may be by who opens the ledger next.
       const int error = meta.status().error_number();
@@ -91,7 +105,7 @@ Status RebuildLedger(Core& core) {
     for (const auto& e : meta->attachments)
       if (e.id == id) a.driver = e.driver, a.name = e.name;
     std::vector<StageMeta> stages;
-    for (auto& s : ReadStageMetas(core.env, core.stage_root, id)) {
+    for (auto& s : *of_stages) {
       if (s.operation.boot_id == core.boot_id && FindMount(mounts, s.stage) != nullptr)
         stages.push_back(std::move(s));
     }

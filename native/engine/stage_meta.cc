@@ -35,15 +35,19 @@ Status WriteStageMeta(const Env& env, const StageMeta& m) {
   return s;
 }
 
-std::vector<StageMeta> ReadStageMetas(const Env& env, const std::string& stage_root,
-                                      const std::string& attachment) {
+Result<std::vector<StageMeta>> ReadStageMetas(const Env& env, const std::string& stage_root,
+                                              const std::string& attachment) {
   std::vector<std::string> names;
   std::string folder = stage_root + "/" + attachment;
   std::vector<StageMeta> found;
-  if (env.sys->ListDir(AT_FDCWD, folder.c_str(), &names) < 0) return found;
+  const int r = env.sys->ListDir(AT_FDCWD, folder.c_str(), &names);
+  if (r == -ENOENT || r == -ENOTDIR) return found;
+  if (r < 0) return Status::FromErrno(-r, "cannot list " + folder, folder);
   for (const auto& name : names) {
     if (!name.ends_with(kFile) || name == "meta.json") continue;
     auto text = ReadOwnFile(env.sys, folder + "/" + name);
+    const int error = text.status().error_number();
+    if (!text.ok() && error != 0 && error != ENOENT && error != ELOOP) return text.status();
     if (!text.ok()) continue;
     auto j = ParseJson(*text, name);
     if (!j.ok()) continue;

@@ -99,9 +99,13 @@ Local UndoLocal(Core& core, const std::vector<EffectRow>& effects, std::vector<E
 // them still.
 Status RecordPlaces(Core& core, const Undoing& what) {
   std::vector<StageMeta> stages;
-  for (const std::string& id : what.unplaced)
-    for (StageMeta& s : ReadStageMetas(core.env, core.stage_root, id))
+  for (const std::string& id : what.unplaced) {
+    auto read = ReadStageMetas(core.env, core.stage_root, id);
+    if (!read.ok() && CanBeReadLater(read.status())) return read.status();
+    if (!read.ok()) continue;
+    for (StageMeta& s : *read)
       if (s.operation.id == what.operation.id && !s.mountpoint.empty()) stages.push_back(std::move(s));
+  }
   if (stages.empty()) return Status();
   return core.ledger->Apply(Commit::placed, false, [&](LedgerTx& tx) -> Status {
     for (const StageMeta& s : stages) {
