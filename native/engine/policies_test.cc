@@ -1,4 +1,8 @@
 // A node's policies over time: canary, shadow, activation, the automatic return, and what operators are told.
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
 #include "engine/testing/policy_blobs.h"
 
 namespace dvdi {
@@ -140,6 +144,28 @@ TEST_F(PoliciesTest, WhatIsRefusedByTheActiveOneIsDecidedInShadowToo) {
   ASSERT_TRUE(Verb("shadow", {{"path", File(Sound("2.0.0"))}}).contains("ok"));
   EXPECT_EQ(CodeOf(Workload("w1")), "refused");
   EXPECT_EQ(Verb("shadow")["ok"]["shadow"]["decisions"], Json({{"different", 1}}));
+}
+
+// What the node's policies were and which are barred is no damage because a descriptor or memory is missing.
+TEST_F(PoliciesTest, AStateThatCannotBeReadForTheMomentIsNotPutAside) {
+  ASSERT_TRUE(Install(Sound("1.0.0")).contains("ok"));
+  for (int error : {EMFILE, ENFILE, ENOMEM}) {
+    int n = 1;
+    for (;; ++n) {
+      int seen = 0;
+      world_.sys.look_fault = [&](const char*) { return ++seen == n ? error : 0; };
+      const std::string version = n % 2 == 0 ? "1.0.0" : "2.0.0";
+      Json answer = Install(Sound(version), {{"allow_downgrade", true}});
+      world_.sys.look_fault = nullptr;
+      for (const auto& entry : std::filesystem::directory_iterator(settings_.policy_dir))
+        EXPECT_EQ(entry.path().filename().string().find(".damaged-"), std::string::npos)
+            << std::strerror(error) << " at look " << n;
+      EXPECT_NE(Active(), "") << std::strerror(error) << " at look " << n << ": " << answer;
+      if (HasFailure() || seen < n) break;
+    }
+    if (HasFailure()) return;
+    EXPECT_GT(n, 10);
+  }
 }
 
 TEST_F(PoliciesTest, APolicyThatFailsOnThreeWorkloadsIsTakenBack) {
