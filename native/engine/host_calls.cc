@@ -125,7 +125,12 @@ Result<Json> PrepareOperation::PluginCall(const Json& request) {
   if (!mounts.empty()) {
     for (size_t c = 0; c < calls.size(); ++c)
       if (calls[c].method == Method::kMount) named_.push_back(answers[c].mountpoint);
-    DVDI_RETURN_IF_ERROR(ReadMounts());
+    if (Status s = ReadMounts(); !s.ok()) {
+      for (const Slot& slot : slots)
+        if (slot.call >= 0 && calls[slot.call].method == Method::kMount)
+          volumes_[volumes_[slot.volume].first].unseen = NormalPath(answers[slot.call].mountpoint);
+      return s;
+    }
   }
   std::vector<Json> read;
   for (size_t c = 0; c < calls.size(); ++c) {

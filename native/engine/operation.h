@@ -68,6 +68,7 @@ struct VolumeState {
   bool there = false;        // the driver said that it has it
   bool mount_opts = false;   // its driver takes options with a Mount
   bool attached = false;     // Mount was answered, now or before
+  std::string unseen;        // where its driver said that it is, which nobody could look at
   std::string owned;         // how the ownership of what is in it was changed, for the audit log
   std::string stage;         // the folder, once mounted
   std::string unstaged;      // why the last try to mount it failed

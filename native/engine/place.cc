@@ -63,14 +63,15 @@ Status PrepareOperation::MayBeAt(const VolumeState& v, const std::string& place)
 
 // Where the volumes are mounted: a driver that never says so may refuse the Unmount, and have them still.
 Status PrepareOperation::RecordPlaces() {
-  if (std::none_of(volumes_.begin(), volumes_.end(), [](const VolumeState& v) { return v.attached; }))
+  auto place = [](const VolumeState& v) { return v.attached ? v.attachment.mountpoint : v.unseen; };
+  if (std::all_of(volumes_.begin(), volumes_.end(), [&](const VolumeState& v) { return place(v).empty(); }))
     return Status();
   return core_.ledger->Apply(Commit::placed, false, [&](LedgerTx& tx) -> Status {
     for (const VolumeState& v : volumes_) {
-      if (!v.attached || &volumes_[v.first] != &v) continue;
+      if (place(v).empty() || &volumes_[v.first] != &v) continue;
       DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(v.attachment.id));
-      if (!row || row->mountpoint == v.attachment.mountpoint) continue;
-      row->mountpoint = v.attachment.mountpoint, row->device = v.attachment.device;
+      if (!row || row->mountpoint == place(v)) continue;
+      row->mountpoint = place(v), row->device = v.attached ? v.attachment.device : "";
       DVDI_RETURN_IF_ERROR(tx.PutAttachment(*row));
     }
     return Status();

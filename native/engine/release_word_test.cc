@@ -64,6 +64,33 @@ TEST_F(ReleaseTest, AnUnmountWithoutAnAnswerIsNotBelievedWhileTheNodeSeesTheMoun
   EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
 }
 
+// The same where its mountinfo could not be read behind the Mount: what the driver answered is known all the
+// same.
+TEST_F(ReleaseTest, AVolumeThatNobodyCouldLookForIsNotLetGoEither) {
+  ASSERT_TRUE(Prepare("zero", {Volume("red", "a")}).contains("ok"));
+  Cleanup("zero");
+  Settle();
+  bool busy = true, blind = false;
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Unmount" && busy) *reply = Says("{\"Err\":\"the device is busy\"}", 500);
+    if (method == "Get") *reply = Says("{\"Volume\":{\"Name\":\"a\"},\"Err\":\"\"}");
+    blind |= method == "Mount";
+    return method == "Get" || (method == "Unmount" && busy);
+  };
+  world_.sys.look_fault = [&](const char* call) {
+    return std::string_view(call) == "mountinfo" && std::exchange(blind, false) ? ENOMEM : 0;
+  };
+  EXPECT_HAS(Dump(Prepare("one", {Volume("red", "a")})), "cannot read /proc/self/mountinfo");
+  world_.sys.look_fault = nullptr;
+  Settle();
+  ASSERT_EQ(Pending().size(), 1u) << "its driver has it still";
+  EXPECT_HAS(GetString(Pending()[0], "error"), "the node still has it mounted at ");
+  busy = false;
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+  ExpectNothingLeft();
+}
+
 // What a prepare that fails knew of the place is known when the Unmount is refused.
 TEST_F(ReleaseTest, AFailedPreparesBusyVolumeIsNotLetGoWhileTheNodeSeesTheMount) {
   ASSERT_TRUE(Prepare("zero", {Volume("red", "a")}).contains("ok"));
