@@ -66,9 +66,7 @@ EngineProcess* History::Open(NodeState& node, int number, int kill_at, bool reco
   }
   if (!p->engine) {
     Say("not opened: " + error->message());
-    if (!node.kernel.disk.full() && !node.mount_errors && node.disk_error_one_in == 0 &&
-        node.no_mount_table_one_in == 0)
-      Broken("opens", "the engine does not open: " + error->message());
+    if (!node.MayRefuse()) Broken("opens", "the engine does not open: " + error->message());
     return nullptr;
   }
   if (recovers) Ask(*p, "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
@@ -81,6 +79,10 @@ void History::SetFaults(EngineProcess& p) {
   p.sys.fault = [this, node, sys](const char* call, const std::string& path) -> int {
     std::string_view name = call;
     if (node->busy_mounts && name == "umount" && random().OneIn(2)) return EBUSY;
+    if (node->unmount_errors && name == "umount" && random().OneIn(2)) {
+      ++result_.unmount_errors;
+      return random().OneIn(2) ? EINVAL : EIO;
+    }
     if (node->mount_errors && (name == "move_mount" || name == "open_tree" || name == "mount_setattr") &&
         random().OneIn(2))
       return name == "open_tree" ? EIO : ENOMEM;
@@ -93,14 +95,20 @@ void History::SetFaults(EngineProcess& p) {
     return 0;
   };
   p.sys.look = [this, node, sys](const char* call, const std::string& path) -> int {
+    constexpr int kErrors[] = {EMFILE, ENOMEM, EIO};
     if (node->no_mount_table_one_in == 0 || !random().OneIn(node->no_mount_table_one_in)) return 0;
     ++result_.looks_failed;
-    constexpr int kErrors[] = {EMFILE, ENOMEM, EIO};
     const int err = kErrors[random().Below(3)];
     if (keep_)
       result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path + " fails with errno " +
                                    std::to_string(err));
     return err;
+  };
+  p.sys.no_thread = [this, node, sys] {
+    if (node->no_threads_one_in == 0 || !random().OneIn(node->no_threads_one_in)) return false;
+    ++result_.threads_refused;
+    if (keep_) result_.transcript.push_back("  " + sys->name() + ": cannot start a thread");
+    return true;
   };
   p.sys.told = [this, sys](const char* call, const std::string& path, int err) {
     if (keep_ &&

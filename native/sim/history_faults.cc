@@ -61,10 +61,9 @@ void History::Happen(const Step& step) {
           After(step, node.disk_error_one_in > 0) ? kDiskErrorsOneIn[random().Below(4)] : 0;
       node.only_fsyncs = random().OneIn(2);
       break;
-    case Kind::kNoMountTable:
-      node.no_mount_table_one_in =
-          After(step, node.no_mount_table_one_in > 0) ? kLooksFailOneIn[random().Below(3)] : 0;
-      break;
+    case Kind::kNoMountTable: NowAndThen(step, &node.no_mount_table_one_in); break;
+    case Kind::kNoThreads: NowAndThen(step, &node.no_threads_one_in); break;
+    case Kind::kUnmountErrors: node.unmount_errors = After(step, node.unmount_errors); break;
     case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
     case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;
     case Kind::kSwap: Swap(step); break;
@@ -77,6 +76,10 @@ void History::Happen(const Step& step) {
   }
   Say("   " + driver + (plugin.up ? "" : " down") + (plugin.busy ? " busy" : "") +
       (plugin.stuck ? " stuck" : ""));
+}
+
+void History::NowAndThen(const Step& step, uint64_t* one_in) {
+  *one_in = After(step, *one_in > 0) ? kLooksFailOneIn[random().Below(3)] : 0;
 }
 
 void History::Reboot(NodeState& node, bool power) {

@@ -205,7 +205,9 @@ void History::Prepare(EngineProcess& p) {
   std::string owner = kOwners[random().Below(4)];
   // An agent is one process, which knows what it begins behind its own list of the living.
   if (owner == "agent" && ReconcilesElsewhere(p)) owner = "manual";
-  pid_t pid = node.kernel.StartProcess();
+  const int64_t known = node.kernel.next_process();
+  pid_t pid = node.kernel.StartProcess(plan_.pids_come_again && random().OneIn(2));
+  if (pid != known) ++result_.pids_again;
   Json sources;
   Json wanted = Wanted(&sources, true);
   Json request = {{"owner", owner},    {"scope", owner + std::to_string(next_scope_++)},

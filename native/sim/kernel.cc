@@ -63,9 +63,10 @@ std::string SimKernel::Mountinfo(pid_t pid) const {
   return text;
 }
 
-pid_t SimKernel::StartProcess() {
-  pid_t pid = next_pid_++;
-  processes_[pid] = static_cast<uint64_t>(pid) * 7;
+pid_t SimKernel::StartProcess(bool again) {
+  const pid_t next = next_pid_++, pid = again && ended_ != 0 ? ended_ : next;
+  if (pid == ended_) ended_ = 0;
+  processes_[pid] = static_cast<uint64_t>(next) * 7;  // no two have begun at the same time
   return pid;
 }
 
@@ -74,6 +75,7 @@ void SimKernel::Reboot() {
   mounts_.clear();
   table_.clear();
   processes_.clear();
+  ended_ = 0;
   binds_.clear();
   disk.Reboot();
   AddMount("/", "8:1", "rw,relatime");

@@ -43,11 +43,16 @@ class SimKernel {
     for (auto& [pid, targets] : binds_) targets.erase(path);
   }
 
-  pid_t StartProcess();
-  void EndProcess(pid_t pid) { processes_.erase(pid), binds_.erase(pid); }
+  // `again`: with the number of the process that ended last, if one has in this boot and nobody has it.
+  pid_t StartProcess(bool again = false);
+  void EndProcess(pid_t pid) {
+    if (processes_.erase(pid) != 0) ended_ = pid;
+    binds_.erase(pid);
+  }
+  pid_t next_process() const { return next_pid_; }  // where no number comes again
   bool Runs(pid_t pid) const { return processes_.count(pid) != 0; }
   uint64_t StartOf(pid_t pid) const { return processes_.at(pid); }
-  static uint64_t NamespaceOf(pid_t pid) { return 4'026'000'000U + static_cast<uint64_t>(pid); }
+  uint64_t NamespaceOf(pid_t pid) const { return 4'026'000'000U + processes_.at(pid) / 7; }
   const std::map<pid_t, uint64_t>& processes() const { return processes_; }
 
   std::string BootId() const { return "boot-" + name_ + "-" + std::to_string(boot_); }
@@ -62,7 +67,7 @@ class SimKernel {
   std::map<pid_t, uint64_t> processes_;  // start time
   std::map<pid_t, std::set<std::string>> binds_;
   int next_mount_ = 100, boot_ = 1;
-  pid_t next_pid_ = 1000;
+  pid_t next_pid_ = 1000, ended_ = 0;
 };
 
 }  // namespace dvdi::sim

@@ -71,6 +71,8 @@ int Run(const Options& o) {
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
     sum.looks_failed += r.looks_failed;
+    sum.unmount_errors += r.unmount_errors, sum.threads_refused += r.threads_refused;
+    sum.pids_again += r.pids_again;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
     if (r.violations.empty()) continue;
     failed.push_back(seed);
@@ -94,6 +96,9 @@ int Run(const Options& o) {
               {"ledgers_harmed", sum.ledgers_harmed},
               {"disk_errors", sum.disk_errors},
               {"looks_failed", sum.looks_failed},
+              {"unmount_errors", sum.unmount_errors},
+              {"threads_refused", sum.threads_refused},
+              {"pids_again", sum.pids_again},
               {"plugin_calls", sum.plugin_calls},
               {"switches", sum.switches},
               {"digest", sum.digest},

@@ -57,6 +57,8 @@ constexpr Weight kKinds[] = {
     {Kind::kDamageLedger, "damage-ledger", 30, false, 4},
     {Kind::kDiskErrors, "disk-errors", 16, false, 6},
     {Kind::kNoMountTable, "no-mount-table", 12, false, 7},
+    {Kind::kUnmountErrors, "unmount-errors", 12, false, 8},
+    {Kind::kNoThreads, "no-threads", 12, false, 9},
 };
 
 // Of generation 3: a step about a workload, where none lives, is a prepare too.
@@ -64,7 +66,8 @@ constexpr unsigned kPreparesNow = 160;
 
 bool Lasts(Kind kind) {
   for (Kind lasting : {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull,
-                       Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors, Kind::kNoMountTable})
+                       Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors,
+                       Kind::kNoMountTable, Kind::kUnmountErrors, Kind::kNoThreads})
     if (kind == lasting) return true;
   return false;
 }
@@ -102,6 +105,7 @@ Plan MakePlan(uint64_t seed, int operations, int generation) {
   plan.under_engines = plan.kills_opening = generation > 3;
   plan.left_alone = generation > 3 && random.OneIn(2);
   plan.odd_drivers = generation > 4;
+  plan.pids_come_again = generation > 9 && random.OneIn(2);
   plan.fault_one_in = random.OneIn(4) ? 0 : 6 + random.Below(40);
   const uint64_t kill_one_in = random.OneIn(4)  ? 0
                                : generation > 2 ? 12 + random.Below(40)

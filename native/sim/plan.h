@@ -48,6 +48,8 @@ struct Step {
     kElsewhere,      // somebody else makes a volume
     kDiskErrors,     // writes and fsyncs fail, or no more
     kNoMountTable,   // mountinfo cannot be read, or can again
+    kUnmountErrors,  // unmounts of ours fail as on a mount that is broken, or no more
+    kNoThreads,      // no thread can be started, or one can again
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -73,6 +75,7 @@ struct Plan {
   bool left_alone = false;     // at the end, engines undo what was begun before anybody tells them to
   bool odd_drivers = false;    // some never tell where a volume is mounted, some do so whether it is or not;
                                // some act, and answer with an error
+  bool pids_come_again = false;
   std::vector<Step> steps;
 };
 
@@ -90,7 +93,10 @@ struct Plan {
 //   5  drivers that never name a mountpoint, or always; that act and then say that they could not
 //   6  disks of which now and then, or for a while always, a write or an fsync fails
 //   7  mountinfo that cannot be read, now and then or for a while
-constexpr int kNewestPlans = 7;
+//   8  unmounts that fail with EINVAL or EIO
+//   9  threads that cannot be started
+//  10  processes that have the number of one that has ended
+constexpr int kNewestPlans = 10;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.

@@ -33,7 +33,7 @@ SimProcess::SimProcess(SimKernel* kernel, Tasks* tasks, SimClock* clock, int num
       name_(kernel->name() + "-" + std::to_string(number)),
       clock_(clock, &ahead_ms_),
       random_(0x9E37 + static_cast<uint64_t>(number) * 7919),
-      scheduler_(tasks, this, &dead_, &ahead_ms_, &clock_),
+      scheduler_(tasks, this, &dead_, &ahead_ms_, &clock_, &no_thread),
       store_(
           &kernel->disk, &clock_, "sim-" + name_, [this](const char* call) { return Change(call, ""); },
           &dead_) {
@@ -371,14 +371,14 @@ int SimProcess::ProcessStart(pid_t pid, uint64_t* start_time) {
 
 int SimProcess::MountNamespace(pid_t pid, uint64_t* inode) {
   if (pid != 0 && !kernel_->Runs(pid)) return -ENOENT;
-  *inode = pid == 0 ? 1 : SimKernel::NamespaceOf(pid);
+  *inode = pid == 0 ? 1 : kernel_->NamespaceOf(pid);
   return 0;
 }
 
 Result<std::vector<pid_t>> SimProcess::ProcessesIn(uint64_t mount_namespace) {
   std::vector<pid_t> found;
   for (const auto& [pid, start] : kernel_->processes())
-    if (SimKernel::NamespaceOf(pid) == mount_namespace) found.push_back(pid);
+    if (kernel_->NamespaceOf(pid) == mount_namespace) found.push_back(pid);
   return found;
 }
 

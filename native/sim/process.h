@@ -40,6 +40,8 @@ class SimProcess : public Sys {
   std::function<int(const char* call, const std::string& path)> fault;
   // Asked before each look that may fail: 0 or an errno.
   std::function<int(const char* call, const std::string& path)> look;
+  // Asked before each start of a thread: whether there is none left.
+  std::function<bool()> no_thread;
   // What was decided on.
   std::function<void(const char* call, const std::string& path, int err)> told;
   // An unmount succeeded.

@@ -43,6 +43,8 @@ TEST(SimTest, SeedsKeepThePromises) {
     sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
     sum.looks_failed += r.looks_failed;
+    sum.unmount_errors += r.unmount_errors, sum.threads_refused += r.threads_refused;
+    sum.pids_again += r.pids_again;
   }
   // A simulation in which nothing happens proves nothing.
   EXPECT_GE(sum.operations, 30 * kOperations);
@@ -56,6 +58,9 @@ TEST(SimTest, SeedsKeepThePromises) {
   EXPECT_GT(sum.ledgers_harmed, 15);
   EXPECT_GT(sum.disk_errors, 50);
   EXPECT_GT(sum.looks_failed, 50);
+  EXPECT_GT(sum.unmount_errors, 15);
+  EXPECT_GT(sum.threads_refused, 15);
+  EXPECT_GT(sum.pids_again, 15);
 }
 
 TEST(SimTest, TheSameSeedIsTheSameHistoryByteForByte) {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -237,6 +238,7 @@ void Tasks::Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv
 }
 
 Status ProcessScheduler::Spawn(std::function<void()> task, const char*, size_t) {
+  if (!*dead_ && *no_thread_ && (*no_thread_)()) return Status::FromErrno(EAGAIN, "cannot start a thread");
   tasks_->Start(owner_, std::move(task));
   return Status();
 }

@@ -83,8 +83,15 @@ class Tasks {
 // The scheduler of one process.
 class ProcessScheduler : public Scheduler {
  public:
-  ProcessScheduler(Tasks* tasks, const void* owner, const bool* dead, int64_t* ahead_ms, Clock* clock)
-      : tasks_(tasks), owner_(owner), dead_(dead), ahead_ms_(ahead_ms), clock_(clock) {}
+  // `no_thread` says of each start of a thread whether it fails.
+  ProcessScheduler(Tasks* tasks, const void* owner, const bool* dead, int64_t* ahead_ms, Clock* clock,
+                   const std::function<bool()>* no_thread)
+      : tasks_(tasks),
+        owner_(owner),
+        dead_(dead),
+        ahead_ms_(ahead_ms),
+        clock_(clock),
+        no_thread_(no_thread) {}
   Status Spawn(std::function<void()> task, const char* name, size_t stack_kb) override;
   void Wait(std::unique_lock<std::mutex>& lock, std::condition_variable& cv, int64_t deadline_ms) override;
   void SleepUntil(int64_t deadline_ms) override;
@@ -97,6 +104,7 @@ class ProcessScheduler : public Scheduler {
   const bool* dead_;
   int64_t* ahead_ms_;
   Clock* clock_;
+  const std::function<bool()>* no_thread_;
 };
 
 }  // namespace dvdi::sim
