@@ -180,6 +180,24 @@ TEST_F(RecoverTest, AnAttachmentWithoutAUserIsReleasedAfterARebuild) {
   ExpectNothingLeft();
 }
 
+// The ledger is lost, and so is what would tell whose stage it is: whoever has it goes on.
+TEST_F(RecoverTest, AVolumeIsNotReleasedWhileAStageIsMountedOfWhichNobodyKnows) {
+  const Json one = Prepare("one", {Volume("red", "a")});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  Close();
+  RemoveLedger();
+  std::ofstream(StageOf(one) + ".json", std::ios::trunc) << "{";
+  Recover();
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 0) << "it is in use";
+  EXPECT_TRUE(Attached("red", "a"));
+  EXPECT_HAS(Dump(Ask("summary")["pending"]), StageOf(one) + " is mounted");
+  ASSERT_TRUE(world_.sys.RemoveMount(StageOf(one)));
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 1);
+  EXPECT_FALSE(Attached("red", "a"));
+}
+
 // Its owner was told that it is over, and nobody will say so again.
 TEST_F(RecoverTest, AStageThatCouldNotBeRemovedIsNotInUseAfterARebuild) {
   const Json manual = {{"owner", "manual"}};

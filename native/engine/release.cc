@@ -1,7 +1,10 @@
 #include "engine/release.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <map>
 #include <optional>
 
@@ -117,6 +120,23 @@ std::string NothingProves(const Core& core, const AttachmentRow& a) {
          title + "` gives it up";
 }
 
+// A stage of the volume that is mounted here, though the ledger knows of nobody who has it: what was known of
+// it is lost or damaged, and a workload may be at work in it. "" where there is none.
+Result<std::string> StageInSight(Core& core, const AttachmentRow& a) {
+  const std::string folder = core.stage_root + "/" + a.id;
+  std::vector<std::string> names;
+  const int r = core.env.sys->ListDir(AT_FDCWD, folder.c_str(), &names);
+  if (r == -ENOENT) return std::string();
+  if (r < 0) return Status::FromErrno(-r, "cannot look for stages of the volume in " + folder, folder);
+  for (const std::string& name : names) {
+    const std::string path = folder + "/" + name;
+    bool root = false;
+    // Before Linux 5.8 nobody tells: it is as the ledger says.
+    if (core.env.sys->IsMountRoot(path.c_str(), &root) >= 0 && root) return path;
+  }
+  return std::string();
+}
+
 // `code`: of the driver's last answer.
 Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_ms, Code* code) {
   *code = Code::kUnavailable;
@@ -140,6 +160,12 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   }
   if (!proven) {
     DVDI_RETURN_IF_ERROR(Postpone(core, a, NothingProves(core, a)));
+    return ReleaseResult::kPending;
+  }
+  DVDI_ASSIGN_OR_RETURN(const std::string stage, StageInSight(core, a));
+  if (DVDI_GUARD(stage_in_sight) && !stage.empty()) {  // promise 1, whatever the ledger says
+    DVDI_RETURN_IF_ERROR(
+        Postpone(core, a, stage + " is mounted, and nothing tells for which workload: unmount it once nobody uses it"));
     return ReleaseResult::kPending;
   }
   Call unmount;
