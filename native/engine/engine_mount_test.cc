@@ -99,8 +99,11 @@ TEST_F(EngineMountTest, ARecoveryLeavesWhatIsJustBeingAttached) {
   std::filesystem::create_directory(folder);
   const std::string temporary = core.stage_root + "/.meta-" + core.instance->id() + "-" + meta.operation.id;
   std::ofstream(temporary) << "{";
-  EXPECT_TRUE(recover().contains("ok"));
-  EXPECT_TRUE(std::filesystem::exists(folder));
+  {
+    ActiveOperation active(&core, meta.operation.id);
+    EXPECT_TRUE(recover().contains("ok"));
+    EXPECT_TRUE(std::filesystem::exists(folder));
+  }
   std::filesystem::remove(temporary);
   EXPECT_TRUE(recover().contains("ok"));
   EXPECT_FALSE(std::filesystem::exists(folder)) << "nobody is at it: it is left over";
