@@ -17,7 +17,7 @@ namespace {
 
 struct Options {
   uint64_t from = 1, count = 100;
-  int operations = 200, shrink_runs = 400, plans = kNewestPlans, processor = -1;
+  int operations = 200, shrink_runs = 400, plans = kSettledPlans, processor = -1;
   std::string second_policy, compiled;
   bool print = false, list = false;
 };
@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
   app.add_option("--from", o.from, "the first seed");
   app.add_option("--count", o.count, "how many seeds");
   app.add_option("--operations", o.operations, "operations of a history");
-  app.add_option("--plans", o.plans, "how plans are made: as they were when a seed was kept")
+  app.add_option("--plans", o.plans, "how plans are made: as they were when a seed was kept, or newer ones, with faults that are not settled")
       ->check(CLI::Range(1, dvdi::sim::kNewestPlans));
   app.add_option("--shrink-runs", o.shrink_runs, "histories to run at most to make one short");
   app.add_option("--second-policy", o.second_policy,

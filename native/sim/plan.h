@@ -97,6 +97,8 @@ struct Plan {
 //   9  threads that cannot be started
 //  10  processes that have the number of one that has ended
 constexpr int kNewestPlans = 10;
+// The newest of which no seed is known to break a promise (docs/simulation.md, "Plans").
+constexpr int kSettledPlans = 5;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.
