@@ -164,8 +164,9 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   }
   DVDI_ASSIGN_OR_RETURN(const std::string stage, StageInSight(core, a));
   if (DVDI_GUARD(stage_in_sight) && !stage.empty()) {  // promise 1, whatever the ledger says
-    DVDI_RETURN_IF_ERROR(
-        Postpone(core, a, stage + " is mounted, and nothing tells for which workload: unmount it once nobody uses it"));
+    DVDI_RETURN_IF_ERROR(Postpone(
+        core, a,
+        stage + " is mounted, and nothing tells for which workload: unmount it once nobody uses it"));
     return ReleaseResult::kPending;
   }
   Call unmount;

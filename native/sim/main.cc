@@ -116,7 +116,9 @@ int main(int argc, char** argv) {
   app.add_option("--from", o.from, "the first seed");
   app.add_option("--count", o.count, "how many seeds");
   app.add_option("--operations", o.operations, "operations of a history");
-  app.add_option("--plans", o.plans, "how plans are made: as they were when a seed was kept, or newer ones, with faults that are not settled")
+  app.add_option("--plans", o.plans,
+                 "how plans are made: as they were when a seed was kept, or newer ones, with faults that are "
+                 "not settled")
       ->check(CLI::Range(1, dvdi::sim::kNewestPlans));
   app.add_option("--shrink-runs", o.shrink_runs, "histories to run at most to make one short");
   app.add_option("--second-policy", o.second_policy,
