@@ -104,11 +104,6 @@ bool MetaIsBeingWritten(const Env& env, const std::string& stage_root) {
   return std::any_of(names.begin(), names.end(), [](const auto& n) { return n.starts_with(kTemporary); });
 }
 
-bool CanBeReadLater(const Status& why) {
-  const int err = why.error_number();
-  return err == EMFILE || err == ENFILE || err == ENOMEM || err == EAGAIN || err == EINTR;
-}
-
 bool IsAttachmentId(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }

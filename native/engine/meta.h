@@ -62,8 +62,6 @@ bool MetaWasCutShort(const Env& env, const std::string& stage_root, const MetaWr
                      const std::string& id);
 // Whether somebody is at a WriteMeta now: a folder may have no meta.json yet. True where it cannot be seen.
 bool MetaIsBeingWritten(const Env& env, const std::string& stage_root);
-// Whether the error is of the process or the moment, and not of the file: it can be read in a while.
-bool CanBeReadLater(const Status& why);
 // Whether the text can be an attachment's ID: 64 lower-case hex characters.
 bool IsAttachmentId(const std::string& text);
 

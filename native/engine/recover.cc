@@ -14,6 +14,7 @@
 #include "engine/meta.h"
 #include "engine/stage_meta.h"
 #include "engine/tell.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {

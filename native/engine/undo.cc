@@ -13,6 +13,7 @@
 #include "engine/stage_meta.h"
 #include "engine/tell.h"
 #include "mount/stage.h"
+#include "sys/files.h"
 
 namespace dvdi {
 namespace {

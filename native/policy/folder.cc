@@ -133,8 +133,7 @@ Result<PolicyState> PolicyFolder::Writer::Before(bool forget_damaged) const {
   auto state = owner.ReadState();
   if (state.ok()) return state;
   // What the system does not let us read for the moment is no damage: put aside, it would be missing.
-  const int error = state.status().error_number();
-  if (error == EMFILE || error == ENFILE || error == ENOMEM) return state.status();
+  if (CanBeReadLater(state.status())) return state.status();
   auto used = owner.Used();
   if (state.status().error_number() == ENOENT && used.ok() && !*used) return PolicyState();
   if (!forget_damaged)

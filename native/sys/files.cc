@@ -151,6 +151,11 @@ bool MappedWritesInPlace(int64_t type) {
   return type == 0x01021994 /*tmpfs*/ || type == 0xEF53 /*ext*/ || type == 0x58465342 /*xfs*/;
 }
 
+bool CanBeReadLater(const Status& why) {
+  const int err = why.error_number();
+  return err == EMFILE || err == ENFILE || err == ENOMEM || err == EAGAIN || err == EINTR;
+}
+
 Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t n = sys->Write(fd, bytes.data(), bytes.size());

@@ -42,6 +42,8 @@ Result<std::string> ReadNamedFile(Sys* sys, const std::string& path, uint64_t ma
 // Whether a store to a mapped page of a file that has its blocks needs no room on a filesystem of that type
 // (statfs(2)). Where it may (btrfs and its like write elsewhere), and there is none, it is a SIGBUS.
 bool MappedWritesInPlace(int64_t type);
+// Whether the error is of the process or the moment, and not of the file: it can be read in a while.
+bool CanBeReadLater(const Status& why);
 // All of it, from where the descriptor stands.
 Status WriteAll(Sys* sys, int fd, std::string_view bytes, const std::string& path);
 // The name of a file that becomes folder/name when it is whole. Who makes it locks it
