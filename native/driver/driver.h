@@ -173,6 +173,8 @@ class Driver {
   // brought there, the volume is not given back as clean any more, whatever a second try says.
   Status FlushImage(const std::string& name, int image, const LocalState& state);
   Status GiveBack(const std::string& name, const Volume& volume, const LocalState& state, bool was_mounted);
+  // Takes a volume that is mounted from that ID. True where no other ID has it: it is to be unmounted.
+  Result<bool> EndUse(const std::string& name, const std::string& id, LocalState* state);
   Status UnmountOrphan(const std::string& name, const std::string& id);
   // Ends the use of a volume that may be in a tier that is closed, which `closed` says. The pool is not
   // asked.

@@ -307,6 +307,21 @@ void Driver::UndoFreshMount(const std::string& name, const Volume& volume, const
     Log(LogLevel::kError, "volume " + name + ": cannot give the lease back: " + undone.message());
 }
 
+Result<bool> Driver::EndUse(const std::string& name, const std::string& id, LocalState* state) {
+  // Users that are not known (their state was lost) are guarded by the kernel alone.
+  if (!state->ids.empty() && state->ids.count(id) == 0) {
+    Log(LogLevel::kInfo,
+        "volume " + name + ": unmount by an ID that does not have it; " + Users(state->ids.size()) + " left");
+    return false;
+  }
+  if (state->ids.size() <= 1) return true;
+  state->ids.erase(id);
+  DVDI_RETURN_IF_ERROR(states_.Write(name, *state));
+  Step("user-removed");
+  Log(LogLevel::kInfo, "volume " + name + " has " + Users(state->ids.size()));
+  return false;
+}
+
 Status Driver::Unmount(const std::string& name, const std::string& id) {
   DVDI_RETURN_IF_ERROR(CheckName(name, "volume name"));
   DVDI_RETURN_IF_ERROR(CheckId(id));
@@ -319,19 +334,8 @@ Status Driver::Unmount(const std::string& name, const std::string& id) {
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
   DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
   if (!device.has_value()) return GiveBack(name, *volume, state, false);
-  // Users that are not known (their state was lost) are guarded by the kernel alone.
-  if (!state.ids.empty() && state.ids.count(id) == 0) {
-    Log(LogLevel::kInfo,
-        "volume " + name + ": unmount by an ID that does not have it; " + Users(state.ids.size()) + " left");
-    return OkStatus();
-  }
-  if (state.ids.size() > 1) {
-    state.ids.erase(id);
-    DVDI_RETURN_IF_ERROR(states_.Write(name, state));
-    Step("user-removed");
-    Log(LogLevel::kInfo, "volume " + name + " has " + Users(state.ids.size()));
-    return OkStatus();
-  }
+  DVDI_ASSIGN_OR_RETURN(const bool last, EndUse(name, id, &state));
+  if (!last) return OkStatus();
   // After a fence the image at this name is another one than what is mounted here.
   auto image = volume->pool().OpenImage(volume->fd.get(), name, Pool::For::kEnd);
   if (state.lost.empty() && image.ok() && !IsLoopOver(*device, image->get()))
@@ -349,11 +353,8 @@ Status Driver::UnmountOrphan(const std::string& name, const std::string& id) {
   DVDI_ASSIGN_OR_RETURN(auto device, root_.MountedDevice(name));
   DVDI_ASSIGN_OR_RETURN(LocalState state, states_.Read(name));
   if (device.has_value()) {
-    if (!state.ids.empty() && state.ids.count(id) == 0) return OkStatus();
-    if (state.ids.size() > 1) {
-      state.ids.erase(id);
-      return states_.Write(name, state);
-    }
+    DVDI_ASSIGN_OR_RETURN(const bool last, EndUse(name, id, &state));
+    if (!last) return OkStatus();
     DVDI_RETURN_IF_ERROR(root_.Unmount(name));
     Log(LogLevel::kWarning, "unmounted volume " + name + ", which is no longer in the pool");
   }

@@ -112,11 +112,8 @@ Status Driver::LetGo(const std::string& name, const std::string& id, const Statu
   // Nothing but the record of this boot tells whose mount that is, the image not being there to be asked.
   if (state.device.empty() || (device.has_value() && *device != state.device)) return closed;
   if (device.has_value()) {
-    if (!state.ids.empty() && state.ids.count(id) == 0) return OkStatus();
-    if (state.ids.size() > 1) {
-      state.ids.erase(id);
-      return states_.Write(name, state);
-    }
+    DVDI_ASSIGN_OR_RETURN(const bool last, EndUse(name, id, &state));
+    if (!last) return OkStatus();
     DVDI_RETURN_IF_ERROR(root_.Unmount(name));
     Step("unmounted");
   }
