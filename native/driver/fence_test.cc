@@ -277,17 +277,7 @@ TEST_F(LifeTest, AFenceThatBrokeOffIsEndedByTheNextMount) {
   struct stat before, after;
   ASSERT_EQ(::stat(Image().c_str(), &before), 0);
   b.reset();
-  pid_t child = ::fork();
-  if (child == 0) {
-    SetStepHook([](const char* step) {
-      if (std::string(step) == "fenced") ::_exit(77);
-    });
-    auto driver = Node("B", 2000);
-    ::_exit(driver != nullptr && driver->Fence("v", false).ok() ? 0 : 1);
-  }
-  int state = 0;
-  ASSERT_EQ(::waitpid(child, &state, 0), child);
-  ASSERT_EQ(WEXITSTATUS(state), 77);
+  ASSERT_NO_FATAL_FAILURE(BreakFenceOff());
   b = Node("B", 2000);
   EXPECT_TRUE(b->Get("v")->renew);
   EXPECT_FALSE(b->Get("v")->lease.has_value());
@@ -308,17 +298,7 @@ TEST_F(LifeTest, AFenceThatBrokeOffIsEndedByAFenceOnTheOperatorsWord) {
   LeaseOfTheDead(2000);
   struct stat before, after;
   ASSERT_EQ(::stat(Image().c_str(), &before), 0);
-  pid_t child = ::fork();
-  if (child == 0) {
-    SetStepHook([](const char* step) {
-      if (std::string(step) == "fenced") ::_exit(77);
-    });
-    auto driver = Node("B", 2000);
-    ::_exit(driver != nullptr && driver->Fence("v", false).ok() ? 0 : 1);
-  }
-  int state = 0;
-  ASSERT_EQ(::waitpid(child, &state, 0), child);
-  ASSERT_EQ(WEXITSTATUS(state), 77);
+  ASSERT_NO_FATAL_FAILURE(BreakFenceOff());
   auto c = Node("C", 2000);
   ASSERT_OK(c->Fence("v", true));
   ASSERT_EQ(::stat(Image().c_str(), &after), 0);

@@ -64,6 +64,20 @@ class LifeTest : public ::testing::TestWithParam<const char*> {
     }
     return error;
   }
+  // A fence of "v" by B, whose process dies once the old lease is no more.
+  void BreakFenceOff() {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      SetStepHook([](const char* step) {
+        if (std::string(step) == "fenced") ::_exit(77);
+      });
+      auto driver = Node("B", 2000);
+      ::_exit(driver != nullptr && driver->Fence("v", false).ok() ? 0 : 1);
+    }
+    int state = 0;
+    ASSERT_EQ(::waitpid(child, &state, 0), child);
+    ASSERT_EQ(WEXITSTATUS(state), 77);
+  }
   // A lease of another machine that renews nothing any more.
   void LeaseOfTheDead(int64_t lease_ms) {
     std::string number = std::to_string(Node("X")->Get("v")->generation + 1);

@@ -89,39 +89,26 @@ TEST_F(HostCallsTest, WhatIsUnknownNeverLeadsToCreate) {
   odd[4] = Says("404 page not found", 404);
   odd[5].outcome = Outcome::kTooLarge;
   settings_.breaker.failures = 0;
-  for (size_t i = 0; i < odd.size(); ++i) {
-    transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
-      *reply = odd[i];
-      return method == "Get";
-    };
-    Json get, create;
-    Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
-      get = host.Plugin(kGet);
-      host.Plugin({{"method", "List"}, {"driver", "red"}});
-      create = host.Plugin(kCreate);
-      return SaysError("unavailable", "enough");
-    });
-    EXPECT_EQ(get["kind"], "unknown") << i << ": " << get;
-    EXPECT_EQ(create["kind"], "refused") << i << ": " << create;
-    EXPECT_EQ(Count("red Create"), 0) << i;
-  }
-  // A list that did not come names nothing, and says nothing by that.
-  odd.push_back(Says("{\"Err\":\"the backend is away\"}", 500));
-  for (size_t i = 0; i < odd.size(); ++i) {
-    transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
-      *reply = odd[i];
-      return method == "List";
-    };
-    Json get, create;
-    Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
-      get = host.Plugin(kGet);
-      host.Plugin({{"method", "List"}, {"driver", "red"}});
-      create = host.Plugin(kCreate);
-      return SaysError("unavailable", "enough");
-    });
-    EXPECT_EQ(get["kind"], "error") << i << ": " << get;
-    EXPECT_EQ(create["kind"], "refused") << i << ": " << create;
-    EXPECT_EQ(Count("red Create"), 0) << i;
+  for (const std::string asked : {"Get", "List"}) {
+    // A list that did not come names nothing, and says nothing by that.
+    if (asked == "List") odd.push_back(Says("{\"Err\":\"the backend is away\"}", 500));
+    for (size_t i = 0; i < odd.size(); ++i) {
+      SCOPED_TRACE(asked + " " + std::to_string(i));
+      transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+        *reply = odd[i];
+        return method == asked;
+      };
+      Json get, create;
+      Hostile({Volume("red", "a")}, [&](const Json&, ScriptHost& host) -> Result<std::string> {
+        get = host.Plugin(kGet);
+        host.Plugin({{"method", "List"}, {"driver", "red"}});
+        create = host.Plugin(kCreate);
+        return SaysError("unavailable", "enough");
+      });
+      EXPECT_EQ(get["kind"], asked == "Get" ? "unknown" : "error") << get;
+      EXPECT_EQ(create["kind"], "refused") << create;
+      EXPECT_EQ(Count("red Create"), 0);
+    }
   }
 }
 
