@@ -366,6 +366,10 @@ Json PrepareOperation::AfterMount(size_t volume, const Answer& answer) {
     named_.push_back(real);
     s = ReadMounts();
   }
+  if (s.ok()) {
+    s = NobodyUnknownHas(v, real);
+    if (!s.ok()) v.unseen = real;
+  }
   if (!s.ok()) return Refused(s.message() + (s.hint().empty() ? "" : ": " + s.hint()));
   v.attachment.mountpoint = real;
   v.attachment.device = DeviceAt(mounts_, real);

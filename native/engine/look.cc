@@ -52,6 +52,7 @@ Status PrepareOperation::Look() {
     v.attached = v.attached && DeviceAt(mounts_, a.mountpoint) == a.device;
     v.before = v.attached ? "attached" : v.before == kReleasing ? "releasing" : "none";
     if (!v.attached) a.state = kIntent;
+    if (v.attached) DVDI_RETURN_IF_ERROR(NobodyUnknownHas(v, a.mountpoint));
   }
   return Status();
 }
@@ -64,7 +65,8 @@ Status PrepareOperation::ReadMounts() {
     if (v.attached) paths.push_back(NormalPath(v.attachment.mountpoint));
   std::erase(paths, "");  // what is no path is refused where it is opened
   if (paths.empty()) return Status();
-  DVDI_ASSIGN_OR_RETURN(mounts_, core_.Mounts(paths));
+  DVDI_ASSIGN_OR_RETURN(mountinfo_, core_.env.sys->Mountinfo());
+  mounts_ = ParseMountinfo(mountinfo_, paths);
   return Status();
 }
 

@@ -68,10 +68,10 @@ struct VolumeState {
   bool there = false;        // the driver said that it has it
   bool mount_opts = false;   // its driver takes options with a Mount
   bool attached = false;     // Mount was answered, now or before
-  std::string unseen;        // where its driver said that it is, which nobody could look at
-  std::string owned;         // how the ownership of what is in it was changed, for the audit log
-  std::string stage;         // the folder, once mounted
-  std::string unstaged;      // why the last try to mount it failed
+  std::string unseen;  // where its driver said that it is, if nobody could look there or has it unknown to us
+  std::string owned;   // how the ownership of what is in it was changed, for the audit log
+  std::string stage;   // the folder, once mounted
+  std::string unstaged;  // why the last try to mount it failed
 };
 
 // Runs on one thread.
@@ -142,6 +142,7 @@ class PrepareOperation {
 
   // --- place.cc: whether a driver may have a volume at that path
   Status MayBeAt(const VolumeState& v, const std::string& place);
+  Status NobodyUnknownHas(const VolumeState& v, const std::string& place);
   const std::vector<std::string>& OwnFolders();
 
   Result<std::map<std::string, std::string>> CreateOptions(const VolumeState& v, const Json& options,
@@ -168,6 +169,7 @@ class PrepareOperation {
   std::vector<std::string> own_folders_;
   std::vector<std::string> named_;  // folders that drivers have named, and where they really are
   // Our mountinfo, as it was when a volume was last found or put in its place.
+  std::string mountinfo_;  // which these were read from
   std::vector<MountEntry> mounts_;
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
   std::set<std::string> had_words_;  // drivers that said something which may repeat a secret

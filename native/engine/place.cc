@@ -8,6 +8,7 @@
 #include "base/guards.h"
 #include "base/path.h"
 #include "base/text.h"
+#include "engine/in_sight.h"
 #include "engine/operation.h"
 #include "mount/paths.h"
 
@@ -61,6 +62,15 @@ Status PrepareOperation::MayBeAt(const VolumeState& v, const std::string& place)
   return found ? others(*found) : Status();
 }
 
+// Who has what lies there counts as its only writer.
+Status PrepareOperation::NobodyUnknownHas(const VolumeState& v, const std::string& place) {
+  DVDI_ASSIGN_OR_RETURN(const std::string stage, UnknownStageOf(core_, mountinfo_, mounts_, place));
+  if (!DVDI_GUARD(unknown_user) || stage.empty()) return Status();  // promise 8
+  return Status(Code::kRefused, "volume " + v.name + " is in use: " + stage + kUsedByNobodyKnown, kUnmountIt)
+      .WithVolume(v.driver, v.name)
+      .WithPath(stage);
+}
+
 // Where the volumes are mounted: a driver that never says so may refuse the Unmount, and have them still.
 Status PrepareOperation::RecordPlaces() {
   auto place = [](const VolumeState& v) { return v.attached ? v.attachment.mountpoint : v.unseen; };
@@ -70,8 +80,9 @@ Status PrepareOperation::RecordPlaces() {
     for (const VolumeState& v : volumes_) {
       if (place(v).empty() || &volumes_[v.first] != &v) continue;
       DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(v.attachment.id));
-      if (!row || row->mountpoint == place(v)) continue;
-      row->mountpoint = place(v), row->device = v.attached ? v.attachment.device : "";
+      const std::string device = v.attached ? v.attachment.device : "";
+      if (!row || (row->mountpoint == place(v) && row->device == device)) continue;
+      row->mountpoint = place(v), row->device = device;
       DVDI_RETURN_IF_ERROR(tx.PutAttachment(*row));
     }
     return Status();

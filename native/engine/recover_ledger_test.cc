@@ -198,6 +198,46 @@ TEST_F(RecoverTest, AVolumeIsNotReleasedWhileAStageIsMountedOfWhichNobodyKnows) 
   EXPECT_FALSE(Attached("red", "a"));
 }
 
+// Neither the ledger nor the stage folder tells any more that it has a writer.
+TEST_F(RecoverTest, WhatNobodyIsKnownToUseIsGivenToNobodyElseWhileItIsMounted) {
+  const Json one = Prepare("one", {Volume("red", "a")});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  Close();
+  RemoveLedger();
+  const std::string stage = StageOf(one);
+  std::ofstream(stage.substr(0, stage.rfind('/')) + "/meta.json", std::ios::trunc) << "{";
+  Recover();
+  for (const char* scope : {"two", "three"}) {
+    const Json refused = Prepare(scope, {Volume("red", "a")});
+    EXPECT_HAS(Dump(refused), stage + " is mounted, and nothing tells for which workload: unmount it once");
+    Settle();
+    EXPECT_EQ(Count("red Unmount"), 0) << "it is in use";
+  }
+  ASSERT_TRUE(Prepare("other", {Volume("red", "b")}).contains("ok")) << "that is another volume";
+  Cleanup("other");
+  Close();
+  Recover();
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 1) << "of the other one";
+  ASSERT_TRUE(world_.sys.RemoveMount(stage));
+  ASSERT_TRUE(Prepare("four", {Volume("red", "a")}).contains("ok"));
+}
+
+// Some of its stages are known, and one is not.
+TEST_F(RecoverTest, NobodySharesAVolumeWithAWorkloadThatNothingIsKnownOf) {
+  const Json shared = {{"access", "multi-writer"}};
+  const Json one = Prepare("one", {Volume("red", "a", shared)}),
+             two = Prepare("two", {Volume("red", "a", shared)});
+  ASSERT_TRUE(one.contains("ok") && two.contains("ok")) << one << two;
+  Close();
+  RemoveLedger();
+  std::ofstream(StageOf(one) + ".json", std::ios::trunc) << "{";
+  Recover();
+  EXPECT_HAS(Dump(Prepare("three", {Volume("red", "a", shared)})), StageOf(one) + " is mounted, and nothing");
+  ASSERT_TRUE(world_.sys.RemoveMount(StageOf(one)));
+  EXPECT_TRUE(Prepare("three", {Volume("red", "a", shared)}).contains("ok"));
+}
+
 // Its owner was told that it is over, and nobody will say so again.
 TEST_F(RecoverTest, AStageThatCouldNotBeRemovedIsNotInUseAfterARebuild) {
   const Json manual = {{"owner", "manual"}};

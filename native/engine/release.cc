@@ -12,6 +12,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "engine/driver_words.h"
+#include "engine/in_sight.h"
 #include "engine/meta.h"
 #include "engine/tell.h"
 
@@ -120,23 +121,6 @@ std::string NothingProves(const Core& core, const AttachmentRow& a) {
          title + "` gives it up";
 }
 
-// A stage of the volume that is mounted here, though the ledger knows of nobody who has it: what was known of
-// it is lost or damaged, and a workload may be at work in it. "" where there is none.
-Result<std::string> StageInSight(Core& core, const AttachmentRow& a) {
-  const std::string folder = core.stage_root + "/" + a.id;
-  std::vector<std::string> names;
-  const int r = core.env.sys->ListDir(AT_FDCWD, folder.c_str(), &names);
-  if (r == -ENOENT) return std::string();
-  if (r < 0) return Status::FromErrno(-r, "cannot look for stages of the volume in " + folder, folder);
-  for (const std::string& name : names) {
-    const std::string path = folder + "/" + name;
-    bool root = false;
-    // Before Linux 5.8 nobody tells: it is as the ledger says.
-    if (core.env.sys->IsMountRoot(path.c_str(), &root) >= 0 && root) return path;
-  }
-  return std::string();
-}
-
 // `code`: of the driver's last answer.
 Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_ms, Code* code) {
   *code = Code::kUnavailable;
@@ -164,9 +148,7 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   }
   DVDI_ASSIGN_OR_RETURN(const std::string stage, StageInSight(core, a));
   if (DVDI_GUARD(stage_in_sight) && !stage.empty()) {  // promise 1, whatever the ledger says
-    DVDI_RETURN_IF_ERROR(Postpone(
-        core, a,
-        stage + " is mounted, and nothing tells for which workload: unmount it once nobody uses it"));
+    DVDI_RETURN_IF_ERROR(Postpone(core, a, stage + std::string(kUsedByNobodyKnown) + ": " + kUnmountIt));
     return ReleaseResult::kPending;
   }
   Call unmount;

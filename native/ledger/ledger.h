@@ -61,8 +61,9 @@ class LedgerTx {
   Status PutEffect(const EffectRow& row);
   // Where it is still that one: another may have been passed on to its place.
   Status DeleteEffect(const EffectRow& row);
-  Result<std::vector<EffectRow>> Effects(const std::string& operation);  // in order of seq
-  Result<std::vector<std::string>> StagePaths();                         // of all operations
+  Result<std::vector<EffectRow>> Effects(const std::string& operation);      // in order of seq
+  Result<std::vector<std::string>> StagesOf(const std::string& attachment);  // their paths
+  Result<std::vector<std::string>> StagePaths();                             // of all operations
   // Another operation that has a target at or below the path, or a folder below it to remove, or "".
   Result<std::string> OtherUserOfFolder(const std::string& path, const std::string& operation);
   // Gives the effect to another operation, as its last.

@@ -231,6 +231,13 @@ Status LedgerTx::DeleteEffect(const EffectRow& e) {
   return s.BindAll(e.operation, e.seq, e.kind, e.path).Run();
 }
 
+Result<std::vector<std::string>> LedgerTx::StagesOf(const std::string& attachment) {
+  // As the index of effects by attachment has it.
+  Stmt s =
+      db_->Prepare("SELECT path FROM effect WHERE attachment = ? AND attachment <> '' AND kind = 'stage'");
+  return All<std::string>(s.BindAll(attachment), [](const Stmt& r) { return r.Text(0); });
+}
+
 Result<std::vector<std::string>> LedgerTx::StagePaths() {
   Stmt s = db_->Prepare("SELECT path FROM effect WHERE kind = 'stage'");
   return All<std::string>(s, [](const Stmt& r) { return r.Text(0); });

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/path.h"
+
 namespace dvdi {
 namespace {
 
@@ -151,6 +153,26 @@ std::string PathInFilesystem(const MountEntry& mount, std::string_view path) {
   std::string out = mount.root == "/" ? "" : mount.root;
   if (!rest.empty() && rest != "/") out += rest;
   return out.empty() ? "/" : out;
+}
+
+std::vector<std::string> MountpointsOf(std::string_view text, const std::vector<MountEntry>& mounts,
+                                       std::string_view path, const std::string& folder) {
+  std::vector<std::string> found;
+  const MountEntry* mount = ContainingMount(mounts, path);
+  if (mount == nullptr) return found;
+  const std::string place = PathInFilesystem(*mount, path);
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    NextField(&line), NextField(&line);
+    if (NextField(&line) != mount->device) continue;
+    const std::string_view root = NextField(&line);
+    std::string mountpoint = Unescape(NextField(&line));
+    if (IsStrictlyBelow(folder, mountpoint) && Contains(place, Unescape(root)))
+      found.push_back(std::move(mountpoint));
+  }
+  return found;
 }
 
 bool HasOption(std::string_view options, std::string_view word) {

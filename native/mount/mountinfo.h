@@ -31,6 +31,10 @@ const MountEntry* ContainingMount(const std::vector<MountEntry>& mounts, std::st
 std::vector<const MountEntry*> MountsOnTheWay(const std::vector<MountEntry>& mounts, std::string_view path);
 // Where a path that this mount contains lies inside its filesystem.
 std::string PathInFilesystem(const MountEntry& mount, std::string_view path);
+// Where strictly below `folder` the same is mounted as lies at `path`, or what lies within that. `mounts` are
+// those on the way to `path`, `text` is what they were read from.
+std::vector<std::string> MountpointsOf(std::string_view text, const std::vector<MountEntry>& mounts,
+                                       std::string_view path, const std::string& folder);
 // Whether a comma-separated list ("rw,nosuid") has that word.
 bool HasOption(std::string_view options, std::string_view word);
 

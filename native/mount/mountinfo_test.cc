@@ -96,6 +96,26 @@ TEST(MountinfoTest, SaysWhereInTheFilesystemAPathLies) {
   EXPECT_EQ("/vols/a/b", PathInFilesystem(mounts[1], "/srv/vols/a/b"));
 }
 
+TEST(MountinfoTest, FindsWhereElseTheSameIsMounted) {
+  const std::string text =
+      "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+      "21 20 8:2 / /vols/disk rw - ext4 /dev/sdb rw\n"
+      "30 20 8:1 /vols/a\\040b /stage/1/x rw - ext4 /dev/sda1 rw\n"
+      "31 20 8:1 /vols/a\\040b/sub /stage/2/x rw - ext4 /dev/sda1 rw\n"
+      "32 20 8:1 /vols/a\\040bc /stage/3/x rw - ext4 /dev/sda1 rw\n"
+      "33 20 8:2 /sub /stage/4/y\\040z rw - ext4 /dev/sdb rw\n"
+      "34 20 8:1 /vols/a\\040b /elsewhere rw - ext4 /dev/sda1 rw\n"
+      "35 20 8:1 / /stage/5/x rw - ext4 /dev/sda1 rw\n";
+  auto of = [&](const std::string& path) {
+    return MountpointsOf(text, ParseMountinfo(text, {path}), path, "/stage");
+  };
+  using Paths = std::vector<std::string>;
+  EXPECT_EQ(of("/vols/a b"), (Paths{"/stage/1/x", "/stage/2/x"})) << "a folder, and one within it";
+  EXPECT_EQ(of("/vols/disk"), Paths{"/stage/4/y z"});
+  EXPECT_EQ(of("/vols/other"), Paths{});
+  EXPECT_EQ(MountpointsOf(text, {}, "/vols/disk", "/stage"), Paths{}) << "nobody knows what lies there";
+}
+
 TEST(MountinfoTest, ReadsTensOfThousandsOfLines) {
   std::string text = "1 0 8:1 / / rw - ext4 a rw\n";
   for (int i = 2; i < 20000; ++i)

@@ -108,6 +108,51 @@ for (const [what, { damage, note }] of Object.entries(DAMAGES)) {
   });
 }
 
+for (const [what, harm] of Object.entries<(folder: string) => void>({
+  "the file that names its volume": (folder) => writeFileSync(join(folder, "meta.json"), "garbage"),
+  "the file that names its workload": (folder) => {
+    for (const name of readdirSync(folder).filter((file) => /-\d+\.json$/.test(file))) rmSync(join(folder, name));
+  },
+})) {
+  test(`a volume whose ledger is lost, and ${what}, gets no second writer`, { skip }, async (t) => {
+    const world = await World.make(t);
+    const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data", "other"] });
+    const target = join(world.home, "target");
+    mkdirSync(target);
+    const held = await world.hold(["-v", `data:${target}`, ...PLAIN]);
+    for (const end of ["", "-wal", "-shm"]) rmSync(join(world.state, `ledger.db${end}`), { force: true });
+    const stages = world.outside(join(world.state, "stage"));
+    const [id = ""] = readdirSync(stages).filter((name) => !name.startsWith("."));
+    harm(join(stages, id));
+
+    const again = ["run", "-v", `data:${world.target("x")}`, ...PLAIN, "--", "true"];
+    for (let i = 0; i < 2; i++) {
+      const second = await world.dvdi(again);
+      assert.equal(second.code, 125, second.all);
+      assert.match(
+        second.all,
+        /data.* is in use: .* is mounted, and nothing tells for which workload.*unmount it once/s,
+      );
+    }
+    const other = await world.dvdi(["run", "-v", `other:${world.target("o")}`, ...PLAIN, "--", "true"]);
+    assert.equal(other.code, 0, other.all);
+    await world.dvdi(["recover", "--wait", "--timeout", "1"]);
+    assert.equal(plugin.count("Unmount data"), 0, "it is in use");
+
+    // The workload ends; what it had is the operator's, who is told where it lies.
+    assert.equal((await held.release()).code, 0);
+    const status = await world.dvdi(["status"]);
+    const stage = world.mounts().find((path) => path.startsWith(join(world.state, "stage", id)));
+    assert.ok(stage !== undefined && status.all.includes(id), status.all);
+    await world.must(["umount", stage]);
+    const done = await world.dvdi(again);
+    assert.equal(done.code, 0, done.all);
+    await world.dvdi(["recover", "--wait"]);
+    rmSync(join(stages, id), { recursive: true, force: true });
+    await world.nothingLeft();
+  });
+}
+
 test("who shares a volume since its ledger was removed keeps it when the other ends", { skip }, async (t) => {
   const world = await World.make(t, { settings: "policy:\n  defaults: {access: multi-writer}\n" });
   const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data"] });
