@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/guards.h"
 #include "base/text.h"
@@ -92,8 +93,30 @@ bool HasNoMounts(int err) {
   return err == ENOENT || err == ESRCH || err == EINVAL || err == EACCES || err == EPERM;
 }
 
-// Whether something is mounted on that folder in another mount namespace. Names differ there (a container
-// has a root of its own), so what is compared is where in which filesystem a mount sits.
+// Whether something is mounted on that place in a filesystem. Names differ from one mount namespace to
+// another (a container has a root of its own), so what is compared is where in which filesystem a mount sits.
+bool IsMountedOn(const std::vector<MountEntry>& mounts, const std::string& device,
+                 const std::string& inside) {
+  std::map<int, const MountEntry*> by_id;
+  for (const MountEntry& entry : mounts)
+    if (entry.device == device) by_id[entry.id] = &entry;
+  return std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& entry) {
+    const auto at = by_id.find(entry.parent);
+    if (at == by_id.end() || at->first == entry.id) return false;
+    const MountEntry& parent = *at->second;
+    return (parent.mountpoint == entry.mountpoint || IsStrictlyBelow(parent.mountpoint, entry.mountpoint)) &&
+           PathInFilesystem(parent, entry.mountpoint) == inside;
+  });
+}
+
+// The threads of a process whose first one has ended, and which so has no namespace itself.
+std::vector<std::string> ThreadsOf(Sys* sys, const std::string& pid) {
+  std::vector<std::string> threads;
+  if (sys->ListDir(AT_FDCWD, ("/proc/" + pid + "/task").c_str(), &threads) < 0) threads.clear();
+  return threads;
+}
+
+// Whether something is mounted on that folder in another mount namespace.
 Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>& ours,
                                   const std::string& path) {
   const MountEntry* home = ContainingMount(ours, path);
@@ -107,11 +130,15 @@ Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>&
   if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
   std::vector<uint64_t> seen = {own};
   const std::string unknown = "cannot tell whether " + OneLine(path) + " is mounted on in process ";
-  for (const std::string& name : names) {
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string name = names[i];
     if (!IsDigits(name)) continue;
     auto pid = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
     uint64_t space = 0;
     if (r = env.sys->MountNamespace(pid, &space); r < 0) {
+      if (r == -ENOENT)
+        for (std::string& thread : ThreadsOf(env.sys, name))
+          if (thread != name) names.push_back(std::move(thread));
       if (HasNoMounts(-r)) continue;
       return Status::FromErrno(-r, unknown + name, path);
     }
@@ -121,15 +148,7 @@ Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>&
       return Status::FromErrno(text.status().error_number(), unknown + name, path);
     if (!text.ok() || text->empty()) continue;  // gone meanwhile: another of its processes may come
     seen.push_back(space);
-    std::vector<MountEntry> theirs = ParseMountinfo(*text);
-    for (const MountEntry& entry : theirs) {
-      // Cheap first: most mounts have another name.
-      if (NameOf(entry.mountpoint) != NameOf(path)) continue;
-      for (const MountEntry& parent : theirs)
-        if (parent.id == entry.parent && parent.id != entry.id && parent.device == home->device &&
-            PathInFilesystem(parent, entry.mountpoint) == inside)
-          return true;
-    }
+    if (IsMountedOn(ParseMountinfo(*text), home->device, inside)) return true;
   }
   return false;
 }

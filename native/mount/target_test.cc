@@ -1,5 +1,9 @@
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "mount/paths.h"
@@ -169,6 +173,55 @@ TEST_F(TargetTest, AlsoWhereItHasAnotherNameThere) {
   ASSERT_NE(nullptr, FindMount(other.Mounts(), alias + "/target"));
   ASSERT_TRUE(RemoveFolder(env_, target).ok());
   EXPECT_EQ(0, ::access(target.c_str(), F_OK));
+}
+
+TEST_F(TargetTest, AlsoWhereItIsMountedItselfUnderAnotherName) {
+  std::string target = MakeDir("target"), alias = MakeDir("alias");
+  OtherNamespace other(MS_PRIVATE, [&] {
+    ::mount(target.c_str(), alias.c_str(), nullptr, MS_BIND, nullptr);
+    ::mount("vol", alias.c_str(), "tmpfs", 0, nullptr);
+  });
+  ASSERT_EQ("tmpfs", FindMount(other.Mounts(), alias)->type);
+  ASSERT_TRUE(RemoveFolder(env_, target).ok());
+  EXPECT_EQ(0, ::access(target.c_str(), F_OK));
+}
+
+// What has no threads any more but those that others began lives in its namespace still.
+TEST_F(TargetTest, AlsoWhereTheFirstThreadThereHasEnded) {
+  static std::string target;
+  target = MakeDir("target");
+  int ready[2];
+  ASSERT_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  static int out;
+  out = ready[1];
+  const pid_t pid = ::fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    pthread_t thread;
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("vol", target.c_str(), "tmpfs", 0, nullptr) != 0 ||
+        ::pthread_create(
+            &thread, nullptr,
+            [](void*) -> void* {
+              uint64_t number = 0;
+              while (Sys::Real()->MountNamespace(::getpid(), &number) == 0) ::usleep(1000);
+              (void)!::write(out, "y", 1);
+              for (;;) ::pause();
+            },
+            nullptr) != 0)
+      ::_exit(1);
+    ::syscall(SYS_exit, 0);  // this thread alone
+  }
+  ::close(ready[1]);
+  char ok = 'n';
+  EXPECT_EQ(::read(ready[0], &ok, 1), 1);
+  ::close(ready[0]);
+  const Status removed = RemoveFolder(env_, target);
+  EXPECT_TRUE(removed.ok()) << removed.message();
+  EXPECT_EQ(0, ::access(target.c_str(), F_OK));
+  KillAndWait(pid);
+  EXPECT_TRUE(RemoveFolder(env_, target).ok());
+  EXPECT_NE(0, ::access(target.c_str(), F_OK));
 }
 
 using PeerTest = MountTest;
