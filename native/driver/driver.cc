@@ -72,6 +72,7 @@ Result<std::unique_ptr<Driver>> Driver::Open(const DriverOptions& given) {
   DVDI_ASSIGN_OR_RETURN(Holder self, Holder::Self(options.node));
   DVDI_RETURN_IF_ERROR(CheckApartAsWritten(options.mount_root, options.tiers));
   DVDI_ASSIGN_OR_RETURN(MountRoot root, MountRoot::Open(options.mount_root));
+  self.lock = root.LockId();
   std::unique_ptr<Driver> driver(new Driver(options, std::move(root), std::move(self), std::move(limiter)));
   if (Status none = driver->tiers_.Start(); !none.ok()) {
     auto mounted = driver->root_.Mounted();

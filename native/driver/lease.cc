@@ -30,6 +30,8 @@ std::string LeaseText(const Lease& lease) {
                    {"machine", lease.holder.machine},
                    {"pid", lease.holder.pid},
                    {"start_time", lease.holder.start_time},
+                   {"pid_namespace", lease.holder.pid_namespace},
+                   {"lock", lease.holder.lock},
                    {"session", lease.holder.session},
                    {"lease_ms", lease.holder.lease_ms},
                    {"fencing", lease.fencing}}) +
@@ -75,6 +77,7 @@ Result<Holder> Holder::Self(const std::string& node) {
   // The raw id is not for other machines' eyes (machine-id(5)).
   if (machine.ok() && machine->size() >= 32)
     h.machine = Sha256Hex("dvdi-driver:" + machine->substr(0, 32)).substr(0, 32);
+  DVDI_ASSIGN_OR_RETURN(h.pid_namespace, OwnPidNamespace(Sys::Real()));
   h.pid = ::getpid();
   int r = Sys::Real()->ProcessStart(h.pid, &h.start_time);
   if (r < 0) return Status::FromErrno(-r, "cannot read the start time of this process from /proc");
@@ -125,6 +128,9 @@ Result<std::optional<Lease>> LeaseFile::ReadNumber(uint64_t number) const {
       lease.holder.boot_id = GetString(*json, "boot_id");
       lease.holder.machine = GetString(*json, "machine");
       lease.holder.session = GetString(*json, "session");
+      // An earlier driver did not say these.
+      lease.holder.lock = GetString(*json, "lock");
+      (void)GetUnsigned(*json, "pid_namespace", &lease.holder.pid_namespace);
       lease.since = GetString(*json, "since");
       if (!lease.holder.node.empty() && !lease.holder.boot_id.empty() && !lease.since.empty() &&
           GetUnsigned(*json, "generation", &lease.generation) && lease.generation == number &&
@@ -189,6 +195,9 @@ bool LeaseFile::OursToTake(const Lease& lease, const Holder& self) {
   if (h.node != self.node) return false;
   if (!h.machine.empty() && !self.machine.empty() && h.machine != self.machine) return false;
   if (h.boot_id != self.boot_id) return true;
+  // Its number says nothing here. Of one with our mount root its lock says it, which we have.
+  if (h.pid_namespace != 0 && self.pid_namespace != 0 && h.pid_namespace != self.pid_namespace)
+    return !h.lock.empty() && h.lock == self.lock;
   if (h.pid == self.pid && h.start_time == self.start_time) return true;
   return !IsAlive(h.pid, h.start_time);
 }
@@ -200,12 +209,16 @@ Status LeaseFile::Held(const Lease& lease, const Holder& self) const {
   dead += "dvdi fence DRIVER/" + volume_ + (lease.holder.lease_ms > 0 ? "" : " --node-is-dead");
   if (lease.holder.node != self.node)
     return Status(Code::kRefused, "volume " + volume_ + " is in use on " + by, "end its use there; " + dead);
+  const bool unseen = lease.holder.pid_namespace != self.pid_namespace;
   if (lease.holder.boot_id == self.boot_id)
-    return Status(Code::kRefused,
-                  "volume " + volume_ + " is in use on " + by +
-                      " by another dvdi-driver with the same node id (process " +
-                      std::to_string(lease.holder.pid) + ")",
-                  "give each driver a node id of its own");
+    return Status(
+        Code::kRefused,
+        "volume " + volume_ + " is in use on " + by +
+            " by another dvdi-driver with the same node id (process " + std::to_string(lease.holder.pid) +
+            (unseen ? " of another PID namespace, which cannot be seen from here)" : ")"),
+        unseen ? "give each driver a node id of its own; if that one is gone for sure, make the file " +
+                     path_ + "/" + ReleasedName(lease.generation) + " with {\"clean\":false}"
+               : "give each driver a node id of its own");
   return Status(Code::kRefused,
                 "volume " + volume_ + " is in use on " + by + ", another machine with this node's id",
                 "give each node an id of its own; " + dead);

@@ -31,9 +31,11 @@ struct Holder {
   std::string machine;  // a digest of the machine id, "" where unknown
   pid_t pid = 0;
   uint64_t start_time = 0;
-  std::string session;   // the name under which the leases are renewed; "" where they are not
-  int64_t lease_ms = 0;  // how long they last without a renewal; 0 is for ever
-  // This process, without a session. kSystem where /proc cannot be read.
+  uint64_t pid_namespace = 0;  // in which it has that pid; 0 where unknown
+  std::string lock;            // "MAJ:MIN INODE" of the mount root's lock, "" where it has none
+  std::string session;         // the name under which the leases are renewed; "" where they are not
+  int64_t lease_ms = 0;        // how long they last without a renewal; 0 is for ever
+  // This process, without a lock and a session. kSystem where /proc cannot be read, or is not this process's.
   static Result<Holder> Self(const std::string& node);
 };
 

@@ -165,6 +165,34 @@ TEST_F(LeaseTest, ADeadProcessOfTheNodeIsTakenOverALiveOneIsNot) {
   EXPECT_TRUE(File().Acquire(a_).ok());
 }
 
+// Its number means another process here, or none.
+TEST_F(LeaseTest, AProcessOfAnotherPidNamespaceIsTakenOverOnlyWithItsMountRoot) {
+  a_.lock = "8:1 5";
+  Holder other = a_;
+  other.pid = 0x7ffffff0, other.pid_namespace = a_.pid_namespace + 1, other.lock = "8:1 6";
+  ASSERT_TRUE(File().Acquire(other).ok());
+  auto refused = File().Acquire(a_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.status().message().find("another PID namespace"), std::string::npos);
+  EXPECT_NE(refused.status().hint().find("released.1 with"), std::string::npos) << refused.status().hint();
+  EXPECT_EQ((*File().Read())->holder.lock, "8:1 6");
+  other.lock = "";
+  WriteFile(dir_ / "released.1", "{}");
+  ASSERT_TRUE(File().Acquire(other).ok());
+  EXPECT_FALSE(File().Acquire(a_).ok());
+  // It is gone: its lock is ours. In a container that starts anew it may have had our own number, too.
+  other.lock = a_.lock, other.pid = a_.pid, other.start_time = a_.start_time;
+  WriteFile(dir_ / "released.2", "{}");
+  ASSERT_TRUE(File().Acquire(other).ok());
+  EXPECT_TRUE(File().Acquire(a_).ok());
+  // As an earlier driver wrote it: then its number is all that there is.
+  other = a_;
+  other.pid = 0x7ffffff0, other.pid_namespace = 0;
+  WriteFile(dir_ / "released.4", "{}");
+  ASSERT_TRUE(File().Acquire(other).ok());
+  EXPECT_TRUE(File().Acquire(a_).ok());
+}
+
 TEST_F(LeaseTest, AZombieIsDead) {
   pid_t child = ::fork();
   if (child == 0) ::_exit(0);

@@ -84,6 +84,13 @@ Result<MountRoot> MountRoot::Open(const std::string& path) {
   return MountRoot(std::move(root), std::move(state), std::move(lock));
 }
 
+std::string MountRoot::LockId() const {
+  struct stat st = {};
+  if (::fstat(lock_.get(), &st) < 0) return "";
+  return std::to_string(major(st.st_dev)) + ":" + std::to_string(minor(st.st_dev)) + " " +
+         std::to_string(st.st_ino);
+}
+
 Result<std::map<std::string, std::string>> MountRoot::Mounted() const {
   DVDI_ASSIGN_OR_RETURN(std::string text, Sys::Real()->Mountinfo());
   std::map<std::string, std::string> out;

@@ -24,6 +24,9 @@ class MountRoot {
   std::string Mountpoint(const std::string& volume) const { return path_ + "/" + volume; }
   // The folder for node-local state, 0700. No volume has a name that begins with a dot.
   int state_fd() const { return state_.get(); }
+  // Which lock it has: "MAJ:MIN INODE", the same for whoever has this mount root, "" where that cannot be
+  // told.
+  std::string LockId() const;
 
   // volume -> device "MAJ:MIN" of what is mounted at its mountpoint in this mount namespace.
   Result<std::map<std::string, std::string>> Mounted() const;

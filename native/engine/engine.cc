@@ -62,15 +62,6 @@ Status OpenLedger(Core& core, Status (Ledger::*open)()) {
   return DVDI_GUARD(rebuild_ledger) ? RebuildLedger(core) : Status();
 }
 
-// A process is told by its number: by that of another PID namespace a stranger would be.
-Status LookAtPids(Core* core) {
-  const int r = core->env.sys->PidNamespace(&core->pid_namespace);
-  if (r == -EXDEV)
-    return Status(Code::kSystem, "the /proc here is of another PID namespace than this process",
-                  "mount this one's over it (as `unshare --mount-proc` does), or run in the node's own");
-  return r < 0 ? Status::FromErrno(-r, "cannot tell our PID namespace", "/proc/self/ns/pid") : Status();
-}
-
 // How long a thread that has given its answer may take to end.
 constexpr int64_t kTailMs = 50;
 
@@ -85,7 +76,7 @@ Result<std::shared_ptr<Engine>> Engine::Open(const Env& env, EngineOptions optio
   core->back_off.Set(core->settings.release_base_ms, core->settings.release_max_ms);
   const Settings& s = core->settings;
   DVDI_ASSIGN_OR_RETURN(core->boot_id, env.sys->BootId());
-  DVDI_RETURN_IF_ERROR(LookAtPids(core.get()));
+  DVDI_ASSIGN_OR_RETURN(core->pid_namespace, OwnPidNamespace(core->env.sys));
   DVDI_RETURN_IF_ERROR(CheckStateFolder(env, s.state_dir));
   core->stage_root = s.state_dir + "/stage";
   core->lock_file = s.state_dir + "/volumes.lock";

@@ -129,6 +129,16 @@ int Sys::PidNamespace(uint64_t* number) {
   return 0;
 }
 
+Result<uint64_t> OwnPidNamespace(Sys* sys) {
+  uint64_t number = 0;
+  const int r = sys->PidNamespace(&number);
+  if (r == -EXDEV)
+    return Status(Code::kSystem, "the /proc here is of another PID namespace than this process",
+                  "mount this one's over it (as `unshare --mount-proc` does), or run in the node's own");
+  if (r < 0) return Status::FromErrno(-r, "cannot tell our PID namespace", "/proc/self/ns/pid");
+  return number;
+}
+
 int Sys::MountNamespaceEnded(uint64_t number, bool* ended) {
   *ended = false;
   if ((number & kUniqueNamespace) == 0) return -EOPNOTSUPP;

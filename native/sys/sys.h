@@ -109,6 +109,10 @@ class Sys {
   virtual int MountNamespaceEnded(uint64_t number, bool* ended);
 };
 
+// As PidNamespace, for whoever tells processes by their numbers: by those of another namespace a stranger
+// would be one.
+Result<uint64_t> OwnPidNamespace(Sys* sys);
+
 }  // namespace dvdi
 
 #endif  // DVDI_SYS_SYS_H_

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { release } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 
+import { ask } from "./lib/ask.ts";
 import { until } from "./lib/process.ts";
 import { DRIVER, DVDI, type Listed, skip, World } from "./lib/world.ts";
 
@@ -39,6 +41,36 @@ test("a container does not clean up after a run of the node whose processes it c
   goesOn = false;
   assert.match((await world.dvdi(["recover"])).out, /^ended the scope \w+$/m);
   await world.nothingLeft();
+});
+
+test("a driver in a container takes no volume from one of the same node id that it cannot see", { skip }, async (t) => {
+  const world = await World.make(t);
+  await world.driver();
+  const first = world.socket("dvdi");
+  const second = world.socket("second");
+  const call = async (socket: string, method: string, body: object): Promise<string> =>
+    (await ask(socket, `/VolumeDriver.${method}`, { Name: "v", ...body })).body.Err;
+  assert.equal(await call(first, "Create", { Opts: { size: "32M" } }), "");
+  assert.equal(await call(first, "Mount", { ID: "one" }), "");
+  const root = join(world.home, "second");
+  const options = ["--pool", world.pool, "--node-id", world.node, "--socket", second, "--mount-root", root];
+  const inside = world.serve([...container(true), "--kill-child", DRIVER, ...options]);
+  await inside.says(/serves pool/);
+  assert.match(
+    await call(second, "Mount", { ID: "two" }),
+    /in use .* with the same node id .* of another PID namespace/,
+  );
+  assert.equal(await call(first, "Unmount", { ID: "one" }), "");
+  assert.equal(await call(second, "Mount", { ID: "two" }), "", "it was given back");
+  assert.match(
+    await call(first, "Mount", { ID: "one" }),
+    /in use .* with the same node id .* of another PID namespace/,
+  );
+  assert.equal(await call(second, "Unmount", { ID: "two" }), "");
+  inside.kill("SIGKILL"); // unshare waits for its child, whatever it is sent
+  await inside.ended;
+  // What it made for itself is the test's to remove.
+  for (const path of world.mounts().filter((mounted) => mounted === root)) await world.must(["umount", path]);
 });
 
 test("what a container that has ended leaves is cleaned up by the next one", { skip }, async (t) => {
