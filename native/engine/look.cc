@@ -26,7 +26,8 @@ Status PrepareOperation::Look() {
       DVDI_ASSIGN_OR_RETURN(auto found, tx.FindAttachment(v.driver, v.name));
       DVDI_ASSIGN_OR_RETURN(v.history, tx.GetVolume(v.driver, v.name));
       v.before = "none", v.fresh = !found;
-      AttachmentRow& a = v.attachment;
+      v.users.clear(), v.attached = false;
+      AttachmentRow& a = v.attachment = AttachmentRow();
       if (!found) {
         a.id = core_.env.random->HexId(32);
         a.driver = v.driver, a.name = v.name, a.state = kIntent;

@@ -43,7 +43,9 @@ Result<std::string> Engine::Metrics() {
   add("dvdi_policy_ok", "", revision.ok());
   add("dvdi_ledger_ok", "", !core.ledger->damaged() && core.ledger->note().empty());
   add("dvdi_audit_ok", "", core.observer->CheckAudit().ok());
+  const auto others = static_cast<std::ptrdiff_t>(gauges.size());
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    gauges.erase(gauges.begin() + others, gauges.end());
     auto tally = [&](const char* family, const char* first, const char* second, const char* sql) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto rows, tx.Tally(sql));
       for (const auto& row : rows) {

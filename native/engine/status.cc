@@ -34,6 +34,7 @@ Json UsersOf(LedgerTx& tx, const std::string& id, const std::string& boot_id, St
 Result<Json> Volumes(Core& core, const std::string& driver, const std::string& name) {
   Json list = Json::array();
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    list = Json::array();
     std::map<std::pair<std::string, std::string>, std::pair<VolumeRow, std::optional<AttachmentRow>>> all;
     DVDI_ASSIGN_OR_RETURN(auto volumes, tx.Volumes(name));
     for (const auto& v : volumes) all[{v.driver, v.name}].first = v;
@@ -74,6 +75,7 @@ Result<Json> Scopes(Core& core) {
   std::vector<OperationRow> operations;
   std::map<std::string, Json> volumes;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    volumes.clear();
     DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
     for (const auto& o : operations) {
       Json of = Json::array();
@@ -125,6 +127,7 @@ Result<Json> Summary(Core& core) {
     DVDI_ASSIGN_OR_RETURN(scopes, tx.Count("SELECT count(*) FROM operation WHERE state = 'committed'"));
     DVDI_ASSIGN_OR_RETURN(operations, tx.Count("SELECT count(*) FROM operation WHERE state <> 'committed'"));
     DVDI_ASSIGN_OR_RETURN(auto rows, tx.Releasing(1000));
+    pending = Json::array();
     for (const auto& a : rows)
       pending.push_back({{"driver", a.driver},
                          {"name", a.name},

@@ -158,6 +158,7 @@ Status UndoAttach(Core& core, LedgerTx& tx, const EffectRow& e, int64_t base_ms,
 
 Status Undoing::Read(LedgerTx& tx) {
   DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(operation.id));
+  by_attachment.clear(), unplaced.clear();
   std::set<std::pair<std::string, std::string>> found;
   for (const auto& e : effects) {
     if (e.kind != kAttach) continue;
@@ -203,10 +204,11 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     for (const auto& p : out.problems) recorder->Note("not undone: " + recorder->Redact(p));
   }
   Status s = core.ledger->Apply(Commit::undone, false, [&](LedgerTx& tx) -> Status {
-    UndoOutcome fresh;  // the body may run again in another batch
+    UndoOutcome fresh;  // the body may run again
     bool changed = local.changed;
     for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e));
     for (const auto& e : local.attaches) {
+  std::set<std::string> recorded;
       if (!can_detach || local.stuck.count(e.attachment) != 0) continue;
       changed = true;
       DVDI_RETURN_IF_ERROR(UndoAttach(core, tx, e, retry_base_ms, retry_max_ms, &fresh));
@@ -223,7 +225,8 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
       DVDI_RETURN_IF_ERROR(tx.PutOperation(undoing));
     }
     if (recorder == nullptr || !(changed || out.finished || news)) return Status();
-    for (const auto& a : out.releasing) recorder->Undone("attach " + a.driver + "/" + a.name);
+    for (const auto& a : out.releasing)
+      if (recorded.insert(a.id).second) recorder->Undone("attach " + a.driver + "/" + a.name);
     return tx.PutRecord(recorder->Finish(operation, outcome, why), what.volumes, core.settings.records_keep);
   });
   if (!s.ok()) return failed(s);

@@ -139,6 +139,7 @@ Result<Json> ShadowSoFar(Core& core, const ShadowState& shadow, int examples) {
   Json decisions = Json::object(), list = Json::array();
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(auto tally, tx.VerdictTally(shadow.sha256, kShadowVerdict, shadow.began_ms));
+    decisions = Json::object(), list = Json::array();
     for (const auto& t : tally) decisions[t.first] = t.count;
     DVDI_ASSIGN_OR_RETURN(auto rows, tx.Verdicts(shadow.sha256, kShadowVerdict, shadow.began_ms, examples));
     for (const VerdictRow& row : rows) {

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "base/caught.h"
 #include "base/fd.h"
 #include "base/text.h"
@@ -246,11 +248,15 @@ Status Ledger::Refill() {
   return s;
 }
 
-Status Ledger::OnTheFile(const std::function<Status(bool* put_off)>& once) {
+Status Ledger::OnTheFile(const std::function<Status(Tried*)>& once) {
+  const bool refills = refill_ == nullptr || Refilling();
+  bool repeated = false;
   for (int round = 0;; ++round) {
-    bool put_off = false;
-    Status s = once(&put_off);
-    if (!put_off) return s;
+    Tried tried;
+    Status s = once(&tried);
+    // Once: what the next file does not take either is no fault of a file.
+    const bool repeat = tried.met_damage && !refills && !std::exchange(repeated, true);
+    if (!tried.put_off && !repeat) return s;
     if (round == kMostRefills)
       return Status(Code::kUnavailable, "the ledger is replaced again and again",
                     "see what removes its file");
@@ -259,10 +265,10 @@ Status Ledger::OnTheFile(const std::function<Status(bool* put_off)>& once) {
 }
 
 Status Ledger::Apply(Commit commit, bool durable, const Body& body) {
-  return OnTheFile([&](bool* put_off) {
+  return OnTheFile([&](Tried* tried) {
     Waiting mine{&body, commit, durable, Refilling()};
     Status s = ApplyOnce(&mine);
-    *put_off = mine.put_off;
+    *tried = mine.tried;
     return s;
   });
 }
@@ -289,15 +295,17 @@ void Ledger::RunBatch(const std::vector<Waiting*>& all) {
   std::vector<Waiting*> batch;
   const bool wait = MustWait(writer_, false);
   for (Waiting* w : all) {
-    w->put_off = wait && !w->refills;
-    if (!w->put_off) batch.push_back(w);
+    w->tried.put_off = wait && !w->refills;
+    if (!w->tried.put_off) batch.push_back(w);
   }
   if (batch.empty()) return;
   Status s = Caught([&] { RunHeld(batch); });
-  if (s.ok()) return;
-  (void)writer_.Exec("ROLLBACK");
-  for (Waiting* w : batch)
-    if (w->status.ok()) w->status = s;
+  if (!s.ok()) {
+    (void)writer_.Exec("ROLLBACK");
+    for (Waiting* w : batch)
+      if (w->status.ok()) w->status = s;
+  }
+  for (Waiting* w : batch) w->tried.met_damage = writer_.damaged() && !w->status.ok();
 }
 
 void Ledger::RunHeld(const std::vector<Waiting*>& batch) {
@@ -358,22 +366,26 @@ void Ledger::TryBatch(const std::vector<Waiting*>& batch) {
 }
 
 Status Ledger::Read(const Body& body) {
-  return OnTheFile([&](bool* put_off) { return ReadOnce(body, put_off); });
+  return OnTheFile([&](Tried* tried) { return ReadOnce(body, tried); });
 }
 
-Status Ledger::ReadOnce(const Body& body, bool* put_off) {
+Status Ledger::ReadOnce(const Body& body, Tried* tried) {
   // Where nobody writes, with the writer's connection: another one would read the schema and prepare all
   // statements once more, and most engines that are opened do not read and write at the same time.
-  if (std::unique_lock write(write_mu_, std::try_to_lock); write.owns_lock()) {
-    *put_off = MustWait(writer_, Refilling());
-    return *put_off ? Status() : ReadBy(&writer_, body);
-  }
+  if (std::unique_lock write(write_mu_, std::try_to_lock); write.owns_lock())
+    return TryReadBy(&writer_, body, tried);
   std::lock_guard read(read_mu_);
-  *put_off = MustWait(reader_, Refilling());
-  if (*put_off) return Status();
-  if (!may_read_) return Closed();
-  if (!reader_.is_open()) DVDI_RETURN_IF_ERROR(reader_.Open(path_, env_.store->VfsName(), in_place_));
-  return ReadBy(&reader_, body);
+  return TryReadBy(&reader_, body, tried);
+}
+
+Status Ledger::TryReadBy(Db* db, const Body& body, Tried* tried) {
+  tried->put_off = MustWait(*db, Refilling());
+  if (tried->put_off) return Status();
+  Status s;
+  if (db == &reader_ && !db->is_open() && may_read_) s = db->Open(path_, env_.store->VfsName(), in_place_);
+  if (s.ok()) s = ReadBy(db, body);
+  tried->met_damage = db->damaged() && !s.ok();
+  return s;
 }
 
 Status Ledger::ReadBy(Db* db, const Body& body) {

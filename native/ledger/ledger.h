@@ -130,7 +130,8 @@ class Ledger {
   // removes it. SQLite would go on with the file that has no name any more, in which nobody else's users
   // stand. A transaction that finds another file at the path, or damage, waits, and `refill` is called on its
   // thread: it calls Reopen, then fills the ledger where it is rebuilt(), as who opens it does. Its own
-  // transactions are let through meanwhile, all others wait. Set once, before the first transaction.
+  // transactions are let through meanwhile, all others wait. One that failed since it was the first to meet
+  // damage is run once more then. Set once, before the first transaction.
   void OnReplaced(std::function<Status()> refill) { refill_ = std::move(refill); }
   // Opens what is at the path now; a file that damage was met in is put aside before. For `refill` alone.
   Status Reopen();
@@ -144,9 +145,10 @@ class Ledger {
 
   // Runs `body` in a write transaction and commits. `durable`: fsynced when this returns. Transactions
   // that wait at the same time are committed together. A body that fails is rolled back alone. Where the disk
-  // is full, a commit that ends something is tried again with the room of the reserve.
+  // is full, a commit that ends something is tried again with the room of the reserve. A body may run more
+  // than once, and the last run counts.
   Status Apply(Commit commit, bool durable, const Body& body);
-  // Runs `body` on a consistent snapshot.
+  // Runs `body` on a consistent snapshot; it may run more than once, too.
   Status Read(const Body& body);
   // Room on the disk for what ends something: whole, or made whole now. To be asked before something is
   // begun.
@@ -158,12 +160,17 @@ class Ledger {
   bool damaged() const;
 
  private:
+  // What a transaction came to beside its status.
+  struct Tried {
+    bool put_off = false;     // nothing was tried: the file is not the one any more
+    bool met_damage = false;  // it failed on a file that is found to be damaged
+  };
   struct Waiting {
     const Body* body;
     Commit commit;
     bool durable, refills;
     bool done = false;
-    bool put_off = false;  // nothing was tried: the file is not the one any more
+    Tried tried;
     Status status;
   };
   Status MakeFile();
@@ -181,9 +188,11 @@ class Ledger {
   // Waits until somebody has opened and filled it anew, or does so.
   Status Refill();
   // Runs `once` until it is not put off.
-  Status OnTheFile(const std::function<Status(bool* put_off)>& once);
+  Status OnTheFile(const std::function<Status(Tried*)>& once);
   Status ApplyOnce(Waiting* mine);
-  Status ReadOnce(const Body& body, bool* put_off);
+  Status ReadOnce(const Body& body, Tried* tried);
+  // With the lock of `db`.
+  Status TryReadBy(Db* db, const Body& body, Tried* tried);
   bool LogIsSmall() const;
   std::string NotePath() const { return path_ + ".note"; }
   void RunBatch(const std::vector<Waiting*>& batch);

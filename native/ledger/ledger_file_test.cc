@@ -38,6 +38,57 @@ TEST_F(LedgerTest, ADamagedFileIsKeptAsideAndBegunAnew) {
           .ok());
 }
 
+// All pages but the first are spoilt by somebody who is not SQLite, and no connection has them in memory any
+// more: another one has written since.
+void Spoil(const std::string& path) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr), SQLITE_OK);
+  {
+    std::fstream f(path, std::ios::binary | std::ios::in | std::ios::out);
+    for (uintmax_t at = 4096; at < std::filesystem::file_size(path); at += 4096) {
+      f.seekp(static_cast<std::streamoff>(at));
+      f << std::string(4096, 'j');
+    }
+  }
+  const std::string same = "PRAGMA user_version = " + std::to_string(SchemaVersion());
+  EXPECT_EQ(sqlite3_exec(db, same.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(db);
+}
+
+// It would be a workload that does not start, for damage that its node gets over.
+TEST_F(LedgerTest, WhoIsTheFirstToMeetDamageIsRunOnceMore) {
+  for (const bool writes : {false, true})
+    for (const bool next_too : {false, true}) {
+      SCOPED_TRACE(std::string(writes ? "writes" : "reads") +
+                   (next_too ? ", and the next file is no better" : ""));
+      { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
+      Ledger ledger(env_, path());
+      ASSERT_TRUE(ledger.Open().ok());
+      int filled = 0, runs = 0;
+      ledger.OnReplaced([&]() -> Status {
+        ++filled;
+        DVDI_RETURN_IF_ERROR(ledger.Reopen());
+        DVDI_RETURN_IF_ERROR(ledger.Apply(Commit::whole, false, [](LedgerTx& tx) { return tx.SetWhole(); }));
+        if (next_too) Spoil(path());
+        return Status();
+      });
+      Spoil(path());
+      auto body = [&](LedgerTx& tx) -> Status {
+        ++runs;
+        if (writes) return tx.PutAttachment(Attachment("x"));
+        return tx.Attachments().status();
+      };
+      const Status s = writes ? ledger.Apply(Commit::intent, false, body) : ledger.Read(body);
+      EXPECT_EQ(s.ok(), !next_too) << s.message();
+      EXPECT_EQ(runs, 2);
+      EXPECT_EQ(filled, 1) << "a file that is no better is no reason to put aside one after the other";
+      ledger.Close();
+      std::filesystem::remove_all(dir_);
+      std::filesystem::create_directory(dir_);
+    }
+}
+
 // What a process that lives for one call pays at its end, and the next one at its begin.
 TEST_F(LedgerTest, ASmallLogStaysALogWhenItIsClosed) {
   { ASSERT_TRUE(Ledger(env_, path()).Open().ok()); }
