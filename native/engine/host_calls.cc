@@ -276,7 +276,7 @@ Status PrepareOperation::BeforeEffects(const std::vector<size_t>& mounts,
     const bool secrets = MayTellSecrets(core_.env, core_.settings);
     for (const auto& v : volumes_) {
       if (&volumes_[v.first] != &v || v.attached) continue;
-      meta.attachments.push_back({v.attachment.id, v.driver, v.name, secrets});
+      meta.attachments.push_back({v.attachment.id, v.driver, v.name, secrets, !request_.take_over});
       if (v.before != "releasing") continue;
       // What its driver was told before this engine takes it over, it knows still.
       if (auto before = ReadMeta(core_.env, core_.stage_root, v.attachment.id); before.ok())

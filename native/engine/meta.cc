@@ -23,6 +23,7 @@ Json ToJson(const Meta& meta) {
   for (const auto& a : meta.attachments) {
     list.push_back({{"id", a.id}, {"driver", a.driver}, {"volume", a.name}});
     if (a.secrets) list.back()["secrets"] = true;
+    if (!a.owed) list.back()["owed"] = false;
   }
   j["attachments"] = std::move(list);
   return j;
@@ -161,7 +162,8 @@ Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::
   const OperationRow& o = meta.operation;
   bool own = false;
   for (const Json& a : GetMember(j, "attachments")) {
-    MetaEntry e{GetString(a, "id"), GetString(a, "driver"), GetString(a, "volume"), GetBool(a, "secrets")};
+    MetaEntry e{GetString(a, "id"), GetString(a, "driver"), GetString(a, "volume"), GetBool(a, "secrets"),
+                GetBool(a, "owed", true)};
     if (!IsAttachmentId(e.id) || e.driver.empty() || e.name.empty())
       return Status(Code::kInvalid, path + " names no volume").WithPath(path);
     own |= e.id == id;

@@ -17,6 +17,9 @@ namespace dvdi {
 struct MetaEntry {
   std::string id, driver, name;
   bool secrets = false;  // its driver may have been told a secret (driver_words.h)
+  // An Unmount is owed for its Mount. False while a volume is being taken over that a workload has by
+  // somebody else's Mount.
+  bool owed = true;
 };
 
 // What one operation attaches. The files of its attachments are links to one file: one fsync makes

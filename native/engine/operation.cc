@@ -4,7 +4,9 @@
 
 #include "base/caught.h"
 #include "base/text.h"
+#include "engine/meta.h"
 #include "engine/operation_json.h"
+#include "engine/stage_meta.h"
 #include "engine/watch.h"
 #include "mount/stage.h"
 #include "policy/answer.h"
@@ -331,12 +333,25 @@ Result<Json> PrepareOperation::Commit() {
     }
     return tx.PutRecord(recorder_.Finish(committed, "ok", Status()), Names(), core_.settings.records_keep);
   }));
+  if (request_.take_over) OweUnmounts();
   Json hide = Json::array();
   for (const auto& a : attachments)
     if (!a.mountpoint.empty()) hide.push_back(a.mountpoint);
   answer["hide"] = std::move(hide);
   if (request_.hide) answer["hide_last"] = core_.stage_root;
   return answer;
+}
+
+// From here on they are as any others. Where it cannot be written, their stages say so.
+void PrepareOperation::OweUnmounts() const {
+  for (const VolumeState& v : volumes_) {
+    if (v.before == "attached") continue;
+    auto meta = ReadMeta(core_.env, core_.stage_root, v.attachment.id);
+    if (!meta.ok()) continue;
+    for (MetaEntry& e : meta->attachments) e.owed = true;
+    (void)WriteMeta(core_.env, core_.stage_root, *meta);
+    return;  // one file has all of them
+  }
 }
 
 void PrepareOperation::Fail(const Status& why, Outcome* outcome) {
@@ -369,9 +384,15 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
       DVDI_RETURN_IF_ERROR(PutIntent(tx));
       return what.Read(tx);
     });
-  if (!read.ok()) return;
+  if (!read.ok()) return EndStages();
   auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);
+}
+
+// Where the ledger can say nothing of the operation: one that is lost, and rebuilt from the stages, would
+// have it as one that has its volumes, and whoever was answered with an error ends nothing.
+void PrepareOperation::EndStages() const {
+  for (size_t i = 0; i < volumes_.size(); ++i) (void)EndStageMeta(core_.env, StageOf(i));
 }
 
 // Data is never undone: what was made, or may have been, is known as made and unused.

@@ -117,8 +117,10 @@ class PrepareOperation {
   Status Decide();
   Status MakeTargets();
   Result<Json> Commit();
+  void OweUnmounts() const;
   void Fail(const Status& why, Outcome* outcome);
   void UndoBegun(const Status& why, Outcome* outcome);
+  void EndStages() const;
   // To the audit log and the counters (tell.cc): what was done, and that it was refused where `why` is an
   // error.
   void Tell(const Status& why) const;

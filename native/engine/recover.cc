@@ -104,12 +104,17 @@ Status RebuildLedger(Core& core) {
     a.created_ms = meta->operation.started_ms;
     a.state = kReleasing, a.next_ms = core.env.clock->WallMs();
     for (const auto& e : meta->attachments)
-      if (e.id == id) a.driver = e.driver, a.name = e.name;
+      if (e.id == id) a.driver = e.driver, a.name = e.name, a.mount_sent = e.owed;
     std::vector<StageMeta> stages;
     for (auto& s : *of_stages) {
       if (s.operation.boot_id == core.boot_id && FindMount(mounts, s.stage) != nullptr)
         stages.push_back(std::move(s));
     }
+    // Whoever has a stage has its volume by our Mount. Else a take-over has failed, or died, and a workload
+    // keeps its volume by somebody else's: not even the driver is asked.
+    a.mount_sent |= a.boot_id != core.boot_id ||
+                    std::any_of(stages.begin(), stages.end(), [](const StageMeta& s) { return !s.ended; });
+    if (!a.mount_sent && stages.empty()) continue;
     if (!stages.empty()) a.state = kAttached;
     // Where its driver has it. It may have been mounted anew since some of them were made: what is so now
     // counts.

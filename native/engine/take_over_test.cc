@@ -1,9 +1,13 @@
 // What the original Mesos module has mounted becomes ours, or stays as it is.
+#include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <filesystem>
 #include <fstream>
 
 #include "engine/testing/sim_engine.h"
+#include "ledger/testing/faulty_vfs.h"
 
 namespace dvdi {
 namespace {
@@ -154,6 +158,83 @@ TEST_F(TakeOverTest, ADeathOnTheWayTakesNothingAway) {
   EXPECT_TRUE(Call(engine(), &Engine::Cleanup, {{"owner", "mesos:/w"}, {"scope", "alive"}}).contains("ok"));
   Settle();
   EXPECT_EQ(Count("red Unmount"), 1);
+}
+
+// A ledger that is rebuilt goes by what the stage folder says of what is owed to whom.
+TEST_F(TakeOverTest, WhatCannotBeTakenOverStaysMountedThoughTheLedgerIsLost) {
+  FaultyVfs disk;
+  store_ = &disk;
+  auto umounts = [](const char* call) { return std::string(call) == "umount" ? EPERM : 0; };
+  for (const std::string why : {"untold", "stuck", "undone", "dies"}) {
+    SCOPED_TRACE(why);
+    AddMounted("alive", why);
+    MakeVolume("red", "shared");
+    Add("alive", "shared", root_ + "/pool/shared/_data");
+    policy_->scripts["prepare"] = [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+      if (why == "dies") {
+        transport_.hook = [this](const std::string& method, const PluginRequest& request,
+                                 PluginReply* reply) {
+          if (method != "Mount") return false;
+          *reply = world_.transport.Exchange({request})[0];
+          world_.sys.CrashAfter(1);
+          return true;
+        };
+      }
+      auto answer = Honest(input, host);
+      if (why == "stuck") world_.sys.fault = umounts;
+      if (why == "untold") disk.FailAt(FaultyVfs::kWrite, 1, true, SQLITE_IOERR_WRITE);
+      if (why == "undone") {
+        world_.sys.fault = [&](const char* call) {
+          if (std::string(call) == "umount") disk.FailAt(FaultyVfs::kWrite, 1, true, SQLITE_IOERR_WRITE);
+          return 0;
+        };
+      }
+      return why == "untold" ? answer : SaysError("refused", "no");
+    };
+    (void)Recover({{"owner", "mesos:/w"}, {"original", path_}, {"live", Json::array({"alive"})}});
+    policy_->scripts["prepare"] = Honest;
+    Kill();
+    transport_.hook = nullptr, world_.sys.fault = nullptr;
+    for (const char* end : {"", "-wal", "-shm"})
+      std::filesystem::remove(settings_.state_dir + "/ledger.db" + end);
+    disk.Heal();
+    for (int i = 0; i < 2; ++i) {
+      Settle();
+      EXPECT_EQ(Count("red Unmount"), 0) << "most drivers would take it away under the container";
+      EXPECT_EQ(Ask("scopes")["scopes"], Json::array());
+      Recover({{"owner", "mesos:/w"}, {"live", Json::array({"alive"})}});
+    }
+    EXPECT_TRUE(world_.sys.MountsBelow(settings_.state_dir + "/stage").empty());
+    EXPECT_EQ(Ask("summary")["pending"], Json::array());
+    EXPECT_EQ(Ask("summary")["reported"], Json::array());
+    std::filesystem::remove(path_);
+  }
+  Close();
+  store_ = nullptr;
+}
+
+TEST_F(TakeOverTest, WhatWasTakenOverIsGivenBackThoughTheLedgerIsLost) {
+  for (const bool stuck : {false, true}) {
+    const std::string volume = stuck ? "b" : "a";
+    AddMounted("alive", volume);
+    ExpectLine(TakeOver(Json::array({"alive"})), volume, ", was taken over");
+    // It is in use, or its end is under way.
+    if (stuck) {
+      world_.sys.fault = [](const char* call) { return std::string(call) == "umount" ? EPERM : 0; };
+      Recover({{"owner", "mesos:/w"}, {"live", Json::array()}});
+    }
+    Kill();
+    world_.sys.fault = nullptr;
+    for (const char* end : {"", "-wal", "-shm"})
+      std::filesystem::remove(settings_.state_dir + "/ledger.db" + end);
+    Settle();
+    EXPECT_EQ(Count("red Unmount"), stuck ? 2 : 0);
+    Recover({{"owner", "mesos:/w"}, {"live", Json::array()}});
+    Settle();
+    EXPECT_EQ(Count("red Unmount"), stuck ? 2 : 1);
+    EXPECT_EQ(Ask("scopes")["scopes"], Json::array());
+    std::filesystem::remove(path_);
+  }
 }
 
 }  // namespace

@@ -182,7 +182,12 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     core.back_off.Failed(operation.id, s.message(), false, core.env.clock->MonotonicMs());
     return s;
   };
-  if (Status s = RecordPlaces(core, what); !s.ok()) return failed(s);
+  if (Status s = RecordPlaces(core, what); !s.ok()) {
+    // Its stages stay for now. A ledger that is lost meanwhile, and rebuilt from them, is to know it undone.
+    for (const EffectRow& e : what.effects)
+      if (e.kind == kStage) (void)EndStageMeta(core.env, e.path);
+    return failed(s);
+  }
   Local local = UndoLocal(core, what.effects, &gone, recorder);
   out.problems = local.problems;
 
@@ -203,12 +208,12 @@ Result<UndoOutcome> Undo(Core& core, const Undoing& what, bool locked, int64_t l
     TellUndone(core, *recorder, operation, what.by_attachment, local.stages);
     for (const auto& p : out.problems) recorder->Note("not undone: " + recorder->Redact(p));
   }
+  std::set<std::string> recorded;
   Status s = core.ledger->Apply(Commit::undone, false, [&](LedgerTx& tx) -> Status {
     UndoOutcome fresh;  // the body may run again
     bool changed = local.changed;
     for (const auto& e : gone) DVDI_RETURN_IF_ERROR(tx.DeleteEffect(e));
     for (const auto& e : local.attaches) {
-  std::set<std::string> recorded;
       if (!can_detach || local.stuck.count(e.attachment) != 0) continue;
       changed = true;
       DVDI_RETURN_IF_ERROR(UndoAttach(core, tx, e, retry_base_ms, retry_max_ms, &fresh));
