@@ -7,6 +7,7 @@
 
 #include "engine/testing/sim_engine.h"
 #include "ledger/schema.h"
+#include "ledger/testing/faulty_vfs.h"
 
 namespace dvdi {
 namespace {
@@ -161,6 +162,41 @@ TEST_F(ReplacedTest, APrepareThatFailsMeanwhileLeavesNothing) {
   EXPECT_FALSE(two.contains("ok")) << two;
   Settle();
   ExpectNothingLeft("after a prepare that failed");
+}
+
+// The new file knew nothing of the operation when it went on.
+TEST_F(ReplacedTest, APrepareThatDiesBehindThatLeavesNothing) {
+  FaultyVfs disk;
+  store_ = &disk;
+  for (const bool staged : {false, true}) {
+    SCOPED_TRACE(staged ? "a stage was there" : "no stage was there");
+    policy_->scripts["prepare"] = [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+      if (staged) return Honest(input, host);
+      for (int i : {0, 1}) (void)host.Plugin({{"method", "Create"}, {"volume", i}});
+      for (int i : {0, 1}) (void)host.Plugin({{"method", "Mount"}, {"volume", i}});
+      return SaysError("refused", "no");
+    };
+    MakeVolume("red", "a"), MakeVolume("red", "b");
+    transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply* reply) {
+      const std::string name = GetString(Json::parse(request.body), "Name");
+      if (method == "Mount" && name == "a" && !staged) RemoveAndLook();
+      if (method == "Get" && name == "b" && staged) RemoveAndLook();
+      if (method != "Mount" || name != "b") return false;
+      *reply = world_.transport.Exchange({request})[0];
+      world_.sys.CrashAfter(1);
+      disk.FailAt(FaultyVfs::kWrite, 1, true, SQLITE_IOERR_WRITE);
+      return true;
+    };
+    (void)Prepare("one", {Volume("red", "a"), Volume("red", "b")});
+    transport_.hook = nullptr;
+    Kill();
+    disk.Heal();
+    policy_->scripts["prepare"] = Honest;
+    Settle();
+    ExpectNothingLeft("one has died");
+  }
+  Close();
+  store_ = nullptr;
 }
 
 TEST_F(ReplacedTest, WhatACleanupCouldNotUndoMeanwhileIsTriedAgain) {
