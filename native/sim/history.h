@@ -48,6 +48,7 @@ struct HistoryResult {
           ledgers_harmed = 0,  // of engines that had them open
       disk_errors = 0,         // writes and fsyncs that failed
       looks_failed = 0,        // at mountinfo
+      files_unseen = 0,        // looks at files of the state folder that failed
       unmount_errors = 0, threads_refused = 0,
           pids_again = 0,  // of processes that have ended
       plugin_calls = 0, switches = 0;

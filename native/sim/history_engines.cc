@@ -95,10 +95,16 @@ void History::SetFaults(EngineProcess& p) {
     return 0;
   };
   p.sys.look = [this, node, sys](const char* call, const std::string& path) -> int {
-    constexpr int kErrors[] = {EMFILE, ENOMEM, EIO};
-    if (node->no_mount_table_one_in == 0 || !random().OneIn(node->no_mount_table_one_in)) return 0;
-    ++result_.looks_failed;
-    const int err = kErrors[random().Below(3)];
+    // Of a file: what the process or the node lacks. One that nobody can read any more is another matter.
+    constexpr int kErrors[] = {EMFILE, ENOMEM, EIO}, kOfFiles[] = {ENOMEM, EMFILE, ENFILE};
+    const bool table = path.starts_with("/proc/");
+    const uint64_t one_in = table                         ? node->no_mount_table_one_in
+                            : path.starts_with(kStateDir) ? node->looks_fail_one_in
+                                                          : 0;
+    if (one_in == 0 || !random().OneIn(one_in)) return 0;
+    ++(table ? result_.looks_failed : result_.files_unseen);
+    const bool opens = std::string_view(call) == "open" || std::string_view(call) == "readdir";
+    const int err = table ? kErrors[random().Below(3)] : kOfFiles[opens ? random().Below(3) : 0];
     if (keep_)
       result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path + " fails with errno " +
                                    std::to_string(err));

@@ -63,6 +63,7 @@ void History::Happen(const Step& step) {
       break;
     case Kind::kNoMountTable: NowAndThen(step, &node.no_mount_table_one_in); break;
     case Kind::kNoThreads: NowAndThen(step, &node.no_threads_one_in); break;
+    case Kind::kLooksFail: NowAndThen(step, &node.looks_fail_one_in); break;
     case Kind::kUnmountErrors: node.unmount_errors = After(step, node.unmount_errors); break;
     case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
     case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;

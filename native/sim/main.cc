@@ -70,7 +70,7 @@ int Run(const Options& o) {
         sum.kills += r.kills, sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.reboots += r.reboots, sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
-    sum.looks_failed += r.looks_failed;
+    sum.looks_failed += r.looks_failed, sum.files_unseen += r.files_unseen;
     sum.unmount_errors += r.unmount_errors, sum.threads_refused += r.threads_refused;
     sum.pids_again += r.pids_again;
     sum.plugin_calls += r.plugin_calls, sum.switches += r.switches, sum.digest ^= r.digest * (seed | 1);
@@ -96,6 +96,7 @@ int Run(const Options& o) {
               {"ledgers_harmed", sum.ledgers_harmed},
               {"disk_errors", sum.disk_errors},
               {"looks_failed", sum.looks_failed},
+              {"files_unseen", sum.files_unseen},
               {"unmount_errors", sum.unmount_errors},
               {"threads_refused", sum.threads_refused},
               {"pids_again", sum.pids_again},

@@ -59,6 +59,7 @@ constexpr Weight kKinds[] = {
     {Kind::kNoMountTable, "no-mount-table", 12, false, 7},
     {Kind::kUnmountErrors, "unmount-errors", 12, false, 8},
     {Kind::kNoThreads, "no-threads", 12, false, 9},
+    {Kind::kLooksFail, "looks-fail", 12, false, 11},
 };
 
 // Of generation 3: a step about a workload, where none lives, is a prepare too.
@@ -67,7 +68,7 @@ constexpr unsigned kPreparesNow = 160;
 bool Lasts(Kind kind) {
   for (Kind lasting : {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull,
                        Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors,
-                       Kind::kNoMountTable, Kind::kUnmountErrors, Kind::kNoThreads})
+                       Kind::kNoMountTable, Kind::kUnmountErrors, Kind::kNoThreads, Kind::kLooksFail})
     if (kind == lasting) return true;
   return false;
 }

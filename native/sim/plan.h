@@ -50,6 +50,7 @@ struct Step {
     kNoMountTable,   // mountinfo cannot be read, or can again
     kUnmountErrors,  // unmounts of ours fail as on a mount that is broken, or no more
     kNoThreads,      // no thread can be started, or one can again
+    kLooksFail,      // files of the state folder cannot be looked at, or can again
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -96,7 +97,9 @@ struct Plan {
 //   8  unmounts that fail with EINVAL or EIO
 //   9  threads that cannot be started
 //  10  processes that have the number of one that has ended
-constexpr int kNewestPlans = 10;
+//  11  open, stat, read and readdir in the state folder that fail, now and then or for a while, for want of a
+//      descriptor or of memory
+constexpr int kNewestPlans = 11;
 // The newest of which no seed is known to break a promise (docs/simulation.md, "Plans").
 constexpr int kSettledPlans = 5;
 

@@ -105,6 +105,7 @@ int SimProcess::OpenAt(int dirfd, const char* path, int flags, mode_t mode) {
   if (dead_) return -EIO;
   std::string full;
   if (int r = Path(dirfd, path, &full); r < 0) return r;
+  if (int err = Look("open", full); err != 0) return -err;
   SimDisk::Node node;
   int r = kernel_->disk.Find(full, &node);
   if (r == -ENOENT && (flags & O_CREAT) != 0) {
@@ -142,6 +143,7 @@ ssize_t SimProcess::Read(int fd, void* buffer, size_t n) {
   File* f = Get(fd);
   if (f == nullptr || f->tree) return -EBADF;
   if (f->node->folder()) return -EISDIR;
+  if (int err = Look("read", f->path); err != 0) return -err;
   const std::string& data = f->node->data;
   if (f->at >= f->node->size()) return 0;
   n = std::min<size_t>(n, f->node->size() - f->at);
@@ -246,6 +248,7 @@ int SimProcess::Fstat(int fd, struct stat* st) {
 int SimProcess::FstatAt(int dirfd, const char* path, struct stat* st, int) {
   std::string full;
   if (int r = Path(dirfd, path, &full); r < 0) return r;
+  if (int err = Look("stat", full); err != 0) return -err;
   SimDisk::Node node;
   if (int r = kernel_->disk.Find(full, &node); r < 0) return r;
   Fill(*node, st);
@@ -291,6 +294,7 @@ int SimProcess::ListDir(int dirfd, const char* path, std::vector<std::string>* n
     for (const auto& [pid, start] : kernel_->processes()) names->push_back(std::to_string(pid));
     return 0;
   }
+  if (int err = Look("readdir", full); err != 0) return -err;
   SimDisk::Node node;
   if (int r = kernel_->disk.Find(full, &node); r < 0) return r;
   if (!node->folder()) return -ENOTDIR;
@@ -350,6 +354,7 @@ int SimProcess::Umount(const char* target, int) {
 }
 
 int SimProcess::IsMountRoot(const char* path, bool* root) {
+  if (int err = Look("stat", path); err != 0) return -err;
   SimDisk::Node node;
   if (int r = kernel_->disk.Find(path, &node); r < 0) return r;
   *root = kernel_->FindMount(path) != nullptr;

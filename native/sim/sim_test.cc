@@ -42,7 +42,7 @@ TEST(SimTest, SeedsKeepThePromises) {
     sum.kills_within += r.kills_within, sum.kills_opening += r.kills_opening;
     sum.power_losses += r.power_losses, sum.swaps += r.swaps;
     sum.ledgers_harmed += r.ledgers_harmed, sum.disk_errors += r.disk_errors;
-    sum.looks_failed += r.looks_failed;
+    sum.looks_failed += r.looks_failed, sum.files_unseen += r.files_unseen;
     sum.unmount_errors += r.unmount_errors, sum.threads_refused += r.threads_refused;
     sum.pids_again += r.pids_again;
   }
@@ -58,6 +58,7 @@ TEST(SimTest, SeedsKeepThePromises) {
   EXPECT_GT(sum.ledgers_harmed, 15);
   EXPECT_GT(sum.disk_errors, 50);
   EXPECT_GT(sum.looks_failed, 50);
+  EXPECT_GT(sum.files_unseen, 50);
   EXPECT_GT(sum.unmount_errors, 15);
   EXPECT_GT(sum.threads_refused, 15);
   EXPECT_GT(sum.pids_again, 15);

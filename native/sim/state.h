@@ -75,13 +75,14 @@ struct NodeState {
   // One in so many writes and fsyncs of its engines fails; 0: none. Or fsyncs alone.
   uint64_t disk_error_one_in = 0;
   bool only_fsyncs = false;
-  // One in so many looks at mountinfo and starts of threads fails; 0: none.
-  uint64_t no_mount_table_one_in = 0, no_threads_one_in = 0;
+  // One in so many looks at mountinfo, starts of threads, and looks at files of the state folder fails; 0:
+  // none.
+  uint64_t no_mount_table_one_in = 0, no_threads_one_in = 0, looks_fail_one_in = 0;
   bool unmount_errors = false;
   // Whether an engine may refuse to open.
   bool MayRefuse() const {
     return kernel.disk.full() || mount_errors ||
-           disk_error_one_in + no_mount_table_one_in + no_threads_one_in > 0;
+           disk_error_one_in + no_mount_table_one_in + no_threads_one_in + looks_fail_one_in > 0;
   }
   // Stages that the ledger was seen to cover, and the disk's version then: invariants.cc.
   std::vector<std::string> covered;
