@@ -18,21 +18,21 @@ bool IsStillMounted(Core& core, const std::string& stage, bool otherwise) {
 
 Result<std::string> UnknownStageOf(Core& core, std::string_view mountinfo,
                                    const std::vector<MountEntry>& mounts, const std::string& place) {
-  std::vector<std::string> stages = MountpointsOf(mountinfo, mounts, place, core.stage_root);
+  const std::vector<std::string> stages = MountpointsOf(mountinfo, mounts, place, core.stage_root);
   if (stages.empty()) return std::string();
+  std::vector<std::string> unknown;
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
-    std::vector<std::string> left;
+    unknown.clear();
     for (const std::string& stage : stages) {
       std::string id = stage.substr(core.stage_root.size() + 1);
       id = id.substr(0, id.find('/'));
       DVDI_ASSIGN_OR_RETURN(auto known, tx.StagesOf(id));
-      if (std::find(known.begin(), known.end(), stage) == known.end()) left.push_back(stage);
+      if (std::find(known.begin(), known.end(), stage) == known.end()) unknown.push_back(stage);
     }
-    stages = std::move(left);
     return Status();
   }));
   // A stage's row leaves the ledger behind its mount: one that went since mountinfo was read has neither.
-  for (const std::string& stage : stages)
+  for (const std::string& stage : unknown)
     if (IsStillMounted(core, stage, true)) return stage;
   return std::string();
 }
