@@ -188,12 +188,20 @@ std::vector<DoctorCheck> CheckKernel() {
 
 std::vector<DoctorCheck> CheckRights() {
   constexpr int kCapSysAdmin = 21;
+  constexpr int kCapSysPtrace = 19;
   std::vector<DoctorCheck> checks;
   uid_t uid = ::geteuid();
   checks.push_back({"root", uid == 0, true, "uid " + std::to_string(uid), "run dvdi as root (sudo)"});
-  bool admin = (EffectiveCapabilities() >> kCapSysAdmin & 1) != 0;
+  const uint64_t capabilities = EffectiveCapabilities();
+  const bool admin = (capabilities >> kCapSysAdmin & 1) != 0,
+             looks = (capabilities >> kCapSysPtrace & 1) != 0;
   checks.push_back({"CAP_SYS_ADMIN", admin, true, admin ? "there" : "not among the effective capabilities",
                     "run as root; in a container, with --privileged or --cap-add SYS_ADMIN"});
+  checks.push_back({"CAP_SYS_PTRACE", looks, false,
+                    looks ? "there"
+                          : "not among the effective capabilities: whether other users' processes go on, and "
+                            "where a driver's mounts are, cannot be seen",
+                    "in a container, --cap-add SYS_PTRACE"});
   int mounting = InChild([] {
     if (::unshare(CLONE_NEWNS) < 0) return errno;
     if (::mount(nullptr, "/", nullptr, MS_PRIVATE | MS_REC, nullptr) < 0) return errno;

@@ -94,6 +94,7 @@ class Session {
   std::unique_ptr<Engine> engine_;
   std::string scope_;
   UniqueFd namespace_;
+  uint64_t child_start_ = 0;
   Json cleaned_;         // the answer of the cleanup
   int interrupted_ = 0;  // the signal that asked us to end before the command ran
   bool started_ = false;
@@ -137,6 +138,8 @@ Status Session::HoldNamespace() {
   const std::string path = "/proc/" + std::to_string(child_->pid()) + "/ns/mnt";
   namespace_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!namespace_.valid()) return Status::FromErrno(errno, "cannot open " + path, path);
+  if (const int r = Sys::Real()->ProcessStart(child_->pid(), &child_start_); r < 0)
+    return Status::FromErrno(-r, "cannot tell when process " + std::to_string(child_->pid()) + " began");
   return OkStatus();
 }
 
@@ -240,11 +243,20 @@ bool Session::ProcessesLeft() {
     auto left = r < 0 ? Result<std::vector<pid_t>>(Status::FromErrno(-r, "cannot read the mount namespace"))
                       : Sys::Real()->ProcessesIn(number);
     if (left.ok() && left->empty()) return false;
+    if (const int error = left.status().error_number(); error == EPERM || error == EACCES) {
+      // For the kernel, which is asked instead, it is there as long as we hold it.
+      namespace_.reset();
+      if (auto deserted = Sys::Real()->IsDeserted(number, child_start_); deserted.ok() && *deserted)
+        return false;
+    }
     if (round == 20) {
       if (!left.ok()) PrintNote("note: " + ErrorLine(left.status()));
-      size_t n = left.ok() ? left->size() : 0;
-      PrintNote("note: the command left " + std::to_string(n) + (n == 1 ? " process" : " processes") +
-                " behind: the volumes stay until they end; then any `dvdi` call releases them");
+      const size_t n = left.ok() ? left->size() : 0;
+      const std::string behind = left.ok()
+                                     ? std::to_string(n) + (n == 1 ? " process behind" : " processes behind")
+                                     : "processes behind, as far as can be told";
+      PrintNote("note: the command left " + behind +
+                ": the volumes stay until they end; then any `dvdi` call releases them");
       return true;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(25));

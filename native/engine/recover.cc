@@ -306,8 +306,8 @@ bool ScopeIsOver(Core& core, const OperationRow& o) {
       bool ended = false;
       return core.env.sys->MountNamespaceEnded(o.mount_namespace, &ended) == 0 && ended;
     }
-    auto left = core.env.sys->ProcessesIn(o.mount_namespace);
-    return left.ok() && left->empty();
+    auto deserted = core.env.sys->IsDeserted(o.mount_namespace, KnowsPid(core, o) ? o.start_time : 0);
+    return deserted.ok() && *deserted;
   }
   // Without a process only a reboot ends it, or its owner's word. That its stages are not in our mountinfo
   // says nothing: we may be in another mount namespace than the one that uses them.

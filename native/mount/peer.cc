@@ -17,9 +17,10 @@ std::string Describe(const MountEntry* mount) {
   return out;
 }
 
-// Nobody can look at the mounts of a plugin that is in no PID namespace of ours: only a mount that is here
-// counts as the volume. A plain folder may as well be what lies beneath one that only the plugin sees.
-Status CheckUnseen(const Env& env, const std::string& real, const std::vector<MountEntry>& ours) {
+// Nobody can look at the mounts of a plugin that is in no PID namespace of ours, or that has rights which we
+// have not: only a mount that is here counts as the volume. A plain folder may as well be what lies beneath
+// one that only the plugin sees. `peer`: < 0 for the former.
+Status CheckUnseen(const Env& env, const std::string& real, pid_t peer, const std::vector<MountEntry>& ours) {
   bool root = false;
   const int r = env.sys->IsMountRoot(real.c_str(), &root);
   if (r == -EOPNOTSUPP) {
@@ -29,6 +30,13 @@ Status CheckUnseen(const Env& env, const std::string& real, const std::vector<Mo
     return Status::FromErrno(-r, "cannot look at the volume's folder " + OneLine(real), real);
   }
   if (root) return Status();
+  if (peer > 0)
+    return Status(Code::kRefused,
+                  "nothing is mounted at " + OneLine(real) + ", and whether the driver (pid " +
+                      std::to_string(peer) +
+                      ") has a mount there cannot be seen: its process may not be looked at",
+                  "give dvdi the capability CAP_SYS_PTRACE, or the driver no rights that dvdi has not")
+        .WithPath(real);
   return Status(
              Code::kRefused,
              "nothing is mounted at " + OneLine(real) +
@@ -38,17 +46,24 @@ Status CheckUnseen(const Env& env, const std::string& real, const std::vector<Mo
       .WithPath(real);
 }
 
-// In the plugin's namespace and in ours, the path must be the same place of the same filesystem.
+bool IsForbidden(int error) { return error == EACCES || error == EPERM; }
+
+// In the plugin's namespace and in ours, the path must be the same place of the same filesystem. `unseen`: of
+// a plugin that may not be looked at.
 Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,
-                       const std::vector<MountEntry>& ours) {
+                       const std::vector<MountEntry>& ours, bool* unseen) {
   if (peer <= 0) return Status();
   uint64_t own = 0, theirs = 0;
-  // A plugin that is gone, or that we may not look at, says nothing: only our own view is checked then.
-  if (env.sys->MountNamespace(peer, &theirs) < 0) return Status();
+  // A plugin that is gone says nothing: only our own view is checked then.
+  if (int r = env.sys->MountNamespace(peer, &theirs); r < 0) {
+    *unseen = IsForbidden(-r);
+    return Status();
+  }
   if (int r = env.sys->MountNamespace(0, &own); r < 0)
     return Status::FromErrno(-r, "cannot tell our own mount namespace");
   if (own == theirs) return Status();
   auto text = env.sys->Mountinfo(peer);
+  *unseen = IsForbidden(text.status().error_number());
   if (!text.ok() || text->empty()) return Status();
   std::vector<MountEntry> mounts = ParseMountinfo(*text);
   const MountEntry* there = ContainingMount(mounts, path);
@@ -77,14 +92,15 @@ Status CheckMountpoint(const Env& env, const std::string& mountpoint, pid_t peer
   }
   std::string path = NormalPath(mountpoint);
   // Where it is no path at all, opening it says so.
+  bool unseen = peer < 0;
   if (DVDI_GUARD(mountpoint_namespace) && !path.empty())
-    DVDI_RETURN_IF_ERROR(CheckNamespaces(env, path, peer, *mounts));
+    DVDI_RETURN_IF_ERROR(CheckNamespaces(env, path, peer, *mounts, &unseen));
   StageRequest look;
   look.mountpoint = mountpoint;
   look.deadline_ms = deadline_ms;
   look.may_be_at = std::move(may_be_at);
   DVDI_ASSIGN_OR_RETURN(VolumeFolder folder, OpenVolumeFolder(env, look, *mounts));
-  if (DVDI_GUARD(unseen_driver) && peer < 0) DVDI_RETURN_IF_ERROR(CheckUnseen(env, folder.real, *mounts));
+  if (DVDI_GUARD(unseen_driver) && unseen) DVDI_RETURN_IF_ERROR(CheckUnseen(env, folder.real, peer, *mounts));
   if (real != nullptr) *real = std::move(folder.real);
   return Status();
 }

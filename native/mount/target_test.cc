@@ -282,6 +282,37 @@ TEST_F(PeerTest, OfADriverThatCannotBeSeenOnlyAMountIsAVolume) {
   EXPECT_EQ(Code::kRefused, CheckMountpoint(env, plain, kUnseenPeer, In(60'000)).code());
 }
 
+// Who has no CAP_SYS_PTRACE sees neither the mount namespace nor the mounts of one with rights of its own.
+TEST_F(PeerTest, OfADriverThatMayNotBeLookedAtOnlyAMountIsAVolume) {
+  struct : Sys {
+    int space = 0, table = 0;  // errnos
+    pid_t peer = 0;
+    int MountNamespace(pid_t pid, uint64_t* number) override {
+      return pid == peer && space != 0 ? -space : Sys::MountNamespace(pid, number);
+    }
+    Result<std::string> Mountinfo(pid_t pid) override {
+      if (pid == peer && table != 0) return Status::FromErrno(table, "cannot read mountinfo");
+      return Sys::Mountinfo(pid);
+    }
+  } sys;
+  Env env = TestEnv();
+  env.sys = &sys;
+  const std::string volume = MakeTmpfs("vol"), plain = MakeDir("plain");
+  OtherNamespace driver(MS_PRIVATE, [&] { ::mount("v", plain.c_str(), "tmpfs", 0, ""); });
+  sys.peer = driver.pid();
+  for (int err : {EACCES, EPERM})
+    for (int* call : {&sys.space, &sys.table}) {
+      *call = err;
+      EXPECT_TRUE(CheckMountpoint(env, volume, sys.peer, In(60'000)).ok());
+      const Status status = CheckMountpoint(env, plain, sys.peer, In(60'000));
+      *call = 0;
+      EXPECT_EQ(Code::kRefused, status.code());
+      EXPECT_NE(std::string::npos, status.message().find("nothing is mounted at " + plain))
+          << status.message();
+      EXPECT_NE(std::string::npos, status.hint().find("CAP_SYS_PTRACE")) << status.hint();
+    }
+}
+
 TEST_F(PeerTest, AnotherFolderOfTheSameFilesystemIsRefused) {
   Env env = TestEnv();
   std::string data = MakeDir("data"), host = MakeDir("host");

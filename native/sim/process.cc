@@ -380,7 +380,7 @@ int SimProcess::MountNamespace(pid_t pid, uint64_t* inode) {
   return 0;
 }
 
-Result<std::vector<pid_t>> SimProcess::ProcessesIn(uint64_t mount_namespace) {
+Result<std::vector<pid_t>> SimProcess::ProcessesIn(uint64_t mount_namespace, uint64_t) {
   std::vector<pid_t> found;
   for (const auto& [pid, start] : kernel_->processes())
     if (kernel_->NamespaceOf(pid) == mount_namespace) found.push_back(pid);

@@ -223,7 +223,7 @@ int SimSys::MountNamespace(pid_t pid, uint64_t* number) {
   *number = pid == 0 ? 1 : it->second.mount_namespace;
   return 0;
 }
-Result<std::vector<pid_t>> SimSys::ProcessesIn(uint64_t mount_namespace) {
+Result<std::vector<pid_t>> SimSys::ProcessesIn(uint64_t mount_namespace, uint64_t) {
   if (const int r = Look("processes"); r < 0) return Status::FromErrno(-r, "cannot list /proc");
   std::vector<pid_t> found;
   for (const auto& [pid, p] : processes_)

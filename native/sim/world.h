@@ -72,7 +72,7 @@ class SimSys : public Sys {
   Result<std::string> BootId() override;
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* number) override;
-  Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace) override;
+  Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace, uint64_t since = 0) override;
   int PidNamespace(uint64_t* number) override;
   int MountNamespaceEnded(uint64_t number, bool* ended) override;
 

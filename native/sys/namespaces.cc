@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/guards.h"
 #include "base/text.h"
 #include "sys/sys.h"
 
@@ -35,6 +37,13 @@ struct ListMountRequest {
 };
 static_assert(sizeof(ListMountRequest) == 32);
 
+bool HasCapability(int capability) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data = {};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
+  return (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
+}
+
 // With CAP_SYS_ADMIN in the first user namespace, which no other one's CAP_SYS_ADMIN is.
 bool IsAdminOfTheNode() {
   std::array<char, 128> map = {};
@@ -42,14 +51,45 @@ bool IsAdminOfTheNode() {
   const ssize_t n = fd.valid() ? ::read(fd.get(), map.data(), map.size() - 1) : -1;
   unsigned inside = 1, outside = 1, count = 0;
   if (n <= 0 || ::sscanf(map.data(), "%u %u %u", &inside, &outside, &count) != 3) return false;
-  if (inside != 0 || outside != 0 || count != 0xFFFFFFFF) return false;
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data = {};
-  if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
-  return (data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) != 0;
+  return inside == 0 && outside == 0 && count == 0xFFFFFFFF && HasCapability(CAP_SYS_ADMIN);
+}
+
+bool IsInGroup(gid_t gid) {
+  std::vector<gid_t> groups(static_cast<size_t>(std::max(::getgroups(0, nullptr), 0)));
+  if (::getgroups(static_cast<int>(groups.size()), groups.data()) < 0) groups.clear();
+  groups.push_back(::getegid());
+  return std::find(groups.begin(), groups.end(), gid) != groups.end();
+}
+
+// Whether the filesystem of /proc, by its options in mountinfo, leaves out the processes that we may not look
+// at (proc(5), hidepid: 2 and 4; their names from Linux 5.8 on).
+bool HidesProcesses(const std::string& mountinfo) {
+  if (HasCapability(CAP_SYS_PTRACE)) return false;
+  const size_t line = mountinfo.rfind(" /proc ");  // the last one lies on top
+  const size_t options = mountinfo.find(" - proc ", line);
+  if (line == std::string::npos || options == std::string::npos) return false;
+  const std::string text = mountinfo.substr(options, mountinfo.find('\n', options) - options);
+  auto value = [&text](const std::string& name) -> std::string {
+    const size_t at = text.find("," + name + "=");
+    if (at == std::string::npos) return "";
+    const size_t begin = at + name.size() + 2;
+    return text.substr(begin, text.find(',', begin) - begin);
+  };
+  const std::string hidden = value("hidepid");
+  if (hidden == "4" || hidden == "ptraceable") return true;
+  return (hidden == "2" || hidden == "invisible") &&
+         !IsInGroup(static_cast<gid_t>(::strtoul(value("gid").c_str(), nullptr, 10)));
 }
 
 bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
+bool IsForbidden(int error) { return error == -EACCES || error == -EPERM; }
+
+Status CannotTell(int error, const std::string& pid) {
+  Status status = Status::FromErrno(error, "cannot tell the mount namespace of process " + pid,
+                                    "/proc/" + pid + "/ns/mnt");
+  if (!IsForbidden(-error)) return status;
+  return std::move(status).WithHint("who looks at other users' processes needs CAP_SYS_PTRACE");
+}
 
 // A process whose first thread has ended has no namespace itself; its other threads have. 1 where one of them
 // is in that one, 0 where none is.
@@ -87,8 +127,9 @@ int Sys::MountNamespaceOf(int fd, uint64_t* number) {
   *number = st.st_ino;
   return 0;
 }
-Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
+Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace, uint64_t since) {
   std::vector<pid_t> found;
+  Status refused;
   // One that forks and ends between the listing and the look at it leaves a child that is in the next
   // listing.
   for (int look = 0; look < 2 && found.empty(); ++look) {
@@ -104,21 +145,41 @@ Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace) {
         r = number == mount_namespace ? 1 : 0;
       else if (IsGone(r))
         r = AThreadIsIn(this, "/proc/" + name + "/task", mount_namespace);
-      // One that we may not look at has rights that we have not: no workload of ours began so. Of others that
-      // cannot be looked at nobody may say that they are elsewhere.
-      if (r < 0 && r != -EACCES && r != -EPERM)
-        return Status::FromErrno(-r, "cannot tell the mount namespace of process " + name,
-                                 "/proc/" + name + "/ns/mnt");
       if (r > 0) found.push_back(pid);
+      // Of one that cannot be looked at nobody may say that it is elsewhere. For want of rights it is so with
+      // many that have nothing to do with it: one that is found tells more.
+      if (r >= 0) continue;
+      Status why = CannotTell(-r, name);
+      if (!IsForbidden(r)) return why;
+      uint64_t start = 0;
+      if (since != 0 && ProcessStart(pid, &start) == 0 && start < since) continue;
+      if (DVDI_GUARD(pids_refused)) refused = std::move(why);
     }
   }
+  if (found.empty() && !refused.ok()) return refused;
   return found;
+}
+
+Result<bool> Sys::IsDeserted(uint64_t mount_namespace, uint64_t since) {
+  auto left = ProcessesIn(mount_namespace);
+  if (!left.ok() && IsForbidden(-left.status().error_number())) {
+    bool ended = false;
+    const int r = MountNamespaceEnded(mount_namespace, &ended);
+    if (r == 0) return ended;
+    // Before Linux 6.11. One that is older than all that began there would have had to move in since.
+    if (since != 0) left = ProcessesIn(mount_namespace, since);
+  }
+  if (!left.ok()) return left.status();
+  return left->empty();
 }
 
 int Sys::PidNamespace(uint64_t* number) {
   std::array<char, 32> self = {};
   if (::readlink("/proc/self", self.data(), self.size() - 1) < 0) return errno == ENOENT ? -EXDEV : -errno;
   if (::atol(self.data()) != ::getpid()) return -EXDEV;
+  auto mounts = Mountinfo();
+  if (!mounts.ok()) return -std::max(mounts.status().error_number(), 1);
+  if (HidesProcesses(*mounts)) return -EACCES;
   struct stat st;
   if (::stat("/proc/self/ns/pid", &st) == 0) {
     *number = st.st_ino;
@@ -135,6 +196,9 @@ Result<uint64_t> OwnPidNamespace(Sys* sys) {
   if (r == -EXDEV)
     return Status(Code::kSystem, "the /proc here is of another PID namespace than this process",
                   "mount this one's over it (as `unshare --mount-proc` does), or run in the node's own");
+  if (r == -EACCES)
+    return Status(Code::kSystem, "the /proc here hides processes from this one (hidepid)",
+                  "give it the capability CAP_SYS_PTRACE, or mount /proc without hidepid");
   if (r < 0) return Status::FromErrno(-r, "cannot tell our PID namespace", "/proc/self/ns/pid");
   return number;
 }

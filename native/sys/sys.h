@@ -97,11 +97,17 @@ class Sys {
   virtual int MountNamespace(pid_t pid, uint64_t* number);
   // The same, of a mount namespace that is open.
   virtual int MountNamespaceOf(int fd, uint64_t* number);
-  // Processes that live in the mount namespace of that number (empty: none is left).
-  virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace);
+  // Processes that live in the mount namespace of that number (empty: none is left). EPERM or EACCES where
+  // none is found, and there are some that we may not look at, which began at `since` or later.
+  virtual Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace, uint64_t since = 0);
+  // Whether no process lives there any more. Where we may not look at all of them the kernel is asked
+  // (MountNamespaceEnded; what somebody holds open is not deserted then), or, if it cannot tell, those count
+  // that began at `since` or later, 0: all. `since`: when the first one there began, as by ProcessStart.
+  Result<bool> IsDeserted(uint64_t mount_namespace, uint64_t since);
   // The number of our own PID namespace, that is, of those whose processes /proc shows us (inode number of
   // /proc/self/ns/pid; one that has ended may leave its number to another). -EXDEV where the /proc that is
-  // mounted here is of another PID namespace than ours: no number in it means what we mean by it.
+  // mounted here is of another PID namespace than ours: no number in it means what we mean by it. -EACCES
+  // where it leaves out the processes that we may not look at (hidepid).
   virtual int PidNamespace(uint64_t* number);
   // Whether the mount namespace of that number (as by MountNamespace) is there no more, for whomever: also
   // one whose processes we do not see (listmount(2)). -EOPNOTSUPP before Linux 6.11; -EPERM for who does not

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <set>
 #include <string>
@@ -50,6 +52,24 @@ class Stranger {
   pid_t pid_ = -1;
   bool ok_ = false;
 };
+
+// Takes a capability from this process for good.
+bool Drop(int capability) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data = {};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
+  data.at(CAP_TO_INDEX(capability)).effective &= ~CAP_TO_MASK(capability);
+  data.at(CAP_TO_INDEX(capability)).permitted &= ~CAP_TO_MASK(capability);
+  return ::syscall(SYS_capset, &header, data.data()) == 0;
+}
+
+// What `body` returns in a child; -1 where it was ended.
+int InChild(int (*body)(uint64_t), uint64_t number) {
+  const pid_t pid = ::fork();
+  if (pid == 0) ::_exit(body(number));
+  int status = 0;
+  return ::waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
 
 // A scope that was killed must not seem alive because a stranger's namespace got its number.
 TEST(SysTest, ANumberOfAMountNamespaceNeverComesAgain) {
@@ -146,6 +166,69 @@ TEST(SysTest, ThatAMountNamespaceIsNoMoreIsKnownWithoutItsProcesses) {
     if (!ended) ::usleep(10'000);
   }
   EXPECT_TRUE(ended);
+}
+
+// Root without CAP_SYS_PTRACE, as in a container by default.
+TEST(SysTest, WhoMayNotLookAtAProcessDoesNotSayThatItIsElsewhere) {
+  uint64_t number = 0;
+  bool ended = false;
+  constexpr auto kLook = [](uint64_t of) {
+    if (!Drop(CAP_SYS_PTRACE)) return 2;
+    const auto left = Sys::Real()->ProcessesIn(of);
+    if (left.ok() || left.status().error_number() != EACCES) return 3;
+    const auto deserted = Sys::Real()->IsDeserted(of, 0);
+    return deserted.ok() && *deserted ? 1 : 0;
+  };
+  // Who began earlier, as the kernel's own threads, cannot be there.
+  constexpr auto kLookLater = [](uint64_t since) {
+    struct : Sys {
+      int MountNamespaceEnded(uint64_t, bool*) override { return -EOPNOTSUPP; }  // before Linux 6.11
+    } old;
+    if (!Drop(CAP_SYS_PTRACE)) return 2;
+    const auto early = old.IsDeserted(1, since), late = old.IsDeserted(1, UINT64_MAX);
+    return (early.ok() && *early ? 1 : 0) + (late.ok() && *late ? 0 : 4);
+  };
+  {
+    Stranger stranger;
+    if (!stranger.ok()) GTEST_SKIP() << "a mount namespace needs root";
+    ASSERT_EQ(Sys::Real()->MountNamespace(stranger.pid(), &number), 0);
+    EXPECT_EQ(InChild(kLook, number), 0);
+    uint64_t start = 0;
+    ASSERT_EQ(Sys::Real()->ProcessStart(stranger.pid(), &start), 0);
+    EXPECT_EQ(InChild(kLookLater, start), 0);
+    const auto deserted = Sys::Real()->IsDeserted(number, 0);
+    EXPECT_TRUE(deserted.ok() && !*deserted);
+  }
+  const auto deserted = Sys::Real()->IsDeserted(number, 0);
+  EXPECT_TRUE(deserted.ok() && *deserted);
+  if (Sys::Real()->MountNamespaceEnded(number, &ended) == -EOPNOTSUPP) return;
+  // The kernel tells that it is over, also who may not look.
+  int told = 0;
+  for (int i = 0; i < 1000 && told == 0; ++i) {
+    told = InChild(kLook, number);
+    if (told == 0) ::usleep(10'000);
+  }
+  EXPECT_EQ(told, 1);
+}
+
+TEST(SysTest, AProcThatHidesProcessesIsTold) {
+  constexpr auto kLook = [](uint64_t) {
+    uint64_t own = 0;
+    if (::unshare(CLONE_NEWNS) != 0) return 2;
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 3;
+    auto hide = [](const char* options) { return ::mount("proc", "/proc", "proc", 0, options) == 0; };
+    if (!hide("hidepid=2,gid=4711")) return 4;
+    if (Sys::Real()->PidNamespace(&own) != 0) return 5;
+    if (!Drop(CAP_SYS_PTRACE)) return 6;
+    if (Sys::Real()->PidNamespace(&own) != -EACCES) return 7;
+    if (!hide("hidepid=2,gid=0") || Sys::Real()->PidNamespace(&own) != 0) return 8;  // for root's group
+    if (!hide("hidepid=4")) return 0;                                                // before Linux 5.8
+    if (Sys::Real()->PidNamespace(&own) != -EACCES) return 9;
+    return hide("hidepid=0") && Sys::Real()->PidNamespace(&own) == 0 ? 0 : 10;
+  };
+  const int seen = InChild(kLook, 0);
+  if (seen == 2) GTEST_SKIP() << "a mount namespace needs root";
+  EXPECT_EQ(seen, 0);
 }
 
 TEST(SysTest, WhoAdministersNothingIsNotToldThatAMountNamespaceIsNoMore) {
