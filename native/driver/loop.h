@@ -21,7 +21,7 @@ Result<LoopDevice> AttachLoop(int image_fd, const std::string& volume);
 
 // The loop device that the image is attached to anywhere on this machine (any mount namespace), opened, or
 // nothing. kUnavailable where that cannot be told: a device whose file lies in the image's pool does not
-// answer within a second.
+// answer within a second, or answers with an error; or one that may be over it is missing in /dev.
 Result<std::optional<LoopDevice>> FindLoop(int image_fd);
 
 // The path of the file behind a loop device, by its folder in sysfs, as the kernel remembers it: no

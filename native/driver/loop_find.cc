@@ -22,11 +22,18 @@
 namespace dvdi {
 namespace {
 
-bool BacksImage(int loop_fd, const struct stat& image) {
+// 1, 0, or -errno where it cannot be told: the kernel asks the filesystem of the device's file.
+int BacksImage(int loop_fd, const struct stat& image) {
   struct loop_info64 info = {};
-  if (::ioctl(loop_fd, LOOP_GET_STATUS64, &info) < 0) return false;
-  return info.lo_device == image.st_dev && info.lo_inode == image.st_ino;
+  if (::ioctl(loop_fd, LOOP_GET_STATUS64, &info) < 0) return errno == ENXIO ? 0 : -errno;  // ENXIO: detached
+  return info.lo_device == image.st_dev && info.lo_inode == image.st_ino ? 1 : 0;
 }
+
+// An attached device of which it cannot be told what it is over.
+struct Untold {
+  std::string name;
+  Status why;
+};
 
 // A look at attached loop devices, on a thread that may hang: the kernel asks the filesystem of each device's
 // file, which may be dead, of another pool, or of another node that is simulated here.
@@ -39,6 +46,7 @@ struct Scan {
   bool done = false;
   Status failed;
   std::optional<LoopDevice> found;
+  std::vector<Untold> untold;
 };
 
 // The devices whose look hangs: they are not asked again until it ends.
@@ -65,29 +73,42 @@ std::string ImagePath(int image_fd) {
   return path.ok() ? WithoutDeleted(*std::move(path)) : "";
 }
 
-// Whether a device that does not answer may be over the image at `path`: where its file has that name, or
-// lies in the same pool, in which folders can be moved. A pool that hangs holds up its own volumes, no
-// others.
-bool MayBeOver(const std::string& name, const std::string& path) {
+// Whether a device that does not tell may be over the image at `path`: where its file has that name, or lies
+// in the same pool, in which folders can be moved. A pool that hangs holds up its own volumes, no others.
+// `elsewhere`: or is an image of a volume of that name, as of one that was attached where the pool may have
+// another path.
+bool MayBeOver(const std::string& name, const std::string& path, bool elsewhere) {
   auto file = BackingFile("/sys/block/" + name);
   if (!file.ok()) return file.status().code() != Code::kNotFound;
   if (path.empty() || path[0] != '/') return true;
   std::string pool = path;
   for (int part = 0; part < 2; ++part) pool.resize(std::max<size_t>(pool.rfind('/'), 1));
+  if (elsewhere && file->ends_with(path.substr(pool.size() > 1 ? pool.size() : 0))) return true;
   return *file == path || (pool.size() > 1 && file->rfind(pool + "/", 0) == 0);
 }
 
-// One device: whether it is over the image.
+// One device: whether it is over the image. kUnavailable where that cannot be told.
 Result<std::optional<LoopDevice>> LookAt(const std::string& name, const struct stat& image) {
   LoopDevice device{"/dev/" + name, UniqueFd(::open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC))};
   // A read-only device refuses O_RDWR, and would still be a use of the image.
   if (!device.fd.valid()) device.fd.reset(::open(device.path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!device.fd.valid()) {
-    if (errno == ENXIO || errno == ENOENT || errno == ENODEV) return std::optional<LoopDevice>();
+    if (errno == ENXIO || errno == ENODEV) return std::optional<LoopDevice>();
+    // A container has a /dev of its own, which may lack the device of what was attached outside.
+    if (errno == ENOENT)
+      return Status(Code::kUnavailable, device.path + " is missing here",
+                    "give the driver the node's /dev, then try again")
+          .WithPath(device.path);
     return Status::FromErrno(errno, "cannot open " + device.path + " to see what it is attached to",
                              device.path);
   }
-  if (!BacksImage(device.fd.get(), image)) return std::optional<LoopDevice>();
+  const int backs = BacksImage(device.fd.get(), image);
+  if (backs < 0) {
+    Status why = Status::FromErrno(-backs, device.path + " cannot be asked for its file", device.path);
+    return Status(Code::kUnavailable, why.message(), "see whether its pool can be reached, then try again")
+        .WithPath(device.path);
+  }
+  if (backs == 0) return std::optional<LoopDevice>();
   return std::optional<LoopDevice>(std::move(device));
 }
 
@@ -108,6 +129,10 @@ void RunScan(const std::shared_ptr<Scan>& scan) {
     scan->at = i + 1;
     scan->changed.notify_all();
     if (scan->done) break;
+    if (device.status().code() == Code::kUnavailable) {
+      scan->untold.push_back({scan->names[i], device.status()});
+      continue;
+    }
     if (!device.ok()) scan->failed = device.status();
     if (device.ok() && device->has_value()) scan->found = std::move(*device);
     if (!device.ok() || scan->found.has_value()) break;
@@ -150,6 +175,7 @@ Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
   struct stat image;
   if (::fstat(image_fd, &image) < 0) return Status::FromErrno(errno, "cannot stat an image");
   std::vector<std::string> all, names, silent;
+  std::vector<Untold> untold;
   int r = Sys::Real()->ListDir(AT_FDCWD, "/sys/block", &all);
   if (r < 0) return Status::FromErrno(-r, "cannot list /sys/block", "/sys/block");
   {
@@ -165,6 +191,10 @@ Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
     scan->image = image;
     if (!Scheduler::Real()->Spawn([scan] { RunScan(scan); }, "loop-scan").ok()) RunScan(scan);
     std::optional<size_t> hangs = WaitForScan(*scan);
+    {
+      std::lock_guard<std::mutex> hold(scan->mu);
+      untold.insert(untold.end(), scan->untold.begin(), scan->untold.end());
+    }
     if (!hangs.has_value()) {
       if (!scan->failed.ok()) return scan->failed;
       if (scan->found.has_value()) return std::move(scan->found);
@@ -176,11 +206,14 @@ Result<std::optional<LoopDevice>> FindLoop(int image_fd) {
   // That the image itself has answered just now says nothing about them: a pool may hang for a second only.
   const std::string path = ImagePath(image_fd);
   for (const auto& name : silent)
-    if (MayBeOver(name, path))
+    if (MayBeOver(name, path, false))
       return Status(Code::kUnavailable,
                     "/dev/" + name + " does not answer, and may be attached to the image " + path,
                     "see whether its pool can be reached, then try again")
           .WithPath("/dev/" + name);
+  for (const auto& [name, why] : untold)
+    if (MayBeOver(name, path, ::access(why.path().c_str(), F_OK) != 0))
+      return Status(why).WithContext("it cannot be told whether the image " + path + " is attached");
   return std::optional<LoopDevice>();
 }
 
@@ -188,7 +221,7 @@ bool IsLoopOver(const std::string& number, int image_fd) {
   struct stat image;
   if (::fstat(image_fd, &image) < 0) return false;
   auto device = OpenLoop(number);
-  return device.ok() && BacksImage(device->fd.get(), image);
+  return device.ok() && BacksImage(device->fd.get(), image) > 0;
 }
 
 Result<bool> WaitDetached(int image_fd, int timeout_ms) {

@@ -4,6 +4,7 @@
 #include <linux/loop.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
@@ -25,6 +26,8 @@ using testing::WriteFile;
 
 // The device whose look hangs, as one does whose file's server is away; 0 is none.
 std::atomic<dev_t> g_hangs{0};
+// The errno of each look, as of one whose file's server is away, or does not know the file; 0 is none.
+std::atomic<int> g_fails{0};
 
 }  // namespace
 }  // namespace dvdi
@@ -38,6 +41,10 @@ extern "C" int ioctl(int fd, unsigned long request, ...) noexcept {
   struct stat st;
   if (request == LOOP_GET_STATUS64 && ::fstat(fd, &st) == 0)
     while (dvdi::g_hangs != 0 && st.st_rdev == dvdi::g_hangs) ::usleep(1000);
+  if (request == LOOP_GET_STATUS64 && dvdi::g_fails != 0) {
+    errno = dvdi::g_fails;
+    return -1;
+  }
   return static_cast<int>(::syscall(SYS_ioctl, fd, request, argument));
 }
 
@@ -50,6 +57,7 @@ class HangingLoopTest : public DriverTest {
   ~HangingLoopTest() override {
     SetStepHook(nullptr);
     g_hangs = 0;
+    g_fails = 0;
   }
   void MountAndHold(Driver* a) {
     ASSERT_OK(a->Create("v", {}));
@@ -185,6 +193,41 @@ TEST_F(HangingLoopTest, IsNothingToAnotherPool) {
     ASSERT_OK(found);
     EXPECT_FALSE(found->has_value());
   }
+  ExpectGivenBack(a.get());
+}
+
+TEST_F(HangingLoopTest, ADeviceThatCannotBeAskedMayBeOverTheImage) {
+  auto a = Node("A", 20);
+  MountAndHold(a.get());
+  EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+  for (int err : {ESTALE, EIO, ETIMEDOUT, ENOTCONN}) {
+    g_fails = err;
+    a->ReleaseDrained();
+    EXPECT_TRUE(Leased("v")) << "given back while somebody writes: " << err;
+    auto mounted = a->Mount("v", "2");
+    EXPECT_EQ(mounted.status().code(), Code::kUnavailable) << mounted.status().message();
+    EXPECT_NE(mounted.status().message().find("cannot be asked for its file"), std::string::npos)
+        << mounted.status().message();
+    g_fails = 0;
+  }
+  ExpectGivenBack(a.get());
+}
+
+// As in a container, which has a /dev of its own.
+TEST_F(HangingLoopTest, ADeviceThatIsMissingInDevMayBeOverTheImage) {
+  auto a = Node("A", 20);
+  MountAndHold(a.get());
+  EXPECT_EQ(a->Unmount("v", "1").code(), Code::kRefused);
+  ASSERT_EQ(::mount("bare", "/dev", "tmpfs", 0, ""), 0);
+  a->ReleaseDrained();
+  const bool leased = Leased("v");
+  auto mounted = a->Mount("v", "2");
+  ASSERT_EQ(::umount2("/dev", MNT_DETACH), 0);
+  EXPECT_TRUE(leased) << "given back while somebody writes";
+  EXPECT_EQ(mounted.status().code(), Code::kUnavailable) << mounted.status().message();
+  EXPECT_NE(mounted.status().message().find("is missing here"), std::string::npos)
+      << mounted.status().message();
+  EXPECT_NE(mounted.status().hint().find("/dev"), std::string::npos);
   ExpectGivenBack(a.get());
 }
 
