@@ -4,8 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/caller.h"
 #include "base/output.h"
-#include "cli/caller.h"
 #include "cli/doctor.h"
 #include "cli/dvdcli.h"
 #include "cli/options.h"
@@ -88,13 +88,13 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace dvdi::cli
 
 int main(int argc, char** argv) {
-  dvdi::cli::HoldStandardStreams();
+  dvdi::HoldStandardStreams();
   std::vector<std::string> arguments(argv + 1, argv + argc);
   // The old client's name, as a link to this program, is the old client.
   std::string_view name = argc > 0 ? argv[0] : "";
   name = name.substr(name.rfind('/') + 1);
   if (name == "dvdcli") {
-    dvdi::cli::ShedInherited();
+    dvdi::ShedInherited();
     return dvdi::cli::Ended(dvdi::cli::Dvdcli(arguments), 1);
   }
   return dvdi::cli::Main(arguments);

@@ -15,10 +15,10 @@
 #include <optional>
 #include <thread>
 
+#include "base/caller.h"
 #include "base/path.h"
 #include "base/text.h"
 #include "cli/bind.h"
-#include "cli/caller.h"
 #include "cli/child.h"
 #include "cli/engine.h"
 #include "cli/prepare.h"

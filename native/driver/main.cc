@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <sstream>
 
+#include "base/caller.h"
 #include "base/output.h"
 #include "base/text.h"
 #include "driver/driver.h"
@@ -171,7 +172,6 @@ int Serve(Arguments a) {
   sigaddset(&stop, SIGTERM);
   sigaddset(&stop, SIGINT);
   ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
 
   auto driver = Driver::Open(a.options);
   if (!driver.ok()) return Fail(kExitFailure, driver.status());
@@ -247,6 +247,8 @@ int Run(int argc, char** argv) {
 }  // namespace dvdi
 
 int main(int argc, char** argv) {
+  dvdi::HoldStandardStreams();
+  dvdi::ShedInherited();
   try {
     return dvdi::Run(argc, argv);
   } catch (const std::exception& e) {

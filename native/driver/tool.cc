@@ -60,7 +60,7 @@ class Actions {
     sigset_t none, defaults;
     sigemptyset(&none);
     sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE);
+    for (int s : {SIGPIPE, SIGXFSZ}) sigaddset(&defaults, s);
     auto keep = [&err](int result) {
       if (err == 0) err = result;
     };

@@ -7,6 +7,7 @@
 #include <optional>
 #include <sstream>
 
+#include "base/caller.h"
 #include "base/output.h"
 #include "base/text.h"
 #include "plugin/protocol.h"
@@ -72,7 +73,6 @@ void StopOnSignals() {
   stop.sa_handler = [](int) { stopped = 1; };
   stop.sa_flags = SA_RESTART;
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &stop, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
 }
 
 int Test(const Options& options, const std::vector<Check>& all) {
@@ -161,6 +161,8 @@ int Run(int argc, char** argv) {
 }  // namespace dvdi::sanity
 
 int main(int argc, char** argv) {
+  dvdi::HoldStandardStreams();
+  dvdi::ShedInherited();
   try {
     return dvdi::sanity::Run(argc, argv);
   } catch (const std::exception& e) {

@@ -83,7 +83,7 @@ Status RunCommand(const std::vector<std::string>& command, int64_t ms) {
   ::posix_spawnattr_init(&attributes);
   sigset_t ignored;
   ::sigemptyset(&ignored);
-  ::sigaddset(&ignored, SIGPIPE);
+  for (int s : {SIGPIPE, SIGXFSZ}) ::sigaddset(&ignored, s);
   ::posix_spawnattr_setsigdefault(&attributes, &ignored);
   ::posix_spawnattr_setpgroup(&attributes, 0);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);

@@ -1,4 +1,4 @@
-#include "cli/caller.h"
+#include "base/caller.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <initializer_list>
 
-namespace dvdi::cli {
+namespace dvdi {
 
 void HoldStandardStreams() {
   for (int fd = 0; fd < 3; ++fd) {
@@ -21,10 +21,11 @@ void HoldStandardStreams() {
 void ShedInherited() {
   // What is left of it, where it cannot be raised, is an error of the write.
   for (int s : {SIGPIPE, SIGXFSZ}) ::signal(s, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);
   struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
   if (::setrlimit(RLIMIT_FSIZE, &limit) == 0 || ::getrlimit(RLIMIT_FSIZE, &limit) < 0) return;
   limit.rlim_cur = limit.rlim_max;
   static_cast<void>(::setrlimit(RLIMIT_FSIZE, &limit));
 }
 
-}  // namespace dvdi::cli
+}  // namespace dvdi
