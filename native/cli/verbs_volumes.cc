@@ -5,6 +5,7 @@
 
 #include "base/path.h"
 #include "cli/bind.h"
+#include "cli/elsewhere.h"
 #include "cli/prepare.h"
 #include "cli/print.h"
 #include "cli/releases.h"
@@ -151,6 +152,21 @@ Status TakeAway(const Json& volumes) {
   return OkStatus();
 }
 
+// Behind TakeAway: what is still mounted of a scope that was begun in another mount namespace, where a
+// process may be at work in it. To remove a stage's folder would detach it there.
+Status CheckElsewhere(const Json& scope) {
+  if (GetBool(scope, "same_mount_namespace", true) || GetBool(scope, "mount_namespace_ended"))
+    return OkStatus();
+  for (const auto& v : GetMember(scope, "volumes")) {
+    const std::string stage = GetString(v, "stage");
+    if (stage.empty() || MountedNowhere(stage, false)) continue;
+    Status s(Code::kRefused, stage + " was mounted in another mount namespace, and may be in use there",
+             "Run `dvdi unmount` there (see `nsenter --mount`)");
+    return std::move(std::move(s).WithPath(stage).WithVolume(GetString(v, "driver"), GetString(v, "name")));
+  }
+  return OkStatus();
+}
+
 // The folders of a volume that is not bound, where they are mounted: after an `unmount` that got halfway, or
 // another one's umount, the path would lead to the node's own disk.
 Status CheckStages(const Json& volumes, const std::string& scope) {
@@ -213,6 +229,7 @@ int Unmount(const Options& options) {
   auto scope = FindScope(*engine->engine, options);
   if (!scope.ok()) return Failed(options, scope.status());
   if (Status s = TakeAway(GetMember(*scope, "volumes")); !s.ok()) return Failed(options, s);
+  if (Status s = CheckElsewhere(*scope); !s.ok()) return Failed(options, s);
   auto answer =
       (*engine)->Do(dvdi_cleanup, CleanupRequest(options, GetString(*scope, "scope")), "unmounting");
   if (!answer.ok()) return Failed(options, answer.status());

@@ -115,6 +115,9 @@ Result<Json> Scopes(Core& core) {
     const int64_t made_in = stored.ok() && o.boot_id == core.boot_id ? GetInt(*stored, kMadeIn) : 0;
     if (made_in != 0 && ours != 0)
       list.back()["same_mount_namespace"] = static_cast<uint64_t>(made_in) == ours;
+    bool ended = false;
+    if (made_in != 0 && core.env.sys->MountNamespaceEnded(static_cast<uint64_t>(made_in), &ended) == 0)
+      list.back()["mount_namespace_ended"] = ended;
   }
   return Json{{"scopes", std::move(list)}};
 }

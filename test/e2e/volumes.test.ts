@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { ScriptedPlugin } from "./lib/plugin.ts";
-import { skip, World } from "./lib/world.ts";
+import { until } from "./lib/process.ts";
+import { DVDI, skip, World } from "./lib/world.ts";
 
 const QUICK = "policy:\n  retry: {attempts: 1, base_ms: 50, max_ms: 200}\n";
 
@@ -64,6 +65,44 @@ test("mount asked for again: a target that went wrong takes nothing from the oth
   await world.must(["rm", "-rf", logs]);
   await world.nothingLeft();
 });
+
+test(
+  "unmount takes nothing that was mounted in another mount namespace from who uses it there",
+  { skip },
+  async (t) => {
+    const world = await World.make(t);
+    const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data"] });
+    const env = { DVDI_CONFIG: world.config };
+    const apart = ["unshare", "--mount", "--propagation", "slave"];
+    const refused = async (from: string[]): Promise<void> => {
+      const result = await world.run([...from, DVDI, "unmount", "data"], { env });
+      assert.equal(result.code, 12, result.all);
+      assert.match(
+        result.err,
+        / was mounted in another mount namespace, and may be in use there .*`dvdi unmount` there/,
+      );
+      assert.equal(plugin.count("Unmount"), 0);
+    };
+    // As a service with PrivateMounts: nobody sees what it mounts.
+    const script = '"$@" && cd "$("$@")" && echo "at work" && cat && test -d "$PWD" && ls -d "$PWD"';
+    const mount = [DVDI, "mount", "plain/data"];
+    const service = world.start([...apart, "sh", "-c", script, "sh", ...mount], { env });
+    await service.says(/^at work$/m);
+    await refused([]);
+    service.closeInput();
+    assert.equal((await service.end()).code, 0, "it had its folder to the end");
+    await until("its namespace is over", async () => (await world.dvdi(["unmount", "data"])).code === 0);
+    assert.equal(plugin.count("Unmount data"), 1);
+    plugin.calls.length = 0;
+    // And the other way round.
+    const held = await world.dvdi(["mount", "plain/data"]);
+    assert.equal(held.code, 0, held.all);
+    await refused(apart);
+    assert.ok(world.mounts().includes(held.out.trim()));
+    assert.equal((await world.dvdi(["unmount", "data"])).code, 0);
+    await world.nothingLeft();
+  },
+);
 
 test("unmount takes no folder from whoever uses it", { skip }, async (t) => {
   const world = await World.make(t);
