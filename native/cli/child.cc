@@ -269,7 +269,12 @@ Result<Child> Child::Start(const ChildSpec& spec) {
     return Status::FromErrno(errno, "cannot make a socket pair");
   UniqueFd ours(pair[0]), theirs(pair[1]);
   pid_t pid = ::fork();
-  if (pid < 0) return Status::FromErrno(errno, "cannot make a child process");
+  if (pid < 0) {
+    Status status = Status::FromErrno(errno, "cannot make a child process");
+    if (status.error_number() != EAGAIN) return status;
+    return std::move(status).WithHint(
+        "raise the limit of processes and threads (pids.max of the cgroup, ulimit -u)");
+  }
   if (pid == 0) {
     ours.reset();
     int socket = KeepOnly(theirs.release());

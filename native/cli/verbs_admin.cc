@@ -26,6 +26,7 @@ void Merge(const Json& from, const char* key, Json* into) {
 
 std::string VolumeText(const Json& v) {
   std::string why = GetString(v, "why", GetString(v, "error"));
+  if (GetString(v, "name").empty()) return why;  // what could not be undone is of no volume alone
   return GetString(v, "name") + " (driver " + GetString(v, "driver") + ")" + (why.empty() ? "" : ": " + why);
 }
 

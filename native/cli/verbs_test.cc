@@ -219,6 +219,13 @@ TEST_F(Verbs, StatusSaysThatTheStateFolderIsFull) {
   EXPECT_EQ(Dvdi({"status"}).out.find("full"), std::string::npos) << "nobody has told";
 }
 
+TEST_F(Verbs, RecoverNamesNoVolumeForWhatIsOfNone) {
+  script_["recover"]["answer"] = {
+      {"pending", {{{"driver", ""}, {"name", ""}, {"why", "cannot remove the folder /t: Device busy"}}}}};
+  EXPECT_EQ(Dvdi({"recover", "--owner", "run"}).out,
+            "still to be released: cannot remove the folder /t: Device busy\n");
+}
+
 TEST_F(Verbs, RecoverDoesAllOwnersOfTheCommand) {
   script_["recover"]["answer"] = {{"undone", {"op1"}},
                                   {"ended", Json::array()},

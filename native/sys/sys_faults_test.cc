@@ -135,6 +135,13 @@ TEST_F(SysFaultsTest, ATextIsWholeOrNotThere) {
   EXPECT_GE(told, 2);
 }
 
+TEST_F(SysFaultsTest, AThreadThatCannotBeStartedIsToldWithWhatToDo) {
+  Status status;
+  EXPECT_TRUE(Failing(SYS_clone3, EAGAIN, [&] { status = Scheduler::Real()->Spawn([] {}, "none", 64); }));
+  EXPECT_EQ("cannot start a thread: Resource temporarily unavailable", status.message());
+  EXPECT_NE(std::string::npos, status.hint().find("pids.max")) << status.hint();
+}
+
 // A file of ours is replaced or as it was, whatever call fails; nothing stays beside it.
 TEST_F(SysFaultsTest, AReplacedFileIsTheOldOrTheNewOne) {
   char path[] = "/tmp/dvdi-files-XXXXXX";
