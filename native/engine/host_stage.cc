@@ -95,6 +95,7 @@ Status PrepareOperation::StageOne(const Json& item, size_t index) {
   meta.attach.mode = v.mode, meta.attach.access = v.access;
   meta.mountpoint = v.attachment.mountpoint, meta.device = v.attachment.device;
   meta.stage = r.stage;
+  if (core_.env.sys->MountNamespace(0, &meta.made_in) < 0) meta.made_in = 0;
   int made = core_.env.sys->MkdirAt(AT_FDCWD, r.stage.c_str(), 0700);
   const bool again = made == -EEXIST && !v.unstaged.empty();  // left by a try of this operation that failed
   if (made < 0 && !again) return Status::FromErrno(-made, "cannot make the stage folder", r.stage);

@@ -107,7 +107,7 @@ Status RebuildLedger(Core& core) {
       if (e.id == id) a.driver = e.driver, a.name = e.name, a.mount_sent = e.owed;
     std::vector<StageMeta> stages;
     for (auto& s : *of_stages) {
-      if (s.operation.boot_id == core.boot_id && FindMount(mounts, s.stage) != nullptr)
+      if (s.operation.boot_id == core.boot_id && MayBeMounted(core.env, mounts, s))
         stages.push_back(std::move(s));
     }
     // Whoever has a stage has its volume by our Mount. Else a take-over has failed, or died, and a workload

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <string_view>
 
+#include "base/guards.h"
 #include "base/json.h"
 #include "engine/meta.h"
 #include "engine/operation_json.h"
@@ -26,7 +27,7 @@ Status WriteStageMeta(const Env& env, const StageMeta& m) {
   Json j = OperationToJson(m.operation);
   j["attachment"] = m.attach.attachment;
   j["target"] = m.attach.target, j["mode"] = m.attach.mode, j["access"] = m.attach.access;
-  j["mountpoint"] = m.mountpoint, j["device"] = m.device;
+  j["mountpoint"] = m.mountpoint, j["device"] = m.device, j["made_in"] = m.made_in;
   std::string path = FileOf(m.stage);
   int fd = env.sys->OpenAt(AT_FDCWD, path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(-fd, "cannot make " + path, path);
@@ -57,12 +58,22 @@ Result<std::vector<StageMeta>> ReadStageMetas(const Env& env, const std::string&
     m.attach.target = GetString(*j, "target");
     m.attach.mode = GetString(*j, "mode"), m.attach.access = GetString(*j, "access");
     m.mountpoint = GetString(*j, "mountpoint"), m.device = GetString(*j, "device");
+    m.made_in = static_cast<uint64_t>(GetInt(*j, "made_in"));
     m.stage = folder + "/" + name.substr(0, name.size() - kFile.size());
     m.ended = m.stage.ends_with(kEnded);
     if (m.ended) m.stage.resize(m.stage.size() - kEnded.size());
     if (m.attach.attachment == attachment && !m.operation.id.empty()) found.push_back(std::move(m));
   }
   return found;
+}
+
+bool MayBeMounted(const Env& env, const std::vector<MountEntry>& mounts, const StageMeta& s) {
+  if (FindMount(mounts, s.stage) != nullptr) return true;
+  uint64_t ours = 0;
+  if (!DVDI_GUARD(stage_elsewhere) || s.made_in == 0) return false;
+  if (env.sys->MountNamespace(0, &ours) >= 0 && s.made_in == ours) return false;
+  bool ended = false;
+  return env.sys->MountNamespaceEnded(s.made_in, &ended) < 0 || !ended;
 }
 
 Status EndStageMeta(const Env& env, const std::string& stage) {

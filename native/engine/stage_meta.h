@@ -3,11 +3,13 @@
 #ifndef DVDI_ENGINE_STAGE_META_H_
 #define DVDI_ENGINE_STAGE_META_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "ledger/rows.h"
+#include "mount/mountinfo.h"
 #include "sys/env.h"
 
 namespace dvdi {
@@ -17,6 +19,8 @@ struct StageMeta {
   EffectRow attach;        // attachment, target, mode, access
   // The attachment's, as it was when the stage was made; "" in a file of an engine that wrote none.
   std::string mountpoint, device;
+  // The mount namespace in which it was mounted; 0 where that is not known.
+  uint64_t made_in = 0;
   std::string stage;   // the stage's folder
   bool ended = false;  // its operation is being undone: EndStageMeta
 };
@@ -29,6 +33,9 @@ Status EndStageMeta(const Env& env, const std::string& stage);
 // let us read, or the folder, is an error: it may be what tells of a stage.
 Result<std::vector<StageMeta>> ReadStageMetas(const Env& env, const std::string& stage_root,
                                               const std::string& attachment);
+// Whether that stage, of this boot, is mounted, or may be where we do not see it: in another mount namespace,
+// in which it was made, and which goes on as far as anybody can tell. `mounts`: our own.
+bool MayBeMounted(const Env& env, const std::vector<MountEntry>& mounts, const StageMeta& s);
 // OK where it is gone.
 Status RemoveStageMeta(const Env& env, const std::string& stage);
 

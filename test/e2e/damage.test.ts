@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  rmdirSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -17,7 +18,7 @@ import { test } from "node:test";
 
 import { run, until } from "./lib/process.ts";
 import { ScriptedPlugin } from "./lib/plugin.ts";
-import { skip, World } from "./lib/world.ts";
+import { DVDI, skip, World } from "./lib/world.ts";
 
 const PLAIN = ["--volume-driver", "plain"];
 
@@ -169,6 +170,31 @@ test("who shares a volume since its ledger was removed keeps it when the other e
   assert.equal(plugin.count("Unmount"), 0, "it is in use");
   assert.equal((await second.release()).code, 0);
   await until("it is released", () => plugin.count("Unmount data") === 1);
+  await world.nothingLeft();
+});
+
+test("a lost ledger is rebuilt by who does not see the stages: nothing is taken away", { skip }, async (t) => {
+  const world = await World.make(t);
+  const plugin = await ScriptedPlugin.serve(world, "plain", { volumes: ["data", "kept"] });
+  // As a service with mounts of its own, which is older than the workloads.
+  const apart = world.start(["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo here; exec cat"]);
+  await apart.says(/^here$/m);
+  const held = await world.hold(["-v", `data:${world.target("data")}`, ...PLAIN]);
+  assert.equal((await world.dvdi(["mount", "plain/kept", "--name", "kept"])).code, 0);
+  for (const end of ["", "-wal", "-shm"]) rmSync(join(world.state, `ledger.db${end}`), { force: true });
+  const enter = ["nsenter", `--mount=/proc/${apart.pid.toString()}/ns/mnt`, "--"];
+  const there = await world.run([...enter, DVDI, "recover", "--wait"], { env: { DVDI_CONFIG: world.config } });
+  assert.equal(there.code, 0, there.all);
+  assert.equal(plugin.count("Unmount"), 0, "their workloads go on");
+  const users = (await world.ls()).map(({ name, users }) => [name, users.length]);
+  assert.deepEqual(users, [
+    ["data", 1],
+    ["kept", 1],
+  ]);
+  assert.equal((await held.release()).code, 0);
+  rmdirSync(world.target("data")); // of folders that were made a rebuilt ledger knows nothing
+  assert.equal((await world.dvdi(["unmount", "--name", "kept"])).code, 0);
+  await until("both are unmounted", () => plugin.count("Unmount") === 2);
   await world.nothingLeft();
 });
 
