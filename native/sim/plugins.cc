@@ -1,6 +1,7 @@
 #include "sim/plugins.h"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace dvdi::sim {
 namespace {
@@ -203,13 +204,15 @@ std::string PluginWorld::Act(SimProcess& process, const SimDriver& driver, const
     mounting(process, key, id);
     if (driver.global && !v.holder.empty() && v.holder != node.name())
       return error("volume " + key.second + " is in use on node " + v.holder);
+    // Nothing is mounted where there is no folder.
+    node.disk.Make("/vol", S_IFDIR | 0755, nullptr);
+    const int made = node.disk.Make(MountpointOf(key), S_IFDIR | 0755, nullptr);
+    if (made < 0 && made != -EEXIST) return error("cannot make the folder: no space left on device");
     if (driver.global) v.holder = node.name();
     SimVolume::Here& here = v.nodes[node.name()];
     if (here.ids.insert(id).second) here.unrecorded.insert(id);
     if (here.mountpoint.empty()) {
       here.mountpoint = MountpointOf(key), here.mounted_by = Tasks::CurrentTask();
-      node.disk.Make("/vol", S_IFDIR | 0755, nullptr);
-      node.disk.Make(here.mountpoint, S_IFDIR | 0755, nullptr);
       if (node.FindMount(here.mountpoint) == nullptr) {
         std::string device = "7:" + std::to_string(next_device_++);
         devices_[device] = key;
