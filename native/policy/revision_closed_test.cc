@@ -108,6 +108,7 @@ TEST_F(RevisionTest, ABlobWhoseCompiledFormIsThereIsNotReadAgain) {
   EXPECT_HAS(Now(), path);
   write(flipped);
   ASSERT_EQ(::chmod(path.c_str(), 0600), 0);
+  runtime_.reset();  // what it compiles still would come after
   fs::remove_all(root_ + "/compiled");
   restart();
   EXPECT_HAS(Now(), "is damaged");

@@ -32,7 +32,10 @@ class RevisionTest : public testing::Test {
     auto runtime = PolicyRuntime::Create(SystemEnv(), PolicyLimits(), "");
     runtime_ = std::move(runtime.value());
   }
-  ~RevisionTest() override { std::filesystem::remove_all(root_); }
+  ~RevisionTest() override {
+    runtime_.reset();  // what it compiles still goes into the folder
+    std::filesystem::remove_all(root_);
+  }
 
   PolicySelector Selector(Json settings = Json::object()) {
     return PolicySelector(SystemEnv(), runtime_.get(), dir_, std::move(settings));
