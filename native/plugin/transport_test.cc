@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <future>
 #include <thread>
 #include <vector>
 
@@ -332,6 +333,7 @@ TEST_F(TransportTest, AnswerThatComesBeforeTheRequestIsRead) {
   std::strcpy(a.sun_path, path.c_str());
   ASSERT_EQ(::bind(listener.get(), reinterpret_cast<struct sockaddr*>(&a), sizeof a), 0);
   ASSERT_EQ(::listen(listener.get(), 8), 0);
+  std::promise<void> answered;
   std::thread plugin([&] {
     auto answer = [](int fd, const std::string& text) {
       EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
@@ -340,6 +342,8 @@ TEST_F(TransportTest, AnswerThatComesBeforeTheRequestIsRead) {
     char byte;
     EXPECT_EQ(::recv(fd.get(), &byte, 1, 0), 1);
     answer(fd.get(), Turn::Json("{\"Err\":\"too much\"}", 413).bytes);
+    // Read any earlier, the request might have gone out whole before its answer was seen.
+    answered.get_future().wait();
     // What comes behind the rest of that request would be taken for more of it.
     std::string end;
     std::vector<char> buffer(1 << 20);
@@ -357,6 +361,7 @@ TEST_F(TransportTest, AnswerThatComesBeforeTheRequestIsRead) {
   PluginRequest request = To({.path = path}, "/VolumeDriver.Create");
   request.body = std::string(8 << 20, 'x');
   PluginReply reply = transport_->Exchange({request})[0];
+  answered.set_value();
   EXPECT_EQ(Ask({.path = path}, kGet).outcome, Outcome::kAnswer);
   plugin.join();
   EXPECT_EQ(reply.outcome, Outcome::kAnswer) << reply.detail;
