@@ -130,13 +130,14 @@ Result<bool> IsMountedOnElsewhere(const Env& env, const std::vector<MountEntry>&
   if (r < 0) return Status::FromErrno(-r, "cannot list /proc", "/proc");
   std::vector<uint64_t> seen = {own};
   const std::string unknown = "cannot tell whether " + OneLine(path) + " is mounted on in process ";
+  const size_t processes = names.size();  // behind them come threads, which have none of their own
   for (size_t i = 0; i < names.size(); ++i) {
     const std::string name = names[i];
     if (!IsDigits(name)) continue;
     auto pid = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
     uint64_t space = 0;
     if (r = env.sys->MountNamespace(pid, &space); r < 0) {
-      if (r == -ENOENT)
+      if (r == -ENOENT && i < processes)
         for (std::string& thread : ThreadsOf(env.sys, name))
           if (thread != name) names.push_back(std::move(thread));
       if (HasNoMounts(-r)) continue;
