@@ -1,11 +1,11 @@
 // Volume plugins that nobody here wrote, as their makers start them.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { delimiter, join } from "node:path";
 import type { TestContext } from "node:test";
 
-import { must, run, until, type Options } from "./process.ts";
+import { must, type Options, type Process, run, until } from "./process.ts";
 import { skip, World } from "./world.ts";
 
 const VENV = process.env["DVDI_TEST_PLUGINS"];
@@ -161,21 +161,24 @@ async function serve(
   options: Options = {},
 ): Promise<Pick<Peer, "restart">> {
   let served = world.serve(command, options);
-  await listens(world, name);
+  await listens(world, name, served);
   const restart = async (): Promise<void> => {
     await served.stop();
+    // One that had to be killed leaves it, and then cannot have it.
+    rmSync(world.outside(world.socket(name)), { force: true });
     served = world.serve(command, options);
-    await listens(world, name);
+    await listens(world, name, served);
   };
   return { restart };
 }
 
 /** Some make their socket before they answer. */
-async function listens(world: World, name: string): Promise<void> {
-  await until(`${name} answers`, () =>
-    post(world, name, "Plugin.Activate", {}).then(
+async function listens(world: World, name: string, served: Process): Promise<void> {
+  await until(`${name} answers`, () => {
+    assert.ok(served.running, `${name} has ended:\n${served.err}${served.out}`);
+    return post(world, name, "Plugin.Activate", {}).then(
       ({ text }) => text.includes("VolumeDriver"),
       () => false,
-    ),
-  );
+    );
+  });
 }
