@@ -2,12 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/magic.h>
-#include <linux/mount.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -179,36 +176,6 @@ Result<bool> Sys::IsDeserted(uint64_t mount_namespace, uint64_t since) {
   }
   if (!left.ok()) return left.status();
   return left->empty();
-}
-
-// Many runtimes (LXC, systemd-nspawn) mount a file over it, so that each container has a boot of its own:
-// what others have begun on this kernel would be taken for what an earlier boot has left, and undone while it
-// is in use. What is mounted over /proc is not in a copy of that mount alone.
-Result<std::string> Sys::BootId() {
-  constexpr char kInProc[] = "sys/kernel/random/boot_id";
-  const std::string path = std::string("/proc/") + kInProc;
-  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return Status::FromErrno(errno, "cannot open " + path, path);
-  struct statfs st;
-  if (::fstatfs(file.get(), &st) < 0) return Status::FromErrno(errno, "cannot look at " + path, path);
-  if (st.f_type != PROC_SUPER_MAGIC) {
-    UniqueFd proc(OpenTree(AT_FDCWD, "/proc", OPEN_TREE_CLONE));
-    UniqueFd beneath(proc.valid() ? ::openat(proc.get(), kInProc, O_RDONLY | O_CLOEXEC) : -1);
-    // In another user namespace, where no mount may be looked beneath, nothing of the node's is ours.
-    if (!beneath.valid() && IsAdminOfTheNode())
-      return Status(Code::kSystem,
-                    "something is mounted over " + path + ", and the kernel's own cannot be read",
-                    "unmount it (umount " + path + ")")
-          .WithPath(path);
-    if (beneath.valid()) file = std::move(beneath);
-  }
-  std::array<char, 64> text = {};
-  const ssize_t n = ::read(file.get(), text.data(), text.size());
-  if (n < 0) return Status::FromErrno(errno, "cannot read " + path, path);
-  std::string id(text.data(), static_cast<size_t>(n));
-  if (id.ends_with('\n')) id.pop_back();
-  if (id.size() == 36 && id.find_first_not_of("0123456789abcdef-") == std::string::npos) return id;
-  return Status(Code::kSystem, path + " holds no boot id", "unmount what is mounted over it").WithPath(path);
 }
 
 int Sys::PidNamespace(uint64_t* number) {

@@ -211,36 +211,6 @@ TEST(SysTest, WhoMayNotLookAtAProcessDoesNotSayThatItIsElsewhere) {
   EXPECT_EQ(told, 1);
 }
 
-// Containers of LXC and systemd-nspawn have a file mounted over it.
-TEST(SysTest, TheBootIsTheKernelsWhateverIsMountedOverItsId) {
-  static Result<std::string> boot = Sys::Real()->BootId();
-  ASSERT_TRUE(boot.ok()) << boot.status().message();
-  EXPECT_EQ(boot->size(), 36u);
-  static char own[] = "/tmp/dvdi-boot-XXXXXX";
-  UniqueFd file(::mkstemp(own));
-  constexpr char kOwn[] = "01234567-89ab-cdef-0123-456789abcdef\n";
-  ASSERT_EQ(::write(file.get(), kOwn, sizeof kOwn - 1), static_cast<ssize_t>(sizeof kOwn - 1));
-  constexpr auto kLook = [](uint64_t) {
-    if (::unshare(CLONE_NEWNS) != 0) return 2;
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 3;
-    constexpr char kPath[] = "/proc/sys/kernel/random/boot_id";
-    for (const char* over : {static_cast<const char*>(own), "/dev/null"}) {
-      if (::mount(over, kPath, nullptr, MS_BIND, nullptr) != 0) return 5;
-      const auto again = Sys::Real()->BootId();
-      if (!again.ok() || *again != *boot) return 6;
-    }
-    struct : Sys {
-      int OpenTree(int, const char*, unsigned) override { return -ENOSYS; }  // before Linux 5.2
-    } old;
-    const auto again = old.BootId();
-    return !again.ok() && again.status().hint().find("umount") != std::string::npos ? 0 : 7;
-  };
-  const int seen = InChild(kLook, 0);
-  ::unlink(own);
-  if (seen == 2) GTEST_SKIP() << "a mount namespace needs root";
-  EXPECT_EQ(seen, 0);
-}
-
 TEST(SysTest, AProcThatHidesProcessesIsTold) {
   constexpr auto kLook = [](uint64_t) {
     uint64_t own = 0;
