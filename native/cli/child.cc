@@ -19,6 +19,7 @@
 #include "cli/bind.h"
 #include "cli/print.h"
 #include "cli/terminal.h"
+#include "sys/env.h"
 
 namespace dvdi::cli {
 namespace {
@@ -272,8 +273,7 @@ Result<Child> Child::Start(const ChildSpec& spec) {
   if (pid < 0) {
     Status status = Status::FromErrno(errno, "cannot make a child process");
     if (status.error_number() != EAGAIN) return status;
-    return std::move(status).WithHint(
-        "raise the limit of processes and threads (pids.max of the cgroup, ulimit -u)");
+    return std::move(status).WithHint(kRaiseProcessLimit);
   }
   if (pid == 0) {
     ours.reset();

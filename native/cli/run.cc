@@ -243,7 +243,7 @@ bool Session::ProcessesLeft() {
     auto left = r < 0 ? Result<std::vector<pid_t>>(Status::FromErrno(-r, "cannot read the mount namespace"))
                       : Sys::Real()->ProcessesIn(number);
     if (left.ok() && left->empty()) return false;
-    if (const int error = left.status().error_number(); error == EPERM || error == EACCES) {
+    if (IsForbidden(left.status().error_number())) {
       // For the kernel, which is asked instead, it is there as long as we hold it.
       namespace_.reset();
       if (auto deserted = Sys::Real()->IsDeserted(number, child_start_); deserted.ok() && *deserted)

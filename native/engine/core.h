@@ -84,6 +84,11 @@ struct Core {
   std::string StagePath(const std::string& attachment, const std::string& stage) const {
     return stage_root + "/" + attachment + "/" + stage;
   }
+  // The ID of the attachment in whose folder that path, strictly below the stage root, lies.
+  std::string AttachmentOf(const std::string& path) const {
+    const size_t id = stage_root.size() + 1;
+    return path.substr(id, path.find('/', id) - id);
+  }
 };
 
 // Marks an operation as worked on by this thread, if no other thread of this engine does.

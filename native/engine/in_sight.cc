@@ -24,9 +24,7 @@ Result<std::string> UnknownStageOf(Core& core, std::string_view mountinfo,
   DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
     unknown.clear();
     for (const std::string& stage : stages) {
-      std::string id = stage.substr(core.stage_root.size() + 1);
-      id = id.substr(0, id.find('/'));
-      DVDI_ASSIGN_OR_RETURN(auto known, tx.StagesOf(id));
+      DVDI_ASSIGN_OR_RETURN(auto known, tx.StagesOf(core.AttachmentOf(stage)));
       if (std::find(known.begin(), known.end(), stage) == known.end()) unknown.push_back(stage);
     }
     return Status();

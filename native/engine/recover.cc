@@ -45,8 +45,7 @@ Result<std::vector<std::string>> LostStages(Core& core) {
   for (const auto& path : unknown) {
     if (still.count(path) == 0) continue;
     // Only what is provably ours, and so will be known after a rebuild.
-    std::string id = path.substr(core.stage_root.size() + 1);
-    id = id.substr(0, id.find('/'));
+    const std::string id = core.AttachmentOf(path);
     auto meta = ReadMeta(core.env, core.stage_root, id);
     if (!meta.ok() && CanBeReadLater(meta.status())) return meta.status();
     if (!meta.ok()) continue;

@@ -46,8 +46,6 @@ Status CheckUnseen(const Env& env, const std::string& real, pid_t peer, const st
       .WithPath(real);
 }
 
-bool IsForbidden(int error) { return error == EACCES || error == EPERM; }
-
 // In the plugin's namespace and in ours, the path must be the same place of the same filesystem. `unseen`: of
 // a plugin that may not be looked at.
 Status CheckNamespaces(const Env& env, const std::string& path, pid_t peer,

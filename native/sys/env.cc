@@ -54,9 +54,7 @@ class RealScheduler : public Scheduler {
     pthread_t thread;
     int err = ::pthread_create(&thread, &attr, &Run, start.get());
     ::pthread_attr_destroy(&attr);
-    if (err == EAGAIN)
-      return Status::FromErrno(err, "cannot start a thread")
-          .WithHint("raise the limit of processes and threads (pids.max of the cgroup, ulimit -u)");
+    if (err == EAGAIN) return Status::FromErrno(err, "cannot start a thread").WithHint(kRaiseProcessLimit);
     if (err != 0) return Status::FromErrno(err, "cannot start a thread");
     start.release();
     return Status();

@@ -13,6 +13,10 @@
 
 namespace dvdi {
 
+// What to do where no thread or process can be started (EAGAIN of clone(2)).
+inline constexpr char kRaiseProcessLimit[] =
+    "raise the limit of processes and threads (pids.max of the cgroup, ulimit -u)";
+
 class Sys;
 class PluginTransport;
 class HelperRunner;

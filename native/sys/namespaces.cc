@@ -87,8 +87,6 @@ bool HidesProcesses(const std::string& mountinfo) {
 }
 
 bool IsGone(int error) { return error == -ENOENT || error == -ESRCH; }
-bool IsForbidden(int error) { return error == -EACCES || error == -EPERM; }
-
 Status CannotTell(int error, const std::string& pid) {
   Status status = Status::FromErrno(error, "cannot tell the mount namespace of process " + pid,
                                     "/proc/" + pid + "/ns/mnt");
@@ -155,7 +153,7 @@ Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace, uint64_t s
       // many that have nothing to do with it: one that is found tells more.
       if (r >= 0) continue;
       Status why = CannotTell(-r, name);
-      if (!IsForbidden(r)) return why;
+      if (!IsForbidden(-r)) return why;
       uint64_t start = 0;
       if (since != 0 && ProcessStart(pid, &start) == 0 && start < since) continue;
       if (DVDI_GUARD(pids_refused)) refused = std::move(why);
@@ -167,7 +165,7 @@ Result<std::vector<pid_t>> Sys::ProcessesIn(uint64_t mount_namespace, uint64_t s
 
 Result<bool> Sys::IsDeserted(uint64_t mount_namespace, uint64_t since) {
   auto left = ProcessesIn(mount_namespace);
-  if (!left.ok() && IsForbidden(-left.status().error_number())) {
+  if (!left.ok() && IsForbidden(left.status().error_number())) {
     bool ended = false;
     const int r = MountNamespaceEnded(mount_namespace, &ended);
     if (r == 0) return ended;

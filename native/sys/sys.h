@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -114,6 +115,9 @@ class Sys {
   // administer the node.
   virtual int MountNamespaceEnded(uint64_t number, bool* ended);
 };
+
+// Whether a look failed for want of rights: `error` is an errno, positive.
+inline bool IsForbidden(int error) { return error == EACCES || error == EPERM; }
 
 // As PidNamespace, for whoever tells processes by their numbers: by those of another namespace a stranger
 // would be one.

@@ -2,37 +2,20 @@
 // neither for ended nor for the same as its own.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
-import { release } from "node:os";
 import { test } from "node:test";
 
+import { goesOnAlone, tellsOfNamespaces } from "./lib/alone.ts";
 import { until } from "./lib/process.ts";
 import { DRIVER, DVDI, skip, World } from "./lib/world.ts";
 
 const SHIPPED = ["--volume-driver", "dvdi"];
 const BLIND = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"];
 
-/** Whether the kernel tells of a mount namespace that it has ended (Linux 6.11). */
-const tellsOfNamespaces = (): boolean => {
-  const [major = 0, minor = 0] = release().split(".").map(Number);
-  return major > 6 || (major === 6 && minor >= 11);
-};
-
 test("who may not look at a run's processes does not clean up after it", { skip }, async (t) => {
   const world = await World.make(t);
   const driver = await world.driver();
   const env = { DVDI_CONFIG: world.config };
-  const target = world.target("data");
-  const script = 'echo "it is $$"; exec sleep 600';
-  const run = world.begin(["run", "-v", `data:${target}`, ...SHIPPED, "--", "sh", "-c", script]);
-  await run.says(/^it is \d+$/m);
-  const pid = Number(/^it is (\d+)$/m.exec(run.out)?.[1]);
-  let goesOn = true;
-  world.atEnd(() => void (goesOn && process.kill(pid, "SIGKILL")));
-  // Without `dvdi`, the command goes on alone.
-  run.kill("SIGKILL");
-  await until("dvdi is gone", () => !existsSync(`/proc/${run.pid.toString()}`));
-  const [scope] = (await world.ls())[0]?.users ?? [];
-  assert.ok(scope, "it is in use");
+  const { scope, end } = await goesOnAlone(world, "dvdi");
   for (const verb of ["ls", "recover"]) {
     const blind = await world.run([...BLIND, DVDI, verb, "--json"], { env });
     assert.equal(blind.code, 0, blind.all);
@@ -41,9 +24,7 @@ test("who may not look at a run's processes does not clean up after it", { skip 
   assert.ok(!driver.err.includes("unmounted volume data"), driver.err);
   assert.ok(world.mounts().includes(`${world.mountRoot}/data`));
   assert.deepEqual((await world.ls())[0]?.users, [scope], "nor has anybody else anything to clean up");
-  process.kill(pid, "SIGKILL");
-  goesOn = false;
-  await until("the command is gone", () => !existsSync(`/proc/${pid.toString()}`));
+  await end();
   if (tellsOfNamespaces())
     assert.match((await world.run([...BLIND, DVDI, "recover"], { env })).out, /^ended the scope \w+$/m);
   else assert.match((await world.dvdi(["recover"])).out, /^ended the scope \w+$/m);

@@ -2,12 +2,11 @@
 // takes no plain folder for one.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { release } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { goesOnAlone, tellsOfNamespaces } from "./lib/alone.ts";
 import { ask } from "./lib/ask.ts";
-import { until } from "./lib/process.ts";
 import { DRIVER, DVDI, type Listed, skip, World } from "./lib/world.ts";
 
 const SHIPPED = ["--volume-driver", "dvdi"];
@@ -19,26 +18,14 @@ test("a container does not clean up after a run of the node whose processes it c
   const world = await World.make(t);
   const driver = await world.driver();
   const env = { DVDI_CONFIG: world.config };
-  const target = world.target("data");
-  const script = 'echo "it is $$"; exec sleep 600';
-  const run = world.begin(["run", "-v", `data:${target}`, ...SHIPPED, "--", "sh", "-c", script]);
-  await run.says(/^it is \d+$/m);
-  const pid = Number(/^it is (\d+)$/m.exec(run.out)?.[1]);
-  let goesOn = true;
-  world.atEnd(() => void (goesOn && process.kill(pid, "SIGKILL")));
-  // Without `dvdi`, the command goes on alone.
-  run.kill("SIGKILL");
-  await until("dvdi is gone", () => !existsSync(`/proc/${run.pid.toString()}`));
-  const [scope] = (await world.ls())[0]?.users ?? [];
-  assert.ok(scope, "it is in use");
+  const { scope, end } = await goesOnAlone(world, "dvdi");
   const there = await world.run([...container(true), DVDI, "ls", "--json"], { env });
   assert.equal(there.code, 0, there.all);
   assert.doesNotMatch(there.err, /cleaned up/);
   assert.ok(!driver.err.includes("unmounted volume data"), driver.err);
   assert.ok(world.mounts().includes(`${world.mountRoot}/data`));
   assert.deepEqual((await world.ls())[0]?.users, [scope], "nor has the node anything to clean up");
-  process.kill(pid, "SIGKILL");
-  goesOn = false;
+  await end();
   assert.match((await world.dvdi(["recover"])).out, /^ended the scope \w+$/m);
   await world.nothingLeft();
 });
@@ -74,9 +61,7 @@ test("a driver in a container takes no volume from one of the same node id that 
 });
 
 test("what a container that has ended leaves is cleaned up by the next one", { skip }, async (t) => {
-  const [major = 0, minor = 0] = release().split(".").map(Number);
-  if (major < 6 || (major === 6 && minor < 11))
-    return t.skip("the kernel tells nobody of the mount namespaces that have ended");
+  if (!tellsOfNamespaces()) return t.skip("the kernel tells nobody of the mount namespaces that have ended");
   const world = await World.make(t);
   const env = { DVDI_CONFIG: world.config };
   // The driver is in the container too, and ends with it.
