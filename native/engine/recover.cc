@@ -67,6 +67,12 @@ bool WasContradicted(const std::string& note, const std::string& stage) {
   return at != std::string::npos && note.find(stage, at) != std::string::npos;
 }
 
+// Of two IDs of one volume that nothing uses the later one counts: whoever took it found the other in no row,
+// so that one's Mount was never sent, or is over.
+bool IsSuperseded(const AttachmentRow& known, const AttachmentRow& found) {
+  return known.state == kReleasing && known.created_ms < found.created_ms;
+}
+
 }  // namespace
 
 Status RebuildLedger(Core& core) {
@@ -126,8 +132,8 @@ Status RebuildLedger(Core& core) {
       if (mine) return Status();
       DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
       if (other && other->id != a.id) {
-        // Two IDs for one volume: the one in use stays; the other's Unmount would hit both.
-        if (other->state == kAttached || stages.empty()) return Status();
+        // The one in use stays; the other's Unmount would hit both.
+        if (other->state == kAttached || (stages.empty() && !IsSuperseded(*other, a))) return Status();
         DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(other->id));
       }
       DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
@@ -217,10 +223,11 @@ Status SweepStageRoot(Core& core) {
       // The row may have been lost with the power while this file was not: the driver is to be asked.
       DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::adopted, false, [&](LedgerTx& tx) -> Status {
         DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
-        adopted = !other.has_value();
-        if (!adopted) return Status();
         a.id = id, a.boot_id = meta->operation.boot_id, a.mount_sent = true, a.state = kReleasing;
         a.next_ms = core.env.clock->WallMs(), a.created_ms = meta->operation.started_ms;
+        adopted = !other || (other->boot_id != core.boot_id && IsSuperseded(*other, a));
+        if (!adopted) return Status();
+        if (other) DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(other->id));
         return tx.PutAttachment(a);
       }));
     }

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "engine/meta.h"
 #include "engine/testing/recover.h"
 
 namespace dvdi {
@@ -178,6 +179,57 @@ TEST_F(RecoverTest, AnAttachmentWithoutAUserIsReleasedAfterARebuild) {
   Settle();
   EXPECT_FALSE(Attached("red", "a"));
   ExpectNothingLeft();
+}
+
+// A prepare died between writing its proof and its row, so the next one took another ID, which the driver has.
+// Then the rows are lost, before anybody swept the former's folder.
+class TwoIdsTest : public RecoverTest {
+ protected:
+  // The later one is of a prepare that this makes, and that has ended.
+  void LoseTheirRows(char earlier) {
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    later_ = Known("red", "a")["id"];
+    world_.transport.plugins["red"].up = false;
+    Cleanup("one");
+    Close();
+    RemoveLedger();
+    auto meta = ReadMeta(env(), stage_root(), later_);
+    ASSERT_TRUE(meta.ok()) << meta.status().message();
+    meta->operation.started_ms -= 1000;
+    for (auto& e : meta->attachments) e.id = std::string(64, earlier);
+    ASSERT_TRUE(WriteMeta(env(), stage_root(), *meta).ok());
+    world_.transport.plugins["red"].up = true;
+  }
+  void ExpectTheLaterIsReleased() {
+    std::vector<std::string> unmounted;
+    transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply*) {
+      if (method == "Unmount") unmounted.push_back(GetString(Json::parse(request.body), "ID"));
+      return false;
+    };
+    for (int i = 0; i < 2; ++i) Recover(), Settle();
+    transport_.hook = nullptr;
+    EXPECT_EQ(unmounted, std::vector<std::string>{later_});
+    ExpectNothingLeft();
+  }
+  std::string later_;
+};
+
+TEST_F(TwoIdsTest, OfALostLedgerTheLaterIsReleased) {
+  for (char earlier : {'0', 'f'}) {
+    LoseTheirRows(earlier);
+    ExpectTheLaterIsReleased();
+  }
+}
+
+// The ledger is there, without what was the last before the power failed.
+TEST_F(TwoIdsTest, OfALossOfPowerTheLaterIsReleased) {
+  for (char earlier : {'0', 'f'}) {
+    KeepEarlierLedger();
+    LoseTheirRows(earlier);
+    LoseLedger();
+    world_.sys.Reboot();
+    ExpectTheLaterIsReleased();
+  }
 }
 
 // The ledger is lost, and so is what would tell whose stage it is: whoever has it goes on.

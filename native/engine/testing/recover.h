@@ -24,7 +24,8 @@ class RecoverTest : public SimEngineTest {
     Cleanup("old");
     Settle();
     Close();
-    std::filesystem::copy_file(ledger(), ledger() + ".earlier");
+    std::filesystem::copy_file(ledger(), ledger() + ".earlier",
+                               std::filesystem::copy_options::overwrite_existing);
   }
   void LoseLedger() {
     Close();
