@@ -175,6 +175,72 @@ Status RebuildLedger(Core& core) {
   return Status();
 }
 
+namespace {
+
+struct Sweep {
+  Core& core;
+  const MetaWriters& writers;
+  const std::vector<MountEntry>& mounts;
+  int64_t lock_deadline_ms;
+  bool cut_short = false;  // a meta.json was met that was never whole
+};
+
+// One folder below the stage root: adopted or removed, where no row has its ID.
+Status SweepFolder(Sweep& sweep, const std::string& id) {
+  Core& core = sweep.core;
+  bool known = false;
+  auto look = [&] {
+    return core.ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(id));
+      known = row.has_value();
+      return Status();
+    });
+  };
+  DVDI_RETURN_IF_ERROR(look());
+  if (known) return Status();
+  auto meta = ReadMeta(core.env, core.stage_root, id);
+  if (!meta.ok() && meta.status().error_number() == ENOENT) {
+    // A folder comes first, then its file, then its row: this one may be on the way.
+    if (MetaIsBeingWritten(core.env, core.stage_root)) return Status();
+    meta = ReadMeta(core.env, core.stage_root, id);
+  }
+  if (!meta.ok() && meta.status().error_number() != ENOENT) {
+    // Not provably ours: reported. But where it is seen that the file was never whole, nothing was done
+    // with it.
+    if (meta.status().code() != Code::kInvalid ||
+        !MetaWasCutShort(core.env, core.stage_root, sweep.writers, id))
+      return Status();
+    sweep.cut_short = true;
+  }
+  AttachmentRow a;
+  if (meta.ok())
+    for (const auto& e : meta->attachments)
+      if (e.id == id) a.driver = e.driver, a.name = e.name;
+  DVDI_ASSIGN_OR_RETURN(
+      auto lock, VolumeLocks::Take(core.env, core.lock_file, {{a.driver, a.name}}, sweep.lock_deadline_ms));
+  // Whoever had the lock may have been the one that attaches it.
+  DVDI_RETURN_IF_ERROR(look());
+  if (known) return Status();
+  bool adopted = false;
+  if (meta.ok() && meta->operation.boot_id != core.boot_id) {
+    // The row may have been lost with the power while this file was not: the driver is to be asked.
+    DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::adopted, false, [&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
+      a.id = id, a.boot_id = meta->operation.boot_id, a.mount_sent = true, a.state = kReleasing;
+      a.next_ms = core.env.clock->WallMs(), a.created_ms = meta->operation.started_ms;
+      adopted = !other || (other->boot_id != core.boot_id && IsSuperseded(*other, a));
+      if (!adopted) return Status();
+      if (other) DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(other->id));
+      return tx.PutAttachment(a);
+    }));
+  }
+  // In one boot no row gets lost: this one was let go, and its folder was to be removed.
+  if (!adopted) RemoveRemains(core.env, core.stage_root, id, sweep.mounts);
+  return Status();
+}
+
+}  // namespace
+
 Status SweepStageRoot(Core& core) {
   const MetaWriters writers{core.instances, core.instance->id(), [&core](const std::string& operation) {
                               std::lock_guard lock(core.active_mu);
@@ -184,58 +250,12 @@ Status SweepStageRoot(Core& core) {
   auto ids = ListMeta(core.env, core.stage_root);
   if (!ids.ok()) return ids.status();
   DVDI_ASSIGN_OR_RETURN(auto mounts, core.Mounts());
-  bool cut_short = false;
-  for (const auto& id : *ids) {
-    bool known = false;
-    auto look = [&] {
-      return core.ledger->Read([&](LedgerTx& tx) -> Status {
-        DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(id));
-        known = row.has_value();
-        return Status();
-      });
-    };
-    DVDI_RETURN_IF_ERROR(look());
-    if (known) continue;
-    auto meta = ReadMeta(core.env, core.stage_root, id);
-    if (!meta.ok() && meta.status().error_number() == ENOENT) {
-      // A folder comes first, then its file, then its row: this one may be on the way.
-      if (MetaIsBeingWritten(core.env, core.stage_root)) continue;
-      meta = ReadMeta(core.env, core.stage_root, id);
-    }
-    if (!meta.ok() && meta.status().error_number() != ENOENT) {
-      // Not provably ours: reported. But where it is seen that the file was never whole, nothing was done
-      // with it.
-      if (meta.status().code() != Code::kInvalid || !MetaWasCutShort(core.env, core.stage_root, writers, id))
-        continue;
-      cut_short = true;
-    }
-    AttachmentRow a;
-    if (meta.ok())
-      for (const auto& e : meta->attachments)
-        if (e.id == id) a.driver = e.driver, a.name = e.name;
-    DVDI_ASSIGN_OR_RETURN(auto lock, VolumeLocks::Take(core.env, core.lock_file, {{a.driver, a.name}},
-                                                       core.env.clock->MonotonicMs() + 1000));
-    // Whoever had the lock may have been the one that attaches it.
-    DVDI_RETURN_IF_ERROR(look());
-    if (known) continue;
-    bool adopted = false;
-    if (meta.ok() && meta->operation.boot_id != core.boot_id) {
-      // The row may have been lost with the power while this file was not: the driver is to be asked.
-      DVDI_RETURN_IF_ERROR(core.ledger->Apply(Commit::adopted, false, [&](LedgerTx& tx) -> Status {
-        DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
-        a.id = id, a.boot_id = meta->operation.boot_id, a.mount_sent = true, a.state = kReleasing;
-        a.next_ms = core.env.clock->WallMs(), a.created_ms = meta->operation.started_ms;
-        adopted = !other || (other->boot_id != core.boot_id && IsSuperseded(*other, a));
-        if (!adopted) return Status();
-        if (other) DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(other->id));
-        return tx.PutAttachment(a);
-      }));
-    }
-    // In one boot no row gets lost: this one was let go, and its folder was to be removed.
-    if (!adopted) RemoveRemains(core.env, core.stage_root, id, mounts);
-  }
-  if (cut_short) SweepTemporaryMeta(core.env, core.stage_root, writers);
-  return Status();
+  Sweep sweep{core, writers, mounts, core.env.clock->MonotonicMs() + 1000};
+  Status first;  // of one that somebody is at for long; the others must not wait for it
+  for (const auto& id : *ids)
+    if (Status s = SweepFolder(sweep, id); !s.ok() && first.ok()) first = std::move(s);
+  if (sweep.cut_short) SweepTemporaryMeta(core.env, core.stage_root, writers);
+  return first;
 }
 
 namespace {

@@ -1,7 +1,9 @@
 // A ledger that is lost, damaged or of earlier: rebuilt from what is there (promises 2, 6 and 8).
 #include <filesystem>
 #include <fstream>
+#include <map>
 
+#include "engine/locks.h"
 #include "engine/meta.h"
 #include "engine/testing/recover.h"
 
@@ -181,8 +183,8 @@ TEST_F(RecoverTest, AnAttachmentWithoutAUserIsReleasedAfterARebuild) {
   ExpectNothingLeft();
 }
 
-// A prepare died between writing its proof and its row, so the next one took another ID, which the driver has.
-// Then the rows are lost, before anybody swept the former's folder.
+// A prepare died between writing its proof and its row, so the next one took another ID, which the driver
+// has. Then the rows are lost, before anybody swept the former's folder.
 class TwoIdsTest : public RecoverTest {
  protected:
   // The later one is of a prepare that this makes, and that has ended.
@@ -230,6 +232,28 @@ TEST_F(TwoIdsTest, OfALossOfPowerTheLaterIsReleased) {
     world_.sys.Reboot();
     ExpectTheLaterIsReleased();
   }
+}
+
+// Somebody is at a volume for long, as with a driver that hangs: what the driver has of others is given back.
+TEST_F(RecoverTest, WhatALossOfPowerLeftIsAdoptedBesideAVolumeThatIsLocked) {
+  KeepEarlierLedger();
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("red", "b"), Volume("red", "c")}).contains("ok"));
+  std::map<std::string, std::string> by_id;  // as they are gone through
+  for (const char* name : {"a", "b", "c"}) by_id[Known("red", name)["id"]] = name;
+  LoseLedger();
+  world_.sys.Reboot();
+  const int before = Count("red Unmount");
+  const std::string first = by_id.begin()->second;
+  {
+    auto lock = VolumeLocks::Take(env(), engine().core().lock_file, {{"red", first}}, 0);
+    ASSERT_TRUE(lock.ok()) << lock.status().message();
+    EXPECT_HAS(Dump(Recover()), "volume " + first + " of driver red is being worked on");
+    Settle();
+    EXPECT_EQ(Count("red Unmount") - before, 2);
+  }
+  Recover();
+  Settle();
+  ExpectNothingLeft();
 }
 
 // The ledger is lost, and so is what would tell whose stage it is: whoever has it goes on.
