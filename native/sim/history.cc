@@ -70,6 +70,12 @@ History::History(const Plan& plan, const Shared& shared, bool keep)
 
 HistoryResult History::Run() {
   Begin();
+  // Else hardly an operation would be its.
+  if (shared_.wild())
+    for (auto& node : state_.nodes) {
+      if (EngineProcess* p = Open(*node, 0)) Install(*p, "second");
+      (void)ReadPolicy(*node);
+    }
   for (const Step& step : plan_.steps) {
     if (broken()) break;
     Do(step);

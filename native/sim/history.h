@@ -26,6 +26,8 @@ class Shared {
 
   std::string stock, second;
   std::string second_name, second_version, second_sha256;
+  // Whether that one does what no sane policy does (native/sim/wild), and so whatever else it likes.
+  bool wild() const { return second_name == "wild"; }
   std::shared_ptr<PolicyRuntime> runtime;
 
  private:

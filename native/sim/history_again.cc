@@ -8,6 +8,11 @@ void History::ServeAgain(NodeState& node) {
   EngineProcess& p = *node.processes[0];
   last_ = "serve again on " + node.kernel.name();
   Say("-- " + last_);
+  // A wild policy serves whom it likes: that is not the engine's fault.
+  if (shared_.wild() && ReadPolicy(node) && node.policy == "second") {
+    Install(p, "stock");
+    (void)ReadPolicy(node);
+  }
   Json wanted = Json::array();
   for (const char* driver : kDrivers) {
     for (const char* name : kNames) {

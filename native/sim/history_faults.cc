@@ -108,24 +108,28 @@ void History::PolicyChanges(NodeState& node) {
       for (auto& [id, asked] : p->asked) asked.policy.clear();
 }
 
+void History::Install(EngineProcess& p, const std::string& policy) {
+  state_.tasks.Start(&p.sys, [this, &p, engine = p.engine, policy] {
+    auto r = engine->Policy({{"verb", "install"},
+                             {"path", "/blobs/" + policy},
+                             {"allow_downgrade", true},
+                             {"allow_differences", true}});
+    if (p.sys.dead()) return;
+    Say("install " + policy + " -> " + (r.ok() ? Dump(*r) : r.status().message()));
+    ++result_.swaps;
+  });
+  Settle();
+}
+
 void History::Swap(const Step& step) {
   NodeState& node = NodeOf(step);
   node.loses_power = step.power;
   EngineProcess* p = Open(node, step.process, step.kill_at);
   if (p == nullptr) return;
-  const char* to = node.policy == "second" ? "stock" : "second";
   const bool had = ReadPolicy(node);
+  const char* to = node.policy == "second" ? "stock" : "second";
   PolicyChanges(node);
-  state_.tasks.Start(&p->sys, [this, p, engine = p->engine, to] {
-    auto r = engine->Policy({{"verb", "install"},
-                             {"path", std::string("/blobs/") + to},
-                             {"allow_downgrade", true},
-                             {"allow_differences", true}});
-    if (p->sys.dead()) return;
-    Say("install " + std::string(to) + " -> " + (r.ok() ? Dump(*r) : r.status().message()));
-    ++result_.swaps;
-  });
-  Settle();
+  Install(*p, to);
   PolicyChanges(node);
   // It may have failed half way, or been killed: the file says which one is active.
   if (!ReadPolicy(node) && had)

@@ -103,7 +103,10 @@ void History::Prepared(NodeState& node, const Asked& asked, const Json& answer, 
   if (asked.policy == "damaged")
     Broken("fails-closed", w.scope + " got its volumes while the node had no policy that can be read");
   bool second = decided == shared_.second_name && version == shared_.second_version;
-  if (!asked.policy.empty() && asked.policy != "damaged" && second != (asked.policy == "second"))
+  // An engine goes back by itself from a policy that fails again and again.
+  const bool went_back = shared_.wild() && asked.policy == "second" && !second;
+  if (!asked.policy.empty() && asked.policy != "damaged" && second != (asked.policy == "second") &&
+      !went_back)
     Broken("decided-by",
            w.scope + " was decided by " + decided + " " + version + ", and " + asked.policy + " was active");
   for (const Json& v : answer["volumes"]) {

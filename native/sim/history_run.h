@@ -110,6 +110,7 @@ class History {
   void NowAndThen(const Step& step, uint64_t* one_in);
   void Reboot(NodeState& node, bool power);
   void Swap(const Step& step);
+  void Install(EngineProcess& p, const std::string& policy);
   void PolicyChanges(NodeState& node);
   bool ReadPolicy(NodeState& node);  // false where none is there, or it cannot be read
   void DamagePolicy(NodeState& node);

@@ -9,6 +9,7 @@ export const CACHE = resolve(process.env.DVDI_CACHE || join(homedir(), ".cache/d
 
 export const POLICY = join(ROOT, "build/policy.wasm");
 export const HOUSE_POLICY = join(ROOT, "build/house.wasm");
+export const WILD_POLICY = join(ROOT, "build/wild.wasm");
 export const HOST_TOOL = join(ROOT, "build/host/dvdi-policy.mjs");
 export const NATIVE = join(ROOT, "build/native");
 export const WASMTIME = join(ROOT, "native/wasmtime");

@@ -6,7 +6,7 @@ import { ensureHostTool } from "./host.mjs";
 import { locked } from "./lock.mjs";
 import { buildNative } from "./native.mjs";
 import { ensurePackages } from "./packages.mjs";
-import { HOST_TOOL, HOUSE_POLICY, POLICY, ROOT } from "./paths.mjs";
+import { HOST_TOOL, HOUSE_POLICY, POLICY, ROOT, WILD_POLICY } from "./paths.mjs";
 import { must } from "./proc.mjs";
 import { ensureTestPlugins } from "./plugins.mjs";
 import { hashOf, isFresh, remember } from "./stamp.mjs";
@@ -41,22 +41,26 @@ async function ensurePolicy(report) {
   return `${statSync(POLICY).size} bytes`;
 }
 
-async function ensureHousePolicy(report) {
-  const hash = hashOf([...POLICY_INPUTS, "examples/house-rule"]);
-  if (isFresh("house", hash, [HOUSE_POLICY])) return "up to date";
+/** What tests put beside the stock policy, or in its place. */
+const OTHER_POLICIES = [
+  {
+    name: "house",
+    folder: "examples/house-rule",
+    out: HOUSE_POLICY,
+    about: "No volume without a size, and none beyond a cap",
+  },
+  { name: "wild", folder: "native/sim/wild", out: WILD_POLICY, about: "What no sane policy does" },
+];
+
+async function ensureOtherPolicy({ name, folder, out, about }, report) {
+  const hash = hashOf([...POLICY_INPUTS, folder]);
+  if (isFresh(name, hash, [out])) return "up to date";
   report("compiling AssemblyScript");
-  const entry = ["--entry", "examples/house-rule/main.ts", "--out", HOUSE_POLICY];
-  const text = [
-    "--name",
-    "house",
-    "--version",
-    "1.0.0",
-    "--description",
-    "No volume without a size, and none beyond a cap",
-  ];
+  const entry = ["--entry", join(folder, "main.ts"), "--out", out];
+  const text = ["--name", name, "--version", "1.0.0", "--description", about];
   await must(process.execPath, [HOST_TOOL, "build", ...entry, ...text], { onLine: report });
-  remember("house", hash);
-  return `${statSync(HOUSE_POLICY).size} bytes`;
+  remember(name, hash);
+  return `${statSync(out).size} bytes`;
 }
 
 /** Of two commands that begin at once in this checkout, one makes it, and the other one finds it made. */
@@ -69,7 +73,7 @@ const once = (ensure) => (report) => {
  * Runs the steps that a command needs, in order.
  * @param {{groups: string[], policy?: boolean, native?: boolean, targets?: string[], build?: string,
  *          options?: Record<string, string>, house?: boolean, plugins?: boolean}} needs
- *   house: the example of a house rule too, beside the stock policy
+ *   house: the example of a house rule too, and the wild policy, beside the stock one
  *   groups: of scripts/debian-packages.txt; targets: of ninja, all where none is named
  * @returns {Promise<{wasmtime: string}>}
  */
@@ -84,7 +88,11 @@ export async function setup(needs) {
   await step("npm packages", once(ensureNodeModules));
   await step("dvdi-policy", once(ensureHostTool));
   if (needs.policy ?? true) await step("policy blob", once(ensurePolicy));
-  if (needs.house) await step("house rule", once(ensureHousePolicy));
+  for (const policy of needs.house ? OTHER_POLICIES : [])
+    await step(
+      `${policy.name} policy`,
+      once((report) => ensureOtherPolicy(policy, report)),
+    );
   if (needs.native ?? true) {
     await step("wasmtime", async (report) => {
       const { folder, detail } = await ensureWasmtime(report);
