@@ -31,7 +31,7 @@ import {
 } from "./signing.ts";
 import { FORMS, simulate, simulationText } from "./simulate.ts";
 
-// 64 is sysexits' EX_USAGE; the CLI `dvdi` uses the same.
+// 64 is sysexits' EX_USAGE (the CLI `dvdi` ends with 2 there).
 const EXIT = { ok: 0, failed: 1, refused: 3, otherwise: 4, usage: 64 } as const;
 /** A policy that has not answered by then does not come to an end. */
 const LINT_MS = 60_000;
