@@ -1,11 +1,13 @@
 /* The engine's C ABI. Text in and out is JSON in UTF-8; its members are described at each function.
  *
- * Threads: every function may be called from any thread. Completion callbacks run on a thread of the
- * engine; they may call any function but dvdi_close.
+ * Threads: every function may be called from any thread. Callbacks run on a thread of the engine, or, where a
+ * request is refused at once, on the caller's before the function returns: hold no lock that they want. They
+ * may call any function but dvdi_close.
  * Ownership: what is passed in is copied; a `char*` given out is freed with dvdi_free; the text
  * passed to a callback is valid until the callback returns.
  * Errors: a function returns one of dvdi_code, and (or its callback gets) {"error": {"code",
- * "message", "hint", "volume", "driver", "path"}}: one line each, empty members left out.
+ * "message", "hint", "volume", "driver", "path"}}: one line each, empty members left out. Where the engine or
+ * the callback is null it is DVDI_INVALID alone: no callback is called, no text given out.
  * The library installs no signal handlers, throws nothing and never calls exit.
  */
 #ifndef DVDI_DVDI_H_
@@ -55,7 +57,7 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
 
 /* Gives a workload its volumes: all of them or none.
  * `request`: {
- *   "owner": "run" | "dvdcli" | "manual" | "mesos:…",
+ *   "owner": "run" | "dvdcli" | "manual" | "oci" | "mesos:…",
  *   "scope": unique name of this user of volumes (a container id, a UUID),
  *   "process": {"pid": n} where the scope lives as long as a process is in that one's mount namespace,
  *   "user": {"uid": n, "gid": n} or {"name": "…"} for ownership modes,
@@ -67,7 +69,8 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  *              relative ones beneath the first and absolute ones beneath the second (without it: as they
  *              are). A workload's own folders, without a symlink; targets in them are checked for symlinks
  *              alone,
- *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore",
+ *   "targets": "make" (missing target folders are made, and removed at cleanup) | "check" | "ignore"
+ *              (without it),
  *   "covers": a path: refused, before anything is done, where no volume is to be at or above it,
  *   "deadline_ms": n from now (0: the settings'; here and below any number will do, also INT64_MAX),
  *   "goal": "create" where the volumes are only to exist: nothing is attached, and no scope is begun,
@@ -85,7 +88,7 @@ DVDI_API dvdi_code dvdi_open(const char* options, dvdi_engine** out, char** erro
  * "message"}], "notes"}. With "dry_run": {"dry_run": true, "volumes": [VolumeRequest (docs/abi.md) +
  * {"state", "users", "message"}], "calls": [{"call": "Create"|"Mount"|"stage", "driver", "name", …}]: what
  * would be done, in order, "notes", "error"?: why it would fail}.
- * Returns DVDI_OK where the operation was accepted: the callback is then called exactly once. */
+ * Returns DVDI_OK where the callback is called, exactly once, also with what is wrong with the request. */
 DVDI_API dvdi_code dvdi_prepare(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
 /* Ends a scope: its stages are unmounted, its folders removed, volumes without another user released.
@@ -122,10 +125,11 @@ DVDI_API dvdi_code dvdi_remove(dvdi_engine* engine, const char* request, dvdi_do
  * "generation", "waited_ms", "from": node}. */
 DVDI_API dvdi_code dvdi_fence(dvdi_engine* engine, const char* request, dvdi_done done, void* user);
 
-/* What the ledger knows; asks no plugin unless told to. `query`: {"what": "summary" | "volumes" |
+/* What the ledger knows. `query`: {"what": "summary" | "volumes" ("driver" and "name" optional) |
  * "volume" ("driver" optional, "name", "ask_plugin": bool, "timeout_ms") | "scopes" |
  * "drivers" ("ask": false to call none) | "listed" ("driver", "timeout_ms") | "pools" ("driver"
- * optional) | "doctor" | "metrics"}. "summary" also tells how much room the filesystem of the state folder
+ * optional) | "doctor" | "metrics"}. Plugins are asked by "drivers", "listed", "pools" and "doctor", and by
+ * "volume" where it says so. "summary" also tells how much room the filesystem of the state folder
  * has. Answers in docs/cli.md. */
 DVDI_API dvdi_code dvdi_status(dvdi_engine* engine, const char* query, char** answer);
 
@@ -137,9 +141,8 @@ DVDI_API dvdi_code dvdi_ask(dvdi_engine* engine, const char* query, dvdi_done do
 /* Why: records of operations. `query`: {"operation" | "scope" | "name" (and "driver"), "since_ms": those that
  * began then or later (Unix time), "last": n (default 1, at most 1,000), "skip": n (of the first), "after": a
  * "seq" (those behind it, oldest first; else newest first), "head": bool}. Answer: {"operations": [{"seq",
- * "operation", "kind", "owner", "scope", "started_ms", "duration_ms", "outcome", "policy", "input", "calls":
- * [{"call", "request", "answer", "ms"}], "undone": […]}], "head"?: {"dvdi": "records", "version": 1, "node",
- * "settings"}} (docs/replay.md). */
+ * "operation", "kind", …}: docs/cli.md], "head"?: {"dvdi": "records", "version": 1, "node", "settings"}}
+ * (docs/replay.md). */
 DVDI_API dvdi_code dvdi_explain(dvdi_engine* engine, const char* query, char** answer);
 
 /* The operator's last word on an attachment that cannot be released: it leaves the ledger, nothing is
@@ -153,9 +156,10 @@ DVDI_API dvdi_code dvdi_forget(dvdi_engine* engine, const char* request, char** 
  *   "activate": {"policy", "allow_downgrade", "allow_differences"}
  *   "rollback": {"bar": bool, "why"}
  *   "shadow":   {"policy" | "path", "for_ms", "operations"} | {"stop": true} | {} to see it
- *   "ls": {}   "history": {}   "inspect": {"policy" | "path"}   "bar", "unbar": {"policy", "why"}
- * "policy" is a SHA-256 or its beginning, NAME, VERSION or NAME@VERSION. Answers in docs/cli.md. May take as
- * long as a compilation and a canary; needs a thread with the stack of a main thread. */
+ *   "ls": {}   "history": {}   "inspect": {"policy" | "path"} | {} for the active one
+ *   "bar": {"policy", "why"}   "unbar": {"policy"}
+ * "policy" is a SHA-256 or its beginning, NAME, VERSION, NAME@VERSION or "built-in". Answers in docs/cli.md.
+ * May take as long as a compilation and a canary; needs a thread with the stack of a main thread. */
 DVDI_API dvdi_code dvdi_policy(dvdi_engine* engine, const char* request, char** answer);
 
 /* Waits for running operations, and at most `wait_ms` for pending releases (what is left stays in the
