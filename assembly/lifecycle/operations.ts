@@ -182,7 +182,8 @@ function releaseAnswer(input: Node, report: string[]): JsonWriter {
   const backoff = policyInPlace().release();
   const w = new JsonWriter();
   w.beginObject().key("ok").beginObject();
-  w.key("retry").beginObject().key("base_ms").int(backoff.baseMs).key("max_ms").int(backoff.maxMs).endObject();
+  if (backoff !== null)
+    w.key("retry").beginObject().key("base_ms").int(backoff.baseMs).key("max_ms").int(backoff.maxMs).endObject();
   w.key("report").beginArray();
   writeTexts(w, report);
   return w.endArray().endObject().endObject();

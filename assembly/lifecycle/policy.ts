@@ -104,9 +104,9 @@ export class Policy {
     return [];
   }
 
-  /** How a release that failed is tried again. */
-  release(): Backoff {
-    return new Backoff(1_000, 60_000);
+  /** How a release that failed is tried again; null: as the operator's settings say (`release`). */
+  release(): Backoff | null {
+    return null;
   }
 }
 

@@ -142,8 +142,9 @@ class Verbs {
     CLI::App* fence =
         Add(Verb::kFence, "fence", "Take a volume away from another node, where its driver can");
     OneVolume(fence, true);
-    fence->add_flag("--node-is-dead", raw_.o.node_is_dead,
-                    "The other node is off or cut off for good: do not wait for its lease to end");
+    fence->add_flag(
+        "--node-is-dead", raw_.o.node_is_dead,
+        "The other node is powered off, for certain (not merely unreachable): its lease is not waited for");
   }
 
   void AddEngine() {

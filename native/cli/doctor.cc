@@ -161,9 +161,9 @@ std::vector<DoctorCheck> CheckKernel() {
   ::uname(&name);
   int major = 0, minor = 0;
   ::sscanf(name.release, "%d.%d", &major, &minor);
-  bool recent = major > 4 || (major == 4 && minor >= 18);
+  const bool recent = major > 5 || (major == 5 && minor >= 6);
   checks.push_back(
-      {"kernel", recent, true, std::string(name.sysname) + " " + name.release, "Linux 4.18 or newer"});
+      {"kernel", recent, true, std::string(name.sysname) + " " + name.release, "Linux 5.6 or newer"});
   Sys* sys = Sys::Real();
   const char* classic = "mounts are made with mount(2), and `dvdi run` needs a shared root mount";
   checks.push_back(CallCheck("open_tree", sys->OpenTree(-1, "", AT_EMPTY_PATH), false, classic, "5.2"));

@@ -136,6 +136,27 @@ TEST_F(ReleaseTest, ALookBehindACleanupsAnswerTakesNoReleaseAway) {
   ExpectNothingLeft();
 }
 
+TEST_F(ReleaseTest, WhereThePolicySaysNothingTheOperatorSaysHowOftenADriverIsAskedAgain) {
+  stock_ = true;
+  MakeVolume("red", "a");
+  settings_.release_base_ms = 10'000, settings_.release_max_ms = 15'000;
+  Json volume = Volume("red", "a");
+  volume.erase("from");  // that is the policy's word
+  const Json one = Prepare("one", {volume});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  world_.transport.plugins["red"].up = false;
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  for (int64_t least : {10'000, 15'000, 15'000}) {
+    ASSERT_EQ(Pending().size(), 1u);
+    const int64_t pause = GetInt(Pending()[0], "next_ms") - world_.clock.WallMs();
+    EXPECT_GE(pause, least);
+    EXPECT_LE(pause, least * 5 / 4);
+    world_.clock.Advance(pause);
+    engine().Tick();
+    world_.scheduler.RunAll();
+  }
+}
+
 TEST_F(ReleaseTest, ADriverThatIsDownIsAskedAgainUntilItIsDone) {
   ASSERT_TRUE(Prepare("one", {Volume("red", "a"), Volume("blue", "b")}).contains("ok"));
   world_.transport.plugins["red"].up = false;

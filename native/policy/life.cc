@@ -240,7 +240,7 @@ Status PolicyLife::SetShadow(const std::optional<ShadowState>& shadow, const std
     if (state->active.empty())
       return Status(Code::kRefused,
                     "the built-in policy is active, and a shadow is kept beside an installed one",
-                    "install one first: dvdi policy install FILE");
+                    "install one first: dvdi policy install FILE; or: dvdi policy activate built-in");
     if (shadow) {
       if (state->IsBarred(shadow->sha256))
         return Status(Code::kRefused, "the blob " + shadow->sha256 + " is barred",
