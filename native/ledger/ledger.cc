@@ -206,25 +206,37 @@ std::string Ledger::note() const {
 
 bool Ledger::damaged() const { return writer_.damaged() || reader_.damaged(); }
 
-bool Ledger::Moved() const {
+Result<bool> Ledger::Moved() const {
   struct stat st;
   const int r = env_.sys->FstatAt(AT_FDCWD, path_.c_str(), &st, AT_SYMLINK_NOFOLLOW);
   if (r == -ENOENT) return true;
-  return r == 0 && (st.st_dev != device_ || st.st_ino != inode_);
+  if (r < 0) return Status::FromErrno(-r, "cannot look at the ledger " + path_, path_);
+  return st.st_dev != device_ || st.st_ino != inode_;
 }
 
-bool Ledger::MustWait(const Db& db, bool refills) const {
-  if (refill_ == nullptr || refills || !wanted_) return false;
-  bool replaced = refilling_ || unfilled_ || !may_read_ || db.damaged();
-  if (!replaced) (void)Caught([&] { replaced = Moved(); });
-  return replaced;
+Status Ledger::MustWait(const Db& db, bool refills, bool* wait) const {
+  *wait = false;
+  if (refill_ == nullptr || refills || !wanted_) return Status();
+  *wait = refilling_ || unfilled_ || !may_read_ || db.damaged();
+  if (*wait) return Status();
+  Status looked;
+  (void)Caught([&] {
+    auto moved = Moved();
+    looked = moved.status();
+    *wait = moved.ok() && *moved;
+  });
+  return looked;
 }
 
 Status Ledger::Reopen() {
   std::lock_guard write(write_mu_);
   std::lock_guard read(read_mu_);
   if (!wanted_) return Closed();
-  const bool bad = damaged() && !Moved();
+  bool bad = damaged();
+  if (bad) {
+    DVDI_ASSIGN_OR_RETURN(const bool moved, Moved());
+    bad = !moved;
+  }
   CloseFiles();
   if (bad) DVDI_RETURN_IF_ERROR(PutAside("damage was met while it was used"));
   return Open();
@@ -293,10 +305,12 @@ Status Ledger::ApplyOnce(Waiting* mine) {
 void Ledger::RunBatch(const std::vector<Waiting*>& all) {
   std::lock_guard write(write_mu_);
   std::vector<Waiting*> batch;
-  const bool wait = MustWait(writer_, false);
+  bool wait = false;
+  const Status looked = MustWait(writer_, false, &wait);
   for (Waiting* w : all) {
     w->tried.put_off = wait && !w->refills;
-    if (!w->tried.put_off) batch.push_back(w);
+    if (!w->refills) w->status = looked;
+    if (!w->tried.put_off && w->status.ok()) batch.push_back(w);
   }
   if (batch.empty()) return;
   Status s = Caught([&] { RunHeld(batch); });
@@ -379,7 +393,7 @@ Status Ledger::ReadOnce(const Body& body, Tried* tried) {
 }
 
 Status Ledger::TryReadBy(Db* db, const Body& body, Tried* tried) {
-  tried->put_off = MustWait(*db, Refilling());
+  DVDI_RETURN_IF_ERROR(MustWait(*db, Refilling(), &tried->put_off));
   if (tried->put_off) return Status();
   Status s;
   if (db == &reader_ && !db->is_open() && may_read_) s = db->Open(path_, env_.store->VfsName(), in_place_);

@@ -180,11 +180,12 @@ class Ledger {
   Status PutAside(const std::string& why);
   void CloseFiles();
   // Whether the file at the path is not the one that is open.
-  bool Moved() const;
+  Result<bool> Moved() const;
   // By `refill`'s thread.
   bool Refilling() const { return refiller_.load() == std::this_thread::get_id(); }
-  // Whether a transaction by `db` has to be put off. With the lock of `db`; throws nothing.
-  bool MustWait(const Db& db, bool refills) const;
+  // Whether a transaction by `db` has to be put off. An error where that cannot be told: it must not go on
+  // with a file in which the others' users may not stand. With the lock of `db`; throws nothing.
+  Status MustWait(const Db& db, bool refills, bool* wait) const;
   // Waits until somebody has opened and filled it anew, or does so.
   Status Refill();
   // Runs `once` until it is not put off.

@@ -1,7 +1,9 @@
 // The ledger's file: damaged, none of ours, newer, full of verdicts, checked and closed.
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -87,6 +89,50 @@ TEST_F(LedgerTest, WhoIsTheFirstToMeetDamageIsRunOnceMore) {
       std::filesystem::remove_all(dir_);
       std::filesystem::create_directory(dir_);
     }
+}
+
+// Nothing says then that it is the file in which the others' users stand.
+TEST_F(LedgerTest, WhoCannotLookAtItsFileGoesOnWithNone) {
+  struct : Sys {
+    std::string path;
+    int error = 0;
+    int FstatAt(int dirfd, const char* at, struct stat* st, int flags) override {
+      return error != 0 && at == path ? -error : Sys::FstatAt(dirfd, at, st, flags);
+    }
+  } sys;
+  sys.path = path();
+  env_.sys = &sys;
+  Ledger ledger(env_, path());
+  ASSERT_TRUE(ledger.Open().ok());
+  ledger.OnReplaced([&] { return ledger.Reopen(); });
+  const Env other_env = SystemEnv();
+  for (int error : {EACCES, EIO, ENOMEM, ELOOP}) {
+    SCOPED_TRACE(std::strerror(error));
+    for (const char* end : {"", "-wal", "-shm"}) std::filesystem::remove(path() + end);
+    Ledger other(other_env, path());
+    ASSERT_TRUE(other.Open().ok());
+    ASSERT_TRUE(other
+                    .Apply(Commit::intent, false,
+                           [&](LedgerTx& tx) {
+                             Status s = tx.PutAttachment(Attachment("theirs"));
+                             return s.ok() ? tx.SetWhole() : s;
+                           })
+                    .ok());
+    sys.error = error;
+    auto put = [&](LedgerTx& tx) { return tx.PutAttachment(Attachment("ours")); };
+    auto look = [](LedgerTx& tx) { return tx.Attachments().status(); };
+    const std::string why = "cannot look at the ledger " + path() + ": " + std::strerror(error);
+    EXPECT_EQ(ledger.Apply(Commit::intent, false, put).message(), why);
+    EXPECT_EQ(ledger.Read(look).message(), why);
+    sys.error = 0;
+    bool found = false;
+    const Status s = ledger.Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(auto row, tx.FindAttachment("d", "theirs"));
+      found = row.has_value();
+      return Status();
+    });
+    EXPECT_TRUE(s.ok() && found) << s.message();
+  }
 }
 
 // What a process that lives for one call pays at its end, and the next one at its begin.
