@@ -30,18 +30,24 @@ void PrepareOperation::UndoBegun(const Status& why, Outcome* outcome) {
     DVDI_ASSIGN_OR_RETURN(known, HasIntent(tx));
     return what.Read(tx);
   });
-  if (read.ok() && !known)
-    read = core_.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) -> Status {
-      DVDI_RETURN_IF_ERROR(PutIntent(tx));
-      return what.Read(tx);
-    });
+  // A commit that fails at its fsync is in the log all the same, and whoever opens the ledger next finds the
+  // scope committed, unless something was written since. Until then nothing may be taken away under it.
+  if (commit_tried_) what.operation.state = kUndoing;
+  if (read.ok() && (!known || commit_tried_))
+    read = core_.ledger->Apply(commit_tried_ ? Commit::undoing : Commit::intent, false,
+                               [&](LedgerTx& tx) -> Status {
+                                 if (!known) DVDI_RETURN_IF_ERROR(PutIntent(tx));
+                                 if (commit_tried_) DVDI_RETURN_IF_ERROR(tx.PutOperation(what.operation));
+                                 return what.Read(tx);
+                               });
   if (!read.ok()) return EndStages();
   auto undone = Undo(core_, what, true, 0, 0, 0, &recorder_, CodeName(why.code()), why);
   if (undone.ok()) outcome->releasing = std::move(undone->releasing);
 }
 
 // Where the ledger can say nothing of the operation: one that is lost, and rebuilt from the stages, would
-// have it as one that has its volumes, and whoever was answered with an error ends nothing.
+// have it as one that has its volumes, as would one whose last commit failed at its fsync; and whoever was
+// answered with an error ends nothing.
 void PrepareOperation::EndStages() const {
   for (size_t i = 0; i < volumes_.size(); ++i) (void)EndStageMeta(core_.env, StageOf(i));
 }

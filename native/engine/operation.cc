@@ -314,6 +314,7 @@ Result<Json> PrepareOperation::Commit() {
   if (core_.env.sys->MountNamespace(0, &made_in) >= 0) stored[kMadeIn] = made_in;
   committed.answer = Dump(stored);
   std::vector<AttachmentRow> attachments;
+  commit_tried_ = true;
   // Durable where something was made that outlives the boot; all else is known from meta.json, or dies with
   // the boot (docs/ledger.md, "Durability").
   DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::committed, created_any_, [&](LedgerTx& tx) -> Status {

@@ -174,6 +174,7 @@ class PrepareOperation {
   std::string mountinfo_;  // which these were read from
   std::vector<MountEntry> mounts_;
   bool begun_ = false, meta_written_ = false, created_any_ = false, create_tried_ = false;
+  bool commit_tried_ = false;
   std::set<std::string> had_words_;  // drivers that said something which may repeat a secret
   std::string unanswered_;           // what the last call came to that had no answer
   bool policy_failed_ = false;       // by itself: it trapped, hit a limit, answered nonsense

@@ -318,6 +318,23 @@ bool KnowsPid(const Core& core, const OperationRow& o) {
   return o.pid_namespace == 0 || o.pid_namespace == core.pid_namespace;
 }
 
+namespace {
+
+// Its prepare was answered with an error, and its stages alone could be told so: the ledger has it as
+// committed by a commit that failed at its fsync.
+bool ItsStagesHaveEnded(Core& core, const OperationRow& o) {
+  std::vector<EffectRow> effects;
+  const Status read = core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(effects, tx.Effects(o.id));
+    return Status();
+  });
+  return read.ok() && std::any_of(effects.begin(), effects.end(), [&](const EffectRow& e) {
+           return e.kind == kStage && StageHasEnded(core.env, e.path);
+         });
+}
+
+}  // namespace
+
 bool ScopeIsOver(Core& core, const OperationRow& o) {
   if (o.boot_id != core.boot_id) return true;
   if (o.mount_namespace != 0) {
@@ -337,7 +354,7 @@ bool ScopeIsOver(Core& core, const OperationRow& o) {
   }
   // Without a process only a reboot ends it, or its owner's word. That its stages are not in our mountinfo
   // says nothing: we may be in another mount namespace than the one that uses them.
-  return false;
+  return ItsStagesHaveEnded(core, o);
 }
 
 Result<bool> TakeDown(Core& core, const OperationRow& seen, const char* kind, const Status& why,

@@ -83,6 +83,11 @@ Status EndStageMeta(const Env& env, const std::string& stage) {
   return Status();
 }
 
+bool StageHasEnded(const Env& env, const std::string& stage) {
+  struct stat st;
+  return env.sys->FstatAt(AT_FDCWD, EndedFileOf(stage).c_str(), &st, AT_SYMLINK_NOFOLLOW) >= 0;
+}
+
 Status RemoveStageMeta(const Env& env, const std::string& stage) {
   std::string path = FileOf(stage);
   int r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);

@@ -29,6 +29,8 @@ Status WriteStageMeta(const Env& env, const StageMeta& meta);
 // Says of a stage that cannot be removed now that nobody has it any more: a ledger that is rebuilt would take
 // it for one in use. It is a rename, which has room on a full disk. OK where it was said before.
 Status EndStageMeta(const Env& env, const std::string& stage);
+// Whether that was said of it.
+bool StageHasEnded(const Env& env, const std::string& stage);
 // Those of one attachment. Files that say nothing of a stage are passed over; one that the system does not
 // let us read, or the folder, is an error: it may be what tells of a stage.
 Result<std::vector<StageMeta>> ReadStageMetas(const Env& env, const std::string& stage_root,

@@ -34,7 +34,7 @@ const sqlite3_io_methods kMethods = {
           int rc = Pass(f, FaultyVfs::kWrite);
           if (rc == SQLITE_OK) return Real(f)->xWrite(Of(f)->real(), from, n, at);
           // As on a disk that fills up: some of it is there.
-          (void)Real(f)->xWrite(Of(f)->real(), from, n / 2, at);
+          if (!Of(f)->vfs->lost()) (void)Real(f)->xWrite(Of(f)->real(), from, n / 2, at);
           return rc;
         },
     .xTruncate =
@@ -100,10 +100,16 @@ FaultyVfs::FaultyVfs() {
 FaultyVfs::~FaultyVfs() { sqlite3_vfs_unregister(&vfs_); }
 
 void FaultyVfs::FailAt(Call call, int nth, bool forever, int code) {
-  armed_ = call, left_ = nth, forever_ = forever, code_ = code, fired_ = false;
+  armed_ = call, left_ = nth, forever_ = forever, code_ = code, fired_ = false, lost_ = false;
+}
+
+void FaultyVfs::LoseAt(Call call, int nth, int code) {
+  FailAt(call, nth, true, code);
+  lost_ = true;
 }
 
 int FaultyVfs::Pass(Call call) {
+  if (lost_ && fired_ && armed_ != kCalls && call != kOpen && call != kRead) return code_;
   if (call != armed_) return SQLITE_OK;
   if (left_ > 0) --left_;
   if (left_ > 0 || (fired_ && !forever_)) return SQLITE_OK;

@@ -23,8 +23,12 @@ class FaultyVfs : public Store {
 
   // From now on: the nth (from 1) call of that kind fails with `code`, and all after it where `forever`.
   void FailAt(Call call, int nth, bool forever, int code);
+  // The same, and from that call on nothing is written any more: the disk is gone, and what was written
+  // before is found when it is back.
+  void LoseAt(Call call, int nth, int code);
   void Heal() { armed_ = kCalls; }
   bool fired() const { return fired_; }
+  bool lost() const { return lost_ && fired_; }
 
   // SQLITE_OK, or what the call is to fail with. For the VFS itself.
   int Pass(Call call);
@@ -34,7 +38,7 @@ class FaultyVfs : public Store {
   sqlite3_vfs vfs_ = {};
   Call armed_ = kCalls;
   int left_ = 0, code_ = SQLITE_IOERR;
-  bool forever_ = false, fired_ = false;
+  bool forever_ = false, fired_ = false, lost_ = false;
 };
 
 }  // namespace dvdi
