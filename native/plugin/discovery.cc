@@ -87,11 +87,14 @@ Result<std::string> ReadSpec(Sys* sys, const std::string& path) {
     const ssize_t n = sys->Read(fd.get(), buffer, sizeof buffer);
     if (n == -EINTR) continue;
     if (n < 0) return Status::FromErrno(static_cast<int>(-n), "cannot read plugin file " + path, path);
-    if (n == 0) return text;
+    if (n == 0) break;
     text.append(buffer, static_cast<size_t>(n));
     if (text.size() > kMaxSpec)
       return Status(Code::kInvalid, "plugin file " + path + " is longer than 64 KiB").WithPath(path);
   }
+  // A byte order mark that an editor has put there: in a message about the address nobody would see it.
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  return text;
 }
 
 Status WrongFile(const std::string& path, std::string why) {

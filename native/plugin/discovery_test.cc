@@ -202,6 +202,17 @@ TEST_F(DiscoveryTest, WhatOthersCouldHaveWrittenIsRefused) {
   all();
 }
 
+// What an editor puts there cannot be seen in a message about the address.
+TEST_F(DiscoveryTest, AFileMayBeginWithAByteOrderMark) {
+  dir_.Write("etc/s.spec", "\xEF\xBB\xBFunix:///srv/p.sock");
+  dir_.Write("etc/j.json", "\xEF\xBB\xBF{\"Addr\": \"unix:///srv/p.sock\"}");
+  for (const char* name : {"s", "j"}) {
+    auto found = DiscoverPlugin(Sys::Real(), Paths(), name);
+    ASSERT_TRUE(found.ok()) << found.status().message();
+    EXPECT_EQ(found->path, "/srv/p.sock") << name;
+  }
+}
+
 // Who can write to the listed folder can rename the plugin's own one away, whoever's that is.
 TEST_F(DiscoveryTest, APluginsOwnFolderIsOnlyAsGoodAsTheListedOne) {
   dir_.Write("run/deep/x", "");
