@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <cerrno>
 #include <cstring>
 #include <mutex>
 
@@ -269,6 +270,11 @@ Status Instance::Start(RunningCall& call) {
     PoolLock lock{PoolOrder()};
     ErrorPtr error(wasmtime_instance_pre_instantiate(pre_, context, &instance_, &raw_trap));
     TrapPtr trap(raw_trap);
+    // Nothing of the policy has run: it is not at fault, and no other one would find more.
+    if (error && !trap && !WasmEngine::HasRoom(limits_))
+      return Status::FromErrno(ENOMEM, label_ + " cannot be run: no " + Mebibytes(limits_.memory_bytes) +
+                                           " of address space are left, which is limited")
+          .WithHint("raise the limit of address space (ulimit -v, LimitAS= of a unit of systemd)");
     if (error || trap) return Ended(call, context, error.get(), trap.get(), "instantiation");
   }
   // The exports' types were checked when the blob was loaded.

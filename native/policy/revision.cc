@@ -96,8 +96,10 @@ Result<std::shared_ptr<const Revision>> PolicySelector::Configure(std::shared_pt
   if (left != nullptr) left->push_back(instance);
   auto config = Ask(instance.get(), "configure", input);
   if (!config.ok()) {
-    // A blob that failed is kPolicy; one that answered has something to say about the settings.
-    if (config.status().code() == Code::kPolicy) return config.status();
+    // A blob that failed is kPolicy, and what the system said has an errno; a blob that answered has
+    // something to say about the settings.
+    if (config.status().code() == Code::kPolicy || config.status().error_number() != 0)
+      return config.status();
     return Status(Code::kInvalid, "the policy refuses its settings: " + config.status().message(),
                   config.status().hint());
   }

@@ -2,7 +2,11 @@
 #include "policy/runtime.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -10,6 +14,7 @@
 #include "base/text.h"
 #include "policy/test_runtime.h"
 #include "policy/wasm_engine.h"
+#include "sys/test_faults.h"
 
 namespace dvdi {
 namespace {
@@ -54,6 +59,34 @@ TEST(Runtime, TakesEveryLimitInRange) {
       EXPECT_EQ(*answer, R"({"ok":{}})");
       ASSERT_NE(WasmEngine::Reserve(limits), nullptr);  // the other kind of engine takes them too
     }
+}
+
+// It would be a fault of the policy's, and a reason to go back to the one before it.
+TEST(Runtime, WhereAddressSpaceIsMissingNoPolicyIsAtFault) {
+  if (NeedsEveryMmap()) GTEST_SKIP() << "a sanitizer's runtime needs address space of its own";
+  rlimit before;
+  ASSERT_EQ(0, ::getrlimit(RLIMIT_AS, &before));
+  auto limit_to = [&](uint64_t more) {
+    std::ifstream statm("/proc/self/statm");
+    uint64_t pages = 0;
+    statm >> pages;
+    const rlimit limit = {pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) + more, before.rlim_max};
+    return ::setrlimit(RLIMIT_AS, &limit);
+  };
+  PolicyLimits limits;
+  limits.memory_bytes = uint64_t{1} << 30;
+  ASSERT_EQ(0, limit_to(uint64_t{3} << 30));  // no room for a pool
+  auto module = Hostile(limits);
+  ASSERT_EQ(WasmEngine::Pool(limits), nullptr);
+  ASSERT_TRUE(module->Call("prepare", "e", Ok).ok());
+  ASSERT_EQ(0, limit_to(uint64_t{512} << 20));
+  const Status s = module->Call("prepare", "e", Ok).status();
+  ASSERT_EQ(0, ::setrlimit(RLIMIT_AS, &before));
+  EXPECT_EQ(s.code(), Code::kSystem);
+  EXPECT_EQ(s.error_number(), ENOMEM);
+  EXPECT_HAS(s.message(), "1024 MiB of address space");
+  EXPECT_HAS(s.hint(), "ulimit -v");
+  EXPECT_TRUE(module->Call("prepare", "e", Ok).ok());
 }
 
 TEST(Runtime, AnswersAndCounts) {

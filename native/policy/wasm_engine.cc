@@ -165,6 +165,10 @@ WasmEngine* WasmEngine::Get(const PolicyLimits& limits, Kind kind) {
   return engines->emplace(key, engine).first->second;
 }
 
+bool WasmEngine::HasRoom(const PolicyLimits& limits) {
+  return CanReserve(RoundUp(limits.memory_bytes) + 2 * kGuardBytes);
+}
+
 WasmEngine* WasmEngine::Pool(const PolicyLimits& limits) { return Get(limits, Kind::kPool); }
 WasmEngine* WasmEngine::Reserve(const PolicyLimits& limits) { return Get(limits, Kind::kReserve); }
 WasmEngine* WasmEngine::Quick(const PolicyLimits& limits) { return Get(limits, Kind::kQuick); }

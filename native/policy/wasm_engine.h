@@ -59,6 +59,9 @@ class WasmEngine {
   static WasmEngine* Reserve(const PolicyLimits& limits);
   static WasmEngine* Quick(const PolicyLimits& limits);
 
+  // Whether there is address space for the memory of one more instance outside of the pool.
+  static bool HasRoom(const PolicyLimits& limits);
+
   wasm_engine_t* get() const { return engine_; }
   const wasmtime_linker_t* linker() const { return linker_; }
   // Takes a slot: false where all are taken. Always true for the reserve.
