@@ -42,7 +42,7 @@ TEST_F(LifeTest, ADeadNodeIsFencedAndItsLateWritesGoNowhere) {
     over = true;
     ASSERT_OK(fenced);
     EXPECT_EQ(fenced->from, "dead");
-    EXPECT_GE(fenced->waited_ms, 2000);
+    EXPECT_GE(fenced->waited_ms, 2000 + LeaseKeeper::Margin(2000));
     EXPECT_EQ(fenced->generation, 3u);
   });
   // Others are served meanwhile, and questions about the volume are answered.

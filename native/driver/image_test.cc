@@ -1,13 +1,16 @@
 #include "driver/image.h"
 
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include <cerrno>
 #include <functional>
 
 #include "driver/files.h"
 #include "driver/loop.h"
 #include "driver/test_world.h"
+#include "sys/test_faults.h"
 
 namespace dvdi {
 namespace {
@@ -185,6 +188,45 @@ TEST_F(ImageTest, WithoutALeaseNothingIsBegunAndNothingIsPutInPlace) {
   tried("", renew);
   EXPECT_EQ(look().st_mtim.tv_sec, before.st_mtim.tv_sec) << "nor is it marked for a copy";
   tried("image-copied", renew);  // of holes alone: nothing asks in between
+}
+
+// What is not known to be on the disk is never put in place: behind a loss of power it would be a volume
+// without a filesystem, that counts as formatted.
+TEST_F(ImageTest, AnImageThatCannotBeMadeDurableIsNotPutInPlace) {
+  if (!WhyNoCallFaults().empty()) GTEST_SKIP() << WhyNoCallFaults();
+  DVDI_SKIP_UNLESS(NeedVolumes("ext4"));
+  Make(Filesystem::kExt4, 16 << 20);
+  auto inode = [&] {
+    struct stat st = {};
+    EXPECT_EQ(::stat((dir_ / "pool/v/image").c_str(), &st), 0);
+    return st.st_ino;
+  };
+  const ino_t before = inode();
+  struct {
+    const char* says;
+    std::function<Status()> work;
+  } const kCases[] = {
+      {"cannot fsync the new image", [&] { return FormatImage(*pool_, fd_.get(), meta_, "A"); }},
+      {"cannot fsync the copy of the image", [&] { return RenewImage(*pool_, fd_.get(), "v", "A"); }}};
+  for (const auto& c : kCases) {
+    Status s;
+    EXPECT_TRUE(WithCallFaults({{{SYS_fsync}, EIO, 1}}, [&] { s = c.work(); }));
+    EXPECT_NE(s.message().find(c.says), std::string::npos) << s.message();
+    EXPECT_EQ(inode(), before);
+    EXPECT_EQ(Signature(), "");
+    EXPECT_EQ(testing::Names(dir_ / "pool/v").size(), 2u) << "nor is it left beside";
+  }
+  // One that has grown is larger all the same; who asks again is told so by its size.
+  meta_.size_bytes += 1 << 20;
+  auto image = pool_->OpenImage(fd_.get(), "v");
+  ASSERT_TRUE(image.ok());
+  Status s;
+  EXPECT_TRUE(WithCallFaults({{{SYS_fsync}, EIO, 1}}, [&] { s = GrowImage(image->get(), meta_); }));
+  EXPECT_NE(s.message().find("cannot fsync the image"), std::string::npos) << s.message();
+  // The folder, in which it has its name.
+  EXPECT_TRUE(
+      WithCallFaults({{{SYS_fsync}, EIO, 2}}, [&] { s = FormatImage(*pool_, fd_.get(), meta_, "A"); }));
+  EXPECT_NE(s.message().find("cannot fsync the folder"), std::string::npos) << s.message();
 }
 
 TEST_F(ImageTest, LoopDevicesAreFoundByTheImageAndLetGoOfIt) {

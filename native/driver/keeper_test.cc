@@ -29,8 +29,9 @@ class KeeperTest : public ::testing::Test {
     o.folder = folder_.get();
     o.node = "A";
     o.lease_ms = lease_ms;
-    o.now = [clock = clock_, throws = throws_]() -> int64_t {
+    o.now = [clock = clock_, throws = throws_, takes = takes_, sessions = dir_ / ".sessions"]() -> int64_t {
       if (throws->load()) throw std::bad_alloc();
+      if (takes->load() != 0 && !Names(sessions).empty()) *clock += takes->exchange(0);
       return clock->load();
     };
     o.lost = [this](const std::vector<std::string>& names, const std::string& why) {
@@ -79,6 +80,8 @@ class KeeperTest : public ::testing::Test {
   const std::shared_ptr<std::atomic<int64_t>> clock_ = std::make_shared<std::atomic<int64_t>>(1'000'000);
   std::atomic<int64_t>& now_ = *clock_;
   const std::shared_ptr<std::atomic<bool>> throws_ = std::make_shared<std::atomic<bool>>(false);
+  // So long the first write of a session takes.
+  const std::shared_ptr<std::atomic<int64_t>> takes_ = std::make_shared<std::atomic<int64_t>>(0);
   std::atomic<int> untold_{0};  // how often `lost` throws
   std::atomic<bool> busy_{false},
       telling_{false};  // whether `lost` is to take its time; whether it was called
@@ -144,6 +147,26 @@ TEST_F(KeeperTest, WithoutARenewalEverythingIsLostBeforeTheEnd) {
   EXPECT_FALSE(keeper->Holds("v"));
   keeper->Guard("v", *next, 2);
   EXPECT_TRUE(keeper->Holds("v"));
+}
+
+// The pool may have taken the write at its begin: whoever waits for the end of the lease counts from there.
+TEST_F(KeeperTest, ALeaseCountsFromTheBeginOfItsRenewal) {
+  const int64_t begun = now_, takes = kLease / 2;
+  *takes_ = takes;
+  auto keeper = Start();
+  ASSERT_EQ(now_, begun + takes);
+  keeper->Guard("v", *keeper->Session(), 1);
+  now_ = begun + kLease - LeaseKeeper::Margin(kLease) - 1;
+  EXPECT_TRUE(keeper->Holds("v"));
+  now_ += 1;
+  EXPECT_FALSE(keeper->Holds("v"));
+}
+
+// The time in which the one who holds a lease lets go of it, on both sides of its end: docs/driver.md.
+TEST_F(KeeperTest, TheMarginIsAQuarterOfALeaseAndHalfASecondAtLeast) {
+  EXPECT_EQ(LeaseKeeper::Margin(kLease), kLease / 4);
+  EXPECT_EQ(LeaseKeeper::Margin(2000), 500);
+  EXPECT_EQ(LeaseKeeper::Margin(400), 500);
 }
 
 TEST_F(KeeperTest, AVolumeThatAnotherNodeTookIsLost) {

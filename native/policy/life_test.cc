@@ -180,6 +180,54 @@ TEST_F(LifeTest, WhatCannotDecideAnyMoreIsPassedOverOnTheWayBack) {
   EXPECT_EQ(Active(), "house 1.3.0");
 }
 
+// For want of a descriptor, or on a disk that fails for a moment, it would be left out for ever.
+TEST_F(LifeTest, OneThatCannotBeReadNowIsNotPassedOver) {
+  for (const char* version : {"1.0.0", "1.1.0", "1.2.0"}) Install(version);
+  struct : Sys {
+    std::string name;
+    int error = 0;
+    int OpenAt(int dirfd, const char* path, int flags, mode_t mode) override {
+      return error != 0 && path == name ? -error : Sys::OpenAt(dirfd, path, flags, mode);
+    }
+  } sys;
+  sys.name = Sha("1.1.0") + ".wasm";
+  Env env = SystemEnv();
+  env.sys = &sys;
+  PolicySelector selector(env, runtime_.get(), root_ + "/policy", Json::object());
+  const PolicyLife life(&selector, PolicyLimits());
+  for (int error : {EIO, EMFILE, ENFILE, ENOMEM}) {
+    sys.error = error;
+    EXPECT_EQ(life.GoBack("", false, "rolled-back", "").status().error_number(), error);
+    EXPECT_EQ(Active(), "house 1.2.0");
+  }
+  sys.error = 0;
+  auto back = life.GoBack("", false, "rolled-back", "");
+  ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_TRUE(back->passed_over.empty());
+  EXPECT_EQ(Active(), "house 1.1.0");
+}
+
+// A blob that is there already, unsigned, or signed by a key that is no more allowed, or damaged.
+TEST_F(LifeTest, ABlobIsKeptWithTheSignatureItCameWithLast) {
+  const PolicyFolder& folder = selector_->folder();
+  const std::string blob = Blob("1.0.0"), sha256 = Sha("1.0.0");
+  auto writer = folder.Write();
+  ASSERT_TRUE(writer.ok()) << writer.status().message();
+  auto put = [&](const std::string& signature) { return writer->PutBlob(sha256, blob, signature).ok(); };
+  ASSERT_TRUE(put(""));
+  EXPECT_FALSE(folder.ReadSignature(sha256)->has_value());
+  for (const char* signature : {"one", "two"}) {
+    ASSERT_TRUE(put(signature));
+    EXPECT_EQ(*folder.ReadSignature(sha256), signature);
+  }
+  ASSERT_TRUE(put(""));
+  EXPECT_EQ(*folder.ReadSignature(sha256), "two") << "who brings none takes none away";
+  std::filesystem::resize_file(folder.BlobPath(sha256), 10);
+  ASSERT_TRUE(put("two"));
+  auto read = folder.ReadBlob(sha256);
+  EXPECT_TRUE(read.ok() && *read == blob) << read.status().message();
+}
+
 TEST_F(LifeTest, EachRollbackGoesFurtherBack) {
   for (const char* version : {"1.0.0", "1.1.0", "1.2.0"}) Install(version);
   for (const char* expected : {"house 1.1.0", "house 1.0.0", "builtin 0.9.0"}) {
