@@ -20,6 +20,7 @@
 #include "base/guards.h"
 #include "base/text.h"
 #include "sys/sys.h"
+#include "sys/time_namespace.h"
 
 namespace dvdi {
 namespace {
@@ -185,6 +186,8 @@ int Sys::PidNamespace(uint64_t* number) {
     if (!mounts.ok()) return -std::max(mounts.status().error_number(), 1);
     if (HidesProcesses(*mounts)) return -EACCES;
   }
+  int64_t ahead = 0;
+  if (const int r = BootClockAhead(&ahead); r < 0) return r;
   struct stat st;
   if (::stat("/proc/self/ns/pid", &st) == 0) {
     *number = st.st_ino;
@@ -204,6 +207,10 @@ Result<uint64_t> OwnPidNamespace(Sys* sys) {
   if (r == -EACCES)
     return Status(Code::kSystem, "the /proc here hides processes from this one (hidepid)",
                   "give it the capability CAP_SYS_PTRACE, or mount /proc without hidepid");
+  if (r == -EDOM)
+    return Status(
+        Code::kSystem, "when a process began cannot be told in the time namespace here",
+        "run in the node's own, or give this one a boot time that is whole seconds ahead or behind");
   if (r < 0) return Status::FromErrno(-r, "cannot tell our PID namespace", "/proc/self/ns/pid");
   return number;
 }

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "sys/time_namespace.h"
 
 namespace dvdi {
 namespace {
@@ -195,6 +196,9 @@ int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
   }
   if (p[1] == '\0') return -EIO;
   *start_time = ::strtoull(p + 1, nullptr, 10);
+  int64_t ahead = 0;
+  if (const int r = BootClockAhead(&ahead); r < 0) return r;
+  *start_time -= static_cast<uint64_t>(ahead);
   return 0;
 }
 

@@ -90,7 +90,8 @@ class Sys {
 
   // --- processes
   virtual Result<std::string> BootId();
-  // Start time of a running process; -ESRCH where it is gone.
+  // Start time of a running process, the same in whichever time namespace it is asked for; -ESRCH where it is
+  // gone, -EDOM where our own time namespace does not let it be told (time_namespace.h).
   virtual int ProcessStart(pid_t pid, uint64_t* start_time);
   // The number of a process's mount namespace; of our own where pid is 0. No other namespace of this boot
   // ever has it (ioctl_nsfs(2), NS_GET_MNTNS_ID); before Linux 6.11 it is the inode number of
@@ -108,7 +109,8 @@ class Sys {
   // The number of our own PID namespace, that is, of those whose processes /proc shows us (inode number of
   // /proc/self/ns/pid; one that has ended may leave its number to another). -EXDEV where the /proc that is
   // mounted here is of another PID namespace than ours: no number in it means what we mean by it. -EACCES
-  // where it leaves out the processes that we may not look at (hidepid).
+  // where it leaves out the processes that we may not look at (hidepid), -EDOM where nobody here can tell
+  // when a process began (ProcessStart).
   virtual int PidNamespace(uint64_t* number);
   // Whether the mount namespace of that number (as by MountNamespace) is there no more, for whomever: also
   // one whose processes we do not see (listmount(2)). -EOPNOTSUPP before Linux 6.11; -EPERM for who does not

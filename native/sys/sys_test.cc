@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <set>
 #include <string>
 #include <utility>
@@ -271,6 +272,40 @@ TEST(SysTest, AProcOfAnotherPidNamespaceIsTold) {
   ASSERT_TRUE(WIFEXITED(status));
   if (WEXITSTATUS(status) == 2) GTEST_SKIP() << "a PID namespace needs root";
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+// A process would seem to be another one, and its volumes free, to who has another clock.
+TEST(SysTest, WhenAProcessBeganIsTheSameInEachTimeNamespace) {
+  static uint64_t began;
+  ASSERT_EQ(Sys::Real()->ProcessStart(::getpid(), &began), 0);
+  static const char* offset;
+  // What a child sees in a time namespace of that boot time: 0 when our process began, else why not.
+  constexpr auto kLook = [](uint64_t pid) {
+    if (::unshare(CLONE_NEWTIME) != 0) return 2;
+    UniqueFd file(::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC));
+    if (::write(file.get(), offset, ::strlen(offset)) < 0) return 3;
+    uint64_t seen = 0, own = 0;
+    // Its own clock is not its children's, whom alone the kernel tells of.
+    if (Sys::Real()->ProcessStart(static_cast<pid_t>(pid), &seen) != -EDOM) return 4;
+    if (Sys::Real()->PidNamespace(&own) != -EDOM) return 5;
+    constexpr auto kSee = [](uint64_t of) {
+      uint64_t start = 0, number = 0;
+      const int r = Sys::Real()->ProcessStart(static_cast<pid_t>(of), &start);
+      if (Sys::Real()->PidNamespace(&number) != r) return 6;
+      return r == 0 && start == began ? 0 : r == -EDOM ? 7 : 8;
+    };
+    return InChild(kSee, pid);
+  };
+  constexpr std::array<std::pair<const char*, int>, 4> kCases = {{{"boottime 100000 0\n", 0},
+                                                                  {"boottime 3 20000000\n", 0},
+                                                                  {"boottime -1 0\n", 0},
+                                                                  {"boottime 100000 5\n", 7}}};
+  for (const auto& [text, expected] : kCases) {
+    offset = text;
+    const int seen = InChild(kLook, static_cast<uint64_t>(::getpid()));
+    if (seen == 2) GTEST_SKIP() << "a time namespace needs root";
+    EXPECT_EQ(seen, expected) << text;
+  }
 }
 
 TEST(SysTest, WhoIsGoneHasNoMountNamespace) {
