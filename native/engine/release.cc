@@ -73,6 +73,22 @@ bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named
   return false;
 }
 
+// Whether a driver that knows no such volume cannot have ended its mount, since the node has that still:
+// another one has taken the place of the one that made it, at its socket or its address, or it has forgotten
+// it. `but` says so.
+bool IsAnothers(Core& core, const AttachmentRow& a, std::string* but) {
+  if (a.boot_id != core.boot_id || a.device.empty()) return false;
+  auto mounts = core.Mounts({a.mountpoint});
+  if (!mounts.ok() || FindMount(*mounts, a.mountpoint) == nullptr ||
+      DeviceAt(*mounts, a.mountpoint) != a.device)
+    return false;
+  *but = " (the driver knows no such volume, and the node still has it mounted at " +
+         OneLine(a.mountpoint, 255) +
+         ": another driver may have taken the place of the one that mounted it; `dvdi forget " +
+         OneLine(a.driver + "/" + a.name, 255) + "` gives it up)";
+  return true;
+}
+
 // Whether the volume is mounted no more, after an Unmount that the driver has refused, or not answered.
 // Others never name a mountpoint, and one that has not answered may not have begun, or is busy: where the
 // node still sees its mount, the next Unmount tells, and only its own word that nothing is mounted counts for
@@ -82,7 +98,7 @@ bool IsGone(Core& core, const AttachmentRow& a, const Answer& unmount, int64_t d
   const bool refused = unmount.kind == Answer::Kind::kError;
   std::string ignored, named;
   const Seen seen = Ask(core, a, deadline_ms, &ignored, &named);
-  if (seen == Seen::kNoVolume && refused) return true;
+  if (seen == Seen::kNoVolume && refused) return !IsAnothers(core, a, but);
   if (seen != Seen::kNotMounted && seen != Seen::kNoVolume)
     return refused && SaysNotMounted(core, a, named, unmount.error, but);
   // Nobody knows where it would be, and a Mount that was not answered may be at it still: the next Unmount
@@ -156,6 +172,13 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   unmount.deadline_ms = std::min(deadline_ms, core.env.clock->MonotonicMs() + core.settings.call_max_ms);
   Answer answer = core.plugins->RunOne(unmount);
   if (answer.kind == Answer::Kind::kOk) {
+    // Some say yes to an Unmount of what they do not know.
+    std::string ignored, but;
+    if (IsAnothers(core, a, &but) && Ask(core, a, deadline_ms, &ignored, &ignored) == Seen::kNoVolume) {
+      *code = Code::kDriver;
+      DVDI_RETURN_IF_ERROR(Postpone(core, a, "it is not unmounted" + but));
+      return ReleaseResult::kPending;
+    }
     DVDI_RETURN_IF_ERROR(Forget(core, a, nullptr));
     return ReleaseResult::kReleased;
   }

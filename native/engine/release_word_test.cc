@@ -64,6 +64,36 @@ TEST_F(ReleaseTest, AnUnmountWithoutAnAnswerIsNotBelievedWhileTheNodeSeesTheMoun
   EXPECT_EQ(Known("red", "a")["state"], "released-unconfirmed");
 }
 
+// Sockets were exchanged, or the driver has forgotten what it has mounted: whether it says yes or no to the
+// Unmount, only the one that made the mount can end it.
+TEST_F(ReleaseTest, AMountThatTheDriverAtItsSocketDoesNotKnowStaysInTheLedger) {
+  for (const bool yes : {true, false}) {
+    SCOPED_TRACE(yes);
+    ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+    transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+      *reply = Says("{\"Err\":\"no such volume\"}", 500);
+      if (method == "List") *reply = Says("{\"Volumes\":[],\"Err\":\"\"}");
+      if (method == "Unmount" && yes) *reply = Says("{\"Err\":\"\"}");
+      return method == "Unmount" || method == "Get" || method == "List";
+    };
+    Cleanup("one");
+    Settle();
+    ASSERT_EQ(Pending().size(), 1u) << "the node has it mounted";
+    EXPECT_HAS(GetString(Pending()[0], "error"), "another driver may have taken the place");
+    transport_.hook = nullptr;
+    Settle();
+    EXPECT_EQ(Pending(), Json::array());
+    EXPECT_EQ(Known("red", "a")["state"], "known");
+    ExpectNothingLeft();
+  }
+  // A driver that knows the volume may have it mounted for others.
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  AnswerUnmount(Says("{\"Err\":\"\"}"));
+  Cleanup("one");
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+}
+
 // The same where its mountinfo could not be read behind the Mount: what the driver answered is known all the
 // same.
 TEST_F(ReleaseTest, AVolumeThatNobodyCouldLookForIsNotLetGoEither) {

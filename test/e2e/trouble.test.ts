@@ -1,6 +1,6 @@
 // Drivers that die, stop, are late, or live elsewhere: nothing is lost, and nothing is left.
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -249,3 +249,31 @@ test(
     assert.match(doctor.out, /namespace/, doctor.all);
   },
 );
+
+test("sockets of two drivers are exchanged: a volume is released by the one that mounted it", { skip }, async (t) => {
+  const world = await World.make(t);
+  const root = join(world.home, "second");
+  const [here, away] = [world.socket("dvdi"), join(world.home, "away.sock")];
+  const other = join(world.folder, "other");
+  mkdirSync(other);
+  await world.driver(here, ["--default-size", "32M"]);
+  const options = ["--pool", other, "--node-id", "second", "--socket", away, "--mount-root", root];
+  const second = world.serve([DRIVER, ...options]);
+  await second.says(/serves pool/);
+  const exchange = (): void => {
+    const between = join(world.home, "between.sock");
+    renameSync(here, between);
+    renameSync(away, here);
+    renameSync(between, away);
+  };
+  assert.equal((await world.dvdi(["mount", "dvdi/data"])).code, 0);
+  exchange();
+  const ended = await world.dvdi(["unmount", "data"]);
+  assert.equal(ended.code, 0, ended.all);
+  assert.match((await world.dvdi(["status"])).out, /another driver may have taken the place/);
+  assert.ok(world.leased("data"));
+  exchange();
+  await until("it is released", async () => (await world.dvdi(["recover"])).code === 0 && !world.leased("data"));
+  await second.stop();
+  for (const path of world.mounts().filter((mounted) => mounted === root)) await world.must(["umount", path]);
+});
