@@ -196,8 +196,9 @@ TEST_F(DriverTest, ALeaseLostToAnotherNodeIsLeftAlone) {
   ASSERT_OK(a->Create("v", {}));
   ASSERT_OK(a->Mount("v", "1"));
   // As another machine would have written it after an operator's mistake.
-  std::string mine = ReadFile(Lease("v")), theirs = mine;
-  theirs.replace(theirs.find("\"node\":\"A\""), 10, "\"node\":\"Z\"");
+  Json lease = Json::parse(ReadFile(Lease("v")));
+  lease["node"] = "Z", lease["boot_id"] = "of another machine";
+  const std::string theirs = lease.dump() + "\n";
   WriteFile(Lease("v"), theirs);
   auto joined = a->Mount("v", "2");
   ASSERT_FALSE(joined.ok());
@@ -232,6 +233,24 @@ TEST_F(DriverTest, WhatAnotherNodeHadWhileNoDriverRanIsNotTakenOver) {
   while (unmounted.message().find("is busy") != std::string::npos);  // it is being shut down still
   ASSERT_OK(unmounted);
   EXPECT_EQ(a->Get("v")->mountpoint, "");
+}
+
+// As where its name is the host's, which was changed: a workload is at work in it still.
+TEST_F(DriverTest, WhatANodeHasMountedStaysWhenItIsGivenAnotherName) {
+  auto a = Node("A");
+  ASSERT_OK(a->Create("v", {}));
+  auto place = a->Mount("v", "1");
+  ASSERT_TRUE(place.ok());
+  WriteFile(*place + "/file", "written");
+  a.reset();
+  DriverOptions o;
+  o.pool = dir_ / "pool", o.mount_root = dir_ / "mnt-A", o.node = "renamed";
+  auto renamed = Driver::Open(o);
+  ASSERT_TRUE(renamed.ok()) << renamed.status().message();
+  EXPECT_EQ(ReadFile(*place + "/file"), "written");
+  EXPECT_NE(ReadFile(Lease("v")).find("\"node\":\"renamed\""), std::string::npos);
+  ASSERT_OK((*renamed)->Unmount("v", "1"));
+  EXPECT_FALSE(Leased("v"));
 }
 
 // FUSE and NFS would keep it, under another name, in the folder that is to go.

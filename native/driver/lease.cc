@@ -192,12 +192,15 @@ void LeaseFile::Empty(uint64_t number) const {
 
 bool LeaseFile::OursToTake(const Lease& lease, const Holder& self) {
   const Holder& h = lease.holder;
-  if (h.node != self.node) return false;
   if (!h.machine.empty() && !self.machine.empty() && h.machine != self.machine) return false;
+  // Who had our mount root has it no more, since we have its lock.
+  const bool had_our_root = h.boot_id == self.boot_id && !h.lock.empty() && h.lock == self.lock;
+  // A node may have been given another name.
+  if (h.node != self.node && !had_our_root) return false;
   if (h.boot_id != self.boot_id) return true;
-  // Its number says nothing here. Of one with our mount root its lock says it, which we have.
+  // Its number says nothing here.
   if (h.pid_namespace != 0 && self.pid_namespace != 0 && h.pid_namespace != self.pid_namespace)
-    return !h.lock.empty() && h.lock == self.lock;
+    return had_our_root;
   if (h.pid == self.pid && h.start_time == self.start_time) return true;
   return !IsAlive(h.pid, h.start_time);
 }

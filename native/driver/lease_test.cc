@@ -193,6 +193,34 @@ TEST_F(LeaseTest, AProcessOfAnotherPidNamespaceIsTakenOverOnlyWithItsMountRoot) 
   EXPECT_TRUE(File().Acquire(a_).ok());
 }
 
+// A node that has another name since its driver was started anew has what it had under the old one.
+TEST_F(LeaseTest, WhoHadOurMountRootIsTakenOverWhateverItsNodeWasCalled) {
+  a_.lock = "8:1 5", a_.machine = "m";
+  Holder named = a_;
+  named.node = "earlier", named.pid = 0x7ffffff0;
+  ASSERT_TRUE(File().Acquire(named).ok());
+  auto taken = File().Acquire(a_);
+  ASSERT_TRUE(taken.ok()) << taken.status().message();
+  EXPECT_TRUE(taken->taken_over);
+  // Of another mount root, boot or machine the name is all that tells. And who lives may be at work still.
+  for (std::string Holder::*what : {&Holder::lock, &Holder::boot_id, &Holder::machine}) {
+    auto last = File().Read();
+    ASSERT_TRUE(last.ok() && last->has_value());
+    ASSERT_OK(File().Release(**last, true));
+    Holder other = named;
+    other.*what = "another";
+    ASSERT_TRUE(File().Acquire(other).ok());
+    EXPECT_FALSE(File().Acquire(a_).ok()) << other.*what;
+  }
+  auto last = File().Read();
+  ASSERT_TRUE(last.ok() && last->has_value());
+  ASSERT_OK(File().Release(**last, true));
+  named.pid = 1;
+  ASSERT_EQ(Sys::Real()->ProcessStart(1, &named.start_time), 0);
+  ASSERT_TRUE(File().Acquire(named).ok());
+  EXPECT_FALSE(File().Acquire(a_).ok());
+}
+
 TEST_F(LeaseTest, AZombieIsDead) {
   pid_t child = ::fork();
   if (child == 0) ::_exit(0);
