@@ -56,9 +56,9 @@ class CountingSys : public Sys {
     mount_calls += r >= 0;  // a try that finds nothing changes nothing
     return r;
   }
-  Result<std::string> BootId() override {
+  Result<Boot> BootId() override {
     auto id = Sys::BootId();
-    if (id.ok() && boots > 0) *id = std::to_string(boots) + "-" + *id;
+    if (id.ok() && boots > 0) id->id = std::to_string(boots) + "-" + id->id;
     return id;
   }
   Result<std::string> Mountinfo(pid_t pid) override {

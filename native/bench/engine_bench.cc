@@ -110,11 +110,11 @@ void Fill(World& world, const std::string& state, int volumes, int attached, int
         if (i < attached) {
           AttachmentRow a;
           a.id = env.random->HexId(32), a.driver = "bench", a.name = name, a.state = kAttached;
-          a.mountpoint = "/nowhere/" + name, a.boot_id = *boot, a.mount_sent = true, a.created_ms = now;
+          a.mountpoint = "/nowhere/" + name, a.boot_id = boot->id, a.mount_sent = true, a.created_ms = now;
           DVDI_RETURN_IF_ERROR(tx.PutAttachment(a));
           OperationRow o;
           o.id = env.random->HexId(16), o.owner = "other", o.scope = name, o.instance = "gone",
-          o.boot_id = *boot;
+          o.boot_id = boot->id;
           o.state = kCommitted, o.started_ms = now, o.answer = std::string(400, 'x');
           DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
           EffectRow e;

@@ -324,7 +324,7 @@ TEST_F(DriverTest, ALeaseOfAnEarlierBootIsGivenBackAtTheStart) {
   ASSERT_OK(a->Unmount("v", "1"));
   a.reset();
   // What a power cut leaves: a lease and a state of a boot that is over, and nothing mounted.
-  std::string boot = *Sys::Real()->BootId();
+  std::string boot = Sys::Real()->BootId()->id;
   lease.replace(lease.find(boot), boot.size(), "00000000-0000-0000-0000-000000000000");
   ASSERT_EQ(::unlink((dir_ / "pool/v/released.1").c_str()), 0);
   WriteFile(file, lease);

@@ -26,7 +26,7 @@ std::string LeaseText(const Lease& lease) {
                    {"node", lease.holder.node},
                    {"generation", lease.generation},
                    {"since", lease.since},
-                   {"boot_id", lease.holder.boot_id},
+                   {"boot_id", lease.holder.boot_id.id},
                    {"machine", lease.holder.machine},
                    {"pid", lease.holder.pid},
                    {"start_time", lease.holder.start_time},
@@ -132,7 +132,7 @@ Result<std::optional<Lease>> LeaseFile::ReadNumber(uint64_t number) const {
       lease.holder.lock = GetString(*json, "lock");
       (void)GetUnsigned(*json, "pid_namespace", &lease.holder.pid_namespace);
       lease.since = GetString(*json, "since");
-      if (!lease.holder.node.empty() && !lease.holder.boot_id.empty() && !lease.since.empty() &&
+      if (!lease.holder.node.empty() && !lease.holder.boot_id.id.empty() && !lease.since.empty() &&
           GetUnsigned(*json, "generation", &lease.generation) && lease.generation == number &&
           GetUnsigned(*json, "pid", &pid) && GetUnsigned(*json, "start_time", &lease.holder.start_time) &&
           GetUnsigned(*json, "lease_ms", &lease_ms) &&

@@ -21,13 +21,14 @@
 #include <string>
 
 #include "base/status.h"
+#include "sys/boot.h"
 
 namespace dvdi {
 
 // Who takes leases: one driver process on one node.
 struct Holder {
   std::string node;
-  std::string boot_id;
+  Boot boot_id;
   std::string machine;  // a digest of the machine id, "" where unknown
   pid_t pid = 0;
   uint64_t start_time = 0;

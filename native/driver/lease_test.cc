@@ -150,6 +150,18 @@ TEST_F(LeaseTest, AnEarlierBootOfTheNodeIsTakenOver) {
   EXPECT_EQ((*File().Read())->holder.boot_id, a_.boot_id);
 }
 
+// What an earlier version has written where a container has a boot id of its own.
+TEST_F(LeaseTest, ThisBootUnderTheIdThatIsMountedOverItIsNoEarlierOne) {
+  Holder before = a_, other = a_;
+  before.boot_id = "container's";
+  before.pid = ::getppid();
+  ASSERT_EQ(Sys::Real()->ProcessStart(before.pid, &before.start_time), 0);
+  ASSERT_TRUE(File().Acquire(before).ok());
+  a_.boot_id.also = "container's";
+  EXPECT_EQ(File().Acquire(a_).status().code(), Code::kRefused) << "its process lives";
+  EXPECT_TRUE(File().Acquire(other).ok());
+}
+
 TEST_F(LeaseTest, ADeadProcessOfTheNodeIsTakenOverALiveOneIsNot) {
   Holder other = a_;
   other.pid = ::getppid();

@@ -14,9 +14,10 @@ constexpr size_t kMaxState = 16 << 20;
 
 Result<LocalState> LocalStates::Read(const std::string& volume) const {
   LocalState state;
-  state.boot_id = boot_id_;
+  state.boot_id = boot_.id;
   auto lost = ReadSmallFile(dirfd_, volume + kLost);
-  if (lost.ok() && lost->rfind(boot_id_ + " ", 0) == 0) state.lost = lost->substr(boot_id_.size() + 1);
+  const size_t end = lost.ok() ? lost->find(' ') : std::string::npos;
+  if (end != std::string::npos && lost->substr(0, end) == boot_) state.lost = lost->substr(end + 1);
   auto text = ReadSmallFile(dirfd_, volume + kSuffix, kMaxState);
   if (!text.ok()) {
     if (text.status().code() == Code::kNotFound) return state;
@@ -29,7 +30,7 @@ Result<LocalState> LocalStates::Read(const std::string& volume) const {
         "the node-local state of volume " + volume + " is damaged: its users are not known");
     return state;
   }
-  if (GetString(*json, "boot_id") != boot_id_) return state;
+  if (GetString(*json, "boot_id") != boot_) return state;
   state.generation = static_cast<uint64_t>(GetInt(*json, "generation"));
   state.device = GetString(*json, "device");
   state.limited = GetBool(*json, "limited");
@@ -41,7 +42,7 @@ Result<LocalState> LocalStates::Read(const std::string& volume) const {
 Status LocalStates::Write(const std::string& volume, const LocalState& state) const {
   Json ids = Json::array();
   for (const auto& id : state.ids) ids.push_back(id);
-  std::string text = Dump(Json{{"boot_id", boot_id_},
+  std::string text = Dump(Json{{"boot_id", boot_.id},
                                {"generation", state.generation},
                                {"ids", ids},
                                {"device", state.device},
@@ -52,7 +53,7 @@ Status LocalStates::Write(const std::string& volume, const LocalState& state) co
 }
 
 Status LocalStates::MarkLost(const std::string& volume, const std::string& why) const {
-  return ReplaceFile(dirfd_, volume + kLost, boot_id_ + " " + why, TempName(node_))
+  return ReplaceFile(dirfd_, volume + kLost, boot_.id + " " + why, TempName(node_))
       .WithContext("volume " + volume + ": node-local state");
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "sys/boot.h"
 
 namespace dvdi {
 
@@ -24,8 +25,8 @@ struct LocalState {
 // Files NAME.json in the folder `dirfd`. Thread-safe for different volumes.
 class LocalStates {
  public:
-  LocalStates(int dirfd, std::string node, std::string boot_id)
-      : dirfd_(dirfd), node_(std::move(node)), boot_id_(std::move(boot_id)) {}
+  LocalStates(int dirfd, std::string node, Boot boot)
+      : dirfd_(dirfd), node_(std::move(node)), boot_(std::move(boot)) {}
   // Empty where there is none, or one of another boot. A damaged file reads as empty too, with a line in the
   // log: what is mounted is known from mountinfo, and what is in use is not unmounted by the kernel.
   Result<LocalState> Read(const std::string& volume) const;
@@ -39,7 +40,8 @@ class LocalStates {
 
  private:
   const int dirfd_;
-  const std::string node_, boot_id_;
+  const std::string node_;
+  const Boot boot_;
 };
 
 }  // namespace dvdi

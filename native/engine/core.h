@@ -40,7 +40,7 @@ struct Core {
   Env env;
   Settings settings;
   SecretList setting_secrets;  // of what settings.policy has handles
-  std::string boot_id;
+  Boot boot_id;
   uint64_t pid_namespace = 0;  // whose processes we see
   std::string stage_root;      // STATE/stage
   std::string lock_file;       // STATE/volumes.lock

@@ -92,7 +92,7 @@ TEST_F(EngineMountTest, ARecoveryLeavesWhatIsJustBeingAttached) {
   auto recover = [&] { return Call(*engine, &Engine::Recover, {{"owner", "run"}}); };
   Meta meta;
   meta.operation.id = "0123456789abcdef", meta.operation.owner = "run", meta.operation.scope = "s";
-  meta.operation.instance = core.instance->id(), meta.operation.boot_id = core.boot_id;
+  meta.operation.instance = core.instance->id(), meta.operation.boot_id = core.boot_id.id;
   meta.attachments = {{std::string(64, 'a'), "red", "v"}};
   const std::string folder = core.stage_root + "/" + std::string(64, 'a');
   // As in the middle of a WriteMeta.
@@ -115,7 +115,7 @@ TEST_F(EngineMountTest, ARecoveryLeavesWhatIsJustBeingAttached) {
   EXPECT_EQ(recovered.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
   AttachmentRow row;
   row.id = std::string(64, 'a'), row.driver = "red", row.name = "v", row.state = kIntent;
-  row.boot_id = core.boot_id;
+  row.boot_id = core.boot_id.id;
   ASSERT_TRUE(
       core.ledger->Apply(Commit::intent, false, [&](LedgerTx& tx) { return tx.PutAttachment(row); }).ok());
   lock->reset();

@@ -34,7 +34,7 @@ PrepareOperation::PrepareOperation(Core& core, PrepareRequest request,
   OperationRow& o = request_.operation;
   o.id = core_.env.random->HexId(16);
   o.instance = core_.instance->id();
-  o.boot_id = core_.boot_id;
+  o.boot_id = core_.boot_id.id;
   o.state = kRunning;
   o.started_ms = core_.env.clock->WallMs();
   volumes_ = FreshVolumes();
@@ -165,7 +165,7 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
     // crash, drops the row.
     if (request_.take_over)
       for (VolumeState& v : volumes_) v.attachment.mount_sent = v.before == "attached";
-    for (size_t i : mounts) volumes_[i].attachment.boot_id = core_.boot_id;
+    for (size_t i : mounts) volumes_[i].attachment.boot_id = core_.boot_id.id;
     for (size_t i : creates) {
       if (volumes_[i].history) continue;
       VolumeRow row;

@@ -347,7 +347,7 @@ TEST_F(RecoverTest, OfWhatWasGivenBackInThisBootNoUnmountIsSentAgain) {
 TEST_F(RecoverTest, AFolderWhoseRowComesWhileItIsSweptIsKept) {
   AttachmentRow row;
   row.id = std::string(64, 'a'), row.driver = "red", row.name = "a", row.state = kIntent;
-  row.boot_id = engine().core().boot_id;
+  row.boot_id = engine().core().boot_id.id;
   Meta meta;
   meta.operation.id = "one", meta.operation.owner = "run", meta.operation.scope = "one";
   meta.operation.instance = engine().core().instance->id(), meta.operation.boot_id = row.boot_id;

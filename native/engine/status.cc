@@ -13,9 +13,9 @@
 namespace dvdi {
 namespace {
 
-Json UsersOf(LedgerTx& tx, const std::string& id, const std::string& boot_id, Status* status) {
+Json UsersOf(LedgerTx& tx, const std::string& id, const Boot& boot, Status* status) {
   Json list = Json::array();
-  auto users = tx.Users(id, boot_id);
+  auto users = tx.Users(id, boot);
   if (!users.ok()) {
     *status = users.status();
     return list;
@@ -160,7 +160,7 @@ Result<Json> Summary(Core& core) {
   }
   Json summary = {
       {"node", core.settings.node},
-      {"boot_id", core.boot_id},
+      {"boot_id", core.boot_id.id},
       {"state_dir", core.settings.state_dir},
       {"ledger",
        {{"ok", !core.ledger->damaged() && core.ledger->note().empty()}, {"note", core.ledger->note()}}},

@@ -15,7 +15,7 @@ constexpr int64_t kCoarseMs = 50;
 std::string CheckedMark::Line(const struct stat& file) const {
   auto boot = env_.sys->BootId();
   if (!boot.ok()) return "";
-  std::string line = *boot;
+  std::string line = boot->id;
   for (const int64_t n :
        {static_cast<int64_t>(file.st_dev), static_cast<int64_t>(file.st_ino),
         static_cast<int64_t>(file.st_size), static_cast<int64_t>(file.st_mtim.tv_sec),

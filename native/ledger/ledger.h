@@ -21,6 +21,7 @@
 #include "ledger/db.h"
 #include "ledger/reserve.h"
 #include "ledger/rows.h"
+#include "sys/boot.h"
 #include "sys/env.h"
 
 namespace dvdi {
@@ -42,11 +43,11 @@ class LedgerTx {
   Result<std::vector<AttachmentRow>> Attachments();
   // One of another driver than that, of that boot, whose mountpoint is the path, lies below it or above it.
   Result<std::optional<AttachmentRow>> OtherDriversAt(const std::string& path, const std::string& driver,
-                                                      const std::string& boot_id);
+                                                      const Boot& boot);
   // Those in state releasing, soonest first, at most `limit`.
   Result<std::vector<AttachmentRow>> Releasing(int limit);
   // Users whose operation was begun in this boot (users of an earlier boot are gone with it).
-  Result<std::vector<UserRow>> Users(const std::string& attachment, const std::string& boot_id);
+  Result<std::vector<UserRow>> Users(const std::string& attachment, const Boot& boot);
 
   // --- operations and effects
   Status PutOperation(const OperationRow& row);

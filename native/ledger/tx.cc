@@ -100,13 +100,12 @@ Result<std::vector<AttachmentRow>> LedgerTx::Attachments() {
 }
 
 Result<std::optional<AttachmentRow>> LedgerTx::OtherDriversAt(const std::string& path,
-                                                              const std::string& driver,
-                                                              const std::string& boot_id) {
+                                                              const std::string& driver, const Boot& boot) {
   for (std::string at = path;; at = ParentOf(at)) {
     Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS
                           " FROM attachment WHERE mountpoint = ? AND mountpoint <> '' AND driver <> ? AND "
-                          "boot_id = ? LIMIT 1");
-    DVDI_ASSIGN_OR_RETURN(auto found, One(s.BindAll(at, driver, boot_id), ReadAttachment));
+                          "boot_id IN (?, ?) LIMIT 1");
+    DVDI_ASSIGN_OR_RETURN(auto found, One(s.BindAll(at, driver, boot.id, boot.Other()), ReadAttachment));
     if (found || at == "/") {
       if (found) return found;
       break;
@@ -115,8 +114,8 @@ Result<std::optional<AttachmentRow>> LedgerTx::OtherDriversAt(const std::string&
   // '0' follows '/' in ASCII: the range holds exactly what lies below the path.
   Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS
                         " FROM attachment WHERE mountpoint >= ?1 || '/' AND mountpoint < ?1 || '0' AND "
-                        "mountpoint <> '' AND driver <> ?2 AND boot_id = ?3 LIMIT 1");
-  return One(s.BindAll(path == "/" ? "" : path, driver, boot_id), ReadAttachment);
+                        "mountpoint <> '' AND driver <> ?2 AND boot_id IN (?3, ?4) LIMIT 1");
+  return One(s.BindAll(path == "/" ? "" : path, driver, boot.id, boot.Other()), ReadAttachment);
 }
 
 Result<std::vector<AttachmentRow>> LedgerTx::Releasing(int limit) {
@@ -125,16 +124,16 @@ Result<std::vector<AttachmentRow>> LedgerTx::Releasing(int limit) {
   return All(s.BindAll(limit), ReadAttachment);
 }
 
-Result<std::vector<UserRow>> LedgerTx::Users(const std::string& attachment, const std::string& boot_id) {
+Result<std::vector<UserRow>> LedgerTx::Users(const std::string& attachment, const Boot& boot) {
   // The stage that belongs to an attach is the one with the next-higher sequence for the same attachment.
   Stmt s = db_->Prepare(
       "SELECT o.id, o.owner, o.scope, e.target, e.mode, e.access, "
       "  coalesce((SELECT path FROM effect x WHERE x.operation = e.operation AND x.attachment = e.attachment "
       "            AND x.kind = 'stage' AND x.target = e.target LIMIT 1), ''), o.started_ms "
       "FROM effect e JOIN operation o ON o.id = e.operation "
-      "WHERE e.attachment = ? AND e.attachment <> '' AND e.kind = 'attach' AND o.boot_id = ? "
+      "WHERE e.attachment = ? AND e.attachment <> '' AND e.kind = 'attach' AND o.boot_id IN (?, ?) "
       "ORDER BY o.started_ms, e.seq");
-  return All<UserRow>(s.BindAll(attachment, boot_id), [](const Stmt& r) {
+  return All<UserRow>(s.BindAll(attachment, boot.id, boot.Other()), [](const Stmt& r) {
     UserRow u;
     u.operation = r.Text(0), u.owner = r.Text(1), u.scope = r.Text(2), u.target = r.Text(3);
     u.mode = r.Text(4), u.access = r.Text(5), u.stage = r.Text(6), u.since_ms = r.Int(7);

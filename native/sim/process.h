@@ -85,7 +85,7 @@ class SimProcess : public Sys {
     auto seen = seen_mounts_.find(task);
     return seen != seen_mounts_.end() && mount.id < seen->second;
   }
-  Result<std::string> BootId() override { return kernel_->BootId(); }
+  Result<Boot> BootId() override { return Boot(kernel_->BootId()); }
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* inode) override;
   Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace, uint64_t since = 0) override;

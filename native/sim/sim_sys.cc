@@ -182,10 +182,10 @@ int SimSys::IsMountRoot(const char* path, bool* root) {
   return 0;
 }
 
-Result<std::string> SimSys::BootId() {
+Result<Boot> SimSys::BootId() {
   if (int r = Look("boot id"); r < 0)
     return Status::FromErrno(-r, "cannot read /proc/sys/kernel/random/boot_id");
-  return "boot-" + std::to_string(boot_);
+  return Boot("boot-" + std::to_string(boot_));
 }
 
 Result<std::string> SimSys::Mountinfo(pid_t) {

@@ -69,7 +69,7 @@ class SimSys : public Sys {
   int Umount(const char* target, int flags) override;
   int IsMountRoot(const char* path, bool* root) override;
   Result<std::string> Mountinfo(pid_t pid) override;
-  Result<std::string> BootId() override;
+  Result<Boot> BootId() override;
   int ProcessStart(pid_t pid, uint64_t* start_time) override;
   int MountNamespace(pid_t pid, uint64_t* number) override;
   Result<std::vector<pid_t>> ProcessesIn(uint64_t mount_namespace, uint64_t since = 0) override;

@@ -174,12 +174,6 @@ Result<std::string> Sys::Mountinfo(pid_t pid) {
   return ReadWhole(pid > 0 ? "/proc/" + std::to_string(pid) + "/mountinfo" : "/proc/self/mountinfo");
 }
 
-Result<std::string> Sys::BootId() {
-  auto text = ReadWhole("/proc/sys/kernel/random/boot_id");
-  if (!text.ok()) return text;
-  while (!text->empty() && text->back() == '\n') text->pop_back();
-  return text;
-}
 int Sys::ProcessStart(pid_t pid, uint64_t* start_time) {
   auto text = ReadWhole("/proc/" + std::to_string(pid) + "/stat");
   if (!text.ok()) {

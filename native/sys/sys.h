@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "sys/boot.h"
 
 namespace dvdi {
 
@@ -89,7 +90,9 @@ class Sys {
   virtual Result<std::string> Mountinfo(pid_t pid = 0);
 
   // --- processes
-  virtual Result<std::string> BootId();
+  // The kernel's own, also where a container has one of its own mounted over it; kSystem where that cannot be
+  // read.
+  virtual Result<Boot> BootId();
   // Start time of a running process, the same in whichever time namespace it is asked for; -ESRCH where it is
   // gone, -EDOM where our own time namespace does not let it be told (time_namespace.h).
   virtual int ProcessStart(pid_t pid, uint64_t* start_time);

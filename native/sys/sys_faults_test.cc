@@ -119,8 +119,9 @@ TEST_F(SysFaultsTest, ATextIsWholeOrNotThere) {
                            }
                          }),
             3);
-  EXPECT_TRUE(Failing(SYS_openat, EMFILE, [&] { read = sys_->BootId(); }));
-  EXPECT_EQ("cannot open /proc/sys/kernel/random/boot_id: Too many open files", read.status().message());
+  Result<Boot> boot = Boot();
+  EXPECT_TRUE(Failing(SYS_openat, EMFILE, [&] { boot = sys_->BootId(); }));
+  EXPECT_EQ("cannot open /proc/sys/kernel/random/boot_id: Too many open files", boot.status().message());
   Result<std::vector<pid_t>> living = std::vector<pid_t>();
   EXPECT_TRUE(Failing(SYS_openat, EMFILE, [&] { living = sys_->ProcessesIn(1); }));
   EXPECT_EQ("cannot list /proc: Too many open files", living.status().message());

@@ -212,6 +212,69 @@ TEST(SysTest, WhoMayNotLookAtAProcessDoesNotSayThatItIsElsewhere) {
   EXPECT_EQ(told, 1);
 }
 
+// Containers of LXC and systemd-nspawn have a file mounted over it.
+TEST(SysTest, TheBootIsTheKernelsWhateverIsMountedOverItsId) {
+  static Result<Boot> boot = Sys::Real()->BootId();
+  ASSERT_TRUE(boot.ok()) << boot.status().message();
+  EXPECT_EQ(boot->id.size(), 36u);
+  EXPECT_EQ(boot->also, "");
+  static std::string own;
+  own = "/tmp/dvdi-boot-XXXXXX";
+  UniqueFd file(::mkstemp(own.data()));
+  constexpr char kOwn[] = "01234567-89ab-cdef-0123-456789abcdef\n";
+  ASSERT_EQ(::write(file.get(), kOwn, sizeof kOwn - 1), static_cast<ssize_t>(sizeof kOwn - 1));
+  constexpr auto kLook = [](uint64_t) {
+    if (::unshare(CLONE_NEWNS) != 0) return 2;
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 3;
+    constexpr char kPath[] = "/proc/sys/kernel/random/boot_id";
+    for (const char* over : {own.c_str(), "/dev/null"}) {
+      if (::mount(over, kPath, nullptr, MS_BIND, nullptr) != 0) return 5;
+      const auto again = Sys::Real()->BootId();
+      if (!again.ok() || again->id != boot->id) return 6;
+      if (again->also != (own == over ? "01234567-89ab-cdef-0123-456789abcdef" : "")) return 8;
+    }
+    struct : Sys {
+      int OpenTree(int, const char*, unsigned) override { return -ENOSYS; }  // before Linux 5.2
+    } old;
+    const auto again = old.BootId();
+    return !again.ok() && again.status().hint().find("umount") != std::string::npos ? 0 : 7;
+  };
+  const int seen = InChild(kLook, 0);
+  ::unlink(own.c_str());
+  if (seen == 2) GTEST_SKIP() << "a mount namespace needs root";
+  EXPECT_EQ(seen, 0);
+}
+
+// Who cannot look beneath takes no boot for another one.
+TEST(SysTest, ABootIdThatCannotBeTrustedIsRefused) {
+  static bool as_user = false;
+  constexpr auto kLook = [](uint64_t) {
+    if (::unshare(CLONE_NEWNS) != 0) return 2;
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return 3;
+    if (::mount("/dev/null", "/proc/sys/kernel/random/boot_id", nullptr, MS_BIND, nullptr) != 0) return 4;
+    if (as_user && ::setresuid(65534, 65534, 65534) != 0) return 5;
+    if (!as_user && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return 6;
+    const auto boot = Sys::Real()->BootId();
+    return !boot.ok() && boot.status().message().find("is mounted over") != std::string::npos ? 0 : 7;
+  };
+  for (const bool user : {true, false}) {
+    as_user = user;
+    const int seen = InChild(kLook, 0);
+    if (seen == 2) GTEST_SKIP() << "a mount namespace needs root";
+    if (seen == 6) GTEST_SKIP() << "there are no user namespaces here";
+    EXPECT_EQ(seen, 0) << user;
+  }
+}
+
+TEST(SysTest, ABootIsTheSameByWhateverIsMountedOverItsId) {
+  Boot here("kernel's");
+  EXPECT_TRUE(here == "kernel's");
+  EXPECT_FALSE(here == "container's" || here == "");
+  here.also = "container's";
+  EXPECT_TRUE(here == "kernel's" && here == "container's" && Boot("container's") == here);
+  EXPECT_FALSE(here == "another" || here == "" || Boot("another") == here);
+}
+
 TEST(SysTest, AProcThatHidesProcessesIsTold) {
   constexpr auto kLook = [](uint64_t) {
     uint64_t own = 0;

@@ -104,9 +104,7 @@ test("after a reboot", { skip }, async (t) => {
     await cluster.driver.stop();
     const mine = (path: string): boolean => path.startsWith(world.stageRoot) || path.startsWith(world.mountRoot);
     for (const path of world.mounts().filter(mine).reverse()) await world.must(["umount", path]);
-    const boot = join(world.home, "boot_id");
-    writeFileSync(boot, "00000000-1111-4222-8333-444444444444\n");
-    await world.must(["mount", "--bind", boot, "/proc/sys/kernel/random/boot_id"]);
+    world.boots("00000000-1111-4222-8333-444444444444");
     await cluster.startDriver();
     await agent.start();
     await cluster.settled();

@@ -1,6 +1,6 @@
 // The nodes of the scenarios: their drivers, what is in use on them all the time, and how they are shaken.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
@@ -69,14 +69,6 @@ export async function driverDies({ world }: Round): Promise<void> {
 export const only = (world: World, driver: string, name: string): string[] => [
   ...["-v", `${name}:${world.target(name)}`, "--volume-driver", driver],
 ];
-
-/** A boot id of the node's own, so that it can be another one. */
-export async function reboots(world: World, boot: string): Promise<void> {
-  const file = join(world.home, "boot_id");
-  const first = !existsSync(file);
-  writeFileSync(file, `${boot}\n`);
-  if (first) await world.must(["mount", "--bind", file, "/proc/sys/kernel/random/boot_id"]);
-}
 
 export const ledgerFiles = (world: World): string[] =>
   readdirSync(world.state).filter((name) => /^ledger\.db(-wal|-shm)?$/.test(name));

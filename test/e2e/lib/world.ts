@@ -22,6 +22,8 @@ import { begin, must, run, until, type Options, type Process, type Result } from
 export const ROOT = process.env["DVDI_ROOT"] ?? process.cwd();
 export const BUILD = process.env["DVDI_NATIVE_BUILD"] ?? join(ROOT, "build/native");
 export const DVDI = join(BUILD, "native/cli/dvdi");
+/** Plays another boot of the kernel to whoever is started with it (native/crash/other_boot.cc). */
+const OTHER_BOOT = join(BUILD, "native/crash/libdvdi_other_boot.so");
 export const DRIVER = join(BUILD, "native/driver/dvdi-driver");
 
 /** Why none of this can run here, or false: the `skip` of every test. */
@@ -77,6 +79,7 @@ export class World {
   /** Mountpoints and loop devices of the test itself. */
   readonly #own = new Set<string>();
   #holder: Process | undefined;
+  #boot: string | undefined;
 
   private constructor(private readonly shape: Shape) {
     this.folder = shape.beside?.folder ?? mkdtempSync(join(tmpdir(), "dvdi-e2e-"));
@@ -141,8 +144,19 @@ export class World {
 
   /** The command line that runs in this node's namespace. */
   enter(command: string[]): string[] {
-    if (!this.#holder) return command;
-    return ["nsenter", `--mount=/proc/${this.#holder.pid}/ns/mnt`, `--wdns=${process.cwd()}`, "--", ...command];
+    const boot = this.#boot ? ["env", `LD_PRELOAD=${OTHER_BOOT}`, `DVDI_OTHER_BOOT=${this.#boot}`] : [];
+    const all = [...boot, ...command];
+    if (!this.#holder) return all;
+    return ["nsenter", `--mount=/proc/${this.#holder.pid}/ns/mnt`, `--wdns=${process.cwd()}`, "--", ...all];
+  }
+
+  /**
+   * What is started on this node from now on sees a boot with that id; none: the kernel's. All else that a reboot takes is the test's to
+   * take. Not by a file over the kernel's: programs look beneath it.
+   */
+  boots(id?: string): void {
+    if (id !== undefined) assert.ok(existsSync(OTHER_BOOT), `${OTHER_BOOT} is not built`);
+    this.#boot = id;
   }
 
   run(command: string[], options: Options = {}): Promise<Result> {
