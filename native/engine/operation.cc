@@ -177,11 +177,12 @@ Status PrepareOperation::Journal(const std::vector<size_t>& mounts, const std::v
     if (begun_) {
       DVDI_ASSIGN_OR_RETURN(known, HasIntent(tx));
     } else if (!known) {
-      DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(request_.operation.owner, request_.operation.scope));
-      if (other) return ScopeTaken(request_.operation);
       seq = AttachSeq(static_cast<int64_t>(volumes_.size()));
     }
-    if (!known) return PutIntent(tx);
+    if (!known) {
+      DVDI_RETURN_IF_ERROR(ScopeIsFree(tx));
+      return PutIntent(tx);
+    }
     for (size_t i : mounts) DVDI_RETURN_IF_ERROR(tx.PutAttachment(volumes_[i].attachment));
     return Status();
   });
@@ -210,6 +211,14 @@ Status PrepareOperation::PutIntent(LedgerTx& tx) {
 Result<bool> PrepareOperation::HasIntent(LedgerTx& tx) const {
   DVDI_ASSIGN_OR_RETURN(auto mine, tx.GetOperation(request_.operation.id));
   return mine && mine->state == kRunning;
+}
+
+// Somebody may have begun it in a ledger that knew nothing of this one: whoever comes second is refused, and
+// undone.
+Status PrepareOperation::ScopeIsFree(LedgerTx& tx) const {
+  const OperationRow& o = request_.operation;
+  DVDI_ASSIGN_OR_RETURN(auto other, tx.FindOperation(o.owner, o.scope));
+  return other && other->id != o.id ? ScopeTaken(o) : Status();
 }
 
 Status PrepareOperation::Decide() {
@@ -319,7 +328,10 @@ Result<Json> PrepareOperation::Commit() {
   // the boot (docs/ledger.md, "Durability").
   DVDI_RETURN_IF_ERROR(core_.ledger->Apply(Commit::committed, created_any_, [&](LedgerTx& tx) -> Status {
     DVDI_ASSIGN_OR_RETURN(const bool known, HasIntent(tx));
-    if (!known) DVDI_RETURN_IF_ERROR(PutIntent(tx));
+    if (!known) {
+      DVDI_RETURN_IF_ERROR(ScopeIsFree(tx));
+      DVDI_RETURN_IF_ERROR(PutIntent(tx));
+    }
     DVDI_RETURN_IF_ERROR(tx.PutOperation(committed));
     for (VolumeState& v : volumes_) {
       if (&volumes_[v.first] != &v) continue;

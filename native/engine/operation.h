@@ -138,6 +138,7 @@ class PrepareOperation {
   Status RecordPlaces();
   Status PutIntent(LedgerTx& tx);
   Result<bool> HasIntent(LedgerTx& tx) const;
+  Status ScopeIsFree(LedgerTx& tx) const;
   std::string StageOf(size_t index) const;
   Json AfterCall(const Call& call, size_t volume, const Answer& answer);
   Json AfterMount(size_t volume, const Answer& answer);

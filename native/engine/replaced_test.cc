@@ -31,6 +31,18 @@ class ReplacedTest : public SimEngineTest {
       return false;
     };
   }
+  // Another process, whose ledger it is then, has prepared scope "one" for red/b meanwhile.
+  void BeginsAtMountOf(const std::string& name, std::shared_ptr<Engine>* another, Json* outcome) {
+    transport_.hook = [=, this, met = false](const std::string& method, const PluginRequest& request,
+                                             PluginReply*) mutable {
+      if (met || method != "Mount" || GetString(Json::parse(request.body), "Name") != name) return false;
+      met = true;
+      Remove();
+      *another = Another();
+      *outcome = Call(**another, &Engine::Prepare, Request("one", {Volume("red", "b")}));
+      return false;
+    };
+  }
   void RemoveAndLook() {
     Remove();
     EXPECT_TRUE(engine().StatusOf({{"what", "volumes"}}).ok());
@@ -197,6 +209,75 @@ TEST_F(ReplacedTest, APrepareThatDiesBehindThatLeavesNothing) {
   }
   Close();
   store_ = nullptr;
+}
+
+// Both have begun in a ledger that knew nothing of the other one.
+TEST_F(ReplacedTest, AScopeThatAnotherProcessHasBegunMeanwhileStaysItsOwn) {
+  for (const bool mounts_more : {false, true}) {
+    SCOPED_TRACE(mounts_more);
+    std::shared_ptr<Engine> another;
+    Json theirs;
+    BeginsAtMountOf("a", &another, &theirs);
+    const Json ours = Prepare("one", mounts_more ? std::vector{Volume("red", "a"), Volume("red", "c")}
+                                                 : std::vector{Volume("red", "a")});
+    transport_.hook = nullptr;
+    EXPECT_TRUE(theirs.contains("ok")) << theirs;
+    // With another Mount to come it is the policy that is told, which says so in its own words.
+    EXPECT_EQ(CodeOf(ours), mounts_more ? "driver" : "refused") << ours;
+    EXPECT_HAS(MessageOf(ours), "scope one of run has volumes already");
+    Settle();
+    EXPECT_EQ(Known("red", "b")["users"].size(), 1u);
+    EXPECT_TRUE(Attached("red", "b"));
+    EXPECT_FALSE(Attached("red", "a")) << "it was undone";
+    End(another);
+    ASSERT_TRUE(Cleanup("one").contains("ok"));
+    Settle();
+    ExpectNothingLeft("the other one has ended");
+  }
+}
+
+TEST_F(ReplacedTest, OfTwoStagesForOneScopeBothKeepTheirVolume) {
+  FaultyVfs disk;
+  store_ = &disk;
+  std::shared_ptr<Engine> another;
+  Json theirs;
+  BeginsAtMountOf("a", &another, &theirs);
+  policy_->scripts["prepare"] = [&](const Json& input, ScriptHost& host) -> Result<std::string> {
+    auto said = Honest(input, host);
+    if (GetString(input["volumes"][0], "name") == "a") {
+      world_.sys.CrashAfter(1);  // all is staged, and nothing of it is committed
+      disk.FailAt(FaultyVfs::kWrite, 1, true, SQLITE_IOERR_WRITE);
+    }
+    return said;
+  };
+  (void)Prepare("one", {Volume("red", "a")});
+  transport_.hook = nullptr;
+  EXPECT_TRUE(theirs.contains("ok")) << theirs;
+  Kill();
+  disk.Heal();
+  policy_->scripts["prepare"] = Honest;
+  End(another);
+  // Its ledger is taken for one that lost something, and rebuilt; then another one is.
+  for (const bool removed : {false, true}) {
+    SCOPED_TRACE(removed);
+    Close();
+    if (removed) Remove();
+    for (const char* name : {"a", "b"}) EXPECT_EQ(Known("red", name)["users"].size(), 1u) << name;
+    EXPECT_EQ(Ask("scopes")["scopes"].size(), 2u);
+  }
+  ASSERT_TRUE(Cleanup("one").contains("ok"));
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 1) << "nobody has ended the other one";
+  const Json left = Ask("scopes")["scopes"];
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0]["owner"], "manual");
+  EXPECT_HAS(GetString(left[0], "scope"), "run/one (");
+  ASSERT_TRUE(
+      Call(engine(), &Engine::Cleanup, {{"owner", "manual"}, {"scope", left[0]["scope"]}}).contains("ok"));
+  Settle();
+  Close();
+  store_ = nullptr;
+  ExpectNothingLeft("both have ended");
 }
 
 TEST_F(ReplacedTest, WhatACleanupCouldNotUndoMeanwhileIsTriedAgain) {

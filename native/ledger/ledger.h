@@ -50,6 +50,9 @@ class LedgerTx {
   Result<std::vector<UserRow>> Users(const std::string& attachment, const Boot& boot);
 
   // --- operations and effects
+  // The owner and scope of a new one may be another one's: both were begun in ledgers that knew nothing of
+  // each other. Neither loses its effects, so that no volume seems to have no user: the one that is undone,
+  // or else the new one, is kept as "OWNER/SCOPE (ID)" of kByHand.
   Status PutOperation(const OperationRow& row);
   // Takes an operation over: state and instance are set where both are still what the caller saw. False
   // where another engine was quicker.

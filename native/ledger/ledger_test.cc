@@ -62,6 +62,40 @@ TEST_F(LedgerTest, RemembersAcrossOpenings) {
   EXPECT_EQ(st.st_mode & 0777, 0600u);
 }
 
+// Begun in ledgers that knew nothing of each other.
+TEST_F(LedgerTest, OfTwoOperationsForOneScopeNeitherLosesItsEffects) {
+  for (const std::string undone : {"", "one", "two"}) {
+    SCOPED_TRACE(undone);
+    Ledger ledger(env_, path() + undone);
+    ASSERT_TRUE(ledger.Open().ok());
+    Status s = ledger.Apply(Commit::rebuilt, false, [&](LedgerTx& tx) -> Status {
+      // The first is put once more behind the other one.
+      for (const std::string op : {"one", "two", "one"}) {
+        OperationRow o;
+        o.id = op, o.owner = "run", o.scope = "scope", o.instance = "i", o.boot_id = "boot";
+        o.state = op == undone ? kUndoing : kCommitted;
+        DVDI_RETURN_IF_ERROR(tx.PutOperation(o));
+        EffectRow e;
+        e.operation = op, e.seq = 1, e.kind = kAttach, e.attachment = "id-" + op;
+        DVDI_RETURN_IF_ERROR(tx.PutEffect(e));
+      }
+      DVDI_ASSIGN_OR_RETURN(auto all, tx.Operations());
+      EXPECT_EQ(all.size(), 2u);
+      const std::string keeps = undone == "one" ? "two" : "one", other = undone == "one" ? "one" : "two";
+      DVDI_ASSIGN_OR_RETURN(auto found, tx.FindOperation("run", "scope"));
+      EXPECT_TRUE(found && found->id == keeps);
+      DVDI_ASSIGN_OR_RETURN(found, tx.FindOperation(kByHand, "run/scope (" + other + ")"));
+      EXPECT_TRUE(found && found->id == other);
+      for (const std::string op : {"one", "two"}) {
+        DVDI_ASSIGN_OR_RETURN(auto users, tx.Users("id-" + op, "boot"));
+        EXPECT_EQ(users.size(), 1u) << op;
+      }
+      return Status();
+    });
+    EXPECT_TRUE(s.ok()) << s.message();
+  }
+}
+
 TEST_F(LedgerTest, UsersOfAnEarlierBootAreNone) {
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());

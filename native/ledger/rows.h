@@ -40,6 +40,8 @@ struct OperationRow {
 inline constexpr const char* kRunning = "running";
 inline constexpr const char* kCommitted = "committed";
 inline constexpr const char* kUndoing = "undoing";
+// The owner whose scopes only a reboot, their process or a person ends (`dvdi mount`, `dvdi unmount`).
+inline constexpr const char* kByHand = "manual";
 
 // One thing done by an operation that can be undone. Undone effects leave the ledger.
 struct EffectRow {

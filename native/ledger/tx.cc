@@ -141,9 +141,21 @@ Result<std::vector<UserRow>> LedgerTx::Users(const std::string& attachment, cons
   });
 }
 
-Status LedgerTx::PutOperation(const OperationRow& o) {
+Status LedgerTx::PutOperation(const OperationRow& row) {
+  OperationRow o = row;
+  DVDI_ASSIGN_OR_RETURN(auto other, FindOperation(o.owner, o.scope));
+  if (other && other->id != o.id) {
+    const bool gives_way = other->state == kUndoing && o.state != kUndoing;
+    OperationRow& apart = gives_way ? *other : o;
+    apart.scope = o.owner + "/" + o.scope + " (" + apart.id.substr(0, 12) + ")";
+    apart.owner = kByHand;
+    if (gives_way) {
+      Stmt moved = db_->Prepare("UPDATE operation SET owner = ?, scope = ? WHERE id = ?");
+      DVDI_RETURN_IF_ERROR(moved.BindAll(apart.owner, apart.scope, apart.id).Run());
+    }
+  }
   Stmt s =
-      db_->Prepare("INSERT OR REPLACE INTO operation(" OPERATION_COLUMNS
+      db_->Prepare("INSERT INTO operation(" OPERATION_COLUMNS
                    ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
                    "instance = excluded.instance, boot_id = excluded.boot_id, state = excluded.state, "
                    "request_hash = excluded.request_hash, answer = excluded.answer, "
