@@ -17,7 +17,7 @@ class FailedCommitTest : public SimEngineTest {
   // Of a scope without a process: it ends by its owner's word alone. `placed`: a stage with an owner is tried
   // first, before which it is written down where the volume is mounted.
   Json PrepareManual(const std::string& name, bool placed) {
-    policy_->scripts["prepare"] = [placed](const Json& input, ScriptHost& host) -> Result<std::string> {
+    policy_->scripts["prepare"] = [placed](const Json&, ScriptHost& host) -> Result<std::string> {
       if (GetString(host.Plugin({{"method", "Get"}, {"volume", 0}}), "kind") == "error") {
         host.Plugin({{"method", "List"}, {"driver", "red"}});
         host.Plugin({{"method", "Create"}, {"volume", 0}, {"options", Json::object()}});
