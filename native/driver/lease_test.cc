@@ -215,14 +215,14 @@ TEST_F(LeaseTest, WhoHadOurMountRootIsTakenOverWhateverItsNodeWasCalled) {
   ASSERT_TRUE(taken.ok()) << taken.status().message();
   EXPECT_TRUE(taken->taken_over);
   // Of another mount root, boot or machine the name is all that tells. And who lives may be at work still.
-  for (std::string Holder::*what : {&Holder::lock, &Holder::boot_id, &Holder::machine}) {
+  for (const char* what : {"lock", "boot", "machine"}) {
     auto last = File().Read();
     ASSERT_TRUE(last.ok() && last->has_value());
     ASSERT_OK(File().Release(**last, true));
     Holder other = named;
-    other.*what = "another";
+    (*what == 'l' ? other.lock : *what == 'm' ? other.machine : other.boot_id.id) = "another";
     ASSERT_TRUE(File().Acquire(other).ok());
-    EXPECT_FALSE(File().Acquire(a_).ok()) << other.*what;
+    EXPECT_FALSE(File().Acquire(a_).ok()) << what;
   }
   auto last = File().Read();
   ASSERT_TRUE(last.ok() && last->has_value());
