@@ -101,7 +101,7 @@ struct Plan {
 //      descriptor or of memory
 constexpr int kNewestPlans = 11;
 // The newest of which no seed is known to break a promise (docs/simulation.md, "Plans").
-constexpr int kSettledPlans = 5;
+constexpr int kSettledPlans = 11;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.
