@@ -257,6 +257,7 @@ TEST_F(ServerTest, StopWaitsNoLongerThanItIsToldAndSaysWhatItLeaves) {
   EXPECT_EQ(idle.ReadAll(), "");
   EXPECT_FALSE(Exists(options_.socket));
   leave.set_value();
+  server_.reset();  // waits for the handler, which uses what is declared here
 }
 
 TEST_F(ServerTest, AStaleSocketIsReplacedALiveOneAndOtherFilesAreNot) {
