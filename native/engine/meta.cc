@@ -174,10 +174,14 @@ Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::
   return meta;
 }
 
-bool MetaIsGone(const Env& env, const std::string& stage_root, const std::string& id) {
+Result<bool> MetaIsGone(const Env& env, const std::string& stage_root, const std::string& id) {
   struct stat st;
   const std::string path = stage_root + "/" + id + "/meta.json";
   const int r = env.sys->FstatAt(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+  if (r < 0) {
+    Status failed = Status::FromErrno(-r, "cannot look at " + path, path);
+    if (CanBeReadLater(failed)) return failed;
+  }
   return r == -ENOENT || r == -ENOTDIR;
 }
 

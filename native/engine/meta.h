@@ -34,8 +34,9 @@ struct Meta {
 Status WriteMeta(const Env& env, const std::string& stage_root, const Meta& meta);
 // The file of one ID. kRefused where it is not ours (owner, mode), kInvalid where it is damaged.
 Result<Meta> ReadMeta(const Env& env, const std::string& stage_root, const std::string& id);
-// Whether there is no such file: nothing proves the ID ours. False where it cannot be told.
-bool MetaIsGone(const Env& env, const std::string& stage_root, const std::string& id);
+// Whether there is no such file: nothing proves the ID ours. An error where that can be told later
+// (CanBeReadLater); false where it cannot be told at all.
+Result<bool> MetaIsGone(const Env& env, const std::string& stage_root, const std::string& id);
 // Folders below the stage root whose names are IDs.
 Result<std::vector<std::string>> ListMeta(const Env& env, const std::string& stage_root);
 // Removes stage_root/ID with its file; OK where it is gone. Stages in it must be gone.

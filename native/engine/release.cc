@@ -144,7 +144,8 @@ Result<ReleaseResult> Try(Core& core, const AttachmentRow& a, int64_t deadline_m
   const bool same_boot = a.boot_id == core.boot_id;
   // Promise 2. The row alone is no proof: somebody may have put an older ledger in this one's place, and by
   // now whoever else mounted the volume has it at the driver.
-  const bool proven = !DVDI_GUARD(unmount_proven) || !MetaIsGone(core.env, core.stage_root, a.id);
+  DVDI_ASSIGN_OR_RETURN(const bool gone, MetaIsGone(core.env, core.stage_root, a.id));
+  const bool proven = !DVDI_GUARD(unmount_proven) || !gone;
   if (!same_boot || !proven) {
     // The reboot took the node's own mounts; only what the driver holds elsewhere can be left.
     std::string named;

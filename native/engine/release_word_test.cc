@@ -274,5 +274,28 @@ TEST_F(ReleaseTest, WithoutTheFileThatProvesItOursNoUnmountIsSent) {
   }
 }
 
+// For want of memory, say: of each look at a file in turn, which of them is the one at that file nobody
+// knows.
+TEST_F(ReleaseTest, WhereTheFileThatProvesItOursCannotBeLookedAtNoUnmountIsSent) {
+  ASSERT_TRUE(Prepare("one", {Volume("red", "a")}).contains("ok"));
+  const std::string file = settings_.state_dir + "/stage/" + IdOf("red", "a") + "/meta.json";
+  world_.transport.plugins["red"].up = false;
+  Cleanup("one");
+  ASSERT_TRUE(std::filesystem::remove(file));
+  world_.transport.plugins["red"].up = true;
+  const int unmounts = Count("red Unmount");
+  int looks = 0, left = 0;
+  for (int n = 1; left <= 0; ++n, ++looks) {
+    left = n;
+    world_.sys.look_fault = [&](const char* call) {
+      return std::string_view(call) == "fstatat" && --left == 0 ? ENOMEM : 0;
+    };
+    Settle();
+    world_.sys.look_fault = nullptr;
+    ASSERT_EQ(Count("red Unmount"), unmounts) << "look " << n;
+  }
+  EXPECT_GT(looks, 1);
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -163,7 +163,12 @@ void History::ForgetAgain(EngineProcess& p) {
     auto volume = state_.plugins.volumes.find(v);
     // As are IDs that only a ledger knew which an older one has replaced since.
     const bool given_up = state_.forgotten.count(v) != 0 || p.node->ledger_was_restored;
-    if (volume == state_.plugins.volumes.end()) continue;
+    if (volume == state_.plugins.volumes.end()) {
+      // Somebody has removed it, which its driver let him do, having forgotten the mount that the node still
+      // has.
+      if (p.node->kernel.FindMount(a.mountpoint) != nullptr) Forget(p, v);
+      continue;
+    }
     auto here = volume->second.nodes.find(p.node->kernel.name());
     // A driver that names a mountpoint whether it has one or not says of what it does not have either that it
     // is mounted: where the node sees its mount, which it has forgotten, and where no Unmount may be sent.
