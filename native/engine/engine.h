@@ -142,6 +142,9 @@ struct RecoverOutcome {
 };
 RecoverOutcome RecoverOwner(Core& core, const std::string& owner, const Json* live,
                             const std::vector<OperationRow>& operations);
+// Of two IDs of one volume that nothing uses the later one counts: whoever took it found the other in no row,
+// so that one's Mount was never sent, or is over. `found` is in no row yet.
+bool IsSuperseded(const AttachmentRow& known, const AttachmentRow& found);
 // Folders of attachments that the ledger does not know: removed where they are only left over, taken into the
 // ledger where the row was lost.
 Status SweepStageRoot(Core& core);
