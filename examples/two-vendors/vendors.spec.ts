@@ -3,7 +3,7 @@ import { parseWith, source } from "../../assembly/testing";
 import { Vendors } from "./vendors";
 
 const CLOUD =
-  '{"name":"cloud","driver":"rexray/ebs","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":64000}}}';
+  '{"name":"cloud","driver":"ebs","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":64000}}}';
 const RACKS =
   '{"name":"racks","driver":"pxd","attributes":{"tier":["database","bulk"],"iops":{"min":100,"max":20000}}}';
 
@@ -25,9 +25,7 @@ describe("one class", () => {
 
   it("is what each vendor calls it", () => {
     const wanted = '{"tier":"database","size":100,"iops":3000}';
-    expect(resolved(CLOUD, wanted)).toBe(
-      'rexray/ebs data {"size":"100","volumetype":"gp3","iops":"3000","encrypted":"true"}',
-    );
+    expect(resolved(CLOUD, wanted)).toBe('ebs data {"size":"100","volumetype":"gp3","iops":"3000","encrypted":"true"}');
     expect(resolved(RACKS, wanted)).toBe(
       'pxd data {"size":"100GB","io_profile":"db_remote","priority_io":"high","repl":"3","secure":"true"}',
     );
@@ -35,10 +33,10 @@ describe("one class", () => {
 
   it("of more work or less becomes other types", () => {
     expect(resolved(CLOUD, '{"tier":"database","size":10,"iops":"5k"}')).toBe(
-      'rexray/ebs data {"size":"10","volumetype":"io2","iops":"5000","encrypted":"true"}',
+      'ebs data {"size":"10","volumetype":"io2","iops":"5000","encrypted":"true"}',
     );
     expect(resolved(CLOUD, '{"tier":"bulk","size":"1T"}')).toBe(
-      'rexray/ebs data {"size":"1024","volumetype":"st1","encrypted":"true"}',
+      'ebs data {"size":"1024","volumetype":"st1","encrypted":"true"}',
     );
     expect(resolved(RACKS, '{"tier":"bulk","size":"1T"}')).toBe(
       'pxd data {"size":"1024GB","io_profile":"sequential","priority_io":"low","repl":"1","secure":"true"}',
@@ -47,7 +45,7 @@ describe("one class", () => {
 
   it("goes to the second pool where the first has too little, and to none where nobody has it", () => {
     expect(resolved(RACKS + "," + CLOUD, '{"tier":"database","iops":30000}')).toBe(
-      'rexray/ebs data {"volumetype":"io2","iops":"30000","encrypted":"true"}',
+      'ebs data {"volumetype":"io2","iops":"30000","encrypted":"true"}',
     );
     expect(resolved(RACKS, '{"tier":"archive"}')).toBe(
       'volume "data": no pool fits its class: racks has tier database or bulk, not archive',

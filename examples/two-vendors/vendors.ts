@@ -3,7 +3,7 @@
 //
 //   policy:
 //     pools:
-//       - {name: cloud, driver: rexray/ebs, attributes: {tier: [database, bulk], iops: {min: 100, max: 64000}}}
+//       - {name: cloud, driver: ebs, attributes: {tier: [database, bulk], iops: {min: 100, max: 64000}}}
 //       - {name: racks, driver: pxd, attributes: {tier: [database, bulk], iops: {min: 100, max: 20000}}}
 import { Attributes, Config, Failure, Policy, VolumeRequest, chosen } from "../../assembly/library";
 
@@ -16,7 +16,7 @@ export class Vendors extends Policy {
     if (failure !== null) return failure;
     const pool = config.pool(request.classChoice!.pool)!;
     const bulk = chosen(pool, wanted, "tier") == "bulk";
-    if (request.driver == "rexray/ebs") forEbs(request, bulk, chosen(pool, wanted, "iops"));
+    if (request.driver == "ebs") forEbs(request, bulk, chosen(pool, wanted, "iops"));
     else if (request.driver == "pxd") forPortworx(request, bulk);
     return null;
   }

@@ -65,7 +65,7 @@ test("one class is each vendor's own options", () => {
     const create = made.calls.flatMap(({ request: { calls = [] } }) => calls).find(({ method }) => method === "Create");
     return (create?.options ?? null) as Json;
   };
-  assert.deepEqual(on("rexray/ebs"), { size: "100", volumetype: "gp3", iops: "3000", encrypted: "true" });
+  assert.deepEqual(on("ebs"), { size: "100", volumetype: "gp3", iops: "3000", encrypted: "true" });
   assert.deepEqual(on("pxd"), {
     size: "100GB",
     io_profile: "db_remote",
