@@ -40,7 +40,7 @@ async function kills() {
 }
 
 async function seeds() {
-  await setup({ groups: ["build"], house: true, targets: ["dvdi-sim"] });
+  await setup({ groups: ["build"], house: true, wild: true, targets: ["dvdi-sim"] });
   const began = performance.now();
   const program = join(NATIVE, "native/sim/dvdi-sim");
   const second = options.wild ? WILD_POLICY : HOUSE_POLICY;

@@ -21,7 +21,7 @@ try {
   if (unknown.length > 0) {
     throw new StepError(`there is no suite ${unknown.join(", ")}`, { hint: `suites: ${names.join(", ")}` });
   }
-  await setup({ groups: ["build", "run", "test", "clang"], house: true, plugins: true });
+  await setup({ groups: ["build", "run", "test", "clang"], house: true, wild: true, plugins: true });
   for (const suite of SUITES.filter(({ name }) => !flags.suite || flags.suite.includes(name))) {
     lines.push(await runSuite(suite, { build: NATIVE, match: flags.match }));
   }

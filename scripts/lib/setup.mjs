@@ -72,8 +72,8 @@ const once = (ensure) => (report) => {
 /**
  * Runs the steps that a command needs, in order.
  * @param {{groups: string[], policy?: boolean, native?: boolean, targets?: string[], build?: string,
- *          options?: Record<string, string>, house?: boolean, plugins?: boolean}} needs
- *   house: the example of a house rule too, and the wild policy, beside the stock one
+ *          options?: Record<string, string>, house?: boolean, wild?: boolean, plugins?: boolean}} needs
+ *   house, wild: these policies too, beside the stock one
  *   groups: of scripts/debian-packages.txt; targets: of ninja, all where none is named
  * @returns {Promise<{wasmtime: string}>}
  */
@@ -88,7 +88,7 @@ export async function setup(needs) {
   await step("npm packages", once(ensureNodeModules));
   await step("dvdi-policy", once(ensureHostTool));
   if (needs.policy ?? true) await step("policy blob", once(ensurePolicy));
-  for (const policy of needs.house ? OTHER_POLICIES : [])
+  for (const policy of OTHER_POLICIES.filter(({ name }) => needs[name]))
     await step(
       `${policy.name} policy`,
       once((report) => ensureOtherPolicy(policy, report)),

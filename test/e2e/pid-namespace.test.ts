@@ -2,11 +2,10 @@
 // takes no plain folder for one.
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
 
 import { goesOnAlone, tellsOfNamespaces } from "./lib/alone.ts";
-import { ask } from "./lib/ask.ts";
+import { takesNothingFromItsTwin } from "./lib/twin.ts";
 import { DRIVER, DVDI, type Listed, skip, World } from "./lib/world.ts";
 
 const SHIPPED = ["--volume-driver", "dvdi"];
@@ -31,33 +30,9 @@ test("a container does not clean up after a run of the node whose processes it c
 });
 
 test("a driver in a container takes no volume from one of the same node id that it cannot see", { skip }, async (t) => {
-  const world = await World.make(t);
-  await world.driver();
-  const first = world.socket("dvdi");
-  const second = world.socket("second");
-  const call = async (socket: string, method: string, body: object): Promise<string> =>
-    (await ask(socket, `/VolumeDriver.${method}`, { Name: "v", ...body })).body.Err;
-  assert.equal(await call(first, "Create", { Opts: { size: "32M" } }), "");
-  assert.equal(await call(first, "Mount", { ID: "one" }), "");
-  const root = join(world.home, "second");
-  const options = ["--pool", world.pool, "--node-id", world.node, "--socket", second, "--mount-root", root];
-  const inside = world.serve([...container(true), "--kill-child", DRIVER, ...options]);
-  await inside.says(/serves pool/);
-  assert.match(
-    await call(second, "Mount", { ID: "two" }),
-    /in use .* with the same node id .* of another PID namespace/,
-  );
-  assert.equal(await call(first, "Unmount", { ID: "one" }), "");
-  assert.equal(await call(second, "Mount", { ID: "two" }), "", "it was given back");
-  assert.match(
-    await call(first, "Mount", { ID: "one" }),
-    /in use .* with the same node id .* of another PID namespace/,
-  );
-  assert.equal(await call(second, "Unmount", { ID: "two" }), "");
-  inside.kill("SIGKILL"); // unshare waits for its child, whatever it is sent
-  await inside.ended;
-  // What it made for itself is the test's to remove.
-  for (const path of world.mounts().filter((mounted) => mounted === root)) await world.must(["umount", path]);
+  const how = [...container(true), "--kill-child"];
+  const refused = /in use .* with the same node id .* of another PID namespace/;
+  await takesNothingFromItsTwin(await World.make(t), how, refused);
 });
 
 test("what a container that has ended leaves is cleaned up by the next one", { skip }, async (t) => {
