@@ -77,7 +77,9 @@ TEST_F(FailedCommitTest, WhatWasToldAsFailedIsOverWhereTheLedgerHasItAsCommitted
     }
 }
 
-// What has to survive the boot (docs/ledger.md, "Durability"), each commit by itself.
+// What has to survive the boot (docs/ledger.md, "Durability"), each commit by itself: who was told that a
+// volume was made for him, or has it in vain, finds that in the ledger behind a loss of power, and so is what
+// was released.
 TEST_F(FailedCommitTest, WhatOutlivesTheBootIsDurable) {
   auto syncs = [&](const std::function<void()>& act) {
     BeginLog();
@@ -88,6 +90,9 @@ TEST_F(FailedCommitTest, WhatOutlivesTheBootIsDurable) {
   };
   MakeVolume("red", "there");
   EXPECT_FALSE(syncs([&] { EXPECT_TRUE(Prepare("one", {Volume("red", "there")}).contains("ok")); }));
+  EXPECT_FALSE(syncs([&] { EXPECT_TRUE(Prepare("plain", {Volume("red", "there")}).contains("ok")); }))
+      << "nothing was made";
+  Cleanup("plain");
   EXPECT_TRUE(syncs([&] { Prepare("two", {Volume("red", "made")}); })) << "committed: it was made";
   Settle();
   const int before = Count("red Unmount");

@@ -128,34 +128,6 @@ TEST_F(IoTest, TheLedgersDiskFailsAtAnyCall) {
   }
 }
 
-// Who was told that a volume was made for him, or has it in vain, finds that in the ledger behind a loss of
-// power.
-TEST_F(IoTest, WhatWasMadeIsDurableBeforeTheAnswer) {
-  auto syncs = [&](const std::function<void()>& act) {
-    disk_.FailAt(FaultyVfs::kSync, 1, true, SQLITE_IOERR_FSYNC);
-    act();
-    disk_.Heal();
-    return disk_.fired();
-  };
-  MakeVolume("red", "there");
-  ASSERT_TRUE(Prepare("first", {Volume("red", "there")}).contains("ok"));
-  EXPECT_FALSE(syncs([&] { EXPECT_TRUE(Prepare("plain", {Volume("red", "there")}).contains("ok")); }))
-      << "nothing was made";
-  EXPECT_TRUE(syncs([&] { Prepare("made", {Volume("red", "made")}); }));
-  Settle();
-  // That a volume is released is durable too.
-  transport_.hook = [](const std::string& method, const PluginRequest&, PluginReply* reply) {
-    if (method == "Unmount") *reply = Says("{\"Err\":\"the device is busy\"}", 500);
-    return method == "Unmount";
-  };
-  EXPECT_TRUE(syncs([&] {
-    Hostile({Volume("red", "vain")}, [](const Json& input, ScriptHost& host) -> Result<std::string> {
-      auto ignored = Honest(input, host);
-      return SaysError("refused", "no");
-    });
-  }));
-}
-
 // What only looks fails as well: a file that cannot be read, a process without a descriptor left.
 TEST_F(IoTest, AnyCallThatOnlyLooksFails) {
   ASSERT_TRUE(Prepare("keeper", {Volume("red", "keep")}).contains("ok"));
