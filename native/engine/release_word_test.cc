@@ -274,6 +274,24 @@ TEST_F(ReleaseTest, WithoutTheFileThatProvesItOursNoUnmountIsSent) {
   }
 }
 
+// A driver that has plain folders for volumes has no mount that could be left: it is believed.
+TEST_F(ReleaseTest, OfAPlainFolderADriverThatKnowsNoSuchVolumeIsBelieved) {
+  const std::string folder = root_ + "/plain";
+  ASSERT_TRUE(std::filesystem::create_directory(folder));
+  transport_.hook = [&](const std::string& method, const PluginRequest&, PluginReply* reply) {
+    if (method == "Mount") *reply = Says(Dump({{"Mountpoint", folder}, {"Err", ""}}));
+    if (method == "Unmount") *reply = Says("{\"Err\":\"no such volume\"}", 500);
+    return method == "Mount" || method == "Unmount";
+  };
+  MakeVolume("red", "a");
+  const Json one = Prepare("one", {Volume("red", "a")});
+  ASSERT_TRUE(one.contains("ok")) << one;
+  world_.transport.plugins["red"].volumes.clear();
+  Cleanup("one");
+  Settle();
+  EXPECT_EQ(Pending(), Json::array());
+}
+
 // For want of memory, say: of each look at a file in turn, which of them is the one at that file nobody
 // knows.
 TEST_F(ReleaseTest, WhereTheFileThatProvesItOursCannotBeLookedAtNoUnmountIsSent) {
