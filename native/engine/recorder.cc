@@ -111,6 +111,8 @@ std::string Recorder::Redact(std::string_view text) const {
 
 std::string Recorder::RedactJson(std::string_view text) const {
   if (secrets_.empty()) return std::string(text);
+  // Without an escape its strings stand in it as they are: what is not in the whole is in none of them.
+  if (text.find('\\') == std::string_view::npos && Redact(text) == text) return std::string(text);
   auto json = ParseJson(text, "it", kMaxDepth);
   if (!json.ok()) return Redact(text);
   const bool changed = ReplaceStrings(&*json, [this](const std::string& string) { return Redact(string); });

@@ -76,6 +76,15 @@ TEST_F(RecorderTest, JsonStaysJsonWhateverIsHidden) {
   }
 }
 
+// JSON has many ways to write a string.
+TEST_F(RecorderTest, ASecretIsHiddenHoweverItIsEscaped) {
+  Recorder r(env(), "prepare", 10'000);
+  r.HideSecret("ab/c");
+  for (const char* text : {R"(["ab/c"])", R"(["ab\/c"])", R"(["\u0061b/c"])", R"(["a\u0062\u002fc"])"})
+    EXPECT_EQ(Json::parse(r.RedactJson(text))[0], "[secret]") << text;
+  EXPECT_EQ(r.RedactJson(R"({ "a" : "\u0061b" })"), R"({ "a" : "\u0061b" })");
+}
+
 TEST_F(RecorderTest, NothingIsLeftOfAValueThatBeginsWithinAnother) {
   Recorder r(env(), "prepare", 10'000);
   for (const char* value : {"abc", "cde-secret", "aaa"}) r.HideSecret(value);

@@ -15,7 +15,7 @@ namespace {
 // Bytes of the blank or control character that a text begins with; 0 where it begins with another one.
 size_t BlankAt(std::string_view text) {
   const unsigned char c = static_cast<unsigned char>(text[0]);
-  if (c <= 0x20 || c == 0x7f) return 1;
+  if (c < 0x80) return c <= 0x20 || c == 0x7f ? 1 : 0;
   // Unicode's, and the mark at the beginning of a file.
   for (std::string_view blank : {"\xC2\xA0", "\xE1\x9A\x80", "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF",
                                  "\xE2\x81\x9F", "\xE3\x80\x80", "\xEF\xBB\xBF"})

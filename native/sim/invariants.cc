@@ -113,6 +113,7 @@ void LedgerCoversStages(const State& state, const Report& broken) {
     Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
       known.insert(paths.begin(), paths.end());
+      if (node->live.empty()) return Status();
       DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
       return Status();
     });

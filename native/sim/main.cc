@@ -12,6 +12,13 @@
 #include "sim/invariants.h"
 #include "sim/shrink.h"
 
+// jemalloc(3): one arena, as one task runs at a time, that gives nothing back to the system while histories
+// go on.
+extern "C" {
+__attribute__((visibility("default"))) const char* malloc_conf =
+    "narenas:1,dirty_decay_ms:-1,thp:always,tcache_max:65536";
+}
+
 namespace dvdi::sim {
 namespace {
 
