@@ -2,6 +2,7 @@
 // released behind it.
 #include <algorithm>
 
+#include "base/guards.h"
 #include "engine/engine.h"
 #include "engine/release.h"
 
@@ -14,9 +15,14 @@ constexpr int64_t kPauseMs = 5;
 // A volume of which another operation holds the lock, where the caller does not say: the keeper looks again.
 constexpr int64_t kHeldMs = 200;
 
+constexpr const char* kMayHaveMore =
+    "whether it has more volumes is not known: the ledger was lost, and not all of the stage folder could be "
+    "read (see dvdi status); end it again once it can be";
+
 struct Ended {
   std::optional<OperationRow> found;  // null: it had no volumes, or has none any more
   bool elsewhere = false;             // another process prepares it
+  bool unknown = false;               // what it has besides: the ledger was lost, and is not whole yet
   bool tried = false;
   UndoOutcome outcome;
 };
@@ -32,6 +38,8 @@ Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& 
   for (;;) {
     DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(ended.found, tx.FindOperation(owner, scope));
+      DVDI_ASSIGN_OR_RETURN(const bool whole, tx.IsWhole());
+      ended.unknown = DVDI_GUARD(unknown_end) && !whole;
       return Status();
     }));
     if (!ended.found) return ended;
@@ -106,6 +114,7 @@ Status Engine::Cleanup(const Json& request, Done done) {
             pending.push_back({{"driver", a.driver}, {"name", a.name}, {"why", "its release is under way"}});
         }
         bool left = ended.found && !outcome.finished;
+        if (ended.unknown) outcome.problems.push_back(kMayHaveMore);
         if (ended.elsewhere)
           outcome.problems.push_back("it is being prepared by another process");
         else if (left && !ended.tried)

@@ -132,6 +132,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 // Fills a ledger that is new from the stage folder and mountinfo, and one that has lost what is mounted
 // (promise 8).
 Status RebuildLedger(Core& core);
+// What a rebuild could not read, where it can be read by now: of a ledger that is whole there is nothing.
+Status LearnWhatIsLeft(Core& core);
 // What the ledger has of operations now.
 Result<std::vector<OperationRow>> AllOperations(Core& core);
 // Of `operations` takes up the unfinished ones of engines that have ended, and committed ones of `owner`

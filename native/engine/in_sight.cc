@@ -4,6 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
+
+#include "base/path.h"
+#include "engine/meta.h"
 
 namespace dvdi {
 namespace {
@@ -12,6 +16,24 @@ namespace {
 bool IsStillMounted(Core& core, const std::string& stage, bool otherwise) {
   bool root = false;
   return core.env.sys->IsMountRoot(stage.c_str(), &root) >= 0 ? root : otherwise;
+}
+
+// One of whichever volume: where nobody knows where a volume lies, it may be of that one.
+Result<std::string> AnyUnknownStage(Core& core) {
+  DVDI_ASSIGN_OR_RETURN(const auto mounts, core.Mounts());
+  std::set<std::string> unknown;
+  for (const MountEntry& m : mounts)
+    if (IsStrictlyBelow(core.stage_root, m.mountpoint) && IsAttachmentId(core.AttachmentOf(m.mountpoint)))
+      unknown.insert(m.mountpoint);
+  if (unknown.empty()) return std::string();
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(const auto known, tx.StagePaths());
+    for (const std::string& stage : known) unknown.erase(stage);
+    return Status();
+  }));
+  for (const std::string& stage : unknown)
+    if (IsStillMounted(core, stage, true)) return stage;
+  return std::string();
 }
 
 }  // namespace
@@ -43,9 +65,11 @@ Result<std::string> StageInSight(Core& core, const AttachmentRow& a) {
     return Status::FromErrno(-r, "cannot look for stages of the volume in " + folder, folder);
   for (const std::string& name : names)
     if (IsStillMounted(core, folder + "/" + name, false)) return folder + "/" + name;
+  if (a.boot_id != core.boot_id) return std::string();
+  if (a.mountpoint.empty()) return AnyUnknownStage(core);
   // A prepare looked when it had the mountpoint from the driver, and noted what is mounted there if nobody
   // unknown had it.
-  if (a.mountpoint.empty() || !a.device.empty() || a.boot_id != core.boot_id) return std::string();
+  if (!a.device.empty()) return std::string();
   DVDI_ASSIGN_OR_RETURN(const std::string text, core.env.sys->Mountinfo());
   return UnknownStageOf(core, text, ParseMountinfo(text, {a.mountpoint}), a.mountpoint);
 }

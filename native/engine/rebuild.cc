@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/guards.h"
 #include "base/path.h"
 #include "engine/engine.h"
 #include "engine/meta.h"
@@ -166,6 +167,15 @@ Status RebuildLedger(Core& core) {
     if (!WasContradicted(note, stage)) note.append("; ").append(kContradicted).append(stage);
   if (note != core.ledger->note()) core.ledger->KeepNote(note);
   return Status();
+}
+
+Status LearnWhatIsLeft(Core& core) {
+  bool whole = true;
+  DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(whole, tx.IsWhole());
+    return Status();
+  }));
+  return whole || !DVDI_GUARD(rebuild_ledger) ? Status() : RebuildLedger(core);
 }
 
 }  // namespace dvdi

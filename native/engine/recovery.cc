@@ -85,6 +85,7 @@ Result<Json> Engine::RecoverNow(const Json& request, const std::vector<Operation
   Core& core = *core_;
   const std::string owner = GetString(request, "owner"), original = GetString(request, "original");
   const Json live = GetMember(request, "live");
+  const Status learned = LearnWhatIsLeft(core);
   Json taken =
       original.empty() ? Json::array() : TakeOver(owner, original, live.is_array() ? &live : nullptr);
   std::vector<OperationRow> now;
@@ -93,6 +94,7 @@ Result<Json> Engine::RecoverNow(const Json& request, const std::vector<Operation
     known = &now;
   }
   auto outcome = RecoverOwner(core, owner, live.is_array() ? &live : nullptr, *known);
+  if (!learned.ok()) outcome.problems.push_back(learned.message());
   Status swept = SweepStageRoot(core);
   if (!swept.ok()) outcome.problems.push_back(swept.message());
   ReportStrangers(core);

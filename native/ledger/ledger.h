@@ -105,6 +105,8 @@ class LedgerTx {
 
   // Whoever opens the file from now on need not fill it.
   Status SetWhole();
+  // Whether somebody has said so: until then what it does not know may be there all the same.
+  Result<bool> IsWhole();
 
   // --- counts, for status
   Result<int64_t> Count(const char* sql);                // a literal "SELECT count(*) …"

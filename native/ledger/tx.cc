@@ -346,6 +346,12 @@ Result<std::vector<RecordRow>> LedgerTx::Records(const std::string& operation, c
 
 Status LedgerTx::SetWhole() { return dvdi::SetWhole(db_); }
 
+Result<bool> LedgerTx::IsWhole() {
+  bool whole = false;
+  DVDI_RETURN_IF_ERROR(ReadWhole(db_, &whole));
+  return whole;
+}
+
 Result<int64_t> LedgerTx::Count(const char* sql) {
   Stmt s = db_->Prepare(sql);
   int64_t n = 0;

@@ -195,6 +195,7 @@ void History::Heal() {
     node->busy_mounts = node->mount_errors = false;
     node->disk_error_one_in = node->no_mount_table_one_in = 0;
     node->no_threads_one_in = node->looks_fail_one_in = 0, node->unmount_errors = false;
+    node->unreadable.clear();
   }
   Settle();
   if (plan_.left_alone) LeaveAlone();

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/path.h"
 #include "base/text.h"
 #include "sim/history_run.h"
 
@@ -99,6 +100,11 @@ void History::SetFaults(EngineProcess& p) {
   p.sys.look = [this, node, sys](const char* call, const std::string& path) -> int {
     // Of a file: what the process or the node lacks. One that nobody can read any more is another matter.
     constexpr int kErrors[] = {EMFILE, ENOMEM, EIO}, kOfFiles[] = {ENOMEM, EMFILE, ENFILE};
+    if (!node->unreadable.empty() && (path == node->unreadable || IsStrictlyBelow(node->unreadable, path))) {
+      ++result_.files_unseen;
+      if (keep_) result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path + " fails");
+      return EIO;
+    }
     const bool table = path.starts_with("/proc/");
     const uint64_t one_in = table                         ? node->no_mount_table_one_in
                             : path.starts_with(kStateDir) ? node->looks_fail_one_in

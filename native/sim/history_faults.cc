@@ -64,6 +64,7 @@ void History::Happen(const Step& step) {
     case Kind::kNoMountTable: NowAndThen(step, &node.no_mount_table_one_in); break;
     case Kind::kNoThreads: NowAndThen(step, &node.no_threads_one_in); break;
     case Kind::kLooksFail: NowAndThen(step, &node.looks_fail_one_in); break;
+    case Kind::kBadSector: BadSector(step, node); break;
     case Kind::kUnmountErrors: node.unmount_errors = After(step, node.unmount_errors); break;
     case Kind::kBusyMounts: node.busy_mounts = After(step, node.busy_mounts); break;
     case Kind::kMountErrors: node.mount_errors = After(step, node.mount_errors); break;
@@ -77,6 +78,21 @@ void History::Happen(const Step& step) {
   }
   Say("   " + driver + (plugin.up ? "" : " down") + (plugin.busy ? " busy" : "") +
       (plugin.stuck ? " stuck" : ""));
+}
+
+void History::BadSector(const Step& step, NodeState& node) {
+  const bool begins = After(step, !node.unreadable.empty());
+  node.unreadable.clear();
+  SimDisk::Node root;
+  if (!begins || node.kernel.disk.Find(kStageRoot, &root) < 0) return;
+  std::vector<std::string> stages;
+  for (const auto& [name, folder] : root->children)
+    if (folder->children.count("meta.json") != 0) stages.push_back(std::string(kStageRoot) + "/" + name);
+  if (stages.empty()) return;
+  node.unreadable = stages[random().Below(stages.size())];
+  node.were_unreadable.insert(node.unreadable);
+  if (random().OneIn(2)) node.unreadable += "/meta.json";
+  Say("   " + node.unreadable + " cannot be read");
 }
 
 void History::NowAndThen(const Step& step, uint64_t* one_in) {

@@ -107,6 +107,7 @@ class History {
   // --- history_faults.cc: steps in which something goes wrong
   void Happen(const Step& step);
   // A fault that lasts, and is met each time or now and then: one in so many; 0: it is over.
+  void BadSector(const Step& step, NodeState& node);
   void NowAndThen(const Step& step, uint64_t* one_in);
   void Reboot(NodeState& node, bool power);
   void Swap(const Step& step);

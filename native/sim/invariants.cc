@@ -110,16 +110,25 @@ void LedgerCoversStages(const State& state, const Report& broken) {
     if (node->covered_at == node->kernel.disk.version() && node->covered == stages) continue;
     std::set<std::string> known;
     std::vector<OperationRow> operations;
+    bool whole = true;
     Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto paths, tx.StagePaths());
       known.insert(paths.begin(), paths.end());
-      if (node->live.empty()) return Status();
-      DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
+      if (!node->live.empty()) {
+        DVDI_ASSIGN_OR_RETURN(operations, tx.Operations());
+      }
+      if (!node->were_unreadable.empty()) {
+        DVDI_ASSIGN_OR_RETURN(whole, tx.IsWhole());
+      }
       return Status();
     });
     if (!s.ok()) continue;
+    // What could not be read when the ledger was lost, which says so itself.
+    auto nobody_can_know = [&](const std::string& stage) {
+      return !whole && node->were_unreadable.count(stage.substr(0, stage.rfind('/'))) != 0;
+    };
     for (const auto& path : stages) {
-      if (known.count(path) == 0) broken("mounted, and not in the ledger: " + path);
+      if (known.count(path) == 0 && !nobody_can_know(path)) broken("mounted, and not in the ledger: " + path);
       SimDisk::Node meta;
       if (node->kernel.disk.Find(path.substr(0, path.rfind('/')) + "/meta.json", &meta) < 0)
         broken("mounted, and nothing proves that it is ours: " + path);
@@ -128,7 +137,9 @@ void LedgerCoversStages(const State& state, const Report& broken) {
     for (const OperationRow& o : operations)
       if (o.state == kCommitted) scopes.insert({o.owner, o.scope});
     for (const auto& [scope, w] : node->live)
-      if (scopes.count({w.owner, scope}) == 0)
+      if (scopes.count({w.owner, scope}) == 0 &&
+          std::none_of(w.uses.begin(), w.uses.end(),
+                       [&](const Workload::Use& use) { return nobody_can_know(use.stage); }))
         broken("live, and not in the ledger as one that has its volumes: " + w.owner + " " + scope);
     node->covered_at = node->kernel.disk.version(), node->covered = std::move(stages);
   }

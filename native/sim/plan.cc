@@ -60,15 +60,17 @@ constexpr Weight kKinds[] = {
     {Kind::kUnmountErrors, "unmount-errors", 12, false, 8},
     {Kind::kNoThreads, "no-threads", 12, false, 9},
     {Kind::kLooksFail, "looks-fail", 12, false, 11},
+    {Kind::kBadSector, "bad-sector", 16, false, 12},
 };
 
 // Of generation 3: a step about a workload, where none lives, is a prepare too.
 constexpr unsigned kPreparesNow = 160;
 
 bool Lasts(Kind kind) {
-  for (Kind lasting : {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull,
-                       Kind::kBusyMounts, Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors,
-                       Kind::kNoMountTable, Kind::kUnmountErrors, Kind::kNoThreads, Kind::kLooksFail})
+  for (Kind lasting :
+       {Kind::kPluginDown, Kind::kPluginBusy, Kind::kPluginStuck, Kind::kDiskFull, Kind::kBusyMounts,
+        Kind::kMountErrors, Kind::kDamagePolicy, Kind::kDiskErrors, Kind::kNoMountTable, Kind::kUnmountErrors,
+        Kind::kNoThreads, Kind::kLooksFail, Kind::kBadSector})
     if (kind == lasting) return true;
   return false;
 }

@@ -51,6 +51,7 @@ struct Step {
     kUnmountErrors,  // unmounts of ours fail as on a mount that is broken, or no more
     kNoThreads,      // no thread can be started, or one can again
     kLooksFail,      // files of the state folder cannot be looked at, or can again
+    kBadSector,      // a stage's folder or its meta.json cannot be read (EIO), or can again
   };
   Kind kind = Kind::kPrepare;
   uint64_t seed = 0;
@@ -99,7 +100,9 @@ struct Plan {
 //  10  processes that have the number of one that has ended
 //  11  open, stat, read and readdir in the state folder that fail, now and then or for a while, for want of a
 //      descriptor or of memory
-constexpr int kNewestPlans = 11;
+//  12  a stage's folder, or the file that proves it ours, that cannot be read for a while: EIO, as of a bad
+//      sector
+constexpr int kNewestPlans = 12;
 // The newest of which no seed is known to break a promise (docs/simulation.md, "Plans").
 constexpr int kSettledPlans = 11;
 

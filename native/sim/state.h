@@ -79,10 +79,13 @@ struct NodeState {
   // none.
   uint64_t no_mount_table_one_in = 0, no_threads_one_in = 0, looks_fail_one_in = 0;
   bool unmount_errors = false;
+  std::string unreadable;                 // what lies there, and below it, answers EIO; "": nothing does
+  std::set<std::string> were_unreadable;  // folders of stages that this has met
   // Whether an engine may refuse to open.
   bool MayRefuse() const {
     return kernel.disk.full() || mount_errors ||
-           disk_error_one_in + no_mount_table_one_in + no_threads_one_in + looks_fail_one_in > 0;
+           disk_error_one_in + no_mount_table_one_in + no_threads_one_in + looks_fail_one_in > 0 ||
+           !unreadable.empty();
   }
   // Stages that the ledger was seen to cover, and the disk's version then: invariants.cc.
   std::vector<std::string> covered;
