@@ -132,7 +132,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 // Fills a ledger that is new from the stage folder and mountinfo, and one that has lost what is mounted
 // (promise 8).
 Status RebuildLedger(Core& core);
-// What a rebuild could not read, where it can be read by now: of a ledger that is whole there is nothing.
+// What a rebuild could not read, where it can be read by now: of a ledger that is whole there is nothing. Any
+// thread; transactions of others wait meanwhile.
 Status LearnWhatIsLeft(Core& core);
 // What the ledger has of operations now.
 Result<std::vector<OperationRow>> AllOperations(Core& core);

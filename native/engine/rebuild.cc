@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/guards.h"
 #include "base/path.h"
 #include "engine/engine.h"
 #include "engine/meta.h"
@@ -175,7 +174,7 @@ Status LearnWhatIsLeft(Core& core) {
     DVDI_ASSIGN_OR_RETURN(whole, tx.IsWhole());
     return Status();
   }));
-  return whole || !DVDI_GUARD(rebuild_ledger) ? Status() : RebuildLedger(core);
+  return whole ? Status() : core.ledger->Refill();
 }
 
 }  // namespace dvdi

@@ -139,6 +139,8 @@ class Ledger {
   // transactions are let through meanwhile, all others wait. One that failed since it was the first to meet
   // damage is run once more then. Set once, before the first transaction.
   void OnReplaced(std::function<Status()> refill) { refill_ = std::move(refill); }
+  // Opens and fills it anew by that, or waits until somebody has who is at it. Not inside a transaction.
+  Status Refill();
   // Opens what is at the path now; a file that damage was met in is put aside before. For `refill` alone.
   Status Reopen();
   // What happened to the file, or "". It is kept in PATH.note for those who look later, until that is
@@ -192,8 +194,6 @@ class Ledger {
   // Whether a transaction by `db` has to be put off. An error where that cannot be told: it must not go on
   // with a file in which the others' users may not stand. With the lock of `db`; throws nothing.
   Status MustWait(const Db& db, bool refills, bool* wait) const;
-  // Waits until somebody has opened and filled it anew, or does so.
-  Status Refill();
   // Runs `once` until it is not put off.
   Status OnTheFile(const std::function<Status(Tried*)>& once);
   Status ApplyOnce(Waiting* mine);
