@@ -39,7 +39,9 @@ Result<Ended> EndScope(Core& core, const std::string& owner, const std::string& 
     DVDI_RETURN_IF_ERROR(core.ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(ended.found, tx.FindOperation(owner, scope));
       DVDI_ASSIGN_OR_RETURN(const bool whole, tx.IsWhole());
-      ended.unknown = DVDI_GUARD(unknown_end) && !whole;
+      // Of what was answered by this ledger all is known.
+      const bool all = whole || (ended.found && !ended.found->answer.empty());
+      ended.unknown = DVDI_GUARD(unknown_end) && !all;
       return Status();
     }));
     if (!ended.found) return ended;

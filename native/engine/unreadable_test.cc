@@ -37,6 +37,8 @@ TEST_F(UnreadableTest, TheEndOfAScopeIsNotToldWhereItMayHaveMore) {
   for (const Json* answer : {&one, &two}) Hide(ProofOf(StageOf(*answer)));
   RemoveLedger();
   for (const char* scope : {"one", "two", "one", "none"}) EXPECT_HAS(Dump(End(scope)), kMayHaveMore) << scope;
+  ASSERT_TRUE(Prepare("new", {Volume("blue", "d")}, manual).contains("ok"));
+  EXPECT_HAS_NOT(Dump(End("new")), kMayHaveMore) << "it has what this ledger gave it";
   for (const Json* answer : {&one, &two}) {
     EXPECT_TRUE(world_.sys.IsMounted(StageOf(*answer))) << "nothing proves that it is ours";
     Show(ProofOf(StageOf(*answer)));
