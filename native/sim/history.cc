@@ -244,6 +244,11 @@ void History::EndAll(NodeState& node) {
   }
   EngineProcess* p = broken() ? nullptr : Open(node, 0);
   if (p == nullptr) return Broken("opens", "the engine of " + node.kernel.name() + " does not open");
+  // Who has made a file readable again says so: what it proves is known by the engine then.
+  if (!node.were_unreadable.empty()) {
+    Ask(*p, "recover", {{"owner", "run"}}, &Engine::Recover, kPrepareMs);
+    Settle();
+  }
   while (!node.live.empty()) EndOne(*p, true);
   Settle();
   auto left = node.to_clean;

@@ -63,6 +63,8 @@ void WritersAgree(const State& state, const Report& broken) {
   EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
     const SimDriver* d = state.plugins.Driver(use.volume.first);
     if (use.broken && d->global) return;  // it has lost its lease with its mount
+    // What its driver has since lies elsewhere, and whose the old stage is nobody can know.
+    if (use.broken && node.were_unreadable.count(use.stage.substr(0, use.stage.rfind('/'))) != 0) return;
     Users& u = by_volume[Title(use.volume) + (d->global ? "" : " of " + node.kernel.name())];
     std::string who = w.scope + " on " + node.kernel.name();
     if (use.mode != "rw") {
