@@ -89,8 +89,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   Status Begin(const Json& request, bool take_over, Done done);
   Rest PrepareFront(Json request, bool take_over, Done done);
-  // `known`: the operations of which `request` says which live; null for those of when it is admitted.
-  Result<Json> RecoverNow(const Json& request, const std::vector<OperationRow>* known);
+  // `learned`: what LearnWhatIsLeft has answered. `known`: the operations of which `request` says which live;
+  // null for those of when it is admitted.
+  Result<Json> RecoverNow(const Json& request, const Status& learned, const std::vector<OperationRow>* known);
   // One turn of an admitted prepare: to its answer, or to its next turn.
   void Conduct(const std::shared_ptr<PrepareOperation>& operation, const std::vector<std::string>& drivers,
                const Done& done, const Status& admitted);

@@ -56,6 +56,8 @@ Status Engine::Recover(const Json& request, Done done) {
   if (core_->closing) return Status(Code::kRefused, "the engine is being closed");
   done = Promise(std::move(done));
   Front(done, [this, self = shared_from_this(), request, done]() -> Rest {
+    // Before the list is made: a scope that is found again now was prepared before the call.
+    Status learned = LearnWhatIsLeft(*core_);
     // The list is of the call: what is prepared behind it, here on the front thread, lives without being
     // named.
     std::optional<std::vector<OperationRow>> known;
@@ -69,9 +71,10 @@ Status Engine::Recover(const Json& request, Done done) {
       known = std::move(*all);
     }
     core_->admission->Submit("recover", {}, INT64_MAX,
-                             [this, self, request, known = std::move(known), done](const Status& admitted) {
+                             [this, self, request, learned = std::move(learned), known = std::move(known),
+                              done](const Status& admitted) {
                                if (!admitted.ok()) return done(admitted, Json());
-                               auto answer = RecoverNow(request, known ? &*known : nullptr);
+                               auto answer = RecoverNow(request, learned, known ? &*known : nullptr);
                                if (!answer.ok()) return done(answer.status(), Json());
                                done(Status(), *answer);
                                Wake();
@@ -81,11 +84,11 @@ Status Engine::Recover(const Json& request, Done done) {
   return Status();
 }
 
-Result<Json> Engine::RecoverNow(const Json& request, const std::vector<OperationRow>* known) {
+Result<Json> Engine::RecoverNow(const Json& request, const Status& learned,
+                                const std::vector<OperationRow>* known) {
   Core& core = *core_;
   const std::string owner = GetString(request, "owner"), original = GetString(request, "original");
   const Json live = GetMember(request, "live");
-  const Status learned = LearnWhatIsLeft(core);
   Json taken =
       original.empty() ? Json::array() : TakeOver(owner, original, live.is_array() ? &live : nullptr);
   std::vector<OperationRow> now;

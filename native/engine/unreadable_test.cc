@@ -72,5 +72,19 @@ TEST_F(UnreadableTest, WhatMayBeInUseByAnotherIdIsNotUnmounted) {
   EXPECT_TRUE(world_.sys.IsMounted(StageOf(one)));
 }
 
+// The one recovery that an agent makes at its start ends it: no other may follow for days.
+TEST_F(UnreadableTest, AScopeThatIsFoundAgainAtARecoveryIsEndedByIt) {
+  const Json over = Prepare("over", {Volume("red", "a")}), lives = Prepare("lives", {Volume("red", "b")});
+  ASSERT_TRUE(over.contains("ok") && lives.contains("ok")) << over << lives;
+  Close();
+  for (const Json* answer : {&over, &lives}) Hide(ProofOf(StageOf(*answer)));
+  RemoveLedger();
+  EXPECT_EQ(Ask("scopes")["scopes"].size(), 0u);
+  for (const Json* answer : {&over, &lives}) Show(ProofOf(StageOf(*answer)));
+  EXPECT_EQ(Recover({{"live", {"lives"}}})["ok"]["ended"], Json({"over"}));
+  EXPECT_FALSE(world_.sys.IsMounted(StageOf(over)));
+  EXPECT_TRUE(world_.sys.IsMounted(StageOf(lives)));
+}
+
 }  // namespace
 }  // namespace dvdi

@@ -91,7 +91,14 @@ void History::BadSector(const Step& step, NodeState& node) {
   if (stages.empty()) return;
   node.unreadable = stages[random().Below(stages.size())];
   node.were_unreadable.insert(node.unreadable);
-  if (random().OneIn(2)) node.unreadable += "/meta.json";
+  if (random().OneIn(2)) {
+    // One of its files: what proves that it is ours, or what tells of one stage.
+    std::vector<std::string> files;
+    node.kernel.disk.Find(node.unreadable, &root);
+    for (const auto& [name, file] : root->children)
+      if (S_ISREG(file->mode)) files.push_back(name);
+    node.unreadable += "/" + files[random().Below(files.size())];
+  }
   Say("   " + node.unreadable + " cannot be read");
 }
 

@@ -54,33 +54,58 @@ void TargetsStay(const State& state, const Report& broken) {
   });
 }
 
+// A stage that its volume has left, and that the ledger does not know since its files could not be read when
+// that was lost: whoever asks for the volume then, nobody can know of it.
+void LookAtUnknown(const NodeState& node, const Workload::Use& use) {
+  use.was_unknown = use.unknown;
+  for (const auto& p : node.processes) {
+    if (!p || !p->engine || p->sys.dead()) continue;
+    bool whole = true, known = true;
+    Status s = p->engine->core().ledger->Read([&](LedgerTx& tx) -> Status {
+      DVDI_ASSIGN_OR_RETURN(whole, tx.IsWhole());
+      DVDI_ASSIGN_OR_RETURN(const auto paths, tx.StagePaths());
+      known = std::find(paths.begin(), paths.end(), use.stage) != paths.end();
+      return Status();
+    });
+    if (s.ok()) use.unknown = !whole && !known;
+    return;
+  }
+}
+
 void WritersAgree(const State& state, const Report& broken) {
-  struct Users {
-    std::vector<std::string> writers, single, readers_only;
-    bool all_multi = true;
+  struct User {
+    std::string who, scope;
+    const Workload::Use* use;
+    bool writes() const { return use->mode == "rw"; }
+    bool shares() const { return use->access == "multi-writer"; }
   };
-  std::map<std::string, Users> by_volume;
+  std::map<std::string, std::vector<User>> by_volume;
   EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
     const SimDriver* d = state.plugins.Driver(use.volume.first);
     if (use.broken && d->global) return;  // it has lost its lease with its mount
-    // What its driver has since lies elsewhere, and whose the old stage is nobody can know.
-    if (use.broken && node.were_unreadable.count(use.stage.substr(0, use.stage.rfind('/'))) != 0) return;
-    Users& u = by_volume[Title(use.volume) + (d->global ? "" : " of " + node.kernel.name())];
-    std::string who = w.scope + " on " + node.kernel.name();
-    if (use.mode != "rw") {
-      if (use.access == "multi-reader") u.readers_only.push_back(who);
-      return;
-    }
-    u.writers.push_back(who);
-    u.all_multi = u.all_multi && use.access == "multi-writer";
+    if (use.broken && node.were_unreadable.count(use.stage.substr(0, use.stage.rfind('/'))) != 0)
+      LookAtUnknown(node, use);
+    if (use.mode == "rw" || use.access == "multi-reader")
+      by_volume[Title(use.volume) + (d->global ? "" : " of " + node.kernel.name())].push_back(
+          {w.scope + " on " + node.kernel.name(), w.scope, &use});
   });
-  for (const auto& [volume, u] : by_volume) {
-    if (u.writers.size() > 1 && !u.all_multi)
-      broken("two writers of " + volume + ", which not all of them share: " + u.writers[0] + ", " +
-             u.writers[1]);
-    if (!u.writers.empty() && !u.readers_only.empty())
-      broken("a writer of " + volume + ", " + u.writers[0] + ", beside one that wants readers only, " +
-             u.readers_only[0]);
+  // Of two that disagree one came in this step: those of whom it could not know are none of its business.
+  auto could_not_know = [](const User& a, const User& b) {
+    if (a.use->unknown || a.use->was_unknown) a.use->unknown_to.insert(b.scope);
+    return a.use->unknown_to.count(b.scope) != 0;
+  };
+  for (const auto& [volume, users] : by_volume) {
+    for (size_t i = 0; i < users.size(); ++i) {
+      for (size_t j = i + 1; j < users.size(); ++j) {
+        const User &a = users[i].writes() ? users[i] : users[j], &b = &a == &users[i] ? users[j] : users[i];
+        if (!a.writes() || (b.writes() && a.shares() && b.shares())) continue;
+        if (could_not_know(a, b) || could_not_know(b, a)) continue;
+        if (b.writes())
+          broken("two writers of " + volume + ", which not all of them share: " + a.who + ", " + b.who);
+        else
+          broken("a writer of " + volume + ", " + a.who + ", beside one that wants readers only, " + b.who);
+      }
+    }
   }
 }
 

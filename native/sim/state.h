@@ -32,6 +32,9 @@ struct Workload {
     std::string mode, access, target, stage;
     bool broken = false;  // its plugin was restarted beneath it: nobody can keep what is gone
     bool bare = false;    // before the engine saw its mount: as if the driver's volumes were plain folders
+    // Whether the ledger does not know it, for it was lost and its files cannot be read: now, and a step ago.
+    mutable bool unknown = false, was_unknown = false;
+    mutable std::set<std::string> unknown_to;  // scopes that were given its volume meanwhile
   };
   std::vector<Use> uses;
 };
