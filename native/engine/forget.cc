@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "engine/engine.h"
 #include "engine/meta.h"
+#include "engine/release.h"
 #include "engine/tell.h"
 
 namespace dvdi {
@@ -29,7 +30,10 @@ Result<Json> Engine::Forget(const Json& request) {
   });
   TellOperator(core, "forget", s.ok() ? "forgotten" : "refused", driver, name, found ? found->id : "", s);
   if (!s.ok()) return std::move(s).WithVolume(driver, name);
-  RemoveLetGo(core.env, core.stage_root, found->id);
+  for (AttachmentRow a = *found;; a = NextOwed(a)) {
+    RemoveLetGo(core.env, core.stage_root, a.id);
+    if (a.also.empty()) break;
+  }
   return Json{{"forgotten", {{"driver", driver}, {"name", name}, {"id", found->id}}}};
 }
 

@@ -63,6 +63,7 @@ bool NotMountedIsSaid(std::string text) {
 bool SaysNotMounted(Core& core, const AttachmentRow& a, const std::string& named, const std::string& text,
                     std::string* but) {
   if (!NotMountedIsSaid(text)) return false;
+  if (!a.also.empty()) return true;  // what is mounted there is one of those, and theirs to unmount
   const auto place = MountedAt(core, a, named);
   if (!place) return false;
   if (place->empty()) return true;
@@ -212,7 +213,17 @@ void LookAgain(Core& core) { core.wake_at(core.env.clock->MonotonicMs() + core.s
 
 Status LetGo(LedgerTx& tx, const AttachmentRow& a, const char* volume_state) {
   if (volume_state != nullptr) DVDI_RETURN_IF_ERROR(tx.SetVolumeState(a.driver, a.name, volume_state));
-  return tx.DeleteAttachment(a.id);
+  DVDI_ASSIGN_OR_RETURN(const auto now, tx.GetAttachment(a.id));
+  DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(a.id));
+  return !now || now->also.empty() ? Status() : tx.PutAttachment(NextOwed(*now));
+}
+
+AttachmentRow NextOwed(AttachmentRow a) {
+  const size_t end = std::min(a.also.find(' '), a.also.size());
+  a.id = a.also.substr(0, end);
+  a.also.erase(0, std::min(end + 1, a.also.size()));
+  a.attempts = 0, a.error.clear();
+  return a;
 }
 
 AttachmentRow Postponed(Core& core, AttachmentRow a, const std::string& why) {
@@ -240,12 +251,14 @@ Result<std::optional<AttachmentRow>> Releasable(Core& core, LedgerTx& tx, const 
 }
 
 Result<ReleaseResult> ReleaseHeld(Core& core, const AttachmentRow& a, int64_t deadline_ms) {
-  Code code = Code::kOk;
-  int64_t began = core.env.clock->MonotonicNs();
-  auto result = Try(core, a, deadline_ms, &code);
-  // A commit that failed after the driver's answer: it is tried again, and told then.
-  if (result.ok()) TellRelease(core, a, *result, code, began);
-  return result;
+  for (AttachmentRow row = a;; row = NextOwed(row)) {
+    Code code = Code::kOk;
+    int64_t began = core.env.clock->MonotonicNs();
+    auto result = Try(core, row, deadline_ms, &code);
+    // A commit that failed after the driver's answer: it is tried again, and told then.
+    if (result.ok()) TellRelease(core, row, *result, code, began);
+    if (!result.ok() || *result == ReleaseResult::kPending || row.also.empty()) return result;
+  }
 }
 
 void ReleaseNow(Core& core, const std::vector<AttachmentRow>& rows, int64_t deadline_ms, Json* released,

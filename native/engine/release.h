@@ -51,8 +51,11 @@ void StartEarlierReleases(const std::shared_ptr<Core>& core, const std::string& 
 // --- what both write into the ledger
 // How the volume is mounted as its driver sees it now.
 enum class Seen { kMounted, kNotMounted, kUnknown, kNoVolume };
-// Lets it go. `volume_state`: what its volume is known as from now on; null: as before.
+// Lets it go, and has the next ID of its volume that is owed too in its place. `volume_state`: what its
+// volume is known as from now on; null: as before.
 Status LetGo(LedgerTx& tx, const AttachmentRow& attachment, const char* volume_state);
+// What LetGo puts in its place. Of one that has others that are owed too.
+AttachmentRow NextOwed(AttachmentRow attachment);
 // The row of the next try, with the pause that its tries so far make due. `why` is kept (KeptError).
 AttachmentRow Postponed(Core& core, AttachmentRow attachment, const std::string& why);
 

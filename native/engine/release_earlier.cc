@@ -118,8 +118,8 @@ class EarlierReleases {
       for (const auto& a : *rows) {
         DVDI_ASSIGN_OR_RETURN(auto now, Releasable(*core_, tx, a.id));
         if (!now || now->boot_id != a.boot_id) continue;
-        DVDI_RETURN_IF_ERROR(LetGo(tx, a, "released-unconfirmed"));
-        done.push_back(a);
+        DVDI_RETURN_IF_ERROR(LetGo(tx, *now, "released-unconfirmed"));
+        done.push_back(*now);
       }
       return Status();
     });
@@ -128,6 +128,7 @@ class EarlierReleases {
       // After the commit, as for a single one.
       RemoveLetGo(core_->env, core_->stage_root, a.id);
       TellRelease(*core_, a, ReleaseResult::kUnconfirmed, Code::kOk, began_ns_);
+      if (!a.also.empty()) LookAgain(*core_);
     }
   }
 

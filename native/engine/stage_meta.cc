@@ -88,6 +88,16 @@ bool StageHasEnded(const Env& env, const std::string& stage) {
   return env.sys->FstatAt(AT_FDCWD, EndedFileOf(stage).c_str(), &st, AT_SYMLINK_NOFOLLOW) >= 0;
 }
 
+Result<bool> StageIsTold(const Env& env, const std::string& stage) {
+  struct stat st;
+  for (const std::string& path : {FileOf(stage), EndedFileOf(stage)}) {
+    const int r = env.sys->FstatAt(AT_FDCWD, path.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+    if (r >= 0) return true;
+    if (r != -ENOENT) return Status::FromErrno(-r, "cannot look at " + path, path);
+  }
+  return false;
+}
+
 Status RemoveStageMeta(const Env& env, const std::string& stage) {
   std::string path = FileOf(stage);
   int r = env.sys->UnlinkAt(AT_FDCWD, path.c_str(), 0);

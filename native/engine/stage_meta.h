@@ -31,6 +31,8 @@ Status WriteStageMeta(const Env& env, const StageMeta& meta);
 Status EndStageMeta(const Env& env, const std::string& stage);
 // Whether that was said of it.
 bool StageHasEnded(const Env& env, const std::string& stage);
+// Whether there is a file of that stage, whatever it says.
+Result<bool> StageIsTold(const Env& env, const std::string& stage);
 // Those of one attachment. Files that say nothing of a stage are passed over; one that the system does not
 // let us read, or the folder, is an error: it may be what tells of a stage.
 Result<std::vector<StageMeta>> ReadStageMetas(const Env& env, const std::string& stage_root,

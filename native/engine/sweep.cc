@@ -1,6 +1,7 @@
 // What lies in the stage folder and is in no row: left over, of a row that was lost, or not ours.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,12 @@ Status SweepFolder(Sweep& sweep, const std::string& id) {
     return core.ledger->Read([&](LedgerTx& tx) -> Status {
       DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(id));
       known = row.has_value();
+      if (known) return Status();
+      DVDI_ASSIGN_OR_RETURN(known, tx.IsOwedToo(id));
+      // A rebuild may have found its volume attached by another ID: its stages are that one's.
+      DVDI_ASSIGN_OR_RETURN(const auto stages, tx.StagePaths());
+      known |= std::any_of(stages.begin(), stages.end(),
+                           [&](const std::string& stage) { return core.AttachmentOf(stage) == id; });
       return Status();
     });
   };

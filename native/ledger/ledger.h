@@ -38,6 +38,10 @@ class LedgerTx {
   // --- attachments
   Status PutAttachment(const AttachmentRow& row);  // inserts or replaces
   Status DeleteAttachment(const std::string& id);
+  // Of a row that is there PutAttachment leaves it: whoever is at it may not know of those.
+  Status SetAlso(const std::string& id, const std::string& also);
+  // Whether an attachment has that ID among those of which an Unmount is owed too.
+  Result<bool> IsOwedToo(const std::string& id);
   Result<std::optional<AttachmentRow>> FindAttachment(const std::string& driver, const std::string& name);
   Result<std::optional<AttachmentRow>> GetAttachment(const std::string& id);
   Result<std::vector<AttachmentRow>> Attachments();
@@ -103,8 +107,8 @@ class LedgerTx {
   Result<std::vector<VerdictRow>> Verdicts(const std::string& sha256, const char* kind, int64_t since_ms,
                                            int limit);
 
-  // Whoever opens the file from now on need not fill it.
-  Status SetWhole();
+  // Whether whoever opens the file from now on need not fill it.
+  Status SetWhole(bool whole);
   // Whether somebody has said so: until then what it does not know may be there all the same.
   Result<bool> IsWhole();
 

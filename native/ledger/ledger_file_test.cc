@@ -71,7 +71,8 @@ TEST_F(LedgerTest, WhoIsTheFirstToMeetDamageIsRunOnceMore) {
       ledger.OnReplaced([&]() -> Status {
         ++filled;
         DVDI_RETURN_IF_ERROR(ledger.Reopen());
-        DVDI_RETURN_IF_ERROR(ledger.Apply(Commit::whole, false, [](LedgerTx& tx) { return tx.SetWhole(); }));
+        DVDI_RETURN_IF_ERROR(
+            ledger.Apply(Commit::whole, false, [](LedgerTx& tx) { return tx.SetWhole(true); }));
         if (next_too) Spoil(path());
         return Status();
       });
@@ -115,7 +116,7 @@ TEST_F(LedgerTest, WhoCannotLookAtItsFileGoesOnWithNone) {
                     .Apply(Commit::intent, false,
                            [&](LedgerTx& tx) {
                              Status s = tx.PutAttachment(Attachment("theirs"));
-                             return s.ok() ? tx.SetWhole() : s;
+                             return s.ok() ? tx.SetWhole(true) : s;
                            })
                     .ok());
     sys.error = error;

@@ -37,7 +37,7 @@ TEST_F(LedgerTest, RemembersAcrossOpenings) {
     Ledger ledger(env_, path());
     ASSERT_TRUE(ledger.Open().ok());
     EXPECT_TRUE(ledger.rebuilt()) << "whoever was to fill it has not said that it is whole";
-    ASSERT_TRUE(ledger.Apply(Commit::whole, false, [](LedgerTx& tx) { return tx.SetWhole(); }).ok());
+    ASSERT_TRUE(ledger.Apply(Commit::whole, false, [](LedgerTx& tx) { return tx.SetWhole(true); }).ok());
   }
   Ledger ledger(env_, path());
   ASSERT_TRUE(ledger.Open().ok());

@@ -22,6 +22,9 @@ struct AttachmentRow {
   int64_t retry_base_ms = 0, retry_max_ms = 0;
   std::string error;  // why it is not released yet
   int64_t created_ms = 0;
+  // Other IDs that its volume was mounted by, of which an Unmount is owed too, with a space between them: who
+  // could not know of it had mounted it again.
+  std::string also;
 };
 inline constexpr const char* kIntent = "intent";        // an ID is given; Mount may have been sent
 inline constexpr const char* kAttached = "attached";    // the plugin answered, somebody uses it

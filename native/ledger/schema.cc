@@ -55,6 +55,9 @@ CREATE INDEX attachment_mountpoint ON attachment(mountpoint) WHERE mountpoint <>
     R"sql(
 ALTER TABLE operation ADD COLUMN pid_namespace INTEGER NOT NULL DEFAULT 0;
 )sql",
+    R"sql(
+ALTER TABLE attachment ADD COLUMN also TEXT NOT NULL DEFAULT '';
+)sql",
 #ifdef DVDI_NEXT_SCHEMA
     // What a later version may add, for the test of an upgrade under a running older engine.
     R"sql(
@@ -92,8 +95,7 @@ Status ReadVersion(Db* db, int* version) {
 Status MigrateInTransaction(Db* db, int* found) {
   // Read again: two engines may open a new file at once.
   DVDI_RETURN_IF_ERROR(ReadVersion(db, found));
-  if (*found == 0)
-    DVDI_RETURN_IF_ERROR(db->Exec(("PRAGMA application_id = " + std::to_string(kNotWhole)).c_str()));
+  if (*found == 0) DVDI_RETURN_IF_ERROR(SetWhole(db, false));
   for (int i = *found; i < SchemaVersion(); ++i) {
     DVDI_RETURN_IF_ERROR(db->Exec(kSteps[i]));
     DVDI_RETURN_IF_ERROR(db->Exec(("PRAGMA user_version = " + std::to_string(i + 1)).c_str()));
@@ -133,6 +135,8 @@ Status ReadWhole(Db* db, bool* whole) {
   return read.status();
 }
 
-Status SetWhole(Db* db) { return db->Exec("PRAGMA application_id = 0"); }
+Status SetWhole(Db* db, bool whole) {
+  return db->Exec(("PRAGMA application_id = " + std::to_string(whole ? 0 : kNotWhole)).c_str());
+}
 
 }  // namespace dvdi

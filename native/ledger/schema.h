@@ -14,9 +14,9 @@ int SchemaVersion();
 // new file says from its first transaction on that it is not whole.
 Status MigrateSchema(Db* db, int* found);
 // Whether the file holds all that it should (PRAGMA application_id): false from when it is made until
-// SetWhole, through however many processes that die meanwhile.
+// SetWhole says so, through however many processes that die meanwhile.
 Status ReadWhole(Db* db, bool* whole);
-Status SetWhole(Db* db);
+Status SetWhole(Db* db, bool whole);
 // Whether every table is there with all that version 1 has: a damaged page may name them otherwise and pass
 // SQLite's own check. Prepares a statement for each; none is run.
 Status CheckSchema(Db* db);

@@ -13,7 +13,7 @@ int64_t TrimEvery(int64_t keep) { return std::clamp<int64_t>(keep / 100, 1, 64);
 
 #define ATTACHMENT_COLUMNS                                                                               \
   "id, driver, name, state, mountpoint, device, boot_id, mount_sent, attempts, next_ms, retry_base_ms, " \
-  "retry_max_ms, error, created_ms"
+  "retry_max_ms, error, created_ms, also"
 #define OPERATION_COLUMNS                                                                           \
   "id, owner, scope, instance, boot_id, state, request_hash, answer, started_ms, pid, start_time, " \
   "mount_namespace, pid_namespace"
@@ -24,7 +24,7 @@ AttachmentRow ReadAttachment(const Stmt& s) {
   a.mountpoint = s.Text(4), a.device = s.Text(5), a.boot_id = s.Text(6);
   a.mount_sent = s.Int(7) != 0;
   a.attempts = s.Int(8), a.next_ms = s.Int(9), a.retry_base_ms = s.Int(10), a.retry_max_ms = s.Int(11);
-  a.error = s.Text(12), a.created_ms = s.Int(13);
+  a.error = s.Text(12), a.created_ms = s.Int(13), a.also = s.Text(14);
   return a;
 }
 
@@ -67,14 +67,14 @@ Status LedgerTx::PutAttachment(const AttachmentRow& a) {
   // A row that is there is changed in its place: REPLACE would write every index anew. What makes another row
   // (of the same volume, with another id) impossible is replaced.
   Stmt s = db_->Prepare("INSERT OR REPLACE INTO attachment(" ATTACHMENT_COLUMNS
-                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
+                        ") VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET "
                         "state = excluded.state, mountpoint = excluded.mountpoint, device = excluded.device, "
                         "boot_id = excluded.boot_id, mount_sent = excluded.mount_sent, "
                         "attempts = excluded.attempts, next_ms = excluded.next_ms, "
                         "retry_base_ms = excluded.retry_base_ms, retry_max_ms = excluded.retry_max_ms, "
                         "error = excluded.error, created_ms = excluded.created_ms");
   s.BindAll(a.id, a.driver, a.name, a.state, a.mountpoint, a.device, a.boot_id, a.mount_sent, a.attempts,
-            a.next_ms, a.retry_base_ms, a.retry_max_ms, a.error, a.created_ms);
+            a.next_ms, a.retry_base_ms, a.retry_max_ms, a.error, a.created_ms, a.also);
   return s.Run();
 }
 
@@ -92,6 +92,18 @@ Result<std::optional<AttachmentRow>> LedgerTx::FindAttachment(const std::string&
 Result<std::optional<AttachmentRow>> LedgerTx::GetAttachment(const std::string& id) {
   Stmt s = db_->Prepare("SELECT " ATTACHMENT_COLUMNS " FROM attachment WHERE id = ?");
   return One(s.BindAll(id), ReadAttachment);
+}
+
+Status LedgerTx::SetAlso(const std::string& id, const std::string& also) {
+  Stmt s = db_->Prepare("UPDATE attachment SET also = ? WHERE id = ?");
+  return s.BindAll(also, id).Run();
+}
+
+Result<bool> LedgerTx::IsOwedToo(const std::string& id) {
+  Stmt s = db_->Prepare("SELECT 1 FROM attachment WHERE instr(also, ?) > 0 LIMIT 1");
+  const bool found = s.BindAll(id).Step();
+  DVDI_RETURN_IF_ERROR(s.status());
+  return found;
 }
 
 Result<std::vector<AttachmentRow>> LedgerTx::Attachments() {
@@ -344,7 +356,7 @@ Result<std::vector<RecordRow>> LedgerTx::Records(const std::string& operation, c
   });
 }
 
-Status LedgerTx::SetWhole() { return dvdi::SetWhole(db_); }
+Status LedgerTx::SetWhole(bool whole) { return dvdi::SetWhole(db_, whole); }
 
 Result<bool> LedgerTx::IsWhole() {
   bool whole = false;

@@ -100,7 +100,9 @@ void History::SetFaults(EngineProcess& p) {
   p.sys.look = [this, node, sys](const char* call, const std::string& path) -> int {
     // Of a file: what the process or the node lacks. One that nobody can read any more is another matter.
     constexpr int kErrors[] = {EMFILE, ENOMEM, EIO}, kOfFiles[] = {ENOMEM, EMFILE, ENFILE};
-    if (!node->unreadable.empty() && (path == node->unreadable || IsStrictlyBelow(node->unreadable, path))) {
+    SimDisk::Node bad;  // what was removed, or lost with the power, is not there to be read
+    if (!node->unreadable.empty() && (path == node->unreadable || IsStrictlyBelow(node->unreadable, path)) &&
+        node->kernel.disk.Find(node->unreadable, &bad) >= 0) {
       ++result_.files_unseen;
       if (keep_) result_.transcript.push_back("  " + sys->name() + ": " + call + " " + path + " fails");
       return EIO;

@@ -100,11 +100,11 @@ struct Plan {
 //  10  processes that have the number of one that has ended
 //  11  open, stat, read and readdir in the state folder that fail, now and then or for a while, for want of a
 //      descriptor or of memory
-//  12  a stage's folder, or the file that proves it ours, that cannot be read for a while: EIO, as of a bad
+//  12  a stage's folder, or one of its files, that cannot be read for a while: EIO, as of a bad
 //      sector
 constexpr int kNewestPlans = 12;
 // The newest of which no seed is known to break a promise (docs/simulation.md, "Plans").
-constexpr int kSettledPlans = 11;
+constexpr int kSettledPlans = 12;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
 // others.
