@@ -38,10 +38,11 @@ Result<std::vector<AttachmentRow>> AwaitReleases(const std::shared_ptr<Core>& co
     while (!before.empty() && env.clock->MonotonicMs() < deadline && core->admission->running() > 1)
       env.scheduler->SleepUntil(env.clock->MonotonicMs() + 5);
     DVDI_ASSIGN_OR_RETURN(auto after, Releasing(*core));
-    std::set<std::string> still;
-    for (const auto& a : after) still.insert(a.id);
-    const bool any = std::any_of(before.begin(), before.end(),
-                                 [&](const AttachmentRow& b) { return still.contains(b.id); });
+    std::set<std::pair<std::string, std::string>> still;  // by volume: one may have another ID by then
+    for (const auto& a : after) still.insert({a.driver, a.name});
+    const bool any = std::any_of(before.begin(), before.end(), [&](const AttachmentRow& b) {
+      return still.contains({b.driver, b.name});
+    });
     const int64_t now = env.clock->MonotonicMs();
     if (now >= deadline || !any) return after;
     // One that failed is tried again when it is due; and others may be at it, too.
@@ -112,11 +113,11 @@ Result<Json> Engine::RecoverNow(const Json& request, const Status& learned,
     for (auto& line : advice.report) notes.push_back(std::move(line));
   }
   DVDI_ASSIGN_OR_RETURN(auto after, AwaitReleases(core_, before, GetInt(request, "wait_ms")));
-  std::map<std::string, const AttachmentRow*> still;  // `after` by id
-  for (const auto& a : after) still[a.id] = &a;
+  std::map<std::pair<std::string, std::string>, const AttachmentRow*> still;  // `after` by volume
+  for (const auto& a : after) still[{a.driver, a.name}] = &a;
   Json released = Json::array(), pending = Json::array();
   for (const auto& b : before) {
-    auto it = still.find(b.id);
+    auto it = still.find({b.driver, b.name});
     if (it == still.end())
       released.push_back({{"driver", b.driver}, {"name", b.name}});
     else

@@ -277,7 +277,7 @@ void ReleaseNow(Core& core, const std::vector<AttachmentRow>& rows, int64_t dead
     } else {
       std::string why = "its driver did not release it";
       (void)core.ledger->Read([&](LedgerTx& tx) -> Status {
-        DVDI_ASSIGN_OR_RETURN(auto row, tx.GetAttachment(a.id));
+        DVDI_ASSIGN_OR_RETURN(auto row, tx.FindAttachment(a.driver, a.name));
         if (row && !row->error.empty()) why = row->error;
         return Status();
       });

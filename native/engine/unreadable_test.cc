@@ -146,7 +146,10 @@ TEST_F(UnreadableTest, AnIdWhoseUnmountIsRefusedStaysPending) {
     *reply = Says(R"({"Err": "device is busy"})", 500);
     return true;
   };
-  Cleanup("one");
+  const Json ended =
+      Call(engine(), &Engine::Cleanup, {{"owner", "run"}, {"scope", "one"}, {"release_ms", 5000}});
+  EXPECT_HAS(Dump(ended["ok"]["pending"]), "device is busy");
+  EXPECT_TRUE(ended["ok"]["released"].empty()) << ended;
   EXPECT_HAS(Dump(Ask("summary")["pending"]), "device is busy");
   transport_.hook = nullptr;
   Settle();
