@@ -157,5 +157,27 @@ TEST_F(KeepingTest, ADeadlineMayBeAsFarAsANumberGoes) {
   engine->Close(1000);
 }
 
+// The second of a volume's IDs, which nothing proves ours, stays: who waits is not told that all is given
+// back.
+TEST_F(KeepingTest, WhoWaitsForAReleaseIsToldOfTheVolumesOtherId) {
+  const std::string other(64, 'b');
+  auto engine = OpenWithoutKeeper();
+  const Json one = Call(*engine, &Engine::Prepare, Request("one", {"a"}, {{"owner", "agent"}}));
+  ASSERT_TRUE(one.contains("ok")) << one;
+  int status = 200;
+  plugins_->Act("red", "Mount", Dump({{"Name", "a"}, {"ID", other}}), &status);
+  ASSERT_TRUE(engine->core()
+                  .ledger
+                  ->Apply(Commit::rebuilt, false,
+                          [&](LedgerTx& tx) { return tx.SetAlso(one["ok"]["volumes"][0]["id"], other); })
+                  .ok());
+  const Json recovered =
+      Call(*engine, &Engine::Recover, {{"owner", "agent"}, {"live", Json::array()}, {"wait_ms", 300}});
+  EXPECT_EQ(recovered["ok"]["released"], Json::array()) << recovered;
+  EXPECT_NE(Dump(recovered["ok"]["pending"]).find(other), std::string::npos) << recovered;
+  plugins_->Act("red", "Unmount", Dump({{"Name", "a"}, {"ID", other}}), &status);
+  engine->Close(1000);
+}
+
 }  // namespace
 }  // namespace dvdi
