@@ -84,6 +84,11 @@ bool WasContradicted(const std::string& note, const std::string& stage) {
 
 bool IsOwedToo(const AttachmentRow& a, const std::string& id) { return a.also.find(id) != std::string::npos; }
 
+// Of AttachmentRow::also: these IDs, then those.
+std::string Joined(const std::string& ids, const std::string& more) {
+  return ids + (ids.empty() || more.empty() ? "" : " ") + more;
+}
+
 // Of these, those whose rows were lost. A stage's row is there before its file, and leaves after it: what has
 // a file and no row while nobody else can write has lost it.
 Result<std::vector<const StageMeta*>> WithoutRows(Core& core, LedgerTx& tx,
@@ -114,20 +119,17 @@ Status BringBack(Core& core, LedgerTx& tx, const AttachmentRow& a, const std::ve
   } else {
     if (!stages.empty() && lost.empty()) return Status();  // they have ended meanwhile
     DVDI_ASSIGN_OR_RETURN(auto other, tx.FindAttachment(a.driver, a.name));
+    if (other && lost.empty() && IsOwedToo(*other, a.id)) return Status();
     // Of one volume one row: of the one in use, else of the later one. The other's Unmount would hit both,
     // and is sent behind its.
     const bool goes_on = other && (other->state == kAttached || (stages.empty() && !IsSuperseded(*other, a)));
     const bool both = other && a.mount_sent && other->mount_sent && other->boot_id == a.boot_id;
-    if (goes_on && lost.empty()) {
-      if (!both || IsOwedToo(*other, a.id)) return Status();
-      return tx.SetAlso(other->id, other->also + (other->also.empty() ? "" : " ") + a.id);
-    }
+    if (goes_on && lost.empty()) return both ? tx.SetAlso(other->id, Joined(other->also, a.id)) : Status();
     if (goes_on) {
       // Its driver had lost this one's mount: by another ID it has the volume where nobody is.
       row = *other;
     } else if (other) {
-      if (stages.empty() && IsOwedToo(*other, a.id)) return Status();
-      if (both) row.also = other->id + (other->also.empty() ? "" : " ") + other->also;
+      if (both) row.also = Joined(other->id, other->also);
       DVDI_RETURN_IF_ERROR(tx.DeleteAttachment(other->id));
     }
   }

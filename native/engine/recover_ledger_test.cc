@@ -202,7 +202,7 @@ class TwoIdsTest : public RecoverTest {
     ASSERT_TRUE(WriteMeta(env(), stage_root(), *meta).ok());
     world_.transport.plugins["red"].up = true;
   }
-  // Before the other is let go: its Unmount would hit both.
+  // `then`: whose Unmounts follow.
   void ExpectTheLaterIsReleased(const std::vector<std::string>& then = {}) {
     std::vector<std::string> unmounted;
     transport_.hook = [&](const std::string& method, const PluginRequest& request, PluginReply*) {

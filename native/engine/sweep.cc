@@ -30,10 +30,11 @@ Status SweepFolder(Sweep& sweep, const std::string& id) {
       known = row.has_value();
       if (known) return Status();
       DVDI_ASSIGN_OR_RETURN(known, tx.IsOwedToo(id));
+      if (known) return Status();
       // A rebuild may have found its volume attached by another ID: its stages are that one's.
       DVDI_ASSIGN_OR_RETURN(const auto stages, tx.StagePaths());
-      known |= std::any_of(stages.begin(), stages.end(),
-                           [&](const std::string& stage) { return core.AttachmentOf(stage) == id; });
+      known = std::any_of(stages.begin(), stages.end(),
+                          [&](const std::string& stage) { return core.AttachmentOf(stage) == id; });
       return Status();
     });
   };

@@ -20,14 +20,19 @@ class UnreadableTest : public RecoverTest {
     fs::create_symlink(file, file);
   }
   static void Show(const std::string& file) { fs::rename(file + ".hidden", file); }
-  // Scope "one" has the volume red/a, which was mounted for another one too that could not have it: nobody
-  // knew whose it is.
-  Json PrepareTwice() {
+  // Scope "one" has the volume red/a, of which neither a ledger nor a file tells any more.
+  Json PrepareAndLose() {
     const Json one = Prepare("one", {Volume("red", "a")});
     EXPECT_TRUE(one.contains("ok")) << one;
     Close();
     Hide(ProofOf(StageOf(one)));
     RemoveLedger();
+    return one;
+  }
+  // Scope "one" has the volume red/a, which was mounted for another one too that could not have it: nobody
+  // knew whose it is.
+  Json PrepareTwice() {
+    const Json one = PrepareAndLose();
     EXPECT_HAS(Dump(Prepare("two", {Volume("red", "a")})), "nothing tells for which workload");
     Show(ProofOf(StageOf(one)));
     Recover({{"live", {"one"}}});
@@ -66,11 +71,7 @@ TEST_F(UnreadableTest, TheEndOfAScopeIsNotToldWhereItMayHaveMore) {
 
 // Where the other one lies is known to nobody either: its Unmount might take the volume from who has it.
 TEST_F(UnreadableTest, WhatMayBeInUseByAnotherIdIsNotUnmounted) {
-  const Json one = Prepare("one", {Volume("red", "a")});
-  ASSERT_TRUE(one.contains("ok")) << one;
-  Close();
-  Hide(ProofOf(StageOf(one)));
-  RemoveLedger();
+  const Json one = PrepareAndLose();
   EXPECT_HAS(Dump(Prepare("two", {Volume("red", "a")})), "nothing tells for which workload");
   Close();
   RemoveLedger();
@@ -225,11 +226,7 @@ TEST_F(UnreadableTest, WhoGivesAVolumeUpGivesUpAllItsIds) {
 
 // Its driver lost the first mount, and had it mounted anew for somebody else meanwhile.
 TEST_F(UnreadableTest, AScopeIsKnownAgainWhereItsVolumeHasAnotherId) {
-  const Json one = Prepare("one", {Volume("red", "a")});
-  ASSERT_TRUE(one.contains("ok")) << one;
-  Close();
-  Hide(ProofOf(StageOf(one)));
-  RemoveLedger();
+  const Json one = PrepareAndLose();
   world_.transport.ForgetMounts("red", true);
   const Json two = Prepare("two", {Volume("red", "a")});
   ASSERT_TRUE(two.contains("ok")) << two;
@@ -237,8 +234,8 @@ TEST_F(UnreadableTest, AScopeIsKnownAgainWhereItsVolumeHasAnotherId) {
   const Json live = {{"live", {"one", "two"}}};
   Recover(live);
   EXPECT_EQ(Known("red", "a")["users"].size(), 2u);
-  ASSERT_TRUE(
-      world_.sys.RemoveMount(StageOf(one)));  // as an engine in a container has it, which sees no stage
+  // As an engine in a container has it, which sees no stage.
+  ASSERT_TRUE(world_.sys.RemoveMount(StageOf(one)));
   Recover(live);
   EXPECT_TRUE(std::filesystem::exists(ProofOf(StageOf(one)))) << "swept as what nobody uses";
   world_.sys.AddMount(StageOf(one), "ext4", "7:1");

@@ -54,6 +54,11 @@ void TargetsStay(const State& state, const Report& broken) {
   });
 }
 
+// Whether a file of its folder could not be read once.
+bool WasUnreadable(const NodeState& node, const std::string& stage) {
+  return node.were_unreadable.count(stage.substr(0, stage.rfind('/'))) != 0;
+}
+
 // A stage that its volume has left, and that the ledger does not know since its files could not be read when
 // that was lost: whoever asks for the volume then, nobody can know of it.
 void LookAtUnknown(const NodeState& node, const Workload::Use& use) {
@@ -83,8 +88,7 @@ void WritersAgree(const State& state, const Report& broken) {
   EachUse(state, [&](const NodeState& node, const Workload& w, const Workload::Use& use) {
     const SimDriver* d = state.plugins.Driver(use.volume.first);
     if (use.broken && d->global) return;  // it has lost its lease with its mount
-    if (use.broken && node.were_unreadable.count(use.stage.substr(0, use.stage.rfind('/'))) != 0)
-      LookAtUnknown(node, use);
+    if (use.broken && WasUnreadable(node, use.stage)) LookAtUnknown(node, use);
     if (use.mode == "rw" || use.access == "multi-reader")
       by_volume[Title(use.volume) + (d->global ? "" : " of " + node.kernel.name())].push_back(
           {w.scope + " on " + node.kernel.name(), w.scope, &use});
@@ -151,9 +155,7 @@ void LedgerCoversStages(const State& state, const Report& broken) {
     });
     if (!s.ok()) continue;
     // What could not be read when the ledger was lost, which says so itself.
-    auto nobody_can_know = [&](const std::string& stage) {
-      return !whole && node->were_unreadable.count(stage.substr(0, stage.rfind('/'))) != 0;
-    };
+    auto nobody_can_know = [&](const std::string& stage) { return !whole && WasUnreadable(*node, stage); };
     for (const auto& path : stages) {
       if (known.count(path) == 0 && !nobody_can_know(path)) broken("mounted, and not in the ledger: " + path);
       SimDisk::Node meta;

@@ -103,7 +103,8 @@ struct Plan {
 //  12  a stage's folder, or one of its files, that cannot be read for a while: EIO, as of a bad
 //      sector
 constexpr int kNewestPlans = 12;
-// The newest of which no seed is known to break a promise (docs/simulation.md, "Plans").
+// The newest of which no seed is known to break a promise, but with the wild policy (docs/simulation.md,
+// "Plans").
 constexpr int kSettledPlans = 12;
 
 // At least `operations` steps that ask an engine for something. Each seed has some kinds of faults and not
