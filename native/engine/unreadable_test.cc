@@ -2,6 +2,7 @@
 // can be read again is known again (promises 1, 6 and 8).
 #include <filesystem>
 
+#include "engine/meta.h"
 #include "engine/testing/recover.h"
 
 namespace dvdi {
@@ -119,6 +120,24 @@ TEST_F(UnreadableTest, BothIdsOfAVolumeAreUnmountedBehindItsLastUse) {
     EXPECT_FALSE(Attached("red", "a")) << lost_again;
     ExpectNothingLeft(lost_again ? "lost again" : "");
   }
+}
+
+// A ledger that is not whole yet is gone through at each recovery.
+TEST_F(UnreadableTest, TheOtherIdIsKeptOnceHoweverOftenItIsFound) {
+  const Json hidden = Prepare("hidden", {Volume("blue", "b")});
+  ASSERT_TRUE(hidden.contains("ok")) << hidden;
+  Hide(ProofOf(StageOf(hidden)));
+  PrepareTwice();
+  for (int i = 0; i < 2; ++i) Recover({{"live", {"one"}}});
+  const Status read = engine().core().ledger->Read([&](LedgerTx& tx) -> Status {
+    DVDI_ASSIGN_OR_RETURN(const auto row, tx.FindAttachment("red", "a"));
+    EXPECT_TRUE(row && IsAttachmentId(row->also)) << (row ? row->also : "no row");
+    return Status();
+  });
+  EXPECT_TRUE(read.ok()) << read.message();
+  Cleanup("one");
+  Settle();
+  EXPECT_EQ(Count("red Unmount"), 2);
 }
 
 // A driver that has forgotten the first says no to its Unmount, and has the volume mounted all the same.
